@@ -1,0 +1,1 @@
+"""A config becomes a run: losses, noise, optimizers, schedules, the loop, checkpoints."""
