@@ -1,0 +1,181 @@
+"""What the rest of the program may ask of a base model and of the host that it lives in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lib_lora.models.schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from lib_lora.adapters.network import Network
+
+
+@dataclass(frozen=True)
+class HostPaths:
+    """Folders of a host.
+
+    Args:
+        loras: where the host looks for LoRA files; runs write theirs there.
+        checkpoints: where the host looks for base models.
+        runs: one folder per training run.
+        data: settings, presets and caches of this program.
+    """
+
+    loras: Path
+    checkpoints: Path
+    runs: Path
+    data: Path
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The model that a host has loaded, as far as one can tell without touching it.
+
+    Args:
+        name: as in :meth:`Host.checkpoints`.
+        path: its file, None if it never had one.
+        family: ``"sd1"``.
+        prediction: ``"epsilon"`` or ``"v"``.
+        latent_factor: pixels to a latent, along one side.
+        max_clip_skip: layers of its text encoder.
+    """
+
+    name: str
+    path: Path | None
+    family: str
+    prediction: str
+    latent_factor: int
+    max_clip_skip: int
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One image to generate. Requests of equal size, steps, sampler and cfg share a batch.
+
+    Args:
+        prompt, negative: literal text; parentheses mean nothing.
+        width, height: pixels, multiples of the model's latent factor.
+        steps: sampling steps.
+        cfg: classifier-free guidance scale; 1 does without the negative prompt.
+        seed: the noise of this image, and of no other in the batch, depends on it.
+        sampler: a name of the host's samplers.
+        clip_skip: 1 is the text encoder's last layer.
+        weights: multiplier of each attached network for this image; empty for the networks' own.
+    """
+
+    prompt: str
+    negative: str = ""
+    width: int = 512
+    height: int = 512
+    steps: int = 20
+    cfg: float = 7.0
+    seed: int = 0
+    sampler: str = "DPM++ 2M Karras"
+    clip_skip: int = 1
+    weights: tuple[float, ...] = ()
+
+
+class LoadedModel(Protocol):
+    """The host's live model, borrowed for training."""
+
+    family: str
+    name: str
+    path: Path | None
+    device: torch.device
+    dtype: torch.dtype
+    prediction: str
+    schedule: NoiseSchedule
+    latent_scale: float
+    latent_factor: int
+
+    def hashes(self) -> dict[str, str]:
+        """``{"model": …, "vae": …}``: SHA-256 of the file and of the VAE's tensors."""
+
+    def layers(self, part: str | None = None) -> dict[str, nn.Module]:
+        """Kohya key -> live module: every Linear and Conv2d of ``"unet"``, ``"te"`` or (None) both."""
+
+    def encode_text(self, captions: Sequence[str], *, max_tokens: int = 225, clip_skip: int = 1) -> Tensor:
+        """Conditioning ``[B, 77·n, D]`` of literal captions, differentiable; n is the same for the whole batch."""
+
+    def token_count(self, caption: str) -> int:
+        """Tokens of a caption, without begin, end and padding."""
+
+    def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        """The U-Net's raw output ``[B, 4, h, w]`` for noisy latents, timesteps ``[B]`` and conditioning."""
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Scaled latents ``[B, 4, H/8, W/8]`` (posterior mean) of images ``[B, 3, H, W]`` in [-1, 1]."""
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] of scaled latents."""
+
+    def gradient_checkpointing(self, on: bool) -> None:
+        """Trade time for memory in the backward pass of U-Net and text encoder."""
+
+
+class GpuLock(Protocol):
+    """Held around every slice of work on the model; re-entrant in one thread."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def waiting(self) -> bool:
+        """Whether another thread is queueing for the lock."""
+
+
+class Host(Protocol):
+    """Where we live: a web UI, or nothing but ourselves."""
+
+    name: str
+    gpu_lock: GpuLock
+    paths: HostPaths
+
+    def checkpoints(self) -> list[str]:
+        """Names that :meth:`load` accepts."""
+
+    def load(self, name: str) -> None:
+        """Make a checkpoint the current model."""
+
+    def info(self) -> ModelInfo | None:
+        """The current model, None if there is none."""
+
+    def training_session(self) -> AbstractContextManager[LoadedModel]:
+        """The model, ready to be trained through adapters; the host gets it back as it was, whatever happens."""
+
+    def waiting(self) -> bool:
+        """Whether somebody else wants the GPU."""
+
+    def samplers(self) -> list[str]:
+        """Sampler names for :class:`GenerationRequest`."""
+
+    def generate(
+        self,
+        requests: Sequence[GenerationRequest],
+        networks: Sequence[Network] = (),
+        on_image: Callable[[int, Image.Image], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Image.Image]:
+        """One image per request, with the networks attached.
+
+        Args:
+            requests: what to make.
+            networks: attached for this call only, unless they are attached already.
+            on_image: called with (index of the request, image) as soon as an image is there.
+            cancelled: asked between steps.
+
+        Raises:
+            Cancelled: ``cancelled`` said so.
+        """
+
+    def refresh_loras(self) -> None:
+        """Tell the host that LoRA files came or went."""

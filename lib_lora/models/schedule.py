@@ -1,0 +1,64 @@
+"""The noise schedule of Stable Diffusion 1.x and what diffusion training derives from it.
+
+Notation of Ho et al. 2020 (DDPM) and Salimans & Ho 2022 (v-prediction): x_t = √ᾱ_t·x_0 + √(1−ᾱ_t)·ε.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STEPS = 1000
+BETA_START = 0.00085
+BETA_END = 0.012
+
+
+def scaled_linear_alphas(steps: int = STEPS, start: float = BETA_START, end: float = BETA_END) -> Tensor:
+    """ᾱ of betas that are linear in their square root, as in ldm: float32 ``[steps]``."""
+    betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
+    return torch.cumprod(1 - betas, 0).float()
+
+
+class NoiseSchedule:
+    """What happens to a latent at each timestep.
+
+    Args:
+        alphas_cumprod: ᾱ, ``[T]``, decreasing; None for Stable Diffusion's scaled-linear schedule of 1000 steps.
+    """
+
+    def __init__(self, alphas_cumprod: Tensor | None = None):
+        self.alphas_cumprod = scaled_linear_alphas() if alphas_cumprod is None else alphas_cumprod.float()
+
+    def __len__(self) -> int:
+        return len(self.alphas_cumprod)
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t from clean latents ``[B, …]``, noise of the same shape and timesteps ``[B]``."""
+        signal, sigma = self._scales(t, x0)
+        return signal * x0 + sigma * noise
+
+    def velocity(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """v = √ᾱ·ε − √(1−ᾱ)·x_0, what a v-prediction model is trained to output."""
+        signal, sigma = self._scales(t, x0)
+        return signal * noise - sigma * x0
+
+    def target(self, prediction: str, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What a model of ``prediction`` (``"epsilon"`` or ``"v"``) should output."""
+        return self.velocity(x0, noise, t) if prediction == "v" else noise
+
+    def to_epsilon(self, prediction: str, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The noise that a model's raw output ``[B, …]`` at ``x_t`` implies."""
+        if prediction != "v":
+            return output
+        signal, sigma = self._scales(t, x_t)
+        return signal * output + sigma * x_t
+
+    def snr(self, t: Tensor) -> Tensor:
+        """Signal-to-noise ratio ᾱ / (1−ᾱ) at timesteps ``[B]``."""
+        alphas = self.alphas_cumprod.to(t.device)[t]
+        return alphas / (1 - alphas)
+
+    def _scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alphas = self.alphas_cumprod.to(like.device)[t.to(like.device)]
+        alphas = alphas.reshape(-1, *[1] * (like.ndim - 1))
+        return alphas.sqrt().to(like.dtype), (1 - alphas).sqrt().to(like.dtype)
