@@ -1,0 +1,67 @@
+"""Caption files beside the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib_lora.dataset.problems import BadFile
+
+CAPTION_EXTENSIONS = (".txt", ".caption")  # the first that exists wins
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a caption file says: its first line that is not empty (as in kohya), and how many such lines it has."""
+
+    text: str
+    path: Path
+    lines: int
+
+
+class CaptionFiles:
+    """The caption files of one folder.
+
+    Args:
+        files: all files of the folder.
+        extension: ``".txt"`` (the dot may be missing) reads only those; empty reads .txt, else .caption.
+    """
+
+    def __init__(self, files: list[Path], extension: str = ""):
+        extension = extension.strip().lower()
+        if extension and not extension.startswith("."):
+            extension = f".{extension}"
+        self.extensions = (extension,) if extension else CAPTION_EXTENSIONS
+        self._files = {(f.stem, f.suffix.lower()): f for f in files if f.suffix.lower() in self.extensions}
+
+    def mixed(self, images: list[Path]) -> bool:
+        """Whether these images have caption files of more than one extension between them."""
+        stems = {image.stem for image in images}
+        return len({extension for stem, extension in self._files if stem in stems}) > 1
+
+    def read(self, image: Path) -> Caption | None:
+        """Caption of an image from the file of the same name, first known extension; None without such a file.
+
+        Raises:
+            BadFile: the file is not UTF-8 text.
+        """
+        found = (self._files.get((image.stem, extension)) for extension in self.extensions)
+        path = next((f for f in found if f is not None), None)
+        if path is None:
+            return None
+        lines = [line.strip() for line in _decode(path).splitlines() if line.strip()]
+        return Caption(lines[0] if lines else "", path, len(lines))
+
+
+def _decode(path: Path) -> str:
+    fix = "Open it in a text editor and save it as UTF-8"
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadFile(f"its caption file {path.name} is not UTF-8 text", where=path, fix=fix) from None
+    except OSError as error:
+        what = f"its caption file {path.name} cannot be read ({error.strerror})"
+        raise BadFile(what, where=path, fix="Check its permissions") from error
+    if "\0" in text:
+        raise BadFile(f"its caption file {path.name} is not plain text", where=path, fix=fix)
+    return text
