@@ -1,0 +1,149 @@
+"""The one block table of SD1, and the weights people give to its blocks.
+
+The 17 names are those of the LoRA Block Weight extension for LoRAs (blocks with attention), the 26 names those for
+LoCons (all blocks). Rules for what the tables leave open:
+
+- The text encoder and the time embedding belong to BASE: both condition every block and lie in none.
+- conv_in opens IN00, conv_out closes OUT11.
+- 17 weights on a file with layers in the other nine blocks: such a block takes the weight of the listed block before
+  it (IN00, which has none before it, that of IN01). The extension gives it 0, which silently switches off a third
+  of a LoCon; the block before it works on the same features, so its weight is the better guess.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import UserError
+
+BLOCKS_26 = ("BASE", *(f"IN{i:02}" for i in range(12)), "M00", *(f"OUT{i:02}" for i in range(12)))
+BLOCKS_17 = (
+    *("BASE", "IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "M00"),
+    *(f"OUT{i:02}" for i in range(3, 12)),
+)
+LAYOUTS = {17: BLOCKS_17, 26: BLOCKS_26}
+BUILT_IN_PRESETS = Path(__file__).with_name("block_presets.txt")
+
+_UNET = re.compile(
+    r"lora_unet_(?:"
+    r"(?P<side>down|up)_blocks_(?P<level>\d)_(?P<kind>attentions|resnets|downsamplers|upsamplers)_(?P<index>\d)_"
+    r"|(?P<other>mid_block|conv_in|conv_out|time_embedding))"
+)
+_OTHER = {"mid_block": "M00", "conv_in": "IN00", "conv_out": "OUT11", "time_embedding": "BASE"}
+
+
+def block_of(key: str) -> str:
+    """The block, one of 26, that the layer called ``key`` (kohya's name, diffusers spelling) lies in.
+
+    Raises:
+        UserError: for a U-Net layer that SD1 does not have.
+    """
+    if key.startswith("lora_te_"):
+        return "BASE"
+    match = _UNET.match(key)
+    block = match and _unet_block(match)
+    if block not in BLOCKS_26:
+        raise UserError(
+            "Block weights are known for Stable Diffusion 1 only, and this layer is not part of it",
+            where=key,
+            fix="Use the LoRA without block weights.",
+        )
+    return block
+
+
+def _unet_block(match: re.Match[str]) -> str:
+    if match["other"]:
+        return _OTHER[match["other"]]
+    level, index = int(match["level"]), int(match["index"])
+    if match["side"] == "down":
+        return f"IN{3 * level + (3 if match['kind'] == 'downsamplers' else 1 + index):02}"
+    return f"OUT{3 * level + (2 if match['kind'] == 'upsamplers' else index):02}"
+
+
+def layout_for(keys: Iterable[str]) -> tuple[str, ...]:
+    """The shortest layout that names every block of ``keys``: 17 names for a LoRA, 26 for a LoCon."""
+    used = {block_of(key) for key in keys}
+    return BLOCKS_17 if used <= set(BLOCKS_17) else BLOCKS_26
+
+
+def expand(weights: Sequence[float] | Mapping[str, float]) -> dict[str, float]:
+    """Weights of all 26 blocks from a vector or dict in one of the layouts, by the rules above.
+
+    Raises:
+        UserError: for a wrong number of weights, unknown or missing block names, or a weight that is not finite.
+    """
+    if not isinstance(weights, Mapping):
+        weights = dict(zip(_layout(len(weights)), weights, strict=True))
+    layout = _layout(len(weights))
+    if set(weights) != set(layout):
+        wrong = sorted(set(weights) ^ set(layout))
+        raise UserError(f"Unknown or missing blocks {', '.join(wrong)}", fix=f"Name exactly {', '.join(layout)}.")
+    for name, value in weights.items():
+        if not math.isfinite(value):
+            raise UserError(f"The weight of block {name} is not a finite number", fix="Use numbers such as 0.5 or 1.")
+    full, last = {"BASE": weights["BASE"]}, weights.get("IN00", weights["IN01"])
+    for name in BLOCKS_26[1:]:
+        last = full[name] = weights.get(name, last)
+    return full
+
+
+def weight_of(key: str, by_block: Mapping[str, float] | None) -> float:
+    """The weight of layer ``key`` under the 26 weights of :func:`expand`; 1 when there are none."""
+    return 1.0 if by_block is None else by_block[block_of(key)]
+
+
+def parse_weights(text: str, presets: Mapping[str, str]) -> dict[str, float]:
+    """26 weights from a preset's name, or from 17 or 26 numbers separated by commas.
+
+    Raises:
+        UserError: listing the presets or the layouts that would be valid.
+    """
+    text = text.strip()
+    source = presets.get(text, text)
+    try:
+        return expand([float(part) for part in source.split(",")])
+    except ValueError:
+        raise UserError(
+            f"{text!r} is neither a block preset nor a list of numbers",
+            where="block weights",
+            fix=f"Known presets: {', '.join(presets)}. Or give 17 or 26 numbers.",
+        ) from None
+
+
+def format_weights(weights: Mapping[str, float], layout: Sequence[str] = BLOCKS_26) -> str:
+    """The weights of ``layout`` as text that :func:`parse_weights` reads back exactly."""
+    return ",".join(repr(float(weights[name])).removesuffix(".0") for name in layout)
+
+
+def load_presets(path: str | Path | None = None) -> dict[str, str]:
+    """Preset names and their weights as text: the built-in ones, and over them those of the user's file ``path``.
+
+    A file that does not exist is an empty one. Lines are ``NAME:w1,w2,…``; ``#`` starts a comment line.
+    """
+    presets = _read_presets(BUILT_IN_PRESETS)
+    if path is not None and Path(path).exists():
+        presets.update(_read_presets(Path(path)))
+    return presets
+
+
+def _read_presets(path: Path) -> dict[str, str]:
+    presets = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, colon, weights = (part.strip() for part in line.partition(":"))
+        if not name or not colon or "," in name:
+            raise UserError(f"Line {number} is not a block preset", where=path, fix="Write NAME:w1,w2,… on each line.")
+        presets[name] = weights
+    return presets
+
+
+def _layout(count: int) -> tuple[str, ...]:
+    if count not in LAYOUTS:
+        valid = "; or ".join(f"{n} ({', '.join(names)})" for n, names in LAYOUTS.items())
+        raise UserError(f"{count} block weights were given", where="block weights", fix=f"Give {valid}.")
+    return LAYOUTS[count]

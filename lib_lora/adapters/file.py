@@ -1,0 +1,156 @@
+"""LoRA files: kohya-compatible safetensors in and out. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..files import atomic_write
+from . import container
+from .algorithms import algorithm_for
+from .delta import Delta
+from .metadata import hashes
+
+DAMAGED_FIX = "Save or download it again."
+
+
+@dataclass
+class LoraFile:
+    """A LoRA as stored. ``modules``: layer key -> parameter name -> tensor, in the file's dtype."""
+
+    path: Path | None
+    metadata: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The file's name without folder and ending; ``"unsaved"`` when there is no file."""
+        return "unsaved" if self.path is None else self.path.stem
+
+
+def read_lora(path: str | Path) -> LoraFile:
+    """Read and check a LoRA file.
+
+    Raises:
+        UserError: naming the file, for one that is missing, damaged, foreign, of an algorithm that is not supported,
+            or that holds NaN, infinity or whole numbers.
+    """
+    path = Path(path)
+    metadata, tensors = container.read(path)
+    modules = split_keys(tensors)
+    if not modules:
+        raise UserError("There is no LoRA in this file", where=path, fix="Choose a LoRA file.")
+    for key, params in modules.items():
+        _check_module(path, key, params)
+    return LoraFile(path, metadata, modules)
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without reading its tensors. Errors as :func:`read_lora` where they apply."""
+    return container.read_metadata(Path(path))
+
+
+def write_lora(
+    path: str | Path,
+    modules: Mapping[str, Mapping[str, Tensor]] | Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    dtype: torch.dtype | None = torch.float16,
+    overwrite: bool = False,
+) -> Path:
+    """Write a LoRA file, whole or not at all, with the ``sshs_*`` hashes of what is written.
+
+    The same tensors and metadata give the same bytes. ``alpha`` stays float32, so that the scale is not rounded.
+
+    Args:
+        modules: layer key -> parameter name -> tensor, or flat ``key.parameter`` names.
+        dtype: stored precision; None keeps each tensor's own.
+        overwrite: replace an existing file.
+
+    Raises:
+        UserError: when the file exists, or a value does not fit ``dtype``.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise UserError("The file exists already", where=path, fix="Choose another name, or allow overwriting.")
+    tensors = {name: _stored(name, t, dtype) for name, t in sorted(join_keys(modules).items())}
+    metadata = {str(k): str(v) for k, v in metadata.items()}
+    metadata |= hashes(tensors, metadata)
+    with atomic_write(path) as part:
+        part.write_bytes(container.serialise(tensors, metadata))
+    return path
+
+
+def model_hash(path: str | Path) -> str:
+    """``sshs_model_hash`` of a file: SHA-256 of its tensors' bytes, which does not depend on the metadata."""
+    return container.data_hash(Path(path))
+
+
+def split_keys(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """``{"key.param": t}`` as ``{"key": {"param": t}}``; the first dot separates."""
+    modules: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        key, _, param = name.partition(".")
+        modules.setdefault(key, {})[param] = tensor
+    return modules
+
+
+def join_keys(modules: Mapping[str, Mapping[str, Tensor]] | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reverse of :func:`split_keys`; flat names are passed through."""
+    flat: dict[str, Tensor] = {}
+    for key, value in modules.items():
+        flat.update({key: value} if isinstance(value, Tensor) else {f"{key}.{p}": t for p, t in value.items()})
+    return flat
+
+
+def rounding_loss(modules: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype) -> dict[str, float]:
+    """Relative error of each layer's ΔW when its tensors are stored in ``dtype``; infinite where a value overflows."""
+    return {key: _module_loss(params, dtype) for key, params in modules.items()}
+
+
+def _module_loss(params: Mapping[str, Tensor], dtype: torch.dtype) -> float:
+    kind = algorithm_for(params)
+    adapter = kind.from_tensors(params)
+    stored = kind.from_tensors(adapter.tensors(dtype))
+    exact, rounded = adapter.delta(), stored.delta()
+    if not all(torch.isfinite(p).all() for p in stored.parameters()):
+        return float("inf")
+    size = exact.norm()
+    return (exact - rounded).norm() / size if size > 0 else 0.0
+
+
+def to_delta(params: Mapping[str, Tensor]) -> Delta:
+    """ΔW of one layer's stored tensors, float32."""
+    return algorithm_for(params).from_tensors(params).delta()
+
+
+def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
+    for name, tensor in params.items():
+        if not tensor.is_floating_point():
+            raise UserError(f"{key}.{name} holds {tensor.dtype} values", where=path, fix="This is not a LoRA's weight.")
+        if not torch.isfinite(tensor.float()).all():
+            raise UserError(
+                f"{key}.{name} holds NaN or infinite values",
+                where=path,
+                fix="The training that made it failed, or it overflowed in half precision; use an earlier epoch.",
+            )
+    try:
+        algorithm_for(params).from_tensors(params)
+    except UserError as error:
+        raise UserError(f"{error.what} (layer {key})", where=path, fix=error.fix or DAMAGED_FIX) from error
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    dtype = torch.float32 if name.endswith(".alpha") else dtype or tensor.dtype
+    stored = tensor.detach().to("cpu", dtype).contiguous()
+    if not torch.isfinite(stored).all():
+        raise UserError(
+            f"{name} holds values that {str(dtype).removeprefix('torch.')} cannot store",
+            where="precision",
+            fix="Save as bfloat16 or float32; if that fails too, the training has diverged.",
+        )
+    return stored

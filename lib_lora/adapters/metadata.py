@@ -1,0 +1,95 @@
+"""What a LoRA file says about itself: kohya's ``ss_*``, Stability's ``modelspec.*`` and the ``sshs_*`` hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from . import container
+from .selection import NetworkSpec
+
+LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
+
+
+def kohya(values: Mapping[str, object]) -> dict[str, str]:
+    """``values`` under kohya's ``ss_`` names, as text: tables and lists as JSON, the rest by ``str``."""
+    return {f"ss_{name}": _text(value) for name, value in values.items()}
+
+
+def network(spec: NetworkSpec) -> dict[str, str]:
+    """The ``ss_network_*`` entries of a network made by ``spec``."""
+    args = {"conv_dim": str(spec.conv_rank), "conv_alpha": str(spec.conv_alpha)} if spec.conv_rank else {}
+    values = {"network_module": "networks.lora", "network_dim": spec.rank, "network_alpha": spec.alpha}
+    return kohya({**values, "network_args": args})
+
+
+def base_model(family: str, prediction: str) -> dict[str, str]:
+    """The entries by which A1111 and Forge tell which checkpoints a LoRA fits.
+
+    Args:
+        family: ``"sd1"``.
+        prediction: ``"epsilon"`` or ``"v"``.
+    """
+    versions = {"sd1": ("sd_v1", "stable-diffusion-v1")}
+    version, architecture = versions[family]
+    return {
+        **kohya({"base_model_version": version, "v2": False}),
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{architecture}/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.prediction_type": prediction,
+    }
+
+
+def modelspec(**entries: str | None) -> dict[str, str]:
+    """``modelspec.NAME`` for every entry that is not None: title, author, date, resolution, tags, trigger_phrase, …"""
+    return {f"modelspec.{name}": value for name, value in entries.items() if value is not None}
+
+
+def merged(
+    sources: Iterable[Mapping[str, object]], inherited: Mapping[str, str], rank: int, formula: str
+) -> dict[str, str]:
+    """The metadata of a merge.
+
+    Args:
+        sources: per term its ``name``, ``hash``, ``weight`` and ``blocks``.
+        inherited: metadata of the first source; what it says about the base model is kept.
+        rank: the largest rank of a layer; alpha equals the rank in every layer.
+        formula: the formula as the user wrote it.
+    """
+    sources = list(sources)
+    about_base = ("ss_base_model_version", "ss_v2", "ss_clip_skip", "ss_sd_model_name", "ss_sd_model_hash")
+    about_spec = ("sai_model_spec", "architecture", "implementation", "prediction_type", "resolution")
+    names = (*about_base, "ss_new_sd_model_hash", *(f"modelspec.{n}" for n in about_spec))
+    kept = {name: inherited[name] for name in names if name in inherited}
+    values = {"network_module": "networks.lora", "network_dim": rank, "network_alpha": float(rank)}
+    return {
+        **kept,
+        **kohya({**values, "network_args": {}, "training_comment": f"merge: {formula}"}),
+        **modelspec(merged_from=", ".join(str(s["name"]) for s in sources)),
+        "merge_formula": formula,
+        "merge_sources": _text(sources),
+    }
+
+
+def hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """``sshs_model_hash`` and ``sshs_legacy_hash`` of a file with these tensors.
+
+    The first is the SHA-256 of the tensors' bytes. The second, of the old Additional Networks extension, is the start
+    of the SHA-256 of 64 KiB at 1 MiB of the file as it would be with ``ss_*`` metadata only.
+    """
+    training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
+    data = container.serialise(tensors, training)
+    start = container.LENGTH_BYTES + int.from_bytes(data[: container.LENGTH_BYTES], "little")
+    legacy = data[LEGACY_OFFSET : LEGACY_OFFSET + LEGACY_LENGTH]
+    return {
+        "sshs_model_hash": hashlib.sha256(data[start:]).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8],
+    }
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, tuple)) else str(value)

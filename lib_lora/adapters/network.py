@@ -1,0 +1,173 @@
+"""A set of adapters that acts on live modules through forward hooks and leaves no trace."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from . import blocks
+from .algorithms import algorithm, algorithm_for
+from .base import Adapter
+from .file import LoraFile, join_keys, read_lora
+from .selection import NetworkSpec, part_of, select
+
+
+@dataclass
+class AttachReport:
+    """What fitted: adapter keys that found their layer, adapter keys without one, and layers without an adapter."""
+
+    matched: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+
+class Network:
+    """Adapters by layer key, with one switch and one multiplier. Several networks on one model add up.
+
+    Attributes:
+        adapters: kohya key -> adapter.
+        enabled: False costs nothing and changes nothing.
+        multiplier: a number, or a tensor [B] that gives each sample of the batch its own weight. The batch is the one
+            that reaches the layers: with classifier-free guidance the caller repeats the weights accordingly.
+    """
+
+    def __init__(self, adapters: Mapping[str, Adapter]):
+        self.adapters = dict(adapters)
+        self.enabled = True
+        self.multiplier: float | Tensor = 1.0
+        self._layer_scales = dict.fromkeys(self.adapters, 1.0)
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    @classmethod
+    def create(
+        cls, layers: Mapping[str, nn.Module], spec: NetworkSpec, seed: int, dtype: torch.dtype = torch.float32
+    ) -> Network:
+        """Fresh adapters with ΔW = 0 for the layers that ``spec`` selects, on the layers' devices.
+
+        Each layer's initial values depend on ``seed`` and its key only, not on the other layers.
+        """
+        kind = algorithm(spec.algorithm)
+        return cls(
+            {
+                key: kind.create(
+                    layer.weight.shape,
+                    rank=spec.rank,
+                    alpha=spec.alpha,
+                    conv_rank=spec.conv_rank,
+                    conv_alpha=spec.conv_alpha,
+                    generator=_generator(seed, key),
+                    dtype=dtype,
+                    device=layer.weight.device,
+                )
+                for key, layer in select(layers, spec).items()
+            }
+        )
+
+    @classmethod
+    def from_modules(cls, modules: Mapping[str, Mapping[str, Tensor]]) -> Network:
+        """Adapters from a file's tensors: layer key -> parameter name -> tensor."""
+        return cls({key: algorithm_for(tensors).from_tensors(tensors) for key, tensors in modules.items()})
+
+    @classmethod
+    def from_file(cls, file: str | Path | LoraFile) -> Network:
+        """Adapters of a LoRA file. Errors as :func:`lib_lora.adapters.file.read_lora`."""
+        return cls.from_modules((file if isinstance(file, LoraFile) else read_lora(file)).modules)
+
+    def attach(self, layers: Mapping[str, nn.Module]) -> AttachReport:
+        """Act on ``layers`` (kohya key -> live module) until :meth:`detach`; adapters move to the layers' devices.
+
+        Raises:
+            UserError: when a layer has another shape, or no layer fits at all. Nothing is attached then.
+        """
+        if self._handles:
+            raise RuntimeError("the network is attached already")
+        report = AttachReport(
+            matched=[key for key in self.adapters if key in layers],
+            missing=[key for key in self.adapters if key not in layers],
+            unused=[key for key in layers if key not in self.adapters],
+        )
+        if not report.matched:
+            raise UserError(
+                "None of the LoRA's layers exist in the loaded model",
+                where=next(iter(self.adapters), "an empty LoRA"),
+                fix="Load a checkpoint of the family the LoRA was trained on.",
+            )
+        for key in report.matched:
+            self.adapters[key].fit(layers[key].weight.shape)
+        for key in report.matched:
+            self.adapters[key].to(layers[key].weight.device)
+            self._handles.append(layers[key].register_forward_hook(_Hook(self, key)))
+        return report
+
+    def detach(self) -> None:
+        """Take the hooks off; the modules are as they were. Does nothing when not attached."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    @contextmanager
+    def attached_to(self, layers: Mapping[str, nn.Module]) -> Iterator[AttachReport]:
+        """:meth:`attach` for the length of a ``with`` block."""
+        report = self.attach(layers)
+        try:
+            yield report
+        finally:
+            self.detach()
+
+    def set_block_weights(self, weights: Sequence[float] | Mapping[str, float] | None) -> None:
+        """Scale each layer by the weight of its block; None sets all to 1. See :func:`blocks.expand`."""
+        by_block = None if weights is None else blocks.expand(weights)
+        self._layer_scales = {key: blocks.weight_of(key, by_block) for key in self.adapters}
+
+    def layer_scale(self, key: str) -> float:
+        """The block weight of layer ``key``."""
+        return self._layer_scales[key]
+
+    def parameters(self, part: str | None = None) -> list[nn.Parameter]:
+        """The trainable parameters of ``"unet"``, ``"te"`` or (None) both, in the order of ``adapters``."""
+        chosen = (a for key, a in self.adapters.items() if part is None or part_of(key) == part)
+        return [p for adapter in chosen for p in adapter.parameters()]
+
+    def modules(self, dtype: torch.dtype | None = None) -> dict[str, dict[str, Tensor]]:
+        """What a file stores: layer key -> parameter name -> tensor, on the CPU, in ``dtype`` (None: unchanged)."""
+        return {key: adapter.tensors(dtype) for key, adapter in self.adapters.items()}
+
+    def state_tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """:meth:`modules` with flat names, ``key.parameter``."""
+        return join_keys(self.modules(dtype))
+
+
+class _Hook:
+    """The forward hook of one layer; kept small, because it runs hundreds of times per step."""
+
+    __slots__ = ("adapter", "key", "network")
+
+    def __init__(self, network: Network, key: str):
+        self.network = network
+        self.adapter = network.adapters[key]
+        self.key = key
+
+    def __call__(self, layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor | None:
+        network = self.network
+        scale = network._layer_scales[self.key]
+        if not network.enabled or scale == 0:
+            return None
+        weight = network.multiplier
+        if isinstance(weight, Tensor):
+            weight = weight * scale
+        else:
+            weight *= scale
+            if weight == 0:
+                return None
+        return self.adapter.add_delta(out, args[0], layer, weight)
+
+
+def _generator(seed: int, key: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
