@@ -71,9 +71,10 @@ def scan(config: DatasetConfig) -> Scan:
 
 
 def _resolved(concept: Concept) -> Concept:
-    named = CONCEPT_NAME.fullmatch(concept.path.name)
-    repeats, tokens = (int(named[1]), named[2]) if named else (1, "")
-    return replace(concept, repeats=concept.repeats or repeats, class_tokens=concept.class_tokens or tokens.strip())
+    """Repeats and class tokens from the folder's name, as far as it has them."""
+    if named := CONCEPT_NAME.fullmatch(concept.path.name):
+        return replace(concept, repeats=int(named[1]), class_tokens=named[2].strip() or concept.class_tokens)
+    return replace(concept, repeats=concept.repeats or 1)
 
 
 class _Walk:

@@ -1,0 +1,141 @@
+"""What about a dataset is probably not meant, each with its remedy. One rule a function."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib_lora.dataset.caption import split_tags
+from lib_lora.dataset.config import DatasetConfig
+from lib_lora.dataset.hashes import FileHashes
+from lib_lora.dataset.scan import Item, Scan
+
+FEW_IMAGES = 10
+NAMED_AT_MOST = 3  # examples in one sentence
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One warning, and what to do about it."""
+
+    text: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.text}. {self.fix}."
+
+
+def advise(scan: Scan, config: DatasetConfig, hashes: FileHashes) -> Iterator[Advice]:
+    """All that applies to these images under these settings."""
+    yield from few_images(scan.items)
+    yield from missing_captions(scan.items, config)
+    yield from uneven_trigger(scan.items, config)
+    yield from tags_everywhere(scan.items, config)
+    yield from small_images(scan.items)
+    yield from identical_files(scan.items, hashes)
+
+
+def few_images(items: tuple[Item, ...]) -> Iterator[Advice]:
+    """So few that the LoRA will repeat them."""
+    if len(items) < FEW_IMAGES:
+        fix = "Twenty varied images make a character; with fewer, train fewer steps"
+        yield Advice(f"There are only {len(items)} images, which the LoRA may learn by heart", fix)
+
+
+def missing_captions(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
+    """Images that fall back to the class tokens, or have no caption at all."""
+    without = [item for item in items if item.caption_path is None]
+    wanted = config.caption_extension or ".txt or .caption"
+    if without and len(without) == len(items):
+        yield Advice(
+            f"No captions were found; {_fallback(without)}",
+            f"Put a {wanted} file of the same name beside each image; a folder name like 10_name gives a common caption",
+        )
+    elif without:
+        names = _some(item.path for item in without)
+        yield Advice(f"{len(without)} images have no caption ({names}); {_fallback(without)}", f"Add {wanted} files")
+
+
+def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
+    """Some captions lack the trigger that the others have."""
+    captions = {item: split_tags(item.caption) for item in items}
+    if config.trigger:
+        wanted = split_tags(config.trigger)
+        lacking = [item for item, tags in captions.items() if not set(wanted) <= set(tags)]
+        trigger, remedy = config.trigger, "It is put in front of them; check their spelling if they have another"
+    elif config.keep_tokens:
+        first = Counter(tags[0] for tags in captions.values() if tags)
+        trigger, count = first.most_common(1)[0] if first else ("", 0)
+        if count <= len(items) / 2:
+            return
+        lacking = [item for item, tags in captions.items() if not tags or tags[0] != trigger]
+        remedy = "Put it first in them, or name it as the trigger, which does that"
+    else:
+        return
+    if 0 < len(lacking) < len(items):
+        names = _some(item.path for item in lacking)
+        yield Advice(f"The trigger {trigger} is missing in {len(lacking)} captions ({names})", remedy)
+
+
+def tags_everywhere(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
+    """Tags that no caption is without, apart from the trigger: the LoRA cannot tell them from it."""
+    captions = [split_tags(item.caption) for item in items if item.caption_path is not None]
+    if len(captions) < NAMED_AT_MOST:
+        return
+    kept = {*split_tags(config.trigger), *captions[0][: config.keep_tokens]}
+    common = set(captions[0]).intersection(*captions[1:]) - kept
+    if common:
+        tags = ", ".join(tag for tag in captions[0] if tag in common)
+        fix = "Delete those that belong to the subject; keep those that you will write in prompts"
+        yield Advice(f"Every caption has: {tags}. The LoRA cannot tell this from its subject", fix)
+
+
+def small_images(items: tuple[Item, ...]) -> Iterator[Advice]:
+    """Images that have to be enlarged."""
+    small = [i for i in items if i.size[0] < i.bucket[0] or i.size[1] < i.bucket[1]]
+    if small:
+        shown = ", ".join(f"{i.path.name} {_times(i.size)} to {_times(i.bucket)}" for i in small[:NAMED_AT_MOST])
+        fix = "Use larger originals, lower the resolution, or switch on no_upscale"
+        yield Advice(f"{len(small)} images are smaller than their bucket and will be enlarged ({shown})", fix)
+
+
+def identical_files(items: tuple[Item, ...], hashes: FileHashes) -> Iterator[Advice]:
+    """Files with the same bytes. Only files of equal length are read."""
+    by_length, by_hash = defaultdict(list), defaultdict(list)
+    try:
+        for item in items:
+            by_length[item.path.stat().st_size].append(item.path)
+        for path in (p for paths in by_length.values() if len(paths) > 1 for p in paths):
+            by_hash[hashes.sha256(path)].append(path)
+    except OSError as error:
+        yield Advice(f"Not all files could be compared: {error}", "Scan again")
+    hashes.save()
+    groups = [paths for paths in by_hash.values() if len(paths) > 1]
+    if groups:
+        shown = "; ".join(" = ".join(p.name for p in paths) for paths in groups[:NAMED_AT_MOST])
+        extra = sum(len(paths) - 1 for paths in groups)
+        yield Advice(f"{extra} images are copies of others ({shown})", "Delete the copies; use repeats to weigh more")
+
+
+def long_captions(longest: int, max_tokens: int) -> Iterator[Advice]:
+    """A caption that does not fit."""
+    if longest > max_tokens:
+        text = f"The longest caption has {longest} tokens; what is beyond {max_tokens} is cut off"
+        yield Advice(text, "Shorten it, or raise the longest caption up to 225")
+
+
+def _fallback(items: list[Item]) -> str:
+    captions = sorted({item.caption for item in items if item.caption})
+    return f"the folder's name is used instead: {', '.join(captions)}" if captions else "they are trained without one"
+
+
+def _some(paths: Iterable[Path]) -> str:
+    names = [path.name for path in paths]
+    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+    return ", ".join(names[:NAMED_AT_MOST]) + more
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"
