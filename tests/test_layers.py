@@ -1,0 +1,100 @@
+"""The import arrows of docs/architecture.md, and the few limits that keep files readable."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lib_lora"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+OUTSIDE = [*sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "scripts").glob("*.py")), ROOT / "install.py"]
+
+# A part imports from its own row and from the rows before it.
+ROWS = (
+    {"errors", "files"},
+    {"adapters", "models"},
+    {"tools", "training", "dataset", "hosts"},
+    {"jobs", "workbench", "demo"},
+    {"ui", "api", "cli", "__main__"},
+)
+
+WEB_UI = {"modules", "modules_forge", "backend", "ldm_patched"}
+MODEL_LIBRARIES = {"diffusers", "transformers"}
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 90
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 10))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of all that a file of the package imports, also inside functions; relative ones resolved."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *filter(None, [node.module])))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def part_of(path: Path) -> str:
+    """``lib_lora/tools/grid.py`` -> ``tools``; ``lib_lora/cli.py`` -> ``cli``."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def row_of(part: str) -> int:
+    rows = [number for number, row in enumerate(ROWS) if part in row]
+    assert rows, f"lib_lora/{part} has no place in docs/architecture.md"
+    return rows[0]
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.parent != PACKAGE or path.stem != "__init__"], ids=name)
+def test_arrows_point_down(path: Path) -> None:
+    own = row_of(part_of(path))
+    used = {imported.split(".")[1] for imported in imports(path) if imported.startswith("lib_lora.")}
+    upward = {part for part in used - {"__version__"} if row_of(part) > own}
+    assert not upward, f"{part_of(path)} may not import {upward}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_outside_libraries_stay_in_their_place(path: Path) -> None:
+    libraries = {imported.split(".")[0] for imported in imports(path)}
+    part = part_of(path)
+    if part != "hosts":
+        assert not libraries & WEB_UI, "only hosts/ knows a web UI"
+    if part != "ui":
+        assert "gradio" not in libraries, "only ui/ knows gradio"
+    if part != "demo" and PACKAGE / "hosts" / "standalone" not in path.parents:
+        assert not libraries & MODEL_LIBRARIES, "only hosts/standalone and demo/ know diffusers and transformers"
+
+
+@pytest.mark.parametrize("path", SOURCES + OUTSIDE, ids=name)
+def test_file_is_readable(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines < MAX_FILE_LINES, f"{lines} lines"
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"bare except in line {node.lineno}"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"
+
+
+def test_the_rules_see_what_they_forbid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    source = tmp_path / "lib_lora" / "adapters" / "bad.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("from ..tools import grid\nfrom . import delta\ndef f():\n    import gradio as gr\n", encoding="utf-8")
+    assert set(imports(source)) == {"lib_lora.tools.grid", "lib_lora.adapters.delta", "gradio"}
