@@ -169,7 +169,7 @@ class Host(Protocol):
 
         Args:
             requests: what to make.
-            networks: attached for this call only, unless they are attached already.
+            networks: attached for this call only. One that is attached already acts anyway and is not passed again.
             on_image: called with (index of the request, image) as soon as an image is there.
             cancelled: asked between steps.
 

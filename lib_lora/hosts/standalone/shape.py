@@ -73,8 +73,8 @@ def build_text_encoder(shape: Shape) -> CLIPTextModel:
         num_attention_heads=shape.text_heads,
         max_position_embeddings=shape.positions,
         hidden_act="quick_gelu",
-        bos_token_id=49406,
-        eos_token_id=49407,
+        bos_token_id=0,  # as in OpenAI's published config; only the pooled output, which SD1 ignores, looks at these
+        eos_token_id=2,
         pad_token_id=1,
     )
     return CLIPTextModel(config)

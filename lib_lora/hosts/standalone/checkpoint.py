@@ -1,0 +1,166 @@
+"""Single-file Stable Diffusion 1.x checkpoints of any width -> modules, without touching a network."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lib_lora.errors import UserError
+from lib_lora.hosts.standalone.model import StandaloneModel
+from lib_lora.hosts.standalone.shape import CLIP_HEAD_WIDTH, Shape, build_text_encoder, build_unet, build_vae
+from lib_lora.hosts.standalone.tokens import FULL_VOCAB, TOKEN_IDS_KEY, expand_token_embedding
+from lib_lora.models import layers
+from lib_lora.models.layers import CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
+
+SUFFIXES = (".safetensors", ".ckpt")
+TEXT = f"{CLIP_PREFIX}text_model."
+OLD_TEXT = re.compile(rf"^{re.escape(CLIP_PREFIX)}(?=embeddings\.|encoder\.|final_layer_norm\.)")
+
+# What else the file may be, told from its keys; the first match wins.
+FOREIGN = (
+    (r"^lora_|\.lora_(up|down|A|B)\.|\.hada_|\.lokr_", "a LoRA, not a checkpoint"),
+    (r"^conditioner\.embedders\.", "an SDXL checkpoint"),
+    (r"^cond_stage_model\.model\.", "a Stable Diffusion 2 checkpoint"),
+    (r"\.joint_blocks\.|\.double_blocks\.|^double_blocks\.", "an SD3 or Flux checkpoint"),
+    (r"^control_model\.|^controlnet_", "a ControlNet"),
+    (r"^string_to_param|^emb_params$|^clip_[lg]$", "an embedding, not a checkpoint"),
+    (r"^down_blocks\.|^text_model\.", "one part of a diffusers model, not a single-file checkpoint"),
+    (r"^(first_stage_model\.)?(encoder|decoder)\.", "a VAE, not a checkpoint"),
+)
+WANTED = "Choose a Stable Diffusion 1.x checkpoint (.safetensors)"
+
+
+def load_checkpoint(
+    path: str | Path,
+    name: str | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> StandaloneModel:
+    """Load a checkpoint and, if there is one, its side-car ``NAME.yaml``.
+
+    A compact token embedding (see ``tokens.expand_token_embedding``) is expanded. The VAE stays in float32: in half
+    precision it overflows on some models.
+
+    Args:
+        path: the file.
+        name: what to call the model; the file's name by default.
+        device, dtype: of U-Net and text encoder.
+
+    Raises:
+        UserError: the file is missing, damaged, a pickle that could run code, incomplete, or not an SD1 model.
+    """
+    path = Path(path)
+    tensors = read_tensors(path)
+    _refuse_foreign(tensors, path)
+    side_car = read_side_car(path)
+    _expand_tokens(tensors)
+    shape = infer_shape(tensors, side_car)
+    unet, vae, text_encoder = build_unet(shape), build_vae(shape), build_text_encoder(shape)
+    prefixed = next(iter(text_encoder.state_dict())).startswith("text_model.")
+    _fill(unet, layers.unet_to_diffusers(tensors), path, "U-Net")
+    _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE")
+    _fill(text_encoder, layers.clip_to_transformers(tensors, prefixed=prefixed), path, "text encoder")
+    for module, kind in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
+        module.to(device, kind).eval()
+    return StandaloneModel(name or path.stem, path, unet, vae, text_encoder, _prediction(side_car))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file, on the CPU, in their stored types."""
+    if not path.is_file():
+        raise UserError("There is no such checkpoint", where=path)
+    try:
+        tensors = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    except (SafetensorError, EOFError, RuntimeError, zipfile.BadZipFile) as e:
+        raise UserError("The checkpoint is damaged or cut off", where=path, fix="Download it again") from e
+    except pickle.UnpicklingError as e:
+        raise UserError("The checkpoint may contain program code", where=path, fix=WANTED) from e
+    return {OLD_TEXT.sub(TEXT, key): t for key, t in tensors.items()}
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def read_side_car(path: Path) -> dict[str, Any]:
+    """``model.params`` of the yaml beside a checkpoint, empty if there is none."""
+    file = path.with_suffix(".yaml")
+    if not file.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return dict(content["model"]["params"])
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as e:
+        raise UserError("The checkpoint's yaml cannot be read", where=file, fix="Mend it or remove it") from e
+
+
+def describe_foreign(keys: Collection[str]) -> str | None:
+    """What a file with these keys is, None if they are those of an SD1 checkpoint."""
+    found = [what for pattern, what in FOREIGN if any(re.search(pattern, key) for key in keys)]
+    is_sd1 = f"{UNET_PREFIX}input_blocks.0.0.weight" in keys and any(key.startswith(TEXT) for key in keys)
+    if is_sd1:
+        return None
+    return found[0] if found else "not a Stable Diffusion checkpoint"
+
+
+def _refuse_foreign(tensors: Mapping[str, Tensor], path: Path) -> None:
+    what = describe_foreign(tensors)
+    if what is None and tensors[f"{UNET_PREFIX}input_blocks.0.0.weight"].shape[1] != 4:
+        what = "an inpainting or instruction model"
+    if what is not None:
+        raise UserError(f"This is {what}", where=path, fix=WANTED)
+
+
+def _expand_tokens(tensors: dict[str, Tensor]) -> None:
+    key = f"{TEXT}embeddings.token_embedding.weight"
+    if TOKEN_IDS_KEY in tensors:
+        tensors[key] = expand_token_embedding(tensors[key], tensors[TOKEN_IDS_KEY], FULL_VOCAB)
+
+
+def infer_shape(tensors: Mapping[str, Tensor], side_car: Mapping[str, Any]) -> Shape:
+    """The model's widths from its tensors, and its numbers of heads from the side-car or SD1.5's rule."""
+
+    def rows(key: str) -> int:
+        return tensors[key].shape[0]
+
+    clip = side_car.get("cond_stage_config", {}).get("clip", {})
+    heads = side_car.get("unet_config", {}).get("params", {}).get("num_heads", 8)
+    width = tensors[f"{TEXT}embeddings.token_embedding.weight"].shape[1]
+    indices = [int(m[1]) for key in tensors if (m := re.match(rf"{re.escape(TEXT)}encoder\.layers\.(\d+)\.", key))]
+    return Shape(
+        unet_channels=tuple(rows(f"{UNET_PREFIX}input_blocks.{n}.0.out_layers.3.weight") for n in (1, 4, 7, 10)),
+        unet_heads=heads,
+        vae_channels=tuple(rows(f"{VAE_PREFIX}encoder.down.{n}.block.0.conv1.weight") for n in range(4)),
+        text_width=width,
+        text_mlp=rows(f"{TEXT}encoder.layers.0.mlp.fc1.weight"),
+        text_layers=max(indices) + 1,
+        text_heads=clip.get("num_attention_heads", max(1, width // CLIP_HEAD_WIDTH)),
+        vocab=rows(f"{TEXT}embeddings.token_embedding.weight"),
+        positions=rows(f"{TEXT}embeddings.position_embedding.weight"),
+    )
+
+
+def _prediction(side_car: Mapping[str, Any]) -> str:
+    return "v" if side_car.get("parameterization", "eps") == "v" else "epsilon"
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, part: str) -> None:
+    """Copy weights into a module; extra keys are harmless, missing ones are not."""
+    wanted = module.state_dict()
+    missing = [key for key in wanted if key not in state and not key.endswith("position_ids")]
+    if missing:
+        what = f"The checkpoint's {part} lacks {len(missing)} of {len(wanted)} tensors, first {missing[0]}"
+        raise UserError(what, where=path, fix="Download it again, or choose a complete checkpoint")
+    module.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)

@@ -1,0 +1,142 @@
+"""A host of our own: one model in memory, images through diffusers' schedulers, no web UI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from lib_lora.adapters.network import Network
+from lib_lora.errors import UserError
+from lib_lora.hosts.gpu_lock import GpuLock
+from lib_lora.hosts.standalone.checkpoint import SUFFIXES, load_checkpoint
+from lib_lora.hosts.standalone.infotext import infotext
+from lib_lora.hosts.standalone.model import StandaloneModel
+from lib_lora.hosts.standalone.samplers import SAMPLERS
+from lib_lora.hosts.standalone.sampling import batches, check, decode, sample
+from lib_lora.hosts.standalone.session import borrowed
+from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
+
+
+class StandaloneHost:
+    """Implements :class:`lib_lora.models.base.Host` on diffusers and transformers.
+
+    Args:
+        paths: the host's folders; they need not exist yet.
+        more_checkpoints: further folders to look for checkpoints in.
+        device: where the model runs; CUDA if there is one.
+        dtype: of U-Net and text encoder.
+    """
+
+    name = "standalone"
+
+    def __init__(
+        self,
+        paths: HostPaths,
+        more_checkpoints: Sequence[Path] = (),
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.paths = paths
+        self.gpu_lock = GpuLock()
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.dtype = dtype
+        self._folders = (paths.checkpoints, *more_checkpoints)
+        self._model: StandaloneModel | None = None
+        self._sessions = 0
+
+    def checkpoints(self) -> list[str]:
+        """Checkpoint files of all folders, relative to their folder and without suffix."""
+        return sorted(self._files())
+
+    def load(self, name: str) -> None:
+        """Make a checkpoint the current model; until it is complete, the present one stays.
+
+        Raises:
+            UserError: no such checkpoint, a file that cannot be loaded, or a training that uses the present one.
+        """
+        with self.gpu_lock:
+            path = self._files().get(name)
+            if path is None:
+                raise UserError("There is no such checkpoint", where=name, fix=f"Put it into {self.paths.checkpoints}")
+            if self._model is not None and self._model.path == path:
+                return
+            if self._sessions:
+                raise UserError("The model is being trained on", where=self._model.name, fix="Stop the training first")
+            self._model = load_checkpoint(path, name, self.device, self.dtype)
+
+    def info(self) -> ModelInfo | None:
+        """The current model, None before the first :meth:`load`."""
+        m = self._model
+        if m is None:
+            return None
+        return ModelInfo(m.name, m.path, m.family, m.prediction, m.latent_factor, m.max_clip_skip)
+
+    @contextmanager
+    def training_session(self) -> Iterator[StandaloneModel]:
+        """The model, frozen and in evaluation mode; given back as it was, whatever happens.
+
+        The lock is not held: take ``gpu_lock`` around every slice of work.
+        """
+        model = self._loaded()
+        self._sessions += 1
+        try:
+            with borrowed(model):
+                yield model
+        finally:
+            self._sessions -= 1
+
+    def waiting(self) -> bool:
+        """Whether another thread wants the model."""
+        return self.gpu_lock.waiting()
+
+    def samplers(self) -> list[str]:
+        """Sampler names for :class:`GenerationRequest`."""
+        return list(SAMPLERS)
+
+    def generate(
+        self,
+        requests: Sequence[GenerationRequest],
+        networks: Sequence[Network] = (),
+        on_image: Callable[[int, Image.Image], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Image.Image]:
+        """One image per request, in order; see :meth:`lib_lora.models.base.Host.generate`.
+
+        Every image carries its parameters in ``info["parameters"]``.
+        """
+        images: list[Image.Image | None] = [None] * len(requests)
+        with self.gpu_lock, ExitStack() as attached:
+            model = self._loaded()
+            for request in requests:
+                check(request, model, networks)
+            for network in networks:
+                attached.enter_context(network.attached_to(model.layers()))
+            for batch in batches(model, requests):
+                latents = sample(model, [requests[i] for i in batch], networks, cancelled)
+                for i, image in zip(batch, decode(model, latents)):
+                    image.info["parameters"] = infotext(requests[i], model.name, model.hashes()["model"], networks)
+                    images[i] = image
+                    if on_image is not None:
+                        on_image(i, image)
+        return images
+
+    def refresh_loras(self) -> None:
+        """Nothing to tell anybody: LoRA files are looked up when they are used."""
+
+    def _loaded(self) -> StandaloneModel:
+        if self._model is None:
+            raise UserError("No model is loaded", fix="Choose a checkpoint first")
+        return self._model
+
+    def _files(self) -> dict[str, Path]:
+        """Name -> file; of two files of one name the safetensors, and the earlier folder, wins."""
+        found: dict[str, Path] = {}
+        for folder in self._folders:
+            for suffix in SUFFIXES:
+                for file in sorted(folder.rglob(f"*{suffix}")):
+                    found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+        return found

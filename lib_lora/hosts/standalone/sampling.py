@@ -1,0 +1,144 @@
+"""Requests → images: batches whose samples do not influence each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lib_lora.adapters.network import Network
+from lib_lora.errors import Cancelled, UserError
+from lib_lora.hosts.standalone.model import StandaloneModel
+from lib_lora.hosts.standalone.samplers import make_scheduler
+from lib_lora.models.base import GenerationRequest
+
+SAMPLE_PIXELS = 8 * 512 * 512  # of one batch through the U-Net
+DECODE_PIXELS = 2 * 512 * 512  # of one batch through the VAE, which needs far more memory per pixel
+
+
+def batches(model: StandaloneModel, requests: Sequence[GenerationRequest]) -> list[list[int]]:
+    """Indices of requests that can be sampled together, in batches that fit the memory.
+
+    Prompts of different numbers of chunks are kept apart: padding one with empty chunks would change its image.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, r in enumerate(requests):
+        chunks = chunk_count(model, r)
+        groups.setdefault((r.width, r.height, r.steps, r.sampler, r.cfg, r.clip_skip, chunks), []).append(index)
+    found = []
+    for group in groups.values():
+        r = requests[group[0]]
+        size = max(1, SAMPLE_PIXELS // (r.width * r.height))
+        found += [group[start : start + size] for start in range(0, len(group), size)]
+    return found
+
+
+def chunk_count(model: StandaloneModel, request: GenerationRequest) -> int:
+    """Chunks of 75 tokens that the longer of prompt and negative prompt needs."""
+    texts = [request.prompt, request.negative] if request.cfg != 1 else [request.prompt]
+    return max(model.chunk_count(text) for text in texts)
+
+
+def check(request: GenerationRequest, model: StandaloneModel, networks: Sequence[Network]) -> None:
+    """Refuse what cannot be generated.
+
+    Raises:
+        UserError: size or steps.
+        ValueError: the number of weights is not that of the networks.
+    """
+    factor = model.latent_factor
+    if request.width % factor or request.height % factor or min(request.width, request.height) < factor:
+        size = f"{request.width}×{request.height}"
+        raise UserError("This size is not possible", where=size, fix=f"Use multiples of {factor}")
+    if request.steps < 1:
+        raise UserError("At least one sampling step is needed", where=f"steps {request.steps}")
+    if request.weights and len(request.weights) != len(networks):
+        raise ValueError(f"{len(request.weights)} weights for {len(networks)} networks")
+
+
+@torch.no_grad()
+def sample(
+    model: StandaloneModel,
+    requests: Sequence[GenerationRequest],
+    networks: Sequence[Network] = (),
+    cancelled: Callable[[], bool] | None = None,
+) -> Tensor:
+    """Latents ``[B, 4, h, w]`` of one batch of requests, with the attached ``networks`` at each request's weights.
+
+    Raises:
+        Cancelled: between two steps.
+        UserError: unknown sampler or clip skip, or NaN.
+    """
+    r = requests[0]
+    copies = 1 if r.cfg == 1 else 2
+    cond = _conditioning(model, requests, networks, copies)
+    generators = [torch.Generator().manual_seed(request.seed) for request in requests]
+    scheduler = make_scheduler(r.sampler, model.prediction)
+    scheduler.set_timesteps(r.steps, device=model.device)
+    shape = (4, r.height // model.latent_factor, r.width // model.latent_factor)
+    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    latents = noise.to(model.device) * scheduler.init_noise_sigma
+    with image_weights(networks, requests, copies):
+        for t in scheduler.timesteps:
+            if cancelled is not None and cancelled():
+                raise Cancelled
+            x = scheduler.scale_model_input(latents, t)
+            output = _guided(model, x, t, cond, r.cfg)
+            latents = scheduler.step(output, t, latents, generator=generators).prev_sample
+    if not torch.isfinite(latents).all():
+        raise UserError("Sampling ended in NaN", where=model.name, fix="Use a lower LoRA weight or another checkpoint")
+    return latents
+
+
+def _guided(model: StandaloneModel, x: Tensor, t: Tensor, cond: Tensor, cfg: float) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans 2022); without it where cond has no unconditional half."""
+    copies = len(cond) // len(x)
+    output = model.predict(x.repeat(copies, 1, 1, 1), t.expand(len(cond)), cond)
+    if copies == 1:
+        return output
+    uncond, conditional = output.chunk(2)
+    return uncond + cfg * (conditional - uncond)
+
+
+def _conditioning(
+    model: StandaloneModel, requests: Sequence[GenerationRequest], networks: Sequence[Network], copies: int
+) -> Tensor:
+    """``[copies·B, 77·n, D]``, the negative prompts first. Each image's text encoder runs at its own weights."""
+    texts = [r.prompt for r in requests]
+    if copies == 2:
+        texts = [r.negative for r in requests] + texts
+    chunks = max(chunk_count(model, r) for r in requests)
+    with image_weights(networks, requests, copies, chunks):
+        return model.encode_text(texts, clip_skip=requests[0].clip_skip, min_chunks=chunks)
+
+
+@contextmanager
+def image_weights(
+    networks: Sequence[Network], requests: Sequence[GenerationRequest], copies: int, chunks: int = 1
+) -> Iterator[None]:
+    """Give each image its own network weights, in a batch of ``copies`` × images × ``chunks`` rows."""
+    before = [network.multiplier for network in networks]
+    try:
+        for index, network in enumerate(networks):
+            weights = [r.weights[index] if r.weights else network.multiplier for r in requests]
+            equal = all(w == weights[0] for w in weights)  # one number is cheaper, and nothing at all where it is 0
+            rows = torch.tensor(weights).repeat_interleave(chunks).repeat(copies)
+            network.multiplier = weights[0] if equal else rows
+        yield
+    finally:
+        for network, multiplier in zip(networks, before):
+            network.multiplier = multiplier
+
+
+def decode(model: StandaloneModel, latents: Tensor) -> list[Image.Image]:
+    """Latents ``[B, 4, h, w]`` → images, a few at a time."""
+    pixels = latents[0, 0].numel() * model.latent_factor**2
+    images = []
+    for part in latents.split(max(1, DECODE_PIXELS // pixels)):
+        decoded = (model.decode_latents(part) + 1) * 127.5
+        arrays = decoded.round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+        images += [Image.fromarray(array) for array in arrays]
+    return images

@@ -1,0 +1,63 @@
+"""Captions as the text encoder sees them: literal, in chunks of 75 tokens.
+
+The layout is A1111's (``modules/sd_hijack_clip.py``), without its emphasis syntax: what a training caption says, the model
+reads, parentheses included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BOS = 49406
+EOS = 49407  # also the padding of SD1
+COMMA = 267  # "," at the end of a word
+CHUNK = 75
+MAX_TOKENS = 225
+COMMA_BACKTRACK = 20
+
+
+def split_tokens(tokens: Sequence[int]) -> list[list[int]]:
+    """Split a caption's tokens into chunks of at most 75; at least one chunk, which may be empty.
+
+    A tag should not be torn apart: a full chunk breaks after its last comma if that is among its last 20 tokens.
+    """
+    chunks: list[list[int]] = [[]]
+    last_comma = -1
+    for token in tokens:
+        chunk = chunks[-1]
+        if token == COMMA:
+            last_comma = len(chunk)
+        elif len(chunk) == CHUNK and last_comma >= 0 and CHUNK - last_comma <= COMMA_BACKTRACK:
+            chunks[-1], moved = chunk[: last_comma + 1], chunk[last_comma + 1 :]
+            chunks.append(moved)
+            last_comma = -1
+        if len(chunks[-1]) == CHUNK:
+            chunks.append([])
+            last_comma = -1
+        chunks[-1].append(token)
+    return chunks
+
+
+def chunk_ids(captions: Sequence[Sequence[int]], max_tokens: int = MAX_TOKENS, min_chunks: int = 1) -> Tensor:
+    """Token ids for the text encoder.
+
+    Args:
+        captions: tokens of each caption, without begin and end.
+        max_tokens: chunks beyond this many tokens are dropped; a multiple of 75.
+        min_chunks: pad to at least so many chunks.
+
+    Returns:
+        int64 ``[B, n, 77]``: begin, 75 tokens padded with end, end. Shorter captions are padded with empty chunks.
+    """
+    limit = max(1, max_tokens // CHUNK)
+    batch = [split_tokens(tokens)[:limit] for tokens in captions]
+    count = max([min_chunks, *(len(chunks) for chunks in batch)])
+    padded = [chunks + [[]] * (count - len(chunks)) for chunks in batch]
+    return torch.tensor([[_framed(chunk) for chunk in chunks] for chunks in padded], dtype=torch.long)
+
+
+def _framed(chunk: Sequence[int]) -> list[int]:
+    return [BOS, *chunk, *[EOS] * (CHUNK - len(chunk)), EOS]
