@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     if not argv:
         return 0
     options = parser().parse_args(argv)
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 — this file is what an older Python is started with
         sys.exit("LoRA Workbench needs Python 3.10 or newer; this is " + sys.version.split()[0])
     return options.run(options)
 

@@ -6,7 +6,7 @@ from modules import script_callbacks
 NOTICE = """\
 ### LoRA Workbench
 
-This version does not train inside the web UI yet. It runs standalone: open a terminal in this extension's folder and run
+This version does not train inside the web UI yet. It runs standalone: open a terminal in this extension's folder, run
 
     python3 install.py demo
 
