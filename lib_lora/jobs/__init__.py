@@ -1,0 +1,1 @@
+"""One GPU, many wishes: a queue of jobs, their progress and their events."""

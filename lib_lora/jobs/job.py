@@ -1,0 +1,149 @@
+"""A job: work that can be watched, paused and ended between slices."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lib_lora.errors import UserError
+from lib_lora.models.base import Host
+
+WAITING, RUNNING, PAUSED, DONE, STOPPED, CANCELLED, FAILED = (
+    "waiting", "running", "paused", "done", "stopped", "cancelled", "failed",
+)  # fmt: skip
+ENDED = frozenset((DONE, STOPPED, CANCELLED, FAILED))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Yielded by a job's work: ``done`` of ``total`` units, and what it is busy with."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What a page shows of a job; a copy, safe to keep.
+
+    ``remaining`` is in seconds, None while unknown. ``error`` has what, where and fix as plain strings.
+    """
+
+    id: int
+    kind: str
+    title: str
+    state: str
+    done: int
+    total: int
+    note: str
+    elapsed: float
+    remaining: float | None
+    error: dict[str, str] | None
+    traceback: str
+    result: Any
+    data: dict[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass
+class Clock:
+    """Seconds of work, without pauses and waiting."""
+
+    now: Callable[[], float] = time.monotonic
+    worked: float = 0.0
+    _since: float | None = None
+
+    def start(self) -> None:
+        if self._since is None:
+            self._since = self.now()
+
+    def stop(self) -> None:
+        if self._since is not None:
+            self.worked += self.now() - self._since
+            self._since = None
+
+    @property
+    def seconds(self) -> float:
+        return self.worked + (0.0 if self._since is None else self.now() - self._since)
+
+
+class Job(ABC):
+    """Work that the queue pumps in slices; subclasses give ``kind``, ``title`` and :meth:`work`."""
+
+    kind = "job"
+
+    def __init__(self, title: str):
+        self.title = title
+        self.id = 0
+        self.state = WAITING
+        self.outcome = DONE  # the state after the work has ended by itself
+        self.done, self.total, self.note = 0, 0, ""
+        self.result: Any = None
+        self.error: dict[str, str] | None = None
+        self.traceback = ""
+        self.clock = Clock()
+        self._first: tuple[int, float] | None = None  # where the present count of units began
+
+    @abstractmethod
+    def work(self, host: Host) -> Iterator[Any]:
+        """A generator; what it yields becomes events, a :class:`Progress` also moves the bar. Its return value becomes
+        ``result``. It is closed when the job is cancelled, so it must clean up in ``finally``."""
+
+    def step_aside(self) -> None:  # noqa: B027 — most jobs have nothing to do here
+        """Called before the GPU is lent to others; the model must then behave as if this job were not there."""
+
+    def step_back(self) -> None:  # noqa: B027
+        """Called when the GPU is ours again."""
+
+    def stop(self, *, save: bool) -> bool:
+        """Asked to end early but tidily. False: this job cannot, cancel it instead."""
+        return False
+
+    def data(self) -> dict[str, Any]:
+        """Further plain values for :class:`JobView`."""
+        return {}
+
+    def advance(self, done: int, total: int, note: str = "") -> None:
+        """Move the progress bar; a new total starts a new measurement of speed."""
+        if self._first is None or total != self.total or done < self._first[0]:
+            self._first = (done, self.clock.seconds)
+        self.done, self.total, self.note = done, total, note
+
+    def view(self) -> JobView:
+        """A snapshot."""
+        return JobView(
+            self.id, self.kind, self.title, self.state, self.done, self.total, self.note, self.clock.seconds,
+            self._remaining(), self.error, self.traceback, self.result, self.data(),
+        )  # fmt: skip
+
+    def _remaining(self) -> float | None:
+        if self.state in ENDED or self._first is None or self.done <= self._first[0]:
+            return None
+        units, seconds = self.done - self._first[0], self.clock.seconds - self._first[1]
+        return (self.total - self.done) * seconds / units
+
+
+class GeneratorJob(Job):
+    """A job around any function ``work(host) -> generator``, e.g. of ``tools/``."""
+
+    def __init__(self, kind: str, title: str, work: Callable[[Host], Iterator[Any]]):
+        super().__init__(title)
+        self.kind = kind
+        self._work = work
+
+    def work(self, host: Host) -> Iterator[Any]:
+        return self._work(host)
+
+
+def described(error: Exception) -> dict[str, str]:
+    """An exception as what, where and fix for the page."""
+    if isinstance(error, UserError):
+        return {"what": error.what, "where": error.where or "", "fix": error.fix or ""}
+    return {"what": f"Unexpected error: {error or type(error).__name__}", "where": "", "fix": "See the details below"}

@@ -1,0 +1,217 @@
+"""One GPU, many wishes: a queue with one worker thread that runs only while there is work."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from lib_lora.errors import Cancelled, UserError
+from lib_lora.jobs.events import EventLog, JobEvent
+from lib_lora.jobs.job import CANCELLED, ENDED, FAILED, PAUSED, RUNNING, WAITING, Job, JobView, Progress, described
+from lib_lora.models.base import Host
+
+SLICE = 0.25  # seconds of work between two looks at what the user wants
+POLITE = 0.02  # seconds between looks at whether the host still waits
+
+
+class JobQueue:
+    """Pumps one job's generator at a time, in slices under ``host.gpu_lock``.
+
+    Between slices the lock is free: a generation that waits for it gets it, on a model from which the job has stepped
+    aside. All methods may be called from any thread.
+    """
+
+    def __init__(self, host: Host):
+        self.host = host
+        self.log = EventLog()
+        self._jobs: list[Job] = []
+        self._changed = threading.Condition()
+        self._worker: threading.Thread | None = None
+        self._paused: set[int] = set()
+        self._cancelled: set[int] = set()
+
+    # -- for everybody ------------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job) -> int:
+        """Append a job; returns its id."""
+        with self._changed:
+            job.id = len(self._jobs) + 1
+            self._jobs.append(job)
+            self._emit_state(job)
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="lora-workbench", daemon=True)
+                self._worker.start()
+        return job.id
+
+    def jobs(self) -> list[JobView]:
+        """All jobs of this session, oldest first; waiting ones in the order they will run."""
+        with self._changed:
+            return [job.view() for job in self._jobs]
+
+    def view(self, job_id: int) -> JobView:
+        """One job."""
+        return self.find(job_id).view()
+
+    def find(self, job_id: int) -> Job:
+        """The job itself; UserError if there is none of that id."""
+        with self._changed:
+            for job in self._jobs:
+                if job.id == job_id:
+                    return job
+        raise UserError("There is no such job", where=str(job_id), fix="Reload the page")
+
+    def current(self) -> JobView | None:
+        """The job that is running or paused."""
+        with self._changed:
+            return next((job.view() for job in self._jobs if job.state in (RUNNING, PAUSED)), None)
+
+    def events(self, last_seen: int = 0, job: int | None = None) -> list[JobEvent]:
+        """What happened after event ``last_seen``."""
+        return self.log.since(last_seen, job)
+
+    def pause(self, job_id: int | None = None) -> None:
+        """Hold the job (default: the current one) after its slice; the model is free meanwhile."""
+        with self._changed:
+            if (job := self._pick(job_id)) is not None:
+                self._paused.add(job.id)
+                self._changed.notify_all()
+
+    def resume(self, job_id: int | None = None) -> None:
+        """Go on with a paused job."""
+        with self._changed:
+            if (job := self._pick(job_id)) is not None:
+                self._paused.discard(job.id)
+                self._changed.notify_all()
+
+    def stop(self, job_id: int | None = None, *, save: bool = False) -> None:
+        """End the job tidily after its step: it can be continued. With ``save`` it also writes its result so far."""
+        with self._changed:
+            job = self._pick(job_id)
+            if job is None:
+                return
+            if job.state == WAITING or not job.stop(save=save):
+                self._cancel(job)
+            self._paused.discard(job.id)
+            self._changed.notify_all()
+
+    def cancel(self, job_id: int | None = None) -> None:
+        """End the job as soon as it comes up for air; also takes a waiting job out of the queue."""
+        with self._changed:
+            if (job := self._pick(job_id)) is not None:
+                self._cancel(job)
+                self._changed.notify_all()
+
+    def reorder(self, job_id: int, places: int) -> None:
+        """Move a waiting job ``places`` later (negative: earlier) among the waiting ones."""
+        with self._changed:
+            job = self.find(job_id)
+            slots = [i for i, j in enumerate(self._jobs) if j.state == WAITING]
+            order = [self._jobs[i] for i in slots]
+            if job not in order:
+                raise UserError("Only waiting jobs can be moved", where=job.title)
+            place = order.index(job)
+            order.insert(max(0, min(len(order) - 1, place + places)), order.pop(place))
+            for slot, moved in zip(slots, order, strict=True):
+                self._jobs[slot] = moved
+
+    def wait(self, job_id: int, timeout: float | None = None) -> JobView:
+        """Block until the job has ended (or the time is over); for scripts, not for pages."""
+        with self._changed:
+            job = self.find(job_id)
+            self._changed.wait_for(lambda: job.state in ENDED, timeout)
+            return job.view()
+
+    def is_cancelled(self, job_id: int) -> bool:
+        """For long calls inside a job's slice, such as ``host.generate(cancelled=…)``."""
+        return job_id in self._cancelled
+
+    # -- the worker ---------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                job = next((j for j in self._jobs if j.state == WAITING), None)
+                if job is None:
+                    self._worker = None  # under the lock: a later submit starts a new thread
+                    return
+                self._set_state(job, RUNNING)
+            try:
+                self._run(job)
+            except Cancelled:
+                self._set_state(job, CANCELLED)
+            except Exception as error:  # whatever a job does, the queue goes on and the user is told
+                job.error, job.traceback = described(error), traceback.format_exc()
+                self._set_state(job, FAILED)
+
+    def _run(self, job: Job) -> None:
+        work = job.work(self.host)
+        try:
+            ended = False
+            while not ended:
+                self._hold(job)
+                with self.host.gpu_lock:
+                    job.clock.start()
+                    job.step_back()
+                    try:
+                        ended = self._slice(job, work)
+                    finally:
+                        job.step_aside()
+                        job.clock.stop()
+        finally:
+            with self.host.gpu_lock:  # clean-up touches the model
+                work.close()
+        self._set_state(job, job.outcome)
+
+    def _slice(self, job: Job, work: Iterator[Any]) -> bool:
+        """Pump for a moment; True when the work is over."""
+        until = time.monotonic() + SLICE
+        while True:
+            try:
+                item = next(work)
+            except StopIteration as end:
+                job.result = end.value if end.value is not None else job.result
+                return True
+            if isinstance(item, Progress):
+                job.advance(item.done, item.total, item.note)
+            self.log.add(job.id, type(item).__name__, item)
+            wanted = job.id in self._cancelled or job.id in self._paused
+            if wanted or self.host.waiting() or time.monotonic() >= until:
+                return False
+
+    def _hold(self, job: Job) -> None:
+        """Between slices: let others pass, stay while paused, leave when cancelled."""
+        while self.host.waiting() and job.id not in self._cancelled:
+            time.sleep(POLITE)
+        with self._changed:
+            if job.id in self._paused:
+                self._set_state(job, PAUSED)
+                self._changed.wait_for(lambda: job.id not in self._paused or job.id in self._cancelled)
+                self._set_state(job, RUNNING)
+        if job.id in self._cancelled:
+            raise Cancelled
+
+    # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _cancel(self, job: Job) -> None:
+        if job.state == WAITING:
+            self._set_state(job, CANCELLED)
+        elif job.state not in ENDED:
+            self._cancelled.add(job.id)
+
+    def _set_state(self, job: Job, state: str) -> None:
+        with self._changed:
+            job.state = state
+            self._emit_state(job)
+            self._changed.notify_all()
+
+    def _emit_state(self, job: Job) -> None:
+        self.log.add(job.id, "state", {"state": job.state, "error": job.error})
+
+    def _pick(self, job_id: int | None) -> Job | None:
+        """The named job, else the current one."""
+        if job_id is not None:
+            return self.find(job_id)
+        return next((job for job in self._jobs if job.state in (RUNNING, PAUSED)), None)

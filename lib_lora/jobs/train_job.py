@@ -1,0 +1,114 @@
+"""A training run as a job: the borrowed model, the trainer, and sample pictures between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lib_lora.jobs.job import FAILED, STOPPED, Job, described
+from lib_lora.jobs.pictures import save_png
+from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.training.events import (
+    EpochDone,
+    Event,
+    Failed,
+    Finished,
+    Preparing,
+    Sampled,
+    SampleDue,
+    Saved,
+    StepDone,
+    Stopped,
+)
+from lib_lora.training.run_store import Run
+from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
+from lib_lora.training.trainer import Trainer
+
+
+class TrainJob(Job):
+    """Trains ``run`` to its end, or continues it."""
+
+    kind = "train"
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.config = run.config()
+        super().__init__(self.config.name)
+        self.trainer: Trainer | None = None
+        self._early: str | None = None  # what was asked before the trainer existed
+
+    def work(self, host: Host) -> Iterator[Any]:
+        self._load_model(host)
+        with host.training_session() as model:
+            self.trainer = Trainer(self.run, model, host.paths)
+            if self._early is not None:
+                self.trainer.request(self._early)
+            for event in self.trainer.run():
+                self._note(event)
+                yield event
+                if isinstance(event, SampleDue) and self.config.sample_prompts.strip():
+                    yield self._sample(host, event)
+                if isinstance(event, (EpochDone, Saved, Finished)):
+                    host.refresh_loras()
+        return str(self.trainer.last_saved) if self.trainer.last_saved else None
+
+    def step_aside(self) -> None:
+        self._switch(False)
+
+    def step_back(self) -> None:
+        self._switch(True)
+
+    def stop(self, *, save: bool) -> bool:
+        self.request("save_and_stop" if save else "stop")
+        return True
+
+    def request(self, what: str) -> None:
+        """As :meth:`Trainer.request`, also before training has begun."""
+        if self.trainer is None:
+            self._early = what
+        else:
+            self.trainer.request(what)
+
+    def data(self) -> dict[str, Any]:
+        return {"run": self.run.id}
+
+    def _switch(self, on: bool) -> None:
+        if self.trainer is not None and self.trainer.network is not None:
+            self.trainer.network.enabled = on
+
+    def _load_model(self, host: Host) -> None:
+        """The run's own checkpoint, if another one has been loaded since."""
+        info = host.info()
+        if self.config.model and (info is None or info.name != self.config.model):
+            host.load(self.config.model)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Preparing):
+            self.advance(event.done, event.total, event.what)
+        elif isinstance(event, StepDone):
+            loss = "" if event.loss is None else f", loss {event.loss:.3g}"
+            self.advance(event.step, event.total, f"epoch {event.epoch}{loss}")
+        elif isinstance(event, Stopped):
+            self.outcome = STOPPED
+        elif isinstance(event, Failed):
+            self.outcome, self.error = FAILED, described(event.error)
+
+    def _sample(self, host: Host, due: SampleDue) -> Sampled:
+        prompts = parse_sample_prompts(self.config.sample_prompts, size=self.config.resolution)
+        requests = [_request(prompt, self.config.clip_skip) for prompt in prompts]
+        with self.trainer.detached() as network:
+            images = host.generate(requests, networks=(network,))
+        self.run.samples.mkdir(exist_ok=True)
+        paths: list[Path] = []
+        for index, image in enumerate(images):
+            path = self.run.samples / f"e{due.epoch:06d}_s{due.step:08d}_{index:02d}.png"
+            paths.append(save_png(image, path))
+        return Sampled(due.epoch, due.step, tuple(paths))
+
+
+def _request(sample: SamplePrompt, clip_skip: int) -> GenerationRequest:
+    return GenerationRequest(
+        sample.prompt, sample.negative, sample.width, sample.height, sample.steps, sample.cfg, sample.seed,
+        clip_skip=clip_skip,
+    )  # fmt: skip

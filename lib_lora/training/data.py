@@ -1,0 +1,51 @@
+"""From the settings of a run to its dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lib_lora.dataset.config import Concept, DatasetConfig
+from lib_lora.dataset.hashes import FileHashes
+from lib_lora.dataset.scan import Scan, scan
+from lib_lora.errors import UserError
+from lib_lora.training.config import TrainConfig
+
+
+def dataset_config(config: TrainConfig) -> DatasetConfig:
+    """The part of the settings that concerns images and captions."""
+    repeats = 0 if config.repeats == "auto" else int(config.repeats)
+    return DatasetConfig(
+        folders=(Concept(Path(config.data_dir), repeats),),
+        resolution=config.resolution,
+        batch_size=config.batch_size,
+        trigger=config.trigger,
+        shuffle=config.shuffle,
+        keep_tokens=config.keep_tokens,
+        flip=config.flip,
+        bucket_step=config.bucket_step,
+        bucket_min=config.bucket_min,
+        bucket_max=config.bucket_max,
+        no_upscale=config.no_upscale,
+    )
+
+
+def usable_scan(config: TrainConfig) -> Scan:
+    """What the folder holds.
+
+    Raises:
+        UserError: no usable image; says what was wrong with those that are there.
+    """
+    found = scan(dataset_config(config))
+    if not found.items:
+        problems = "; ".join(str(p) for p in found.problems[:3]) or "the folder is empty"
+        raise UserError(f"No usable image ({problems})", where=config.data_dir, fix="Choose a folder with images")
+    return found
+
+
+def data_hash(found: Scan, hashes: FileHashes) -> str:
+    """Changes when images are added, removed, edited, re-captioned or repeated otherwise; not when the folder moves."""
+    digest = hashlib.sha256()
+    for item in found.items:
+        digest.update(repr((hashes.sha256(item.path), item.concept.repeats, item.caption)).encode())
+    return digest.hexdigest()

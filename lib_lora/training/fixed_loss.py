@@ -1,0 +1,36 @@
+"""A loss that can be compared between epochs: the same images, noise and timesteps every time.
+
+The running loss mostly shows which timesteps were drawn. Here nothing is drawn anew, so a difference between two epochs
+comes from the weights alone.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from lib_lora.dataset.batches import Batches
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.denoiser import Denoiser
+from lib_lora.training.noise import spread_timesteps
+from lib_lora.training.randomness import torch_generator
+
+
+def fixed_batches(batches: Batches, config: TrainConfig) -> list[int]:
+    """Micro-steps of epoch 0, spread over it, that together hold about ``fixed_loss_images`` images."""
+    count = min(batches.steps_per_epoch, -(-config.fixed_loss_images // config.batch_size))
+    return [i * batches.steps_per_epoch // count for i in range(count)]
+
+
+def fixed_loss(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> float | None:
+    """Mean loss over fixed images × fixed timesteps, or None if it is switched off."""
+    levels = spread_timesteps(config.fixed_loss_timesteps, denoiser.steps)
+    losses = []
+    with torch.no_grad():
+        for index in fixed_batches(batches, config):
+            batch = batches.batch(index)
+            latents = batch.latents.to(denoiser.model.device)
+            noise = torch.randn(latents.shape, generator=torch_generator(config.seed, "fixed-loss", index))
+            for level in levels:
+                t = torch.full((len(latents),), level)
+                losses.append(denoiser.loss(latents, batch.captions, noise.to(latents.device), t))
+    return torch.cat(losses).mean().item() if losses else None

@@ -1,0 +1,79 @@
+"""Say what a run will do before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lib_lora.dataset.advice import Advice
+from lib_lora.dataset.check import CheckReport
+from lib_lora.dataset.check import check as check_dataset
+from lib_lora.dataset.hashes import FileHashes
+from lib_lora.models.base import HostPaths, LoadedModel
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.data import dataset_config, usable_scan
+from lib_lora.training.probe import Cost, probe
+from lib_lora.training.sample_prompts import parse_sample_prompts
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """``dataset`` has counts, steps, buckets, captions and problems; ``advice`` all warnings with their remedies.
+
+    ``seconds`` is for the whole run without samples; ``bytes`` at its peak, of which ``model_bytes`` are in use anyway;
+    ``capacity`` is the memory of the graphics card, None without one.
+    """
+
+    dataset: CheckReport
+    advice: tuple[Advice, ...]
+    seconds: float
+    bytes: int
+    model_bytes: int
+    capacity: int | None
+
+
+def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Preflight:
+    """Check everything and measure one step on the largest bucket.
+
+    Raises:
+        UserError: the run could not start; names the setting.
+    """
+    config.check()
+    parse_sample_prompts(config.sample_prompts)
+    data = dataset_config(config)
+    report = check_dataset(
+        usable_scan(config),
+        data,
+        epochs=config.epochs,
+        accumulation=config.gradient_accumulation,
+        seed=config.seed,
+        max_tokens=config.max_tokens,
+        count_tokens=model.token_count,
+        hashes=FileHashes(paths.data / "latents"),
+    )
+    largest = max(report.buckets, key=lambda size: size[0] * size[1])
+    cost = probe(model, config, largest, max(report.captions, key=len, default=""))
+    capacity = torch.cuda.mem_get_info(model.device)[1] if torch.device(model.device).type == "cuda" else None
+    advice = (*report.warnings, *_setting_advice(config, report.total_steps), *_memory_advice(cost, capacity))
+    return Preflight(report, advice, cost.seconds * report.total_steps, cost.bytes, cost.model_bytes, capacity)
+
+
+def _memory_advice(cost: Cost, capacity: int | None) -> list[Advice]:
+    if capacity is None or cost.bytes < 0.9 * capacity:
+        return []
+    text = f"This may need {cost.bytes / 2**30:.1f} GB of {capacity / 2**30:.1f} GB"
+    return [Advice(text, "Switch on gradient checkpointing, or lower the batch size or the resolution")]
+
+
+def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
+    found = []
+    if steps < 100:
+        found.append(Advice(f"{steps} steps are few", "Raise the epochs or the repeats; characters take 400 to 2000"))
+    if steps > 10_000:
+        found.append(Advice(f"{steps} steps are very many", "Lower the epochs or the repeats"))
+    if config.trigger and config.keep_tokens < 1 and config.shuffle:
+        found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
+    if max(config.unet_lr, config.te_lr) > 2e-3:
+        found.append(Advice("The learning rate is very high", "Start with 5e-4 for the U-Net"))
+    return found

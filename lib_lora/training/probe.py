@@ -1,0 +1,71 @@
+"""What a step will cost in time and memory, measured on the model itself instead of guessed from tables."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib_lora.adapters.network import Network
+from lib_lora.models.base import LoadedModel
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.denoiser import Denoiser
+from lib_lora.training.run_metadata import network_spec
+
+ADAM_BYTES = 16  # per trained number: weight, gradient and two moments, fp32 each
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``seconds`` and peak ``bytes`` of one step; ``model_bytes`` of them are the base, which is loaded anyway."""
+
+    seconds: float
+    bytes: int
+    model_bytes: int
+
+
+def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], caption: str = "") -> Cost:
+    """Run one batch of ``size`` (width, height in pixels) forward and backward with a throw-away network.
+
+    Bytes are those of base, network, optimizer and of the activations kept for the backward pass; working buffers of
+    single operations are not seen.
+    """
+    layers = model.layers()
+    network = Network.create(layers, network_spec(config), config.seed)
+    latents = torch.zeros(config.batch_size, 4, *(side // model.latent_factor for side in reversed(size)))
+    latents = latents.to(model.device)
+    t = torch.full((config.batch_size,), len(model.schedule) // 2)
+    denoiser = Denoiser(model, config)
+
+    def loss() -> Tensor:
+        return denoiser.loss(latents, [caption] * config.batch_size, latents, t).mean()
+
+    kept = _KeptForBackward(layers)
+    model.gradient_checkpointing(config.gradient_checkpointing)
+    with network.attached_to(layers):
+        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+            loss().backward()  # also warms up, so that the second pass is timed as it will be
+        started = time.perf_counter()
+        loss().backward()
+        network.parameters()[0].grad.sum().item()  # waits for a GPU
+        seconds = time.perf_counter() - started
+    base = sum(p.numel() * p.element_size() for layer in layers.values() for p in layer.parameters())
+    trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())
+    return Cost(seconds * config.gradient_accumulation, base + trained + kept.bytes, base)
+
+
+class _KeptForBackward:
+    """Counts the bytes of every storage that autograd keeps, once, without the frozen weights."""
+
+    def __init__(self, layers: dict[str, torch.nn.Module]):
+        self.seen = {p.untyped_storage().data_ptr() for layer in layers.values() for p in layer.parameters()}
+        self.bytes = 0
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.seen:
+            self.seen.add(storage.data_ptr())
+            self.bytes += storage.nbytes()
+        return tensor

@@ -1,0 +1,122 @@
+"""What every LoRA file of a run says about how it was made, in kohya's words."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from lib_lora import __version__
+from lib_lora.adapters import metadata
+from lib_lora.adapters.selection import NetworkSpec
+from lib_lora.dataset.caption import split_tags
+from lib_lora.dataset.scan import Scan
+from lib_lora.models.base import LoadedModel
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.run_store import Record
+
+
+def network_spec(config: TrainConfig) -> NetworkSpec:
+    """What the settings adapt; a learning rate of 0 leaves its part without adapters."""
+    c = config
+    return NetworkSpec(c.algorithm, c.rank, c.alpha, c.conv_rank, c.conv_alpha, c.unet_lr > 0, c.te_lr > 0)
+
+
+def run_metadata(
+    record: Record, config: TrainConfig, scan: Scan, model: LoadedModel, batches: int, total: int
+) -> dict[str, str]:
+    """Metadata without epoch and step.
+
+    Times come from the run's creation record: a resumed run must write the same bytes as an uninterrupted one, so there
+    is no ``ss_training_finished_at``.
+    """
+    hashes = model.hashes()
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+    return {
+        **metadata.network(network_spec(config)),
+        **metadata.base_model(model.family, model.prediction),
+        **metadata.kohya(_settings(record, config, total)),
+        **metadata.kohya({"new_sd_model_hash": hashes["model"], "new_vae_hash": hashes["vae"]}),
+        **metadata.kohya(_dataset(config, scan, batches)),
+        **metadata.modelspec(
+            title=config.name,
+            date=created,
+            resolution=f"{config.resolution}x{config.resolution}",
+            encoder_layer=str(config.clip_skip),
+            trigger_phrase=config.trigger or None,
+        ),
+    }
+
+
+def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, object]:
+    c = config
+    return {
+        "session_id": record.session_id,
+        "training_started_at": record.created,
+        "training_comment": f"LoRA Workbench {__version__}",
+        "output_name": c.name,
+        "sd_model_name": record.model,
+        "learning_rate": c.unet_lr,
+        "unet_lr": c.unet_lr,
+        "text_encoder_lr": c.te_lr,
+        "optimizer": f"torch.optim.adamw.AdamW(weight_decay={c.weight_decay},betas=({c.beta1}, {c.beta2}))",
+        "lr_scheduler": c.schedule,
+        "lr_warmup_steps": round(total * c.warmup),
+        "max_train_steps": total,
+        "num_epochs": c.epochs,
+        "gradient_checkpointing": c.gradient_checkpointing,
+        "gradient_accumulation_steps": c.gradient_accumulation,
+        "max_grad_norm": c.max_grad_norm,
+        "mixed_precision": "bf16" if c.precision == "bf16" else "no",
+        "clip_skip": c.clip_skip,
+        "max_token_length": c.max_tokens,
+        "cache_latents": True,
+        "seed": c.seed,
+        "noise_offset": c.noise_offset or None,
+        "min_snr_gamma": c.min_snr_gamma or None,
+        "loss_type": "l2",
+    }
+
+
+def _dataset(config: TrainConfig, scan: Scan, batches: int) -> dict[str, object]:
+    c = config
+    folders: dict[str, dict[str, int]] = {
+        concept.path.name: {"n_repeats": concept.repeats, "img_count": 0} for concept in scan.concepts
+    }
+    for item in scan.items:
+        folders[item.concept.path.name]["img_count"] += 1
+    return {
+        "num_train_images": scan.samples_per_epoch,
+        "num_reg_images": 0,
+        "num_batches_per_epoch": batches,
+        "total_batch_size": c.batch_size,
+        "batch_size_per_device": c.batch_size,
+        "resolution": str((c.resolution, c.resolution)),
+        "enable_bucket": True,
+        "bucket_no_upscale": c.no_upscale,
+        "min_bucket_reso": c.bucket_min or c.resolution // 2,
+        "max_bucket_reso": c.bucket_max or c.resolution * 2,
+        "bucket_info": _bucket_info(scan),
+        "flip_aug": c.flip,
+        "shuffle_caption": c.shuffle,
+        "keep_tokens": c.keep_tokens,
+        "dataset_dirs": folders,
+        "tag_frequency": _tag_frequency(config, scan),
+    }
+
+
+def _bucket_info(scan: Scan) -> dict[str, object]:
+    counts: Counter[tuple[int, int]] = Counter()
+    for item in scan.items:
+        counts[item.bucket] += item.concept.repeats
+    rows = {str(i): {"resolution": list(size), "count": n} for i, (size, n) in enumerate(sorted(counts.items()))}
+    return {"buckets": rows}
+
+
+def _tag_frequency(config: TrainConfig, scan: Scan) -> dict[str, dict[str, int]]:
+    """Folder -> tag -> images; hosts show it as tag buttons."""
+    trigger = split_tags(config.trigger)
+    tags: dict[str, Counter[str]] = {}
+    for item in scan.items:
+        counted = tags.setdefault(item.concept.path.name, Counter())
+        counted.update([*trigger, *(tag for tag in split_tags(item.caption) if tag not in trigger)])
+    return {folder: dict(counted.most_common()) for folder, counted in tags.items()}

@@ -1,0 +1,185 @@
+"""Runs on disk. A run is a folder:
+
+``config.toml`` the whole truth · ``run.json`` its birth record · ``metrics.jsonl`` a line per step · ``epochs.json`` ·
+``samples/`` · ``state/`` · ``result.json`` how it ended (missing: it is running, or was cut off and can be continued).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lib_lora.errors import UserError
+from lib_lora.files import write_text
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.config_file import read_config, write_config
+
+TRASH = ".trash"
+
+
+@dataclass(frozen=True)
+class Record:
+    """Written once when the run is created, so that everything derived from it survives a resume unchanged."""
+
+    id: str
+    created: float  # seconds since 1970
+    session_id: int
+    model: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; every reader tolerates files that are not there yet."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def config(self) -> TrainConfig:
+        """The settings it was started with."""
+        return read_config(self.folder / "config.toml")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """A dict per step: step, epoch, loss, grad_norm, lr, seconds. A half-written last line is left out."""
+        return _read_lines(self.folder / "metrics.jsonl")
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """A dict per finished epoch: epoch, step, running_loss, fixed_loss, lora_path (or None)."""
+        return _read_json(self.folder / "epochs.json", [])
+
+    def result(self) -> dict[str, Any]:
+        """status ("finished", "stopped", "failed"), step, path, reason; empty while running or after a crash."""
+        return _read_json(self.folder / "result.json", {})
+
+    @property
+    def status(self) -> str:
+        """How it ended: "finished", "stopped" or "failed"; "unfinished" while it runs and after a crash."""
+        return self.result().get("status", "unfinished")
+
+    def append_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Add lines to ``metrics.jsonl``."""
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8", newline="\n") as f:
+            f.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def add_epoch(self, row: dict[str, Any]) -> None:
+        """Add or replace an epoch in ``epochs.json``."""
+        rows = [known for known in self.epochs() if known["epoch"] != row["epoch"]]
+        _write_json(self.folder / "epochs.json", [*rows, row])
+
+    def set_result(self, status: str, step: int, path: Path | None = None, reason: str = "") -> None:
+        """Record how it ended."""
+        values = {"status": status, "step": step, "path": str(path) if path else None, "reason": reason}
+        _write_json(self.folder / "result.json", values)
+
+    def rewind(self, step: int) -> None:
+        """Forget what was recorded after ``step``, which is about to be done again, and that the run had ended."""
+        (self.folder / "result.json").unlink(missing_ok=True)
+        kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= step]
+        write_text(self.folder / "metrics.jsonl", "".join(kept))
+        _write_json(self.folder / "epochs.json", [row for row in self.epochs() if row["step"] <= step])
+
+
+class RunStore:
+    """All runs in one folder."""
+
+    def __init__(self, folder: str | Path, clock: Callable[[], float] = time.time):
+        self.folder = Path(folder)
+        self.clock = clock
+
+    def create(self, config: TrainConfig) -> Run:
+        """A new run folder named by time and LoRA; ``config.model`` should say which checkpoint is meant."""
+        created = self.clock()
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+        safe_name = re.sub(r"[^\w.-]+", "_", config.name)
+        folder = self._fresh_folder(f"{stamp}-{safe_name}")
+        record = Record(folder.name, created, uuid.uuid4().int >> 96, config.model)
+        write_config(folder / "config.toml", config)
+        _write_json(folder / "run.json", asdict(record))  # last: without it the folder is no run yet
+        return Run(folder, record)
+
+    def open(self, run_id: str) -> Run:
+        """The run of that id.
+
+        Raises:
+            UserError: there is none, or its record cannot be read.
+        """
+        folder = self.folder / run_id
+        try:
+            return Run(folder, Record(**json.loads((folder / "run.json").read_text(encoding="utf-8"))))
+        except FileNotFoundError as error:
+            raise UserError("There is no such run", where=run_id, fix="Refresh the list of runs") from error
+        except (ValueError, TypeError) as error:
+            raise UserError("The record of this run is damaged", where=folder / "run.json") from error
+
+    def list(self) -> list[Run]:
+        """All readable runs, newest first."""
+        runs = []
+        for path in self.folder.glob("*/run.json"):
+            try:
+                runs.append(self.open(path.parent.name))
+            except UserError:
+                continue  # a damaged record must not hide the other runs; opening it by id names the problem
+        return sorted(runs, key=lambda run: run.record.created, reverse=True)
+
+    def delete(self, run_id: str) -> Path:
+        """Move a run to ``.trash``, from where it can be taken back; LoRA files stay. Returns its new place."""
+        run = self.open(run_id)
+        target = self.folder / TRASH / run.id
+        while target.exists():
+            target = target.with_name(target.name + "_")
+        target.parent.mkdir(exist_ok=True)
+        shutil.move(run.folder, target)
+        return target
+
+    def _fresh_folder(self, base: str) -> Path:
+        for count in range(1, 1000):
+            folder = self.folder / (base if count == 1 else f"{base}-{count}")
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return folder
+        raise UserError("Too many runs of this name in one second", where=self.folder)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1))
+
+
+def _read_json(path: Path, default: Any) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in text.splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue  # cut off by a crash; its step will be done and written again
+    return rows

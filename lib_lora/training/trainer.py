@@ -1,0 +1,250 @@
+"""The training loop: a generator that yields events and owns no thread, lock or page.
+
+Everything random is a function of (seed, step), and the learning rate is a function of the step; so weights, optimizer
+moments and the step number are the whole state of a run, and a resumed run is bit-identical to an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from lib_lora.adapters.network import Network
+from lib_lora.dataset.batches import Batches
+from lib_lora.dataset.cache import LatentCache
+from lib_lora.dataset.scan import Scan
+from lib_lora.errors import UserError
+from lib_lora.models.base import HostPaths, LoadedModel
+from lib_lora.training.checkpoints import Checkpoints
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.config_file import training_hash
+from lib_lora.training.data import data_hash, dataset_config, usable_scan
+from lib_lora.training.denoiser import Denoiser
+from lib_lora.training.events import (
+    EpochDone,
+    Event,
+    Failed,
+    Finished,
+    Preparing,
+    SampleDue,
+    Saved,
+    StepDone,
+    Stopped,
+    Warned,
+)
+from lib_lora.training.fixed_loss import fixed_loss
+from lib_lora.training.meter import Meter, first_broken
+from lib_lora.training.noise import noise_like, timesteps
+from lib_lora.training.optim import build_optimizer, set_learning_rate
+from lib_lora.training.run_metadata import network_spec, run_metadata
+from lib_lora.training.run_store import Run
+from lib_lora.training.state import Fingerprint, Position, StateSlots
+
+REQUESTS = ("stop", "save_and_stop", "save", "sample")
+
+
+class Diverged(UserError):
+    """Loss or gradient is no longer a number."""
+
+
+class _Returning:
+    """Iterates a generator and keeps what it returned in ``value``."""
+
+    def __init__(self, generator: Generator):
+        self.generator = generator
+
+    def __iter__(self) -> Iterator:
+        self.value = yield from self.generator
+
+
+class Trainer:
+    """One run of training, from its first or its last saved step to the end.
+
+    Args:
+        run: the run folder; its config is the whole truth.
+        model: borrowed from ``host.training_session()``.
+        paths: where LoRA files and latents go.
+    """
+
+    def __init__(self, run: Run, model: LoadedModel, paths: HostPaths):
+        self.run_folder = run
+        self.model = model
+        self.config: TrainConfig = run.config().check()
+        self.cache = LatentCache(paths.data / "latents", model)
+        self.denoiser = Denoiser(model, self.config)
+        self.state = StateSlots(run.state)
+        self.loras = paths.loras
+        self.network: Network | None = None
+        self.step = 0
+        self.last_saved: Path | None = None
+        self._request: str | None = None
+
+    def request(self, what: str) -> None:
+        """Ask for ``"stop"``, ``"save_and_stop"``, ``"save"`` or ``"sample"``; done after the present step."""
+        if what not in REQUESTS:
+            raise ValueError(f"unknown request {what!r}")
+        self._request = what
+
+    @contextmanager
+    def detached(self) -> Iterator[Network]:
+        """The network without the model, so that somebody else may attach it, e.g. to draw samples."""
+        self.network.detach()
+        try:
+            yield self.network
+        finally:
+            self.network.attach(self.model.layers())
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Event]:
+        """Train, yielding one event per step and more around them; closing the generator leaves the model clean."""
+        yield from self._prepare()
+        layers = self.model.layers()
+        network = self.network = Network.create(layers, network_spec(self.config), self.config.seed)
+        self.model.gradient_checkpointing(self.config.gradient_checkpointing)
+        with network.attached_to(layers):
+            self.optimizer = build_optimizer(network, self.config)
+            self._resume()
+            try:
+                yield from self._steps()
+            except Diverged as error:
+                self.run_folder.set_result("failed", self.step, self.last_saved, str(error))
+                yield Failed(error, self.step, self.last_saved)
+
+    def _steps(self) -> Iterator[Event]:
+        while self.step < self.total:
+            started = time.perf_counter()
+            lr = self._train_step(self.step)
+            self.step += 1
+            if self.meter.due:
+                self._read_meter()
+            yield StepDone(self.step, self.total, self.epoch, self.meter.last, lr, time.perf_counter() - started)
+            if self.step % self.steps_per_epoch == 0:
+                yield from self._end_epoch()
+            elif self.step % self.config.state_every_n_steps == 0:
+                self._save_state()
+            request, self._request = self._request, None
+            if request is not None and self.step < self.total:
+                yield from self._answer(request)
+                if request in ("stop", "save_and_stop"):
+                    return
+        self.run_folder.set_result("finished", self.step, self.checkpoints.final_path)
+        yield Finished(self.checkpoints.final_path, self.step)
+
+    def _train_step(self, step: int) -> float:
+        config, optimizer = self.config, self.optimizer
+        lr = set_learning_rate(optimizer, config, step, self.total)
+        micro_steps = self._micro_steps(step)
+        total_loss = torch.zeros((), device=self.model.device)
+        for micro in micro_steps:
+            batch = self.batches.batch(micro)
+            latents = batch.latents.to(self.model.device)
+            noise = noise_like(latents, config.seed, micro, config.noise_offset)
+            t = timesteps(len(latents), self.denoiser.steps, config.seed, micro)
+            loss = self.denoiser.loss(latents, batch.captions, noise, t).mean() / len(micro_steps)
+            loss.backward()
+            total_loss += loss.detach()
+        clip = config.max_grad_norm or float("inf")
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.meter.add(step + 1, total_loss, grad_norm)
+        return lr
+
+    def _end_epoch(self) -> Iterator[Event]:
+        self._read_meter()
+        epoch, config = self.epoch, self.config
+        fixed = fixed_loss(self.denoiser, self.batches, config)
+        last = self.step == self.total
+        path = None
+        if last or epoch % config.save_every_n_epochs == 0:
+            path = self._write_lora(self.checkpoints.final_path if last else self.checkpoints.epoch_path(epoch))
+        running = self._running_loss(epoch)
+        row = {"epoch": epoch, "step": self.step, "running_loss": running, "fixed_loss": fixed}
+        self.run_folder.add_epoch({**row, "lora_path": str(path) if path else None})
+        self._save_state()  # last: a crash before this line repeats the end of the epoch, with the same result
+        yield EpochDone(epoch, self.step, running, fixed, path)
+        if config.sample_every_n_epochs and epoch % config.sample_every_n_epochs == 0:
+            yield SampleDue(epoch, self.step)
+
+    def _answer(self, request: str) -> Iterator[Event]:
+        if request == "sample":
+            yield SampleDue(self.epoch, self.step)
+            return
+        self._read_meter()
+        if request in ("save", "save_and_stop"):
+            yield Saved(self._write_lora(self.checkpoints.step_path(self.step)), self.step)
+        self._save_state()
+        if request != "save":
+            self.run_folder.set_result("stopped", self.step, self.last_saved)
+            yield Stopped(self.step)
+
+    # -- before the first step ----------------------------------------------------------------------------------------
+
+    def _prepare(self) -> Iterator[Event]:
+        scan = yield from self._encode_images()
+        hashes = (training_hash(self.config), data_hash(scan, self.cache.hashes), self.model.hashes()["model"])
+        self.fingerprint = Fingerprint(*hashes)
+        self.batches = Batches(scan, self.cache, dataset_config(self.config), self.config.seed)
+        batches, accumulate = self.batches.steps_per_epoch, self.config.gradient_accumulation
+        self.steps_per_epoch = -(-batches // accumulate)
+        self.total = self.steps_per_epoch * self.config.epochs
+        self.meter = Meter(torch.device(self.model.device))
+        metadata = run_metadata(self.run_folder.record, self.config, scan, self.model, batches, self.total)
+        self.checkpoints = Checkpoints(self.loras, self.config.name, self.config.save_precision, metadata)
+        self.checkpoints.refuse_foreign(self.config.epochs)
+
+    def _encode_images(self) -> Generator[Event, None, Scan]:
+        encoding = _Returning(self.cache.prepare(usable_scan(self.config), self.config.flip))
+        for done, total in encoding:
+            yield Preparing("Encoding images", done, total)
+        for problem in encoding.value.problems:
+            yield Warned(str(problem))
+        return encoding.value
+
+    def _resume(self) -> None:
+        self.step = self.state.load(self.network, self.optimizer, self.fingerprint)
+        self.run_folder.rewind(self.step)
+
+    # -- small parts --------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 1, that the last finished step belongs to."""
+        return max(0, self.step - 1) // self.steps_per_epoch + 1
+
+    def _micro_steps(self, step: int) -> range:
+        """The batches of an optimizer step; the last step of an epoch may have fewer, epochs never mix."""
+        batches, accumulate = self.batches.steps_per_epoch, self.config.gradient_accumulation
+        epoch, within = divmod(step, self.steps_per_epoch)
+        first = within * accumulate
+        return range(epoch * batches + first, epoch * batches + min(first + accumulate, batches))
+
+    def _read_meter(self) -> None:
+        readings = self.meter.read()
+        lr = self.optimizer.param_groups[0]["lr"]
+        rows = [{"step": step, "loss": loss, "grad_norm": norm, "lr": lr} for step, loss, norm in readings]
+        self.run_folder.append_metrics(rows)
+        if broken := first_broken(readings):
+            raise Diverged(
+                f"The {broken[1]} became NaN or infinite in step {broken[0]}",
+                where=self.config.name,
+                fix="Halve the learning rates and start again; the files saved before are good",
+            )
+
+    def _running_loss(self, epoch: int) -> float:
+        first = (epoch - 1) * self.steps_per_epoch
+        losses = [row["loss"] for row in self.run_folder.metrics() if row["step"] > first]
+        return sum(losses) / len(losses)
+
+    def _write_lora(self, path: Path) -> Path:
+        self.last_saved = self.checkpoints.write(path, self.network, epoch=self.epoch, step=self.step)
+        return self.last_saved
+
+    def _save_state(self) -> None:
+        self._read_meter()  # never save weights that a broken step has touched
+        self.state.save(Position(self.step, self.fingerprint), self.network, self.optimizer)

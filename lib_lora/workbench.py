@@ -1,0 +1,170 @@
+"""What the page, the API and the command line can ask for; one object per process owns host, queue and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lib_lora.adapters.file import read_metadata
+from lib_lora.errors import UserError
+from lib_lora.jobs.job import GeneratorJob
+from lib_lora.jobs.queue import JobQueue
+from lib_lora.jobs.train_job import TrainJob
+from lib_lora.models.base import Host
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.data import usable_scan
+from lib_lora.training.preflight import Preflight, preflight
+from lib_lora.training.run_store import RunStore
+from lib_lora.training.sample_prompts import parse_sample_prompts
+
+
+@dataclass(frozen=True)
+class LoraEntry:
+    """A LoRA file; ``name`` is what formulas and prompts call it."""
+
+    name: str
+    path: Path
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class EpochFile:
+    """A saved epoch of a run. ``best``: it has the lowest fixed-noise loss of the run."""
+
+    epoch: int
+    step: int
+    path: Path
+    running_loss: float
+    fixed_loss: float | None
+    best: bool
+
+
+class Workbench:
+    """The services behind every surface. Create one per process and pass it on.
+
+    Args:
+        host: where we live.
+    """
+
+    def __init__(self, host: Host):
+        self.host = host
+        self.queue = JobQueue(host)
+        self.runs = RunStore(host.paths.runs)
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def check(self, config: TrainConfig) -> Preflight:
+        """What training with ``config`` will do. Waits for the model; takes about two steps' time.
+
+        Raises:
+            UserError: it could not start, with the setting concerned.
+        """
+        config = self._with_model(config)
+        with self.host.gpu_lock, self.host.training_session() as model:
+            found = preflight(config, model, self.host.paths)
+        self._refuse_existing(config)
+        return found
+
+    def start_training(self, config: TrainConfig) -> int:
+        """Create a run and queue it; returns the job's id. Its ``view().data["run"]`` is the run's id.
+
+        Raises:
+            UserError: a setting, folder or file name that cannot work.
+        """
+        config = self._with_model(config).check()
+        parse_sample_prompts(config.sample_prompts)
+        usable_scan(config)
+        self._refuse_existing(config)
+        return self.queue.submit(TrainJob(self.runs.create(config)))
+
+    def resume(self, run_id: str) -> int:
+        """Queue an unfinished or stopped run to go on from its last saved step; returns the job's id."""
+        run = self.runs.open(run_id)
+        if run.status == "finished":
+            raise UserError("This run is finished", where=run_id, fix="Start a new one with more epochs")
+        if self._active_job(run_id) is not None:
+            raise UserError("This run is in the queue already", where=run_id)
+        return self.queue.submit(TrainJob(run))
+
+    def request(self, job_id: int, what: str) -> None:
+        """``"save"`` or ``"sample"`` now, in a training job that goes on afterwards."""
+        job = self.queue.find(job_id)
+        if not isinstance(job, TrainJob):
+            raise UserError("Only a training can do that", where=job.title)
+        job.request(what)
+
+    # -- other work ---------------------------------------------------------------------------------------------------
+
+    def submit(self, kind: str, title: str, work: Callable[[Host], Iterator[Any]]) -> int:
+        """Queue ``work(host)``, a generator that yields :class:`Progress` or other events; returns the job's id."""
+        return self.queue.submit(GeneratorJob(kind, title, work))
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def list_loras(self) -> list[LoraEntry]:
+        """All LoRA files of the host, by name; damaged ones without metadata."""
+        folder = self.host.paths.loras
+        files = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stem.casefold())
+        return [LoraEntry(path.stem, path, _metadata(path)) for path in files if not path.name.startswith(".")]
+
+    def lora_path(self, name: str) -> Path:
+        """The file of the LoRA called ``name``.
+
+        Raises:
+            UserError: there is none.
+        """
+        for entry in self.list_loras():
+            if entry.name == name:
+                return entry.path
+        raise UserError("There is no LoRA of that name", where=name, fix="Choose one from the list, or refresh it")
+
+    def epoch_files(self, run_id: str) -> list[EpochFile]:
+        """The epochs of a run whose LoRA files still exist, in order."""
+        rows = [row for row in self.runs.open(run_id).epochs() if row["lora_path"] and Path(row["lora_path"]).is_file()]
+        losses = [row["fixed_loss"] for row in rows if row["fixed_loss"] is not None]
+        return [
+            EpochFile(
+                row["epoch"], row["step"], Path(row["lora_path"]), row["running_loss"], row["fixed_loss"],
+                best=bool(losses) and row["fixed_loss"] == min(losses),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def delete_run(self, run_id: str) -> Path:
+        """Move a run into the trash; its LoRA files stay. Returns where it can be taken back from."""
+        if self._active_job(run_id) is not None:
+            raise UserError("This run is being trained", where=run_id, fix="Stop it first")
+        return self.runs.delete(run_id)
+
+    # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _with_model(self, config: TrainConfig) -> TrainConfig:
+        """The config with the loaded checkpoint's name filled in."""
+        if config.model:
+            if config.model not in self.host.checkpoints():
+                raise UserError("There is no such checkpoint", where=config.model, fix="Choose one from the list")
+            return config
+        info = self.host.info()
+        if info is None:
+            raise UserError("No model is loaded", where="model", fix="Choose a checkpoint first")
+        return replace(config, model=info.name)
+
+    def _refuse_existing(self, config: TrainConfig) -> None:
+        path = self.host.paths.loras / f"{config.name}.safetensors"
+        if path.exists():
+            raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
+
+    def _active_job(self, run_id: str) -> int | None:
+        for view in self.queue.jobs():
+            if view.data.get("run") == run_id and not view.ended:
+                return view.id
+        return None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        return read_metadata(path)
+    except UserError:
+        return {}  # whoever opens the file is told what is wrong with it
