@@ -49,10 +49,8 @@ def missing_captions(items: tuple[Item, ...], config: DatasetConfig) -> Iterator
     without = [item for item in items if item.caption_path is None]
     wanted = config.caption_extension or ".txt or .caption"
     if without and len(without) == len(items):
-        yield Advice(
-            f"No captions were found; {_fallback(without)}",
-            f"Put a {wanted} file of the same name beside each image; a folder name like 10_name gives a common caption",
-        )
+        fix = f"Put a {wanted} file of the same name beside each image, or name the folder like 10_name"
+        yield Advice(f"No captions were found; {_fallback(without)}", fix)
     elif without:
         names = _some(item.path for item in without)
         yield Advice(f"{len(without)} images have no caption ({names}); {_fallback(without)}", f"Add {wanted} files")

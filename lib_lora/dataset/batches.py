@@ -50,8 +50,9 @@ class Plan:
             folders = ", ".join(str(c.path) for c in config.folders) or "no folder given"
             fix = "Choose a folder with images" + (f"; {scan.problems[0]}" if scan.problems else "")
             raise UserError("There is no image to train on", where=folders, fix=fix)
-        self.seed = seed
+        self.items = scan.items
         self.config = config
+        self.seed = seed
         self._buckets: dict[Size, list[Item]] = {}
         for item in scan.items:
             self._buckets.setdefault(item.bucket, []).extend([item] * item.concept.repeats)
