@@ -142,9 +142,9 @@ def test_failed_installation_is_not_remembered(install: ModuleType) -> None:
     assert not install.is_installed(install.pins("standalone"))
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [(["demo"], ["tour", "serve"]), (["demo", "--tour-only"], ["tour"])])
-def test_demo_tours_and_then_serves(install: ModuleType, arguments: list[str], expected: list[str]) -> None:
-    assert install.main(arguments) == 0
+@pytest.mark.parametrize(("options", "expected"), [([], ["tour", "serve"]), (["--tour-only"], ["tour"])])
+def test_demo_tours_and_then_serves(install: ModuleType, options: list[str], expected: list[str]) -> None:
+    assert install.main(["demo", *options]) == 0
     assert [words[2] for words in install.run.seen if words[:2] == ["-m", "lib_lora"]] == expected
 
 

@@ -1,0 +1,49 @@
+"""What the documents point to exists: files, pictures and commands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+LINK = re.compile(r"\]\(([^)\s#]+)")
+ELSEWHERE = ("http://", "https://", "mailto:")
+COMMAND = re.compile(r"(?:(install\.py)|python3? -m (lib_lora)) ([a-z]+)((?: --?[a-z-]+)*)")
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def commands() -> list[tuple[str, str, str]]:
+    """(program, command, options) of every call that the documents name."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    return sorted({(script or module, command, options) for script, module, command, options in COMMAND.findall(text)})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_and_pictures_exist(document: Path) -> None:
+    targets = [link for link in LINK.findall(document.read_text(encoding="utf-8")) if not link.startswith(ELSEWHERE)]
+    missing = [target for target in targets if not (document.parent / target).exists()]
+    assert not missing
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    assert pages <= listed
+
+
+@pytest.mark.parametrize(("program", "command", "options"), commands(), ids=" ".join)
+def test_commands_and_their_options_exist(program: str, command: str, options: str) -> None:
+    start = [str(ROOT / program)] if program.endswith(".py") else ["-m", program]
+    help_call = [sys.executable, *start, command, "--help"]
+    done = subprocess.run(help_call, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(option in done.stdout for option in options.split())
