@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,19 +11,35 @@ from torch import Tensor
 READ_EVERY = 10  # reading stalls a GPU until it has caught up; ten steps hide that
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What was measured in one step."""
+
+    step: int
+    lr: float
+    loss: float
+    grad_norm: float
+
+    @property
+    def broken(self) -> str | None:
+        """``"loss"`` or ``"gradient"`` if that is NaN or infinite."""
+        if not math.isfinite(self.loss):
+            return "loss"
+        return None if math.isfinite(self.grad_norm) else "gradient"
+
+
 class Meter:
-    """Collects (loss, gradient norm) per step without synchronising."""
+    """Collects loss and gradient norm of each step without synchronising."""
 
     def __init__(self, device: torch.device):
         self.read_every = 1 if device.type == "cpu" else READ_EVERY
         self.last: float | None = None
-        self._first_step = 0
+        self._steps: list[tuple[int, float]] = []
         self._pending: list[Tensor] = []
 
-    def add(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
-        """Remember two scalars of ``step``."""
-        if not self._pending:
-            self._first_step = step
+    def add(self, step: int, lr: float, loss: Tensor, grad_norm: Tensor) -> None:
+        """Remember the two scalars on the device."""
+        self._steps.append((step, lr))
         self._pending.append(torch.stack((loss.detach().float(), grad_norm.detach().float())))
 
     @property
@@ -30,21 +47,13 @@ class Meter:
         """Whether enough steps have gathered to be worth a read."""
         return len(self._pending) >= self.read_every
 
-    def read(self) -> list[tuple[int, float, float]]:
-        """(step, loss, gradient norm) of every step since the last read; one transfer."""
+    def read(self) -> list[Reading]:
+        """Every step since the last read; one transfer."""
         if not self._pending:
             return []
         values = torch.stack(self._pending).tolist()
+        readings = [Reading(*step, *value) for step, value in zip(self._steps, values, strict=True)]
+        self._steps.clear()
         self._pending.clear()
-        self.last = values[-1][0]
-        return [(self._first_step + i, loss, norm) for i, (loss, norm) in enumerate(values)]
-
-
-def first_broken(readings: list[tuple[int, float, float]]) -> tuple[int, str] | None:
-    """Step and what was not finite in it, of the first reading with a NaN or infinity."""
-    for step, loss, norm in readings:
-        if not math.isfinite(loss):
-            return step, "loss"
-        if not math.isfinite(norm):
-            return step, "gradient"
-    return None
+        self.last = readings[-1].loss
+        return readings

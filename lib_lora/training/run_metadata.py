@@ -14,6 +14,19 @@ from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run_store import Record
 
+ABSENT = {  # what kohya also writes, for options that do not exist here
+    "color_aug": False,
+    "random_crop": False,
+    "face_crop_aug_range": None,
+    "caption_dropout_rate": 0.0,
+    "caption_tag_dropout_rate": 0.0,
+    "prior_loss_weight": 1.0,
+    "zero_terminal_snr": False,
+    "full_fp16": False,
+    "lowram": False,
+    "reg_dataset_dirs": {},
+}
+
 
 def network_spec(config: TrainConfig) -> NetworkSpec:
     """What the settings adapt; a learning rate of 0 leaves its part without adapters."""
@@ -74,6 +87,7 @@ def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, obje
         "noise_offset": c.noise_offset or None,
         "min_snr_gamma": c.min_snr_gamma or None,
         "loss_type": "l2",
+        **ABSENT,
     }
 
 

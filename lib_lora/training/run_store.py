@@ -58,7 +58,7 @@ class Run:
         return read_config(self.folder / "config.toml")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """A dict per step: step, epoch, loss, grad_norm, lr, seconds. A half-written last line is left out."""
+        """A dict per step: step, lr, loss, grad_norm. A half-written last line is left out."""
         return _read_lines(self.folder / "metrics.jsonl")
 
     def epochs(self) -> list[dict[str, Any]]:

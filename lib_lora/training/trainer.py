@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ from lib_lora.training.events import (
     Warned,
 )
 from lib_lora.training.fixed_loss import fixed_loss
-from lib_lora.training.meter import Meter, first_broken
+from lib_lora.training.meter import Meter
 from lib_lora.training.noise import noise_like, timesteps
 from lib_lora.training.optim import build_optimizer, set_learning_rate
 from lib_lora.training.run_metadata import network_spec, run_metadata
@@ -152,7 +153,7 @@ class Trainer:
         grad_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self.meter.add(step + 1, total_loss, grad_norm)
+        self.meter.add(step + 1, lr, total_loss, grad_norm)
         return lr
 
     def _end_epoch(self) -> Iterator[Event]:
@@ -226,15 +227,14 @@ class Trainer:
 
     def _read_meter(self) -> None:
         readings = self.meter.read()
-        lr = self.optimizer.param_groups[0]["lr"]
-        rows = [{"step": step, "loss": loss, "grad_norm": norm, "lr": lr} for step, loss, norm in readings]
-        self.run_folder.append_metrics(rows)
-        if broken := first_broken(readings):
-            raise Diverged(
-                f"The {broken[1]} became NaN or infinite in step {broken[0]}",
-                where=self.config.name,
-                fix="Halve the learning rates and start again; the files saved before are good",
-            )
+        self.run_folder.append_metrics([asdict(reading) for reading in readings])
+        for reading in readings:
+            if reading.broken:
+                raise Diverged(
+                    f"The {reading.broken} became NaN or infinite in step {reading.step}",
+                    where=self.config.name,
+                    fix="Halve the learning rates and start again; the files saved before are good",
+                )
 
     def _running_loss(self, epoch: int) -> float:
         first = (epoch - 1) * self.steps_per_epoch
