@@ -41,7 +41,7 @@ def few_images(items: tuple[Item, ...]) -> Iterator[Advice]:
     """So few that the LoRA will repeat them."""
     if len(items) < FEW_IMAGES:
         fix = "Twenty varied images make a character; with fewer, train fewer steps"
-        yield Advice(f"There are only {len(items)} images, which the LoRA may learn by heart", fix)
+        yield Advice(f"Few images ({len(items)}), which the LoRA may learn by heart", fix)
 
 
 def missing_captions(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
@@ -53,7 +53,7 @@ def missing_captions(items: tuple[Item, ...], config: DatasetConfig) -> Iterator
         yield Advice(f"No captions were found; {_fallback(without)}", fix)
     elif without:
         names = _some(item.path for item in without)
-        yield Advice(f"{len(without)} images have no caption ({names}); {_fallback(without)}", f"Add {wanted} files")
+        yield Advice(f"Images without a caption: {len(without)} ({names}); {_fallback(without)}", f"Add {wanted} files")
 
 
 def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
@@ -74,7 +74,7 @@ def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[A
         return
     if 0 < len(lacking) < len(items):
         names = _some(item.path for item in lacking)
-        yield Advice(f"The trigger {trigger} is missing in {len(lacking)} captions ({names})", remedy)
+        yield Advice(f"Captions without the trigger {trigger}: {len(lacking)} ({names})", remedy)
 
 
 def tags_everywhere(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
@@ -87,7 +87,7 @@ def tags_everywhere(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[
     if common:
         tags = ", ".join(tag for tag in captions[0] if tag in common)
         fix = "Delete those that belong to the subject; keep those that you will write in prompts"
-        yield Advice(f"Every caption has: {tags}. The LoRA cannot tell this from its subject", fix)
+        yield Advice(f"In every caption, so the LoRA cannot tell it from its subject: {tags}", fix)
 
 
 def small_images(items: tuple[Item, ...]) -> Iterator[Advice]:
@@ -96,7 +96,7 @@ def small_images(items: tuple[Item, ...]) -> Iterator[Advice]:
     if small:
         shown = ", ".join(f"{i.path.name} {_times(i.size)} to {_times(i.bucket)}" for i in small[:NAMED_AT_MOST])
         fix = "Use larger originals, lower the resolution, or switch on no_upscale"
-        yield Advice(f"{len(small)} images are smaller than their bucket and will be enlarged ({shown})", fix)
+        yield Advice(f"Images smaller than their bucket, which will be enlarged: {len(small)} ({shown})", fix)
 
 
 def identical_files(items: tuple[Item, ...], hashes: FileHashes) -> Iterator[Advice]:
@@ -112,9 +112,9 @@ def identical_files(items: tuple[Item, ...], hashes: FileHashes) -> Iterator[Adv
     hashes.save()
     groups = [paths for paths in by_hash.values() if len(paths) > 1]
     if groups:
-        shown = "; ".join(" = ".join(p.name for p in paths) for paths in groups[:NAMED_AT_MOST])
+        shown = "; ".join(_some(paths, " = ") for paths in groups[:NAMED_AT_MOST])
         extra = sum(len(paths) - 1 for paths in groups)
-        yield Advice(f"{extra} images are copies of others ({shown})", "Delete the copies; use repeats to weigh more")
+        yield Advice(f"Copies of other images: {extra} ({shown})", "Delete the copies; use repeats to weigh more")
 
 
 def long_captions(longest: int, max_tokens: int) -> Iterator[Advice]:
@@ -129,10 +129,10 @@ def _fallback(items: list[Item]) -> str:
     return f"the folder's name is used instead: {', '.join(captions)}" if captions else "they are trained without one"
 
 
-def _some(paths: Iterable[Path]) -> str:
+def _some(paths: Iterable[Path], joint: str = ", ") -> str:
     names = [path.name for path in paths]
     more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
-    return ", ".join(names[:NAMED_AT_MOST]) + more
+    return joint.join(names[:NAMED_AT_MOST]) + more
 
 
 def _times(size: tuple[int, int]) -> str:

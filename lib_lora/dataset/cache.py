@@ -119,7 +119,8 @@ def _read_entry(path: Path, key: str) -> Tensor | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            metadata, latents = file.metadata() or {}, file.get_tensor("latents")
+            metadata = file.metadata() or {}
+            latents = file.get_tensor("latents").clone()  # not a view of the mapped file, which Windows would lock
     except (SafetensorError, OSError, ValueError):
         return None
     intact = metadata.get("key") == key and metadata.get("checksum") == _checksum(latents)
@@ -127,4 +128,5 @@ def _read_entry(path: Path, key: str) -> Tensor | None:
 
 
 def _checksum(latents: Tensor) -> str:
-    return hashlib.sha256(latents.numpy().tobytes()).hexdigest()
+    layout = f"{latents.dtype} {tuple(latents.shape)} ".encode()
+    return hashlib.sha256(layout + latents.numpy().tobytes()).hexdigest()

@@ -107,7 +107,7 @@ class _Walk:
         for stray in (f for f in files if f.suffix.lower() in FOREIGN_EXTENSIONS):
             self.report(stray, f"{stray.suffix} files are not read", "Convert it to PNG or JPEG")
         if images and named and not CONCEPT_NAME.fullmatch(folder.name):
-            reason = f"{len(images)} images lie beside folders named like N_name and are not used"
+            reason = f"images beside folders named like N_name are not used ({len(images)} here)"
             self.report(folder, reason, "Move them into a folder named like 1_name")
         elif images:
             self._add_images(images, CaptionFiles(files, self.config.caption_extension), concept)

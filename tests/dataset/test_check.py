@@ -72,8 +72,8 @@ def test_few_and_small_images(add_image, config):
     add_image("1_x/a.png", (64, 64), "x")
     add_image("1_x/tiny.png", (32, 20), "y")
     said = advice_of(config)
-    assert "only 2 images" in said
-    assert "1 images are smaller than their bucket and will be enlarged (tiny.png 32×20 to" in said
+    assert "Few images (2)" in said
+    assert "which will be enlarged: 1 (tiny.png 32×20 to" in said
     assert "enlarged" not in advice_of(replace(config, no_upscale=True, bucket_step=8))
 
 
@@ -81,7 +81,7 @@ def test_missing_captions(add_image, config):
     add_image("1_red fox/a.png")
     assert "No captions were found; the folder's name is used instead: red fox" in advice_of(config)
     add_image("1_red fox/b.png", caption="x")
-    assert "1 images have no caption (a.png)" in advice_of(config)
+    assert "Images without a caption: 1 (a.png)" in advice_of(config)
 
 
 def test_no_caption_at_all(add_image, config):
@@ -92,8 +92,8 @@ def test_no_caption_at_all(add_image, config):
 def test_a_trigger_that_some_captions_lack(add_image, config):
     for i in range(4):
         add_image(f"1_x/{i}.png", caption=f"sks, tag {i}" if i else "tag")
-    assert "trigger sks is missing in 1 captions (0.png)" in advice_of(replace(config, trigger="sks"))
-    assert "trigger sks is missing in 1 captions (0.png)" in advice_of(replace(config, keep_tokens=1))
+    assert "Captions without the trigger sks: 1 (0.png)" in advice_of(replace(config, trigger="sks"))
+    assert "Captions without the trigger sks: 1 (0.png)" in advice_of(replace(config, keep_tokens=1))
     assert "trigger" not in advice_of(config)
 
 
@@ -101,7 +101,7 @@ def test_tags_in_every_caption(add_image, config):
     for i in range(4):
         add_image(f"1_x/{i}.png", caption=f"sks, 1girl, solo, tag {i}")
     said = advice_of(replace(config, trigger="sks"))
-    assert "Every caption has: 1girl, solo." in said
+    assert "In every caption, so the LoRA cannot tell it from its subject: 1girl, solo." in said
 
 
 def test_copies_are_found_by_content(add_image, config, tmp_path):
@@ -109,7 +109,7 @@ def test_copies_are_found_by_content(add_image, config, tmp_path):
         add_image(f"1_x/{i}.png", caption=str(i))
     (tmp_path / "1_x" / "copy.png").write_bytes((tmp_path / "1_x" / "1.png").read_bytes())
     said = advice_of(config, hashes=FileHashes(tmp_path / "cache"))
-    assert "1 images are copies of others (1.png = copy.png)" in said
+    assert "Copies of other images: 1 (1.png = copy.png)" in said
     assert (tmp_path / "cache" / "hashes.json").is_file()
 
 
