@@ -1,0 +1,1 @@
+"""How the committed weights were made: pictures, autoencoder, denoiser, export. Every stage resumes where it stopped."""

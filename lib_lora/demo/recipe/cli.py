@@ -1,0 +1,61 @@
+"""``python -m lib_lora demo build|score``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+STATE = Path(".state/demo")
+CHECKPOINT = Path(__file__).resolve().parents[1] / "miniature.safetensors"
+PICTURES = 14_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands of ``demo`` to ``parser``."""
+    commands = parser.add_subparsers(dest="demo_command", required=True)
+    b = commands.add_parser("build", help="train the miniature from scratch; goes on where it stopped")
+    b.add_argument("stage", choices=("pictures", "decoder", "polish", "encoder", "denoiser", "export"))
+    b.add_argument("--minutes", type=float, default=30.0, help="time for this stage (default: %(default)s)")
+    b.add_argument("--state", type=Path, default=STATE, help="folder for states (default: %(default)s)")
+    b.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    b.add_argument("--output", type=Path, default=CHECKPOINT, help="checkpoint that export writes")
+    b.set_defaults(run=build)
+    s = commands.add_parser("score", help="measure how well the miniature follows prompts; one JSON line")
+    s.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    s.add_argument("--count", type=int, default=256, help="prompts (default: %(default)s)")
+    s.add_argument("--cfg", type=float, default=4.0, help="guidance scale (default: %(default)s)")
+    s.add_argument("--sheet", type=Path, help="also write a contact sheet of the first 40")
+    s.set_defaults(run=score)
+
+
+def build(args: argparse.Namespace) -> int:
+    """Run one stage of the recipe."""
+    import torch
+
+    from . import autoencoder, denoiser, export, pictures
+
+    torch.set_num_threads(args.threads)
+    rendered = pictures.prepare(args.state, PICTURES)
+    square = rendered["square"]
+    if args.stage == "decoder":
+        autoencoder.train_decoder(square, args.state, args.minutes)
+    elif args.stage == "polish":
+        autoencoder.train_decoder(square, args.state, args.minutes, size=128, lr=0.004, freeze_sketcher=True, decay_from=0.1)
+    elif args.stage == "encoder":
+        autoencoder.train_encoder(square, args.state, args.minutes)
+    elif args.stage == "denoiser":
+        denoiser.train(rendered, args.state, args.minutes)
+    elif args.stage == "export":
+        print(export.export(args.state, args.output))
+    if args.stage in ("decoder", "polish", "encoder"):
+        print(json.dumps(autoencoder.evaluate(square, args.state)))
+    return 0
+
+
+def score(args: argparse.Namespace) -> int:
+    """Print the judge's scores as the last line."""
+    from .score import score as measure
+
+    print(json.dumps(measure(args.checkpoint, args.count, cfg=args.cfg, sheet=args.sheet)))
+    return 0

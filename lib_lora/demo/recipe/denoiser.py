@@ -1,0 +1,136 @@
+"""Stage 2: U-Net and text model, together, on cached latents."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...models.schedule import NoiseSchedule
+from ..architecture import build_text_encoder, build_unet
+from . import autoencoder
+from .attention import NarrowHeads
+from .captions import CaptionTable
+from .muon import MuonAdam
+from .pictures import Pictures
+from .progress import Progress, save_state
+
+CAPTIONS = 32  # per step; each caption's text encoding serves two noise levels
+REPEATS = 2
+WIDE_EVERY = 16
+MIN_SNR_GAMMA = 5.0
+EMA = 0.999
+ADAM_NAMES = ("embedding", "conv_in", "conv_out")
+
+
+@torch.no_grad()
+def cache_latents(pictures: dict[str, Pictures], folder: Path) -> dict[str, Tensor]:
+    """Scaled latents [n, 4, h, w] of every picture through the frozen sketcher."""
+    path = folder / "latents.pt"
+    if not path.exists():
+        _, sketcher = autoencoder.load(folder)
+        latents = {}
+        for kind, p in pictures.items():
+            parts = [sketcher(p.tensor(slice(i, i + 64))) for i in range(0, len(p.specs), 64)]
+            latents[kind] = torch.cat(parts)
+        save_state(path, latents)
+    return torch.load(path, weights_only=True)
+
+
+def initialise(unet: nn.Module) -> None:
+    """Residual branches and the output start at zero."""
+    for m in unet.modules():
+        if type(m).__name__ == "ResnetBlock2D":
+            nn.init.zeros_(m.conv2.weight)
+        elif type(m).__name__ == "Transformer2DModel":
+            nn.init.zeros_(m.proj_out.weight)
+    nn.init.zeros_(unet.conv_out.weight)
+
+
+class Model(nn.Module):
+    """U-Net and text model as one set of parameters."""
+
+    def __init__(self, vocabulary: int):
+        super().__init__()
+        self.unet = build_unet()
+        self.text = build_text_encoder(vocabulary)
+        self.unet.set_attn_processor(NarrowHeads())
+        initialise(self.unet)
+        self.unet.to(memory_format=torch.channels_last)
+
+    @property
+    def embedding(self) -> nn.Parameter:
+        return next(p for n, p in self.text.named_parameters() if n.endswith("token_embedding.weight"))
+
+
+def train(pictures: dict[str, Pictures], folder: Path, minutes: float, lr: float = 0.02, decay_from: float = 0.55) -> None:
+    """Train for ``minutes`` from the newest state. The state before the learning rate falls is kept as
+    ``denoiser-stable.pt``: a longer training goes on from there."""
+    table = CaptionTable()
+    latents = cache_latents(pictures, folder)
+    model = Model(table.size)
+    table.prepare_embedding(model.embedding)
+    optimizer = MuonAdam(model.named_parameters(), lr=lr, adam_lr=lr * 0.15, adam_names=ADAM_NAMES)
+    average = {n: p.detach().clone() for n, p in model.named_parameters()}
+    step = _restore(folder / "denoiser-stable.pt", model, optimizer, average)
+    schedule = NoiseSchedule()
+    snr = schedule.snr(torch.arange(1000))
+    predict = torch.compile(lambda x, t, c: model.unet(x, t, c, return_dict=False)[0], dynamic=False)
+    parameters, averages = list(model.parameters()), list(average.values())
+    progress = Progress(minutes * 60)
+    stable_kept = False
+    while (share := progress.share) < 1:
+        factor = min(1.0, (progress.step + 1) / 40) * min(1.0, max(0.01, (1 - share) / (1 - decay_from)))
+        if share > decay_from and not stable_kept:
+            stable_kept = True
+            _keep(folder / "denoiser-stable.pt", model, optimizer, average, step)
+        r = random.Random(f"denoiser {step}")
+        generator = torch.Generator().manual_seed(r.randrange(1 << 62))
+        kind = "wide" if step % WIDE_EVERY == WIDE_EVERY - 1 else "square"
+        index = [r.randrange(len(latents[kind])) for _ in range(CAPTIONS)]
+        captions = [table.caption(pictures[kind].specs[i], r) for i in index]
+        cond = model.text(input_ids=table.rows(captions, r)).last_hidden_state.repeat(REPEATS, 1, 1)
+        x0 = latents[kind][index].repeat(REPEATS, 1, 1, 1)
+        t = torch.randint(0, 1000, (CAPTIONS,), generator=generator)
+        t = torch.cat([t, (t + 500) % 1000])  # two far apart levels of each picture: less variance
+        noise = torch.randn(x0.shape, generator=generator)
+        noisy = schedule.add_noise(x0, noise, t).contiguous(memory_format=torch.channels_last)
+        error = (predict(noisy, t, cond) - noise).pow(2).mean((1, 2, 3))
+        (error * (snr[t].clamp(max=MIN_SNR_GAMMA) / snr[t])).mean().backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.set_factor(factor)
+        optimizer.step()
+        optimizer.zero_grad()
+        step += 1
+        torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - min(EMA, (step + 1) / (step + 10)))
+        progress.tick(len(x0), mse=error.mean())
+        if progress.due(120):
+            save_state(folder / "denoiser.pt", {"average": average, "step": step})
+    save_state(folder / "denoiser.pt", {"average": average, "step": step})
+
+
+def _keep(path: Path, model: Model, optimizer: MuonAdam, average: dict[str, Tensor], step: int) -> None:
+    save_state(path, {"model": model.state_dict(), "optimizer": optimizer.full_state(), "average": average, "step": step})
+
+
+def _restore(path: Path, model: Model, optimizer: MuonAdam, average: dict[str, Tensor]) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_full_state(state["optimizer"])
+    for name, value in state["average"].items():
+        average[name].copy_(value)
+    return state["step"]
+
+
+def load(folder: Path) -> tuple[Model, CaptionTable]:
+    """The averaged weights of the newest state, and the vocabulary they were trained on."""
+    table = CaptionTable()
+    model = Model(table.size)
+    table.prepare_embedding(model.embedding)
+    state = torch.load(folder / "denoiser.pt", weights_only=True)
+    model.load_state_dict(state["average"], strict=False)
+    return model.eval().requires_grad_(False), table
