@@ -1,10 +1,10 @@
 """What a LoRA file is: algorithms, the network, its file and its arithmetic."""
 
-from .base import Adapter
-from .delta import Delta
-from .file import LoraFile, model_hash, read_lora, read_metadata, write_lora
-from .network import AttachReport, Network
-from .selection import NetworkSpec
+from lib_lora.adapters.base import Adapter
+from lib_lora.adapters.delta import Delta
+from lib_lora.adapters.file import LoraFile, model_hash, read_lora, read_metadata, write_lora
+from lib_lora.adapters.network import AttachReport, Network
+from lib_lora.adapters.selection import NetworkSpec
 
 __all__ = [
     "Adapter",

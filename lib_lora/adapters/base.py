@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from .delta import Delta
+from lib_lora.adapters.delta import Delta
+from lib_lora.errors import UserError
 
 
 class Adapter(nn.Module, ABC):

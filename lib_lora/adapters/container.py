@@ -11,7 +11,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from ..errors import UserError
+from lib_lora.errors import UserError
 
 LENGTH_BYTES = 8
 MAX_HEADER = 100_000_000  # the format's own limit

@@ -9,14 +9,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..files import atomic_write
-from . import container
-from .algorithms import algorithm_for
-from .delta import Delta
-from .metadata import hashes
+from lib_lora.adapters import container
+from lib_lora.adapters.algorithms import algorithm_for
+from lib_lora.adapters.delta import Delta
+from lib_lora.adapters.metadata import hashes
+from lib_lora.errors import UserError
+from lib_lora.files import atomic_write
 
 DAMAGED_FIX = "Save or download it again."
+
+# Part of a tensor's name -> what the file is instead of a kohya LoRA
+FOREIGN = {
+    "model.diffusion_model.": "This is a whole checkpoint, not a LoRA",
+    ".lora_A.": "This LoRA has diffusers' own layer names, which cannot be read yet",
+}
 
 
 @dataclass
@@ -42,6 +48,9 @@ def read_lora(path: str | Path) -> LoraFile:
     """
     path = Path(path)
     metadata, tensors = container.read(path)
+    for part, what in FOREIGN.items():
+        if any(part in name for name in tensors):
+            raise UserError(what, where=path, fix="Choose a LoRA file with kohya's layer names.")
     modules = split_keys(tensors)
     if not modules:
         raise UserError("There is no LoRA in this file", where=path, fix="Choose a LoRA file.")

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..errors import UserError
+from lib_lora.errors import UserError
 
 EXAMPLE = "Write for example STYLE:1:GP1,BASE:-1:GP2."
 _PART = re.compile(r'\s*("(?:[^"]|"")*"|[^,:"]*)\s*([,:]|$)')

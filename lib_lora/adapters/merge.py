@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from . import blocks, metadata
-from .algorithms.lora import LoRA
-from .delta import Delta, tail_error
-from .file import LoraFile, model_hash, rounding_loss, to_delta, write_lora
-from .formula import Term, render
+from lib_lora.adapters import blocks, metadata
+from lib_lora.adapters.algorithms.lora import LoRA
+from lib_lora.adapters.delta import Delta, tail_error
+from lib_lora.adapters.file import LoraFile, model_hash, rounding_loss, to_delta, write_lora
+from lib_lora.adapters.formula import Term, render
+from lib_lora.errors import UserError
 
 MergeTerm = tuple[LoraFile, float, "Mapping[str, float] | None"]
 ROUNDING_LIMIT = 1e-3

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from . import container
-from .selection import NetworkSpec
+from lib_lora.adapters import container
+from lib_lora.adapters.selection import NetworkSpec
 
 LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from . import blocks
-from .algorithms import algorithm, algorithm_for
-from .base import Adapter
-from .file import LoraFile, join_keys, read_lora
-from .selection import NetworkSpec, part_of, select
+from lib_lora.adapters import blocks
+from lib_lora.adapters.algorithms import algorithm, algorithm_for
+from lib_lora.adapters.base import Adapter
+from lib_lora.adapters.file import LoraFile, join_keys, read_lora
+from lib_lora.adapters.selection import NetworkSpec, part_of, select
+from lib_lora.errors import UserError
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..errors import UserError
+from lib_lora.errors import UserError
 
 _BLOCK = r"lora_unet_(?:down_blocks_\d+|mid_block|up_blocks_\d+)"
 ATTENTION = re.compile(rf"{_BLOCK}_attentions_\d+_")

@@ -7,8 +7,8 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from ...errors import UserError
-from ..base import Adapter
+from lib_lora.adapters.base import Adapter
+from lib_lora.errors import UserError
 
 # What other trainers write and we cannot read yet, told apart by the start of a parameter name. Order matters:
 # DoRA files also hold LoRA names.

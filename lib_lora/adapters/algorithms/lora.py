@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import UserError
-from ..base import Adapter, misfit
-from ..delta import Delta
+from lib_lora.adapters.base import Adapter, misfit, per_sample
+from lib_lora.adapters.delta import Delta
+from lib_lora.errors import UserError
 
 UP, DOWN, MID, ALPHA = "lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha"
 
@@ -98,12 +98,14 @@ class LoRA(Adapter):
 
     def add_delta(self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor) -> Tensor:
         up, down = self.up, self.down
-        fusable = x.dtype == out.dtype == down.dtype and not isinstance(weight, Tensor)
-        if not fusable or down.ndim != 2:
+        if down.ndim != 2 or not x.dtype == out.dtype == down.dtype:
             return super().add_delta(out, x, layer, weight)
-        # The sum, the scale and the up projection in one GEMM: no temporary of the size of ``out``.
-        h = F.linear(x, down)
-        total = torch.addmm(out.flatten(0, -2), h.flatten(0, -2), up.t(), alpha=self.scale * weight)
+        h = x.flatten(0, -2) @ down.t()
+        if isinstance(weight, Tensor):
+            rows = h.view(x.shape[0], -1)  # one row per sample
+            h, weight = (rows * per_sample(weight, rows)).view(h.shape), 1.0
+        # The up projection, the scale and the sum in one GEMM: no temporary of the size of ``out``.
+        total = torch.addmm(out.flatten(0, -2), h, up.t(), alpha=self.scale * weight)
         return total.view(out.shape)
 
     def delta(self) -> Delta:

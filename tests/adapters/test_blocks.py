@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from lib_lora.adapters import NetworkSpec, blocks
+from lib_lora.adapters.blocks import BLOCKS_17, BLOCKS_26
+from lib_lora.adapters.selection import select
+from lib_lora.errors import UserError
+from lib_lora.models.layers import diffusers_to_ldm_module
+
+# Where ldm's own numbering puts a layer: input_blocks.N is INnn, middle_block is M00, output_blocks.N is OUTnn.
+LDM = {
+    "input_blocks": "IN{:02}",
+    "output_blocks": "OUT{:02}",
+    "middle_block": "M00",
+    "time_embed": "BASE",
+    "out": "OUT11",
+}
+
+
+def ldm_block(path: str) -> str:
+    side, number = diffusers_to_ldm_module(path).split(".")[:2]
+    return LDM[side].format(int(number) if number.isdigit() else 0)
+
+
+def test_every_layer_of_sd15(sd15_unet_paths):
+    assert len(sd15_unet_paths) == 282
+    for key, (path, _) in sd15_unet_paths.items():
+        assert blocks.block_of(key) == ldm_block(path), key
+
+
+def test_lora_uses_17_blocks_and_locon_26(sd15_layers):
+    assert blocks.layout_for(select(sd15_layers, NetworkSpec())) == BLOCKS_17
+    assert {blocks.block_of(k) for k in select(sd15_layers, NetworkSpec())} == set(BLOCKS_17)
+    locon = select(sd15_layers, NetworkSpec(conv_rank=4))
+    assert blocks.layout_for(locon) == BLOCKS_26
+    assert {blocks.block_of(k) for k in locon} == set(BLOCKS_26) - {"IN00"}  # conv_in alone, which kohya leaves out
+
+
+def test_other_families_are_refused():
+    for key in ("lora_unet_input_blocks_4_1_proj_in", "lora_unet_up_blocks_9_resnets_0_conv1", "lora_te1_x", "junk"):
+        with pytest.raises(UserError, match=key):
+            blocks.block_of(key)
+
+
+def test_17_weights_reach_the_other_blocks_from_the_listed_one_before():
+    full = blocks.expand([float(i) for i in range(17)])
+    assert [full[n] for n in BLOCKS_17] == [float(i) for i in range(17)]
+    assert full["IN00"] == full["IN01"]
+    assert full["IN03"] == full["IN02"]
+    assert full["IN06"] == full["IN05"]
+    assert {full[n] for n in ("IN09", "IN10", "IN11")} == {full["IN08"]}
+    assert {full[n] for n in ("OUT00", "OUT01", "OUT02")} == {full["M00"]}
+    assert list(full) == list(BLOCKS_26)
+
+
+def test_26_weights_are_taken_as_they_are():
+    values = [i / 7 for i in range(26)]
+    assert list(blocks.expand(values).values()) == values
+    assert blocks.expand(blocks.expand(values)) == blocks.expand(values)
+
+
+@pytest.mark.parametrize("count", [0, 1, 12, 16, 18, 20, 25, 27, 61])
+def test_wrong_counts_list_what_is_valid(count):
+    with pytest.raises(UserError, match=f"{count} block weights were given") as error:
+        blocks.expand([1.0] * count)
+    assert "17 (BASE, IN01" in error.value.fix
+    assert "26 (BASE, IN00" in error.value.fix
+
+
+def test_wrong_names_and_values():
+    with pytest.raises(UserError, match="IN01, IN99"):
+        blocks.expand({("IN99" if n == "IN01" else n): 1.0 for n in BLOCKS_17})
+    with pytest.raises(UserError, match="M00 is not a finite"):
+        blocks.expand({n: float("nan") if n == "M00" else 1.0 for n in BLOCKS_17})
+
+
+def test_presets():
+    presets = blocks.load_presets()
+    for name in presets:
+        blocks.parse_weights(name, presets)
+    gp1, gp2 = (blocks.parse_weights(f" {name} ", presets) for name in ("GP1", "GP2"))
+    assert (gp1["BASE"], gp1["IN01"], gp1["M00"], gp1["OUT11"]) == (1.0, 0.6, 0.4, 1.1)
+    assert (gp2["BASE"], gp2["IN01"], gp2["OUT06"], gp2["OUT07"]) == (0.3, 0.1, 0.1, 0.2)
+    assert not any(blocks.parse_weights("NONE", presets).values())
+    with pytest.raises(UserError, match="Known presets: NONE, ALL,"):
+        blocks.parse_weights("gp9", presets)
+
+
+def test_slider_text_slider():
+    weights = blocks.expand([i / 3 for i in range(17)])
+    text = blocks.format_weights(weights, BLOCKS_17)
+    assert blocks.parse_weights(text, {}) == weights
+    assert blocks.format_weights(blocks.expand([1, *[0.5] * 16]), BLOCKS_17).startswith("1,0.5,")
+
+
+def test_the_users_presets_win(tmp_path):
+    mine = tmp_path / "presets.txt"
+    mine.write_text("# mine\n\n  GP1 : 2" + ",2" * 16 + "\nNEW:" + ",".join("1" * 26), encoding="utf-8-sig")
+    presets = blocks.load_presets(mine)
+    assert blocks.parse_weights("GP1", presets)["OUT03"] == 2
+    assert {"ALL", "NEW"} <= set(presets)
+    assert blocks.load_presets(tmp_path / "none.txt") == blocks.load_presets()
+    mine.write_text("ALL:1\nnonsense\n", encoding="utf-8")
+    with pytest.raises(UserError, match="Line 2 is not a block preset"):
+        blocks.load_presets(mine)
