@@ -1,0 +1,146 @@
+"""Charts as inline SVG: nothing to install, and colours from the page's own variables, so light and dark both work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+WIDTH, HEIGHT = 640, 220
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 28
+POINTS = 300  # more cannot be seen
+TICKS = 4
+
+Point = tuple[float, float]
+
+
+class Axes:
+    """Maps data to pixels, and draws the frame with round numbers.
+
+    Args:
+        xs, ys: all values to be shown; at least one each.
+    """
+
+    def __init__(self, xs: Sequence[float], ys: Sequence[float]):
+        self.x0, self.x1 = _padded(min(xs), max(xs), 0.0)
+        self.y0, self.y1 = _padded(min(ys), max(ys), 0.06)
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - TOP - BOTTOM)
+
+    def frame(self, x_label: str) -> str:
+        parts = []
+        for value in ticks(self.y0, self.y1):
+            y = self.y(value)
+            parts.append(f'<line class="lw-gridline" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
+        for value in ticks(self.x0, self.x1):
+            parts.append(f'<text x="{self.x(value):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{value:.6g}</text>')
+        parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - BOTTOM - 6}" text-anchor="end">{escape(x_label)}</text>')
+        return "".join(parts)
+
+    def line(self, points: Sequence[Point], css: str) -> str:
+        path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
+        return f'<polyline class="{css}" points="{path}"/>'
+
+    def dots(self, points: Sequence[Point], css: str, label: str) -> str:
+        return "".join(
+            f'<circle class="{css}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="4.5">'
+            f"<title>{escape(label)} {y:.4g} at step {x:g}</title></circle>"
+            for x, y in points
+        )
+
+
+def loss_chart(losses: Sequence[Point], fixed: Sequence[Point] = (), *, title: str = "Loss") -> str:
+    """Running loss as a line over steps, with the fixed-noise loss of each epoch as dots (the lowest one filled).
+
+    Args:
+        losses: (step, loss) of every step; smoothed here, because single steps say little.
+        fixed: (step, fixed-noise loss) at the end of each epoch.
+    """
+    smooth = thinned(smoothed([p for p in losses if math.isfinite(p[1])]))
+    fixed = [p for p in fixed if math.isfinite(p[1])]
+    if not smooth and not fixed:
+        return ""
+    both = [*smooth, *fixed]
+    axes = Axes([x for x, _ in both], [y for _, y in both])
+    best = min(fixed, key=lambda p: p[1], default=None)
+    parts = [axes.frame("steps"), axes.line(smooth, "lw-line-a") if len(smooth) > 1 else ""]
+    parts.append(axes.dots([p for p in fixed if p != best], "lw-dot", "Fixed-noise loss"))
+    parts.append(axes.dots([best] if best else [], "lw-dot lw-best", "Lowest fixed-noise loss"))
+    names = [("lw-line-a", "running loss")] + ([("lw-dot", "fixed-noise loss per epoch, lowest filled")] if fixed else [])
+    return _figure("".join(parts), title, names)
+
+
+def two_runs_chart(first: tuple[str, Sequence[Point]], second: tuple[str, Sequence[Point]]) -> str:
+    """The running losses of two runs on one scale; each is (name, points)."""
+    lines = [(name, thinned(smoothed([p for p in points if math.isfinite(p[1])]))) for name, points in (first, second)]
+    everything = [p for _, points in lines for p in points]
+    if not everything:
+        return ""
+    axes = Axes([x for x, _ in everything], [y for _, y in everything])
+    styles = ("lw-line-a", "lw-line-b")
+    drawn = "".join(axes.line(points, css) for (_, points), css in zip(lines, styles, strict=True))
+    return _figure(axes.frame("steps") + drawn, "Running loss", list(zip(styles, (name for name, _ in lines), strict=True)))
+
+
+def spectrum_chart(values: Sequence[float], kept: int) -> str:
+    """Singular values as bars, descending; the ``kept`` largest in colour, what is cut off in grey."""
+    values = values[: max(2 * kept, 24)]
+    if not values or values[0] <= 0:
+        return ""
+    width = 100 / len(values)
+    bars = "".join(
+        f'<rect class="{"lw-bar" if i < kept else "lw-bar lw-cut"}" x="{i * width + 0.1 * width:.2f}" '
+        f'width="{0.8 * width:.2f}" y="{40 * (1 - v / values[0]):.2f}" height="{40 * v / values[0]:.2f}"/>'
+        for i, v in enumerate(values)
+    )
+    label = f"Singular values, {kept} of {len(values)} kept"
+    return (
+        f'<svg class="lw-spectrum" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        f"{bars}</svg>"
+    )
+
+
+def smoothed(points: Sequence[Point]) -> list[Point]:
+    """Exponential mean, without the pull of the first value; its memory grows with the length of the run."""
+    keep = 1 - 1 / max(1.0, min(50.0, len(points) / 20))
+    result, mean, weight = [], 0.0, 0.0
+    for x, y in points:
+        mean, weight = keep * mean + (1 - keep) * y, keep * weight + (1 - keep)
+        result.append((x, mean / weight))
+    return result
+
+
+def thinned(points: Sequence[Point]) -> list[Point]:
+    """At most ``POINTS`` of them, evenly, with the last one."""
+    if len(points) <= POINTS:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (POINTS - 1))] for i in range(POINTS)]
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """About ``TICKS`` round numbers from ``low`` to ``high``."""
+    rough = (high - low) / TICKS
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= rough)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _padded(low: float, high: float, share: float) -> tuple[float, float]:
+    if high - low <= 1e-9 * max(1.0, abs(high)):
+        margin = abs(high) * 0.1 or 1.0
+        return low - margin, high + margin
+    return low - share * (high - low), high + share * (high - low)
+
+
+def _figure(content: str, title: str, names: Sequence[tuple[str, str]]) -> str:
+    legend = "".join(f'<span><i class="{css}"></i>{escape(name)}</span>' for css, name in names)
+    return (
+        f'<figure class="lw-chart"><figcaption><b>{escape(title)}</b>{legend}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{content}</svg></figure>'
+    )

@@ -1,0 +1,78 @@
+"""Small pieces of HTML, escaped, with the class names of style.css."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from lib_lora.errors import UserError
+
+LOG = logging.getLogger(__name__)
+
+INFO, GOOD, WARNING, ERROR = "info", "good", "warning", "error"
+
+
+def message(text: str, kind: str = INFO) -> str:
+    """One line that a screen reader announces; empty text gives nothing."""
+    return f'<div class="lw-message lw-{kind}" role="status">{escape(text)}</div>' if text else ""
+
+
+def error_message(error: UserError) -> str:
+    """What is wrong, where, and what to do about it."""
+    where = f' <code>{escape(error.where)}</code>' if error.where else ""
+    fix = f'<span class="lw-fix">{escape(sentence(error.fix))}</span>' if error.fix else ""
+    return f'<div class="lw-message lw-error" role="status">{escape(error.what)}{where} {fix}</div>'
+
+
+def unexpected(error: Exception) -> str:
+    """For a fault of ours: named here, with its details in the console."""
+    LOG.exception("The page could not do this")
+    return message(f"Unexpected error: {error or type(error).__name__}. Details are in the console.", ERROR)
+
+
+def sentence(text: str | None) -> str:
+    """``text`` with a full stop."""
+    return text if not text or text[-1] in ".!?" else text + "."
+
+
+def hint(text: str) -> str:
+    """An empty state: what will be here, and how to get it."""
+    return f'<div class="lw-hint">{escape(text)}</div>'
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marked: Iterable[int] = ()) -> str:
+    """A plain table; rows whose number is in ``marked`` stand out."""
+    marked = set(marked)
+    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headers)
+    body = "".join(
+        f'<tr{" class=lw-marked" if i in marked else ""}>' + "".join(f"<td>{escape(str(v))}</td>" for v in row) + "</tr>"
+        for i, row in enumerate(rows)
+    )
+    return f'<div class="lw-scroll"><table class="lw-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def picture(url: str, caption: str, *, badge: str = "") -> str:
+    """A thumbnail with its caption; a click enlarges it."""
+    mark = f'<span class="lw-badge">{escape(badge)}</span>' if badge else ""
+    return (
+        f'<figure class="lw-picture"><img src="{escape(url)}" alt="{escape(caption)}" loading="lazy" data-lw-zoom>'
+        f"{mark}<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """``75`` → ``1 min 15 s``; None → empty."""
+    if seconds is None:
+        return ""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02} s" if seconds < 600 else f"{round(seconds / 60)} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
