@@ -1,0 +1,1 @@
+"""After training: compare epochs and weights, tune blocks, merge, and learn the base model's own style."""
