@@ -129,7 +129,7 @@ def random_checkpoint(path: str | Path, seed: int, shape: Shape = TEST_SHAPE) ->
         norm = text_encoder.get_submodule(_final_norm(text_encoder))
         torch.nn.init.normal_(norm.weight, 1.0, 0.1)
         torch.nn.init.normal_(norm.bias, 0.05, 0.1)
-        ids = torch.randperm(FULL_VOCAB - 2)[: TEST_TOKENS - 2].tolist() + [FULL_VOCAB - 2, FULL_VOCAB - 1]
+        ids = [*torch.randperm(FULL_VOCAB - 2)[: TEST_TOKENS - 2].tolist(), FULL_VOCAB - 2, FULL_VOCAB - 1]
     return save_checkpoint(path, unet, vae, text_encoder, sorted(ids), {"modelspec.title": "random test model"})
 
 

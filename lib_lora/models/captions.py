@@ -1,7 +1,7 @@
 """Captions as the text encoder sees them: literal, in chunks of 75 tokens.
 
-The layout is A1111's (``modules/sd_hijack_clip.py``), without its emphasis syntax: what a training caption says, the model
-reads, parentheses included.
+The layout is A1111's (``modules/sd_hijack_clip.py``), without its emphasis syntax: what a training caption says, the
+model reads, parentheses included.
 """
 
 from __future__ import annotations

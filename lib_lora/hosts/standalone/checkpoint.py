@@ -71,7 +71,7 @@ def load_checkpoint(
     _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE")
     _fill(text_encoder, layers.clip_to_transformers(tensors, prefixed=prefixed), path, "text encoder")
     for module, kind in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
-        module.to(device, kind).eval()
+        nn.Module.to(module, device, kind).eval()  # diffusers' own to() warns about any change of type
     return StandaloneModel(name or path.stem, path, unet, vae, text_encoder, _prediction(side_car))
 
 

@@ -117,7 +117,7 @@ class StandaloneHost:
                 attached.enter_context(network.attached_to(model.layers()))
             for batch in batches(model, requests):
                 latents = sample(model, [requests[i] for i in batch], networks, cancelled)
-                for i, image in zip(batch, decode(model, latents)):
+                for i, image in zip(batch, decode(model, latents), strict=True):
                     image.info["parameters"] = infotext(requests[i], model.name, model.hashes()["model"], networks)
                     images[i] = image
                     if on_image is not None:

@@ -9,9 +9,7 @@ from lib_lora.adapters.network import Network
 from lib_lora.models.base import GenerationRequest
 
 
-def infotext(
-    request: GenerationRequest, model_name: str, model_hash: str, networks: Sequence[Network] = ()
-) -> str:
+def infotext(request: GenerationRequest, model_name: str, model_hash: str, networks: Sequence[Network] = ()) -> str:
     """The text for the PNG chunk ``parameters``.
 
     Args:

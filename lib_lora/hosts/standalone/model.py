@@ -164,13 +164,15 @@ class StandaloneModel:
 
     def gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder."""
+        # newer releases of transformers say "activation" where all others say "gradient"
+        kind = "activation" if hasattr(self.text_encoder, "activation_checkpointing_enable") else "gradient"
         if on:
             self.unet.enable_gradient_checkpointing()
-            self.text_encoder.gradient_checkpointing_enable({"use_reentrant": False})
+            getattr(self.text_encoder, f"{kind}_checkpointing_enable")({"use_reentrant": False})
         else:
             self.unet.disable_gradient_checkpointing()
-            self.text_encoder.gradient_checkpointing_disable()
-        self.text_encoder.train(on)  # transformers checkpoints in training mode only; CLIP has no dropout to switch on
+            getattr(self.text_encoder, f"{kind}_checkpointing_disable")()
+        self.text_encoder.train(on)  # transformers checkpoints in training mode only; CLIP has no dropout to wake
 
 
 def _text_core(text_encoder: CLIPTextModel) -> nn.Module:

@@ -129,7 +129,7 @@ def image_weights(
             network.multiplier = weights[0] if equal else rows
         yield
     finally:
-        for network, multiplier in zip(networks, before):
+        for network, multiplier in zip(networks, before, strict=True):
             network.multiplier = multiplier
 
 

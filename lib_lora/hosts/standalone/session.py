@@ -21,8 +21,8 @@ def borrowed(model: StandaloneModel) -> Iterator[StandaloneModel]:
         yield model
     finally:
         model.gradient_checkpointing(False)
-        for parameter, flag in zip(parameters, flags):
+        for parameter, flag in zip(parameters, flags, strict=True):
             parameter.requires_grad_(flag)
             parameter.grad = None
-        for module, mode in zip(submodules, modes):
+        for module, mode in zip(submodules, modes, strict=True):
             module.training = mode

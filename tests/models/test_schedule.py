@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import torch
+
+from lib_lora.models.schedule import NoiseSchedule
+
+
+def test_schedule_is_that_of_stable_diffusion():
+    from diffusers import DDPMScheduler
+
+    theirs = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear").alphas_cumprod
+    torch.testing.assert_close(NoiseSchedule().alphas_cumprod, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_noise_and_velocity_agree_with_diffusers():
+    from diffusers import DDPMScheduler
+
+    theirs = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear")
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = (torch.randn(3, 4, 2, 2, generator=generator) for _ in range(2))
+    t = torch.tensor([0, 500, 999])
+    ours = NoiseSchedule()
+    torch.testing.assert_close(ours.add_noise(x0, noise, t), theirs.add_noise(x0, noise, t), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.velocity(x0, noise, t), theirs.get_velocity(x0, noise, t), rtol=1e-4, atol=1e-5)
+
+
+def test_velocity_and_noise_are_two_views_of_one_thing():
+    schedule, generator = NoiseSchedule(), torch.Generator().manual_seed(1)
+    x0, noise = (torch.randn(2, 4, 2, 2, generator=generator) for _ in range(2))
+    t = torch.tensor([10, 900])
+    x_t = schedule.add_noise(x0, noise, t)
+    for prediction in ("epsilon", "v"):
+        output = schedule.target(prediction, x0, noise, t)
+        torch.testing.assert_close(schedule.to_epsilon(prediction, output, x_t, t), noise, rtol=1e-4, atol=1e-5)
+
+
+def test_snr_falls_and_matches_its_definition():
+    schedule = NoiseSchedule()
+    snr = schedule.snr(torch.arange(len(schedule)))
+    alphas = schedule.alphas_cumprod
+    assert (snr.diff() < 0).all()
+    torch.testing.assert_close(snr, alphas / (1 - alphas))
