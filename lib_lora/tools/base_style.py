@@ -1,0 +1,123 @@
+"""The base style: a LoRA of what the loaded model draws anyway, to be subtracted from a style LoRA.
+
+Pictures are generated from tag prompts, and each becomes a training image with its prompt as caption.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import UserError
+from ..files import write_text
+from ..models.base import GenerationRequest, Host
+from ..training.config import TrainConfig
+from .pictures import read_png, save_png
+
+BATCH = 4
+RECORD = "base_style.json"
+
+# Framings as taggers call them; a base style needs faces, half figures and whole ones alike.
+FRAMINGS = ("1girl, solo, face focus", "1girl, solo, cowboy shot", "1girl, solo, full body", "1boy, solo, cowboy shot")
+
+
+@dataclass(frozen=True)
+class BaseStyleSpec:
+    """What to generate.
+
+    Args:
+        prompts: tags, used in turn; each picture's caption is its prompt.
+        count: how many pictures.
+        settings: size, steps, sampler and all else; its prompt and seed do not count.
+        seed: of the first picture; each next one counts up.
+    """
+
+    prompts: tuple[str, ...] = FRAMINGS
+    count: int = 40
+    settings: GenerationRequest = field(default_factory=lambda: GenerationRequest(""))
+    seed: int = 1
+
+    def requests(self) -> list[GenerationRequest]:
+        """One for each picture.
+
+        Raises:
+            UserError: no prompt, or no picture.
+        """
+        if not self.prompts or any(not prompt.strip() for prompt in self.prompts):
+            raise UserError("Each picture needs tags", where="prompts", fix="Write at least one line of tags.")
+        if self.count < 1:
+            raise UserError("At least one picture is needed", where="count", fix="20 to 60 are usual.")
+        return [
+            replace(self.settings, prompt=self.prompts[i % len(self.prompts)], seed=self.seed + i, weights=())
+            for i in range(self.count)
+        ]
+
+
+@dataclass(frozen=True)
+class PictureDone:
+    """Yielded for each picture; ``done`` of ``total`` are there. ``kept``: it was there already."""
+
+    path: Path
+    image: Image.Image
+    kept: bool
+    done: int
+    total: int
+
+
+def generate_dataset(
+    host: Host, spec: BaseStyleSpec, folder: Path, cancelled: Callable[[], bool] | None = None
+) -> Generator[PictureDone, None, Path]:
+    """Generate the pictures and captions that ``folder`` lacks; returns ``folder``, ready as ``data_dir``.
+
+    Raises:
+        UserError: no model, an empty spec, or ``folder`` holds pictures of another model or of other settings.
+        Cancelled: as ``host.generate``; what is done stays.
+    """
+    requests = spec.requests()
+    _claim(host, spec, folder)
+    paths = [folder / f"{number:04}.png" for number in range(1, len(requests) + 1)]
+    done = 0
+    for path in paths:
+        if path.exists():
+            done += 1
+            yield PictureDone(path, read_png(path), True, done, len(paths))
+    missing = [(path, request) for path, request in zip(paths, requests, strict=True) if not path.exists()]
+    for start in range(0, len(missing), BATCH):
+        batch = missing[start : start + BATCH]
+        images = host.generate([request for _, request in batch], cancelled=cancelled)
+        for (path, request), image in zip(batch, images, strict=True):
+            write_text(path.with_suffix(".txt"), request.prompt)  # first: a picture without a caption is not finished
+            save_png(image, path)
+            done += 1
+            yield PictureDone(path, image, False, done, len(paths))
+    return folder
+
+
+def training_config(name: str, folder: Path, like: TrainConfig) -> TrainConfig:
+    """Settings to train the pictures in ``folder`` as a style LoRA called ``name``.
+
+    Args:
+        like: the settings of the style LoRA it will be subtracted from; the two should have learned alike.
+    """
+    return replace(like, name=name, data_dir=str(folder), trigger="", keep_tokens=0, sample_prompts="")
+
+
+def _claim(host: Host, spec: BaseStyleSpec, folder: Path) -> None:
+    """Record what the pictures of ``folder`` are made from, or make sure that it is the same."""
+    info = host.info()
+    if info is None:
+        raise UserError("No model is loaded", fix="Choose a checkpoint first.")
+    record = json.dumps({"model": info.name, **asdict(spec)}, indent=1, ensure_ascii=False)
+    path = folder / RECORD
+    if path.exists():
+        if path.read_text(encoding="utf-8") != record:
+            what = "There are pictures of another model or other settings here"
+            raise UserError(what, where=folder, fix="Choose another name, or delete the folder.")
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError("The folder is not empty", where=folder, fix="Choose a new folder.")
+    else:
+        write_text(path, record)

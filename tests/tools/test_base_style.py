@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lib_lora.dataset.scan import scan
+from lib_lora.errors import UserError
+from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, training_config
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.data import dataset_config
+
+
+@pytest.fixture
+def spec(small):
+    return BaseStyleSpec(("1girl, smile", "1boy, hat"), count=5, settings=small, seed=10)
+
+
+def test_pictures_become_a_dataset_with_their_prompts(tiny_host, spec, tmp_path):
+    folder = tmp_path / "base"
+    made = list(generate_dataset(tiny_host, spec, folder))
+    assert [m.done for m in made] == [1, 2, 3, 4, 5]
+    like = TrainConfig(name="STYLE", data_dir="elsewhere", trigger="styled", resolution=64, bucket_step=8, rank=4)
+    config = training_config("BASE", folder, like).check()
+    assert (config.name, config.rank, config.trigger) == ("BASE", 4, "")
+    found = scan(dataset_config(config))
+    assert not found.problems
+    assert sorted(item.caption for item in found.items) == ["1boy, hat"] * 2 + ["1girl, smile"] * 3
+    assert "Seed: 14" in made[4].image.info["parameters"]
+
+
+def test_a_second_start_makes_only_what_is_missing(tiny_host, spec, tmp_path):
+    first = [m.path for m in generate_dataset(tiny_host, spec, tmp_path)]
+    times = {path: path.stat().st_mtime_ns for path in first}
+    first[1].unlink()
+    again = {m.path: m.kept for m in generate_dataset(tiny_host, spec, tmp_path)}
+    assert again == {path: path != first[1] for path in first}
+    assert all(path.stat().st_mtime_ns == times[path] for path in first if path != first[1])
+
+
+def test_other_settings_and_strange_folders_are_refused(tiny_host, spec, tmp_path):
+    folder = tmp_path / "base"
+    list(generate_dataset(tiny_host, replace(spec, count=1), folder))
+    with pytest.raises(UserError) as error:
+        next(generate_dataset(tiny_host, spec, folder))
+    assert error.value.where == str(folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.png").touch()
+    with pytest.raises(UserError):
+        next(generate_dataset(tiny_host, spec, tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("change", [{"prompts": ()}, {"prompts": (" ",)}, {"count": 0}])
+def test_empty_specs_are_named(spec, change):
+    with pytest.raises(UserError) as error:
+        replace(spec, **change).requests()
+    assert error.value.where in change
