@@ -100,22 +100,23 @@ class Delta:
     def with_spectrum(self, rank: int) -> tuple[Delta, Tensor]:
         """As :meth:`truncated`, with all singular values [min(r, o, i·kh·kw)] in place of the error."""
         dtype = _dtype(self)
-        left, values, right = self._svd()
+        left, values, right = self._svd(rank)
         root = values[:rank].sqrt()
-        up = left[:, :rank] * root
-        down = root[:, None] * right[:rank]
+        up, down = left * root, root[:, None] * right
         return Delta(self.shape, up.to(dtype), down.to(dtype)), values
 
-    def _svd(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _svd(self, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The first ``rank`` left vectors [o, k], all singular values, the first right vectors [k, i·kh·kw]."""
         if self.dense_part is not None:
-            return torch.linalg.svd(self.matrix().double(), full_matrices=False)
+            left, values, right = torch.linalg.svd(self.matrix().double(), full_matrices=False)
+            return left[:, :rank], values, right[:rank]
         if self.rank == 0:
             o, n = self.matrix_shape
             return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)
         q_up, r_up = torch.linalg.qr(self.up.double())
         q_down, r_down = torch.linalg.qr(self.down.double().T)
         left, values, right = torch.linalg.svd(r_up @ r_down.T)
-        k = values.numel()  # the core is not square when a factor has more columns than rows
+        k = min(rank, values.numel())  # the core is not square when a factor has more columns than rows
         return q_up @ left[:, :k], values, right[:k] @ q_down.T
 
     def _core(self) -> Tensor:
