@@ -46,13 +46,6 @@ class NoiseSchedule:
         """What a model of ``prediction`` (``"epsilon"`` or ``"v"``) should output."""
         return self.velocity(x0, noise, t) if prediction == "v" else noise
 
-    def to_epsilon(self, prediction: str, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise that a model's raw output ``[B, …]`` at ``x_t`` implies."""
-        if prediction != "v":
-            return output
-        signal, sigma = self._scales(t, x_t)
-        return signal * output + sigma * x_t
-
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio ᾱ / (1−ᾱ) at timesteps ``[B]``."""
         alphas = self.alphas_cumprod.to(t.device)[t]

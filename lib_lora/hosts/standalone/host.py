@@ -113,8 +113,9 @@ class StandaloneHost:
             model = self._loaded()
             for request in requests:
                 check(request, model, networks)
+            layers = model.layers() if networks else {}
             for network in networks:
-                attached.enter_context(network.attached_to(model.layers()))
+                attached.enter_context(network.attached_to(layers))
             for batch in batches(model, requests):
                 latents = sample(model, [requests[i] for i in batch], networks, cancelled)
                 for i, image in zip(batch, decode(model, latents), strict=True):

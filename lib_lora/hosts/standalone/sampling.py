@@ -81,7 +81,7 @@ def sample(
     shape = (4, r.height // model.latent_factor, r.width // model.latent_factor)
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     latents = noise.to(model.device) * scheduler.init_noise_sigma
-    with image_weights(networks, requests, copies):
+    with image_weights(networks, requests, copies, device=model.device):
         for t in scheduler.timesteps:
             if cancelled is not None and cancelled():
                 raise Cancelled
@@ -111,21 +111,25 @@ def _conditioning(
     if copies == 2:
         texts = [r.negative for r in requests] + texts
     chunks = max(chunk_count(model, r) for r in requests)
-    with image_weights(networks, requests, copies, chunks):
+    with image_weights(networks, requests, copies, chunks, model.device):
         return model.encode_text(texts, clip_skip=requests[0].clip_skip, min_chunks=chunks)
 
 
 @contextmanager
 def image_weights(
-    networks: Sequence[Network], requests: Sequence[GenerationRequest], copies: int, chunks: int = 1
+    networks: Sequence[Network],
+    requests: Sequence[GenerationRequest],
+    copies: int,
+    chunks: int = 1,
+    device: torch.device | None = None,
 ) -> Iterator[None]:
-    """Give each image its own network weights, in a batch of ``copies`` × images × ``chunks`` rows."""
+    """Give each image its own network weights, in a batch of ``copies`` × images × ``chunks`` rows on ``device``."""
     before = [network.multiplier for network in networks]
     try:
         for index, network in enumerate(networks):
             weights = [r.weights[index] if r.weights else network.multiplier for r in requests]
             equal = all(w == weights[0] for w in weights)  # one number is cheaper, and nothing at all where it is 0
-            rows = torch.tensor(weights).repeat_interleave(chunks).repeat(copies)
+            rows = torch.tensor(weights, device=device).repeat_interleave(chunks).repeat(copies)
             network.multiplier = weights[0] if equal else rows
         yield
     finally:
