@@ -101,13 +101,11 @@ def test_damaged_newest_slot_falls_back(processes, tiny_checkpoint, finished):
     shutil.copytree(base / "whole", root)
     (root / "loras" / "mira.safetensors").unlink()
     state = run_folder(root, run.id) / "state"
-    slots = {path: StateSlots(state) for path in state.glob("*.safetensors")}
-    assert len(slots) == 2
-    newest = max(state.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    older, newest = sorted(state.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
     damaged = bytearray(newest.read_bytes())
     damaged[-100] ^= 255
     newest.write_bytes(damaged)
-    assert StateSlots(state).position().step < 12
+    assert older.is_file() and StateSlots(state).position().step == 10
     Attempt(processes, root, tiny_checkpoint, run.id).finish()
     assert_same_result(base, root, run.id)
 
@@ -118,7 +116,7 @@ def run_folder(root: Path, run_id: str) -> Path:
 
 def assert_same_result(base: Path, root: Path, run_id: str) -> None:
     names = sorted(path.name for path in (base / "whole" / "loras").iterdir())
-    assert names == ["mira-000001.safetensors", "mira-000002.safetensors", "mira-000003.safetensors", "mira.safetensors"]
+    assert names == [f"mira{end}.safetensors" for end in ("-000001", "-000002", "-000003", "")]
     for name in names:
         assert (root / "loras" / name).read_bytes() == (base / "whole" / "loras" / name).read_bytes(), name
     whole, other = (RunStore(r / "runs").open(run_id) for r in (base / "whole", root))

@@ -1,0 +1,237 @@
+"""The queue with plain generators; no model is needed to tell who works when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.hosts.gpu_lock import GpuLock
+from lib_lora.jobs.job import GeneratorJob, Job, Progress
+from lib_lora.jobs.queue import JobQueue
+
+WAIT = 30
+
+
+class Machine:
+    """A host with nothing but a lock."""
+
+    def __init__(self):
+        self.gpu_lock = GpuLock()
+
+    def waiting(self) -> bool:
+        return self.gpu_lock.waiting()
+
+
+@pytest.fixture
+def queue():
+    return JobQueue(Machine())
+
+
+def counting(total: int, seconds: float = 0.0, seen: list | None = None):
+    def work(host):
+        try:
+            for i in range(total):
+                if seconds:
+                    time.sleep(seconds)
+                yield Progress(i + 1, total, f"unit {i + 1}")
+        finally:
+            if seen is not None:
+                seen.append("closed")
+        return total
+
+    return work
+
+
+def endless(queue, **options) -> int:
+    return queue.submit(GeneratorJob("test", "endless", counting(10**9, 0.002, **options)))
+
+
+def until(condition, timeout: float = WAIT) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.005)
+
+
+def test_a_job_runs_to_its_result(queue):
+    view = queue.wait(queue.submit(GeneratorJob("test", "three", counting(3))), WAIT)
+    assert (view.state, view.done, view.total, view.result, view.note) == ("done", 3, 3, 3, "unit 3")
+    states = [e.payload["state"] for e in queue.events() if e.kind == "state"]
+    assert states == ["waiting", "running", "done"]
+    assert len([e for e in queue.events() if e.kind == "Progress"]) == 3
+
+
+def test_one_at_a_time_and_in_order(queue):
+    running, order = [], []
+
+    def work(name):
+        def generator(host):
+            running.append(name)
+            assert running == [name]
+            yield
+            order.append(name)
+            running.remove(name)
+
+        return generator
+
+    ids = [queue.submit(GeneratorJob("test", name, work(name))) for name in "abc"]
+    assert all(queue.wait(i, WAIT).state == "done" for i in ids) and order == ["a", "b", "c"]
+
+
+def test_a_page_catches_up(queue):
+    first = queue.submit(GeneratorJob("test", "first", counting(5)))
+    queue.wait(first, WAIT)
+    seen = queue.events()[3].id
+    later = queue.events(seen)
+    assert [e.id for e in later] == list(range(seen + 1, queue.log.last_id + 1))
+    second = queue.submit(GeneratorJob("test", "second", counting(1)))
+    queue.wait(second, WAIT)
+    assert {e.job for e in queue.events(later[-1].id)} == {second}
+    assert {e.job for e in queue.events(job=first)} == {first}
+
+
+def test_pause_frees_the_machine_and_resume_goes_on(queue):
+    job = endless(queue)
+    until(lambda: queue.view(job).done > 3)
+    queue.pause()
+    until(lambda: queue.view(job).state == "paused")
+    with queue.host.gpu_lock:
+        done = queue.view(job).done
+    time.sleep(0.05)
+    assert queue.view(job).done == done
+    worked = queue.view(job).elapsed
+    time.sleep(0.05)
+    assert queue.view(job).elapsed == worked
+    queue.resume()
+    until(lambda: queue.view(job).done > done)
+    queue.cancel(job)
+    assert queue.wait(job, WAIT).state == "cancelled"
+
+
+def test_cancel_closes_the_generator(queue):
+    seen = []
+    job = endless(queue, seen=seen)
+    until(lambda: queue.view(job).done > 1)
+    queue.cancel()
+    assert queue.wait(job, WAIT).state == "cancelled" and seen == ["closed"]
+
+
+def test_cancel_while_paused_and_while_waiting(queue):
+    first, second = endless(queue), endless(queue)
+    queue.cancel(second)
+    assert queue.view(second).state == "cancelled"
+    until(lambda: queue.view(first).done > 0)
+    queue.pause(first)
+    until(lambda: queue.view(first).state == "paused")
+    queue.cancel(first)
+    assert queue.wait(first, WAIT).state == "cancelled"
+
+
+def test_errors_reach_the_user_and_the_queue_goes_on(queue):
+    def user_error(host):
+        yield
+        raise UserError("The file is cut off", where="a.safetensors", fix="Download it again")
+
+    def bug(host):
+        yield 1 / 0
+
+    bad, worse, good = (
+        queue.submit(GeneratorJob("test", "job", work)) for work in (user_error, bug, counting(1))
+    )  # fmt: skip
+    view = queue.wait(bad, WAIT)
+    assert view.state == "failed"
+    assert view.error == {"what": "The file is cut off", "where": "a.safetensors", "fix": "Download it again"}
+    view = queue.wait(worse, WAIT)
+    assert "division by zero" in view.error["what"] and "ZeroDivisionError" in view.traceback
+    assert queue.wait(good, WAIT).state == "done"
+
+
+def test_reorder(queue):
+    blocker = endless(queue)
+    ids = [queue.submit(GeneratorJob("test", str(n), counting(1))) for n in range(3)]
+    queue.reorder(ids[2], -2)
+    assert [view.id for view in queue.jobs() if view.state == "waiting"] == [ids[2], ids[0], ids[1]]
+    until(lambda: queue.view(blocker).state == "running")
+    with pytest.raises(UserError, match="Only waiting"):
+        queue.reorder(blocker, 1)
+    queue.cancel(blocker)
+    for job in ids:
+        queue.wait(job, WAIT)
+
+
+def test_somebody_else_gets_the_machine_soon_and_the_job_steps_aside(queue):
+    class Polite(Job):
+        kind = "test"
+        on_model = False
+
+        def work(self, host):
+            while True:
+                time.sleep(0.002)
+                yield
+
+        def step_aside(self):
+            self.on_model = False
+
+        def step_back(self):
+            self.on_model = True
+
+    job = Polite("polite")
+    job_id = queue.submit(job)
+    until(lambda: job.on_model)
+    waited = []
+    for _ in range(5):
+        started = time.monotonic()
+        with queue.host.gpu_lock:
+            waited.append(time.monotonic() - started)
+            assert not job.on_model
+    assert max(waited) < 5
+    until(lambda: job.on_model)
+    queue.cancel(job_id)
+    queue.wait(job_id, WAIT)
+
+
+def test_lock_is_held_while_working_and_while_cleaning_up(queue):
+    held = []
+
+    @contextmanager
+    def session(lock):
+        try:
+            yield
+        finally:
+            held.append(lock._owner == threading.get_ident())
+
+    def work(host):
+        with session(host.gpu_lock):
+            while True:
+                held.append(host.gpu_lock._owner == threading.get_ident())
+                yield
+
+    job = queue.submit(GeneratorJob("test", "job", work))
+    until(lambda: len(held) > 2)
+    queue.cancel(job)
+    queue.wait(job, WAIT)
+    assert all(held)
+
+
+def test_the_thread_ends_when_there_is_nothing_to_do(queue):
+    queue.wait(queue.submit(GeneratorJob("test", "job", counting(1))), WAIT)
+    until(lambda: queue._worker is None)
+    assert queue.wait(queue.submit(GeneratorJob("test", "job", counting(1))), WAIT).state == "done"
+
+
+def test_remaining_time_is_measured(queue):
+    job = queue.submit(GeneratorJob("test", "job", counting(200, 0.005)))
+    until(lambda: queue.view(job).remaining is not None)
+    view = queue.view(job)
+    assert 0 < view.remaining < 20 and view.elapsed > 0
+    queue.cancel(job)
+    queue.wait(job, WAIT)
+
+
+def test_unknown_job(queue):
+    with pytest.raises(UserError, match="no such job"):
+        queue.view(99)

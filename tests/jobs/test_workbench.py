@@ -1,0 +1,150 @@
+"""Training through the workbench, as the page does it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from lib_lora.errors import UserError
+from lib_lora.jobs.job import Progress
+from lib_lora.models.base import GenerationRequest
+from lib_lora.workbench import Workbench
+from tests.training.worlds import image_folder, small_config
+
+WAIT = 300
+
+
+@pytest.fixture
+def bench(tiny_host):
+    torch.set_num_threads(1)
+    return Workbench(tiny_host)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return image_folder(tmp_path / "set")
+
+
+def until(condition) -> None:
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.01)
+
+
+def test_train_with_samples(bench, folder):
+    config = small_config(folder, epochs=2, sample_prompts="mira --s 1\ngirl --s 1 --d 3", sample_every_n_epochs=1)
+    job = bench.start_training(config)
+    view = bench.queue.wait(job, WAIT)
+    assert view.state == "done", view.traceback
+    run = bench.runs.open(view.data["run"])
+    assert run.status == "finished" and run.config().model == "tiny"
+    samples = sorted(run.samples.iterdir())
+    assert len(samples) == 4
+    with Image.open(samples[0]) as image:
+        assert image.size == (64, 64) and "mira" in image.info["parameters"]
+    sampled = [e.payload for e in bench.queue.events(job=job) if e.kind == "Sampled"]
+    assert [len(event.to_dict()["images"]) for event in sampled] == [2, 2]
+    files = bench.epoch_files(run.id)
+    assert [f.epoch for f in files] == [1, 2] and sum(f.best for f in files) == 1
+    assert [entry.name for entry in bench.list_loras()] == ["mira", "mira-000001"]
+    assert bench.lora_path("mira").is_file()
+    with pytest.raises(UserError, match="no LoRA of that name"):
+        bench.lora_path("nobody")
+
+
+def test_an_image_made_during_training_is_the_untouched_models(bench, folder):
+    request = GenerationRequest("girl", width=64, height=64, steps=2, seed=4)
+    before = bench.host.generate([request])[0]
+    job = bench.start_training(small_config(folder, epochs=50, fixed_loss_images=0))
+    until(lambda: bench.queue.view(job).done > 12)
+    between = bench.host.generate([request])[0]
+    assert not bench.queue.view(job).ended
+    bench.queue.stop(job)
+    assert bench.queue.wait(job, WAIT).state == "stopped"
+    after = bench.host.generate([request])[0]
+    assert before.tobytes() == between.tobytes() == after.tobytes()
+
+
+def test_stop_and_save_then_continue(bench, folder):
+    job = bench.start_training(small_config(folder, epochs=4))
+    until(lambda: bench.queue.view(job).note.startswith("epoch"))
+    bench.queue.stop(job, save=True)
+    view = bench.queue.wait(job, WAIT)
+    assert view.state == "stopped" and "mira-step" in view.result
+    run_id = view.data["run"]
+    assert bench.runs.open(run_id).status == "stopped"
+    view = bench.queue.wait(bench.resume(run_id), WAIT)
+    assert view.state == "done" and bench.runs.open(run_id).status == "finished"
+    with pytest.raises(UserError, match="finished"):
+        bench.resume(run_id)
+
+
+def test_save_now_goes_on(bench, folder):
+    job = bench.start_training(small_config(folder, epochs=3))
+    bench.request(job, "save")
+    assert bench.queue.wait(job, WAIT).state == "done"
+    assert any("step" in entry.name for entry in bench.list_loras())
+
+
+def test_runs_in_use_cannot_be_deleted(bench, folder):
+    job = bench.start_training(small_config(folder, epochs=50))
+    run_id = bench.queue.view(job).data["run"]
+    with pytest.raises(UserError, match="Stop it first"):
+        bench.delete_run(run_id)
+    with pytest.raises(UserError, match="in the queue"):
+        bench.resume(run_id)
+    bench.queue.cancel(job)
+    assert bench.queue.wait(job, WAIT).state == "cancelled"
+    assert bench.delete_run(run_id).is_dir() and bench.runs.list() == []
+
+
+def test_mistakes_are_found_before_anything_is_made(bench, folder):
+    for changes, match in (
+        ({"name": ""}, "needs a name"),
+        ({"data_dir": str(folder / "nowhere")}, "No usable image"),
+        ({"model": "nothing"}, "no such checkpoint"),
+        ({"sample_prompts": "a --w x"}, "line 1"),
+    ):
+        with pytest.raises(UserError, match=match):
+            bench.start_training(small_config(folder, **changes))
+    assert bench.runs.list() == [] and bench.queue.jobs() == []
+
+
+def test_check(bench, folder):
+    found = bench.check(small_config(folder))
+    assert found.dataset.total_steps == 12 and len(found.dataset.captions) == 3
+    assert found.dataset.captions[0].startswith("mira, ")
+
+
+def test_a_name_that_is_taken(bench, folder):
+    bench.host.paths.loras.mkdir(parents=True)
+    (bench.host.paths.loras / "mira.safetensors").write_bytes(b"mine")
+    for ask in (bench.check, bench.start_training):
+        with pytest.raises(UserError, match="another name"):
+            ask(small_config(folder))
+    assert bench.list_loras()[0].metadata == {}
+
+
+def test_failed_training_is_told(bench, folder):
+    job_id = bench.start_training(small_config(folder))
+    job = bench.queue.find(job_id)
+    until(lambda: job.trainer is not None and job.trainer.step > 0)
+    with bench.host.gpu_lock:
+        job.trainer.network.parameters()[0].data.fill_(float("nan"))
+    view = bench.queue.wait(job_id, WAIT)
+    assert view.state == "failed" and "NaN" in view.error["what"] and "learning rates" in view.error["fix"]
+
+
+def test_other_work(bench):
+    def work(host):
+        yield Progress(1, 2, "half")
+        return "result"
+
+    view = bench.queue.wait(bench.submit("merge", "A + B", work), WAIT)
+    assert (view.kind, view.state, view.result) == ("merge", "done", "result")
+    with pytest.raises(UserError, match="Only a training"):
+        bench.request(view.id, "save")

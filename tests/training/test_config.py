@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib_lora.errors import UserError
+from lib_lora.training.config import GROUPS, TrainConfig, settings
+from lib_lora.training.config_file import (
+    config_from_dict,
+    config_from_toml,
+    config_to_toml,
+    read_config,
+    training_hash,
+    write_config,
+)
+from lib_lora.training.presets import PRESETS, preset
+
+GOOD = TrainConfig(name="mira", data_dir="images")
+
+VALUES = {str: st.text(), bool: st.booleans(), int: st.integers(-(2**63), 2**63 - 1)}
+VALUES[float] = st.floats(allow_nan=False, allow_infinity=False)
+CONFIGS = st.builds(TrainConfig, **{f.name: VALUES[type(f.default)] for f in fields(TrainConfig)})
+
+
+@given(CONFIGS)
+def test_toml_round_trip(config):
+    assert config_from_toml(config_to_toml(config)) == config
+
+
+def test_file_round_trip(tmp_path):
+    config = replace(GOOD, name="Mirä ✓", sample_prompts='one "quoted"\ntwo \\ #3')
+    write_config(tmp_path / "config.toml", config)
+    assert read_config(tmp_path / "config.toml") == config
+
+
+def test_sections_and_whole_numbers_are_kohyas_way():
+    assert config_from_toml("[network]\nrank = 4\nalpha = 2\n[anything]\nunet_lr = 1e-4") == replace(
+        TrainConfig(), rank=4, alpha=2.0, unet_lr=1e-4
+    )
+
+
+def test_unknown_keys_and_broken_files_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"learning_rat.*my\.toml"):
+        config_from_toml("learning_rat = 1", where="my.toml")
+    with pytest.raises(UserError, match="not a TOML file"):
+        config_from_toml("rank = = 1")
+    with pytest.raises(UserError, match="no such settings file"):
+        read_config(tmp_path / "none.toml")
+
+
+def test_every_setting_can_be_shown():
+    for name, f in settings().items():
+        assert f.metadata["group"] in GROUPS and f.metadata["label"] and f.metadata["help"], name
+        assert f.metadata["kohya"], name
+        if isinstance(f.default, (int, float)) and not isinstance(f.default, bool):
+            assert f.metadata["low"] <= f.default <= f.metadata["high"], name
+
+
+def test_good_settings_pass():
+    assert GOOD.check() is GOOD
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("name", ""),
+        ("name", "a/b"),
+        ("name", ".hidden"),
+        ("data_dir", " "),
+        ("repeats", "0"),
+        ("repeats", "many"),
+        ("rank", 0),
+        ("rank", 1.5),
+        ("unet_lr", math.nan),
+        ("unet_lr", math.inf),
+        ("unet_lr", "1e-4"),
+        ("shuffle", 1),
+        ("schedule", "rex"),
+        ("max_tokens", 100),
+        ("resolution", 500),
+        ("bucket_step", 12),
+    ],
+)
+def test_bad_settings_are_named(setting, value):
+    with pytest.raises(UserError) as caught:
+        replace(GOOD, **{setting: value}).check()
+    assert caught.value.where == setting
+
+
+def test_settings_that_do_not_go_together():
+    with pytest.raises(UserError, match="nothing would be learned"):
+        replace(GOOD, unet_lr=0.0, te_lr=0.0).check()
+    with pytest.raises(UserError, match="no warm-up"):
+        replace(GOOD, schedule="constant", warmup=0.1).check()
+
+
+def test_hash_changes_with_the_training_only():
+    assert training_hash(GOOD) == training_hash(replace(GOOD, sample_prompts="a cat", save_every_n_epochs=3))
+    assert training_hash(GOOD) != training_hash(replace(GOOD, unet_lr=4e-4))
+
+
+def test_whole_numbers_from_a_form():
+    assert config_from_dict({"alpha": 8}).alpha == 8.0 and isinstance(config_from_dict({"alpha": 8}).alpha, float)
+
+
+@pytest.mark.parametrize("p", PRESETS, ids=lambda p: p.name)
+def test_presets_are_valid_and_keep_the_rest(p):
+    config = p.applied_to(GOOD).check()
+    assert config.name == "mira" and p.why
+    assert asdict(config) | p.values == asdict(config)
+
+
+def test_unknown_preset_lists_the_others():
+    with pytest.raises(UserError, match="Miniature demo"):
+        preset("none")

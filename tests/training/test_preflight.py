@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.training.events import StepDone
+from lib_lora.training.preflight import preflight
+from lib_lora.training.run_store import RunStore
+from lib_lora.training.trainer import Trainer
+from tests.training.worlds import image_folder, small_config
+
+
+def test_it_says_what_will_happen(tiny_host, tmp_path):
+    config = small_config(image_folder(tmp_path / "set"), epochs=1)
+    with tiny_host.training_session() as model:
+        found = preflight(config, model, tiny_host.paths)
+        trainer = Trainer(RunStore(tiny_host.paths.runs).create(config), model, tiny_host.paths)
+        seen = []
+        encode = model.encode_text
+        model.encode_text = lambda captions, **options: (seen.extend(captions), encode(captions, **options))[1]
+        try:
+            steps = [event for event in trainer.run() if isinstance(event, StepDone)]
+        finally:
+            del model.encode_text
+        assert all(not layer._forward_hooks for layer in model.layers().values())
+    assert found.dataset.total_steps == len(steps)
+    assert found.dataset.captions == seen[:3]
+    assert found.seconds > 0 and found.bytes > found.model_bytes > 0
+    assert any("few" in advice.text for advice in found.advice)
+
+
+def test_larger_batches_need_more_memory(tiny_host, tmp_path):
+    folder = image_folder(tmp_path / "set")
+    with tiny_host.training_session() as model:
+        small, large, thrifty = (
+            preflight(small_config(folder, **changes), model, tiny_host.paths).bytes
+            for changes in ({}, {"batch_size": 4}, {"batch_size": 4, "gradient_checkpointing": True})
+        )
+    assert small < large and thrifty < large
+
+
+def test_empty_folders_and_bad_prompts_are_named(tiny_host, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with tiny_host.training_session() as model:
+        with pytest.raises(UserError, match="No usable image"):
+            preflight(small_config(tmp_path / "empty"), model, tiny_host.paths)
+        with pytest.raises(UserError, match="sample_prompts, line 1"):
+            config = small_config(image_folder(tmp_path / "set"), sample_prompts="a --w x")
+            preflight(config, model, tiny_host.paths)
