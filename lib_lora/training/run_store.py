@@ -89,6 +89,14 @@ class Run:
         values = {"status": status, "step": step, "path": str(path) if path else None, "reason": reason}
         _write_json(self.folder / "result.json", values)
 
+    def chosen(self) -> dict[str, Any]:
+        """The user's choice from the epoch grid: epoch and weight; empty before there is one."""
+        return _read_json(self.folder / "chosen.json", {})
+
+    def choose(self, epoch: int, weight: float) -> None:
+        """Remember the user's choice."""
+        _write_json(self.folder / "chosen.json", {"epoch": epoch, "weight": weight})
+
     def rewind(self, step: int) -> None:
         """Forget what was recorded after ``step``, which is about to be done again, and that the run had ended."""
         (self.folder / "result.json").unlink(missing_ok=True)

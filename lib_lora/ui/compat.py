@@ -24,8 +24,8 @@ def listen(
     outputs: Sequence[Any] = (),
     *,
     js: str | None = None,
-) -> None:
-    """Connect an event such as ``button.click``.
+) -> Any:
+    """Connect an event such as ``button.click``; returns the dependency, whose ``then`` is an event too.
 
     Every handler of ours is short (long work is a job), so none of them queues or covers its outputs with a spinner.
 
@@ -35,7 +35,7 @@ def listen(
     names = inspect.signature(trigger).parameters
     script = {"js" if "js" in names else "_js": js} if js else {}
     private = {"api_visibility": "private"} if "api_visibility" in names else {"api_name": False}
-    trigger(
+    return trigger(
         fn, inputs=list(inputs), outputs=list(outputs), queue=False, **accepted(trigger, show_progress="hidden"),
         **script, **private,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from lib_lora.errors import UserError
@@ -23,6 +23,11 @@ def error_message(error: UserError) -> str:
     where = f' <code>{escape(error.where)}</code>' if error.where else ""
     fix = f'<span class="lw-fix">{escape(sentence(error.fix))}</span>' if error.fix else ""
     return f'<div class="lw-message lw-error" role="status">{escape(error.what)}{where} {fix}</div>'
+
+
+def job_error(error: Mapping[str, str]) -> str:
+    """The same for a job that failed."""
+    return error_message(UserError(error["what"], where=error["where"] or None, fix=error["fix"] or None))
 
 
 def unexpected(error: Exception) -> str:

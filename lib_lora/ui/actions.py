@@ -1,0 +1,59 @@
+"""Buttons: what goes wrong in a handler becomes a message beside the button, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.errors import UserError
+from lib_lora.ui import html
+from lib_lora.ui.compat import SKIP, listen
+
+
+def message_line(elem_id: str) -> gr.HTML:
+    """Where the messages of a panel appear."""
+    return gr.HTML("", elem_id=elem_id, elem_classes=["lw-message-line"])
+
+
+def safely(
+    fn: Callable[..., Any], outputs: int, error_html: Callable[[UserError], str] = html.error_message
+) -> Callable[..., list[Any]]:
+    """``fn`` for a message line and ``outputs`` further components.
+
+    ``fn`` returns the message's HTML (also None), alone or followed by one value for each output.
+    """
+
+    def run(*args: Any) -> list[Any]:
+        try:
+            result = fn(*args)
+        except UserError as error:
+            return [error_html(error), *[SKIP] * outputs]
+        except Exception as error:  # the page must say so whatever it was; the log has the rest
+            return [html.unexpected(error), *[SKIP] * outputs]
+        message, *values = result if isinstance(result, (list, tuple)) else (result,)
+        return [message or "", *(values or [SKIP] * outputs)]
+
+    return run
+
+
+def act(
+    trigger: Callable,
+    fn: Callable[..., Any],
+    inputs: Sequence[Any],
+    message: gr.HTML,
+    outputs: Sequence[Any] = (),
+    *,
+    busy: str = "",
+    error_html: Callable[[UserError], str] = html.error_message,
+) -> None:
+    """Connect an event to a handler as described at :func:`safely`.
+
+    Args:
+        busy: shown until a handler that takes longer has an answer.
+    """
+    run = safely(fn, len(outputs), error_html)
+    if busy:
+        trigger = listen(trigger, lambda: html.message(busy), [], [message]).then
+    listen(trigger, run, inputs, [message, *outputs])

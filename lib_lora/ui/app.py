@@ -1,0 +1,101 @@
+"""The page: a status strip and one tab for each part of the work."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.ui import compat
+from lib_lora.ui.blocks_tab import BlocksTab
+from lib_lora.ui.files import Pictures
+from lib_lora.ui.grid_tab import GridTab
+from lib_lora.ui.merge_tab import MergeTab
+from lib_lora.ui.poll import Poller
+from lib_lora.ui.runs_tab import RunsTab
+from lib_lora.ui.status import StatusStrip
+from lib_lora.ui.train_tab import TrainTab
+from lib_lora.workbench import Workbench
+
+ROOT = Path(__file__).parents[2]
+ADDRESS = "127.0.0.1"
+
+
+def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) -> gr.Blocks:
+    """All tabs, connected.
+
+    Args:
+        standalone: also bring the style sheet and the script, which a web UI would load by itself.
+    """
+    poller = Poller()
+    train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
+    blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
+    status = StatusStrip(workbench)
+    with gr.Blocks(analytics_enabled=False, title="LoRA Workbench") as page:
+        if standalone:
+            gr.HTML(f"<style>{_text('style.css')}</style>", elem_classes=["lw-hidden"])
+        with gr.Column(elem_id="lw_page"):
+            status.build()
+            poller.build()
+            with gr.Tabs(elem_id="lw_tabs") as tabs:
+                for name, key, tab in (
+                    ("Train", "train", train), ("Epoch grid", "grid", grid), ("Blocks", "blocks", blocks),
+                    ("Merge", "merge", merge), ("Runs", "runs", runs),
+                ):  # fmt: skip
+                    with gr.TabItem(name, id=key, elem_id=f"lw_tab_{key}"):
+                        tab.build()
+        status.connect(poller)
+        train.connect(poller, tabs, grid.run)
+        grid.connect(poller, tabs, blocks.lora)
+        blocks.connect(poller)
+        merge.connect(poller)
+        runs.connect(poller, tabs, grid.run)
+        poller.connect(page)
+        if standalone:
+            compat.listen(page.load, None, js=f"() => {{ {_text('javascript/lora_workbench.js')} }}")
+    return page
+
+
+def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: bool = True) -> str:
+    """Show the tabs in a browser; returns the address when ``wait`` is False, else only after Ctrl+C.
+
+    Args:
+        port: the first one that is tried; the next free one is taken.
+        host: ``127.0.0.1`` lets only this machine in.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    pictures = Pictures(workbench.host.paths)
+    page = build_page(workbench, pictures, standalone=True)
+    app = compat.launch(page, server_name=host, server_port=_free_port(host, port))
+    pictures.serve_on(app)
+    address = page.local_url
+    print(f"LoRA Workbench is at {address} (Ctrl+C ends it)", flush=True)
+    if wait:
+        _until_interrupted(page)
+    return address
+
+
+def _until_interrupted(page: Any) -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        page.close()
+
+
+def _free_port(host: str, first: int, tries: int = 50) -> int:
+    """The first port from ``first`` that nobody listens on."""
+    import socket
+
+    for port in range(first, first + tries):
+        with socket.socket() as probe:
+            if probe.connect_ex((host, port)) != 0:
+                return port
+    return first
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")

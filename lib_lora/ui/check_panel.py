@@ -1,0 +1,69 @@
+"""What a run will do, before it starts."""
+
+from __future__ import annotations
+
+from html import escape
+
+from lib_lora.training.preflight import Preflight
+from lib_lora.ui import html
+
+SHOWN_PROBLEMS = 8
+
+
+def check_panel(found: Preflight) -> str:
+    """Counts and estimates first, then buckets, captions, warnings and unusable files."""
+    return '<div class="lw-panel" id="lw_check">' + "".join(
+        (_summary(found), _buckets(found), _captions(found), _warnings(found), _problems(found))
+    ) + "</div>"  # fmt: skip
+
+
+def _summary(found: Preflight) -> str:
+    data = found.dataset
+    facts = [
+        ("Images", f"{data.images}"),
+        ("Each epoch", f"{data.samples_per_epoch} samples, {html.plural(data.steps_per_epoch, 'step')}"),
+        ("Whole run", html.plural(data.total_steps, "step")),
+        ("Time", f"about {html.duration(max(1.0, found.seconds))}"),
+        ("Memory", _memory(found)),
+    ]
+    return '<dl class="lw-facts">' + "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts) + "</dl>"
+
+
+def _memory(found: Preflight) -> str:
+    capacity = f" of {size(found.capacity)}" if found.capacity else ""
+    return f"{size(found.bytes)}{capacity}, {size(found.model_bytes)} of it the model"
+
+
+def _buckets(found: Preflight) -> str:
+    chips = "".join(f"<span>{w}×{h} <b>{n}</b></span>" for (w, h), n in found.dataset.buckets.items())
+    return f'<div class="lw-chips"><i>Buckets</i>{chips}</div>'
+
+
+def _captions(found: Preflight) -> str:
+    items = "".join(f"<li>{escape(text) or '<em>no caption</em>'}</li>" for text in found.dataset.captions)
+    tokens = f", longest {found.dataset.tokens.longest} tokens" if found.dataset.tokens else ""
+    return f'<div class="lw-block"><i>First captions, as the model will see them{tokens}</i><ul>{items}</ul></div>'
+
+
+def _warnings(found: Preflight) -> str:
+    if not found.advice:
+        return html.message("No warnings.", html.GOOD)
+    return "".join(
+        f'<div class="lw-message lw-warning" role="status">{escape(html.sentence(a.text))} '
+        f'<span class="lw-fix">{escape(html.sentence(a.fix))}</span></div>'
+        for a in found.advice
+    )
+
+
+def _problems(found: Preflight) -> str:
+    problems = found.dataset.problems
+    if not problems:
+        return ""
+    items = "".join(f"<li>{escape(str(p))}</li>" for p in problems[:SHOWN_PROBLEMS])
+    more = f"<li>and {len(problems) - SHOWN_PROBLEMS} more</li>" if len(problems) > SHOWN_PROBLEMS else ""
+    return f'<div class="lw-block"><i>{html.plural(len(problems), "file")} to look at</i><ul>{items}{more}</ul></div>'
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**29 else f"{count / 2**20:.0f} MB"

@@ -1,0 +1,54 @@
+"""Pictures of runs, grids and previews by address, the same in every web UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from lib_lora.models.base import HostPaths
+
+ROUTE = "lora_workbench/image"
+SUFFIXES = (".png", ".jpg", ".webp")
+
+
+class Pictures:
+    """Gives out pictures below the runs and data folders, and nothing else."""
+
+    def __init__(self, paths: HostPaths):
+        self.roots = {"runs": paths.runs.resolve(), "data": paths.data.resolve()}
+
+    def url(self, path: Path) -> str:
+        """Address of a picture, relative to the page; it changes when the file does.
+
+        Raises:
+            ValueError: the file is outside the folders that are given out.
+        """
+        path = path.resolve()
+        for name, root in self.roots.items():
+            if root in path.parents:
+                version = path.stat().st_mtime_ns if path.exists() else 0
+                return f"{ROUTE}/{name}/{quote(path.relative_to(root).as_posix())}?v={version}"
+        raise ValueError(f"{path} is not below {', '.join(map(str, self.roots.values()))}")
+
+    def find(self, root: str, name: str) -> Path | None:
+        """The file of an address; None for everything that is not a picture of ours."""
+        folder = self.roots.get(root)
+        if folder is None:
+            return None
+        path = (folder / name).resolve()
+        inside = folder in path.parents and path.suffix.lower() in SUFFIXES
+        return path if inside and path.is_file() else None
+
+    def serve_on(self, app: Any) -> None:
+        """Add the route to the page's FastAPI app."""
+        from fastapi import HTTPException
+        from fastapi.responses import FileResponse
+
+        def image(root: str, name: str):
+            path = self.find(root, name)
+            if path is None:
+                raise HTTPException(404)
+            return FileResponse(path, headers={"Cache-Control": "private, max-age=31536000"})
+
+        app.add_api_route(f"/{ROUTE}/{{root}}/{{name:path}}", image, methods=["GET"], response_model=None)

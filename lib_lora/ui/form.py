@@ -1,0 +1,186 @@
+"""The settings of a run as a form, generated from what :class:`TrainConfig` says about each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import Field, asdict
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.errors import UserError
+from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
+from lib_lora.ui.compat import listen
+
+PREFIX = "lw_train_"
+BASIC = ("data_dir", "name", "trigger", "epochs")
+FROM_HOST = ("model",)  # the loaded checkpoint, chosen in the header
+
+
+def group_of(f: Field) -> str:
+    return f.metadata["group"]
+
+
+def label_of(f: Field) -> str:
+    """Label with its unit; unique on the page."""
+    unit = f.metadata["unit"]
+    return f"{f.metadata['label']} ({unit})" if unit else f.metadata["label"]
+
+
+def component(name: str, value: Any) -> Any:
+    """The input that suits a setting's type."""
+    f = settings()[name]
+    meta = f.metadata
+    common = {"label": label_of(f), "info": meta["help"], "value": value, "elem_id": PREFIX + name, "interactive": True}
+    kind = type(default_of(f))
+    if kind is bool:
+        return gr.Checkbox(**common)
+    if meta["choices"]:
+        return gr.Dropdown(choices=list(meta["choices"]), **common)
+    if kind is int:
+        return gr.Number(precision=0, **common)
+    if kind is float:
+        return gr.Number(**common)
+    return gr.Textbox(lines=3 if name == "sample_prompts" else 1, **common)
+
+
+class SettingsForm:
+    """All settings: five of them always in view, the rest in groups under *More settings*."""
+
+    def __init__(self) -> None:
+        self.names = [name for name in settings() if name not in FROM_HOST]
+        self.fields: dict[str, Any] = {}
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The components in the order of :attr:`names`."""
+        return [self.fields[name] for name in self.names]
+
+    def basic(self, name: str, start: TrainConfig) -> None:
+        """Place one of the fields that are always in view."""
+        self.fields[name] = component(name, getattr(start, name))
+
+    def more(self, start: TrainConfig) -> None:
+        """Place all other fields, a closed group each, and the search."""
+        with gr.Row(elem_classes=["lw-tight"]):
+            self.search = gr.Textbox(
+                label="Find a setting", placeholder="a word, or kohya's name such as min_snr_gamma",
+                elem_id=PREFIX + "search", scale=3,
+            )  # fmt: skip
+            self.reset = gr.Button("Reset to preset", elem_id=PREFIX + "reset", size="sm", scale=1)
+        self.found = gr.HTML("", elem_id=PREFIX + "found")
+        for group in GROUPS:
+            names = [n for n in self.names if group_of(settings()[n]) == group and n not in BASIC]
+            with gr.Accordion(group if group != GROUPS[0] else "Repeats, batch and seed", open=False):
+                for row in _rows(names):
+                    with gr.Row(elem_classes=["lw-fields"]):
+                        for name in row:
+                            self.fields[name] = component(name, getattr(start, name))
+
+    def config(self, values: Sequence[Any]) -> TrainConfig:
+        """The settings that the form shows; not yet checked.
+
+        Raises:
+            UserError: a number field is empty.
+        """
+        return TrainConfig(**{n: _typed(n, v) for n, v in zip(self.names, values, strict=True)})
+
+    def values(self, config: TrainConfig) -> list[Any]:
+        """What the form shows for ``config``."""
+        return [getattr(config, name) for name in self.names]
+
+    def connect(self, baseline: Callable[[str], TrainConfig], preset: gr.Dropdown, changes: gr.HTML) -> None:
+        """Apply presets, mark what was changed since, and search.
+
+        Args:
+            baseline: the settings that a preset stands for.
+            changes: shows how many settings differ from the preset, and marks their fields.
+        """
+
+        def apply(preset_name: str, *now: Any) -> list[Any]:
+            config = baseline(preset_name)
+            own = {n: v for n, v in zip(self.names, now, strict=True) if n in ("data_dir", "name", "trigger")}
+            return [own.get(n, v) for n, v in zip(self.names, self.values(config), strict=True)]
+
+        def mark(preset_name: str, *now: Any) -> str:
+            return marks(changed(baseline(preset_name), dict(zip(self.names, now, strict=True))))
+
+        listen(preset.change, apply, [preset, *self.inputs], self.inputs)
+        listen(self.reset.click, apply, [preset, *self.inputs], self.inputs)
+        for field in self.inputs:
+            listen(field.change, mark, [preset, *self.inputs], [changes])
+        listen(self.search.change, search, [self.search], [self.found])
+
+
+def changed(base: TrainConfig, values: dict[str, Any]) -> dict[str, Any]:
+    """Setting -> value of ``base``, for each that differs; folder, name and trigger are always one's own."""
+    before = asdict(base)
+    own = {"data_dir", "name", "trigger"}
+    return {n: before[n] for n, v in values.items() if n not in own and v != before[n]}
+
+
+def marks(differs: dict[str, Any]) -> str:
+    """A sentence about the changed settings, and a style that marks their fields."""
+    if not differs:
+        return '<span class="lw-quiet">All settings are as the preset has them.</span>'
+    known = settings()
+    names = ", ".join(f"{known[n].metadata['label']} (preset: {v if v != '' else 'empty'})" for n, v in differs.items())
+    selectors = ", ".join(f"#{PREFIX}{n}" for n in differs)
+    return (
+        f"<style>{selectors} {{ box-shadow: inset 3px 0 0 var(--lw-accent); }}</style>"
+        f'<span class="lw-quiet"><b>{len(differs)} changed:</b> {escape(names)}</span>'
+    )
+
+
+def fault(error: UserError) -> str:
+    """A style that frames the field which ``error`` is about, with the message in it; empty if it is about no field."""
+    name = (error.where or "").split(",")[0]
+    if name not in settings():
+        return ""
+    text = f"{error.what}. {error.fix or ''}".replace("\\", "\\\\").replace('"', '\\"').replace("<", "\\3c ")
+    text = text.replace("\n", " ")
+    return (
+        f"<style>#{PREFIX}{name} {{ outline: 2px solid var(--lw-bad); outline-offset: -2px; }}"
+        f'#{PREFIX}{name}::after {{ content: "{text}"; display: block; color: var(--lw-bad); font-size: 0.85em;'
+        f" padding: 0 10px 6px; }}</style>"
+    )
+
+
+def search(text: str) -> str:
+    """Where the settings are that have ``text`` in their label, help or kohya name."""
+    words = text.casefold().replace("_", " ").split()
+    if not words:
+        return ""
+    hits = [f for f in settings().values() if all(word in _searchable(f) for word in words)]
+    items = "".join(
+        f"<li><b>{escape(group_of(f))} › {escape(f.metadata['label'])}</b> "
+        f"<code>{escape(f.metadata['kohya'])}</code> {escape(f.metadata['help'])}</li>"
+        for f in hits
+    )
+    return f'<ul class="lw-found">{items}</ul>' if hits else '<span class="lw-quiet">No setting has that.</span>'
+
+
+def _searchable(f: Field) -> str:
+    meta = f.metadata
+    return " ".join((f.name, meta["kohya"], meta["label"], meta["help"])).replace("_", " ").casefold()
+
+
+def _typed(name: str, value: Any) -> Any:
+    f = settings()[name]
+    kind = type(default_of(f))
+    if value is None and kind is not str:
+        raise UserError(f"{f.metadata['label']} is empty", where=name, fix=f"The usual value is {default_of(f)}")
+    if kind in (int, float) and not isinstance(value, bool):
+        return kind(value)
+    return "" if value is None else value.strip() if kind is str and name != "sample_prompts" else value
+
+
+def _rows(names: Iterable[str], width: int = 3) -> list[list[str]]:
+    """Three fields a row; the sample prompts have a row of their own."""
+    rows: list[list[str]] = [[]]
+    for name in names:
+        if name == "sample_prompts" or len(rows[-1]) == width or rows[-1][:1] == ["sample_prompts"]:
+            rows.append([])
+        rows[-1].append(name)
+    return [row for row in rows if row]
