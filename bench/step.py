@@ -1,0 +1,169 @@
+"""The cost of an adapter: a training step ÷ the same frozen U-Net's forward and input-gradient backward.
+
+Ours, peft's and LyCORIS' adapters (rank 16, the same 192 layers) take turns in one process, each on its own copy of the
+module tree over one set of weights, with the same loss, optimizer and clipping.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lib_lora.adapters.network import Network
+from lib_lora.adapters.selection import NetworkSpec, select
+from lib_lora.demo.architecture import MINIATURE
+from lib_lora.hosts.standalone.shape import Shape, build_unet
+from lib_lora.models.layers import kohya_key
+
+RANK = 16
+
+
+@dataclass(frozen=True)
+class Size:
+    """One measurement: which U-Net, on what, how often."""
+
+    shape: Shape
+    pixels: int
+    batch: int
+    rounds: int
+
+
+SIZES = {"mini": Size(MINIATURE, 128, 4, 15), "full": Size(Shape(), 256, 1, 5)}
+
+Step = Callable[[], None]
+
+
+def run(sizes: Iterable[str] = ("mini", "full"), rounds: int | None = None) -> dict[str, float]:
+    """Measure with the threads torch has now.
+
+    Args:
+        sizes: of :data:`SIZES`.
+        rounds: how often each contender steps (None: as the size says); medians are reported.
+
+    Returns:
+        Per size: ``ratio_to_floor`` (ours ÷ floor), ``vs_peft`` and ``vs_lycoris`` (their seconds ÷ ours), and the
+        seconds of a step of each.
+    """
+    result: dict[str, float] = {"threads": torch.get_num_threads()}
+    for name in sizes:
+        seconds = measure(SIZES[name], rounds or SIZES[name].rounds)
+        ours = seconds["ours"]
+        figures = {
+            "ratio_to_floor": ours / seconds["floor"],
+            "vs_peft": seconds["peft"] / ours,
+            "vs_lycoris": seconds["lycoris"] / ours,
+            **{f"{contender}_seconds": value for contender, value in seconds.items()},
+        }
+        result |= {f"{name}.{key}": value for key, value in figures.items()}
+    return result
+
+
+def measure(size: Size, rounds: int) -> dict[str, float]:
+    """Median seconds of a step of each contender, after one step each to warm up."""
+    torch.manual_seed(0)
+    unet = build_unet(size.shape).requires_grad_(False).eval()
+    batch = Batch.random(size)
+    steps = {
+        "floor": floor_step(unet, batch),
+        "ours": our_step(shared_copy(unet), batch),
+        "peft": peft_step(shared_copy(unet), batch),
+        "lycoris": lycoris_step(shared_copy(unet), batch),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Random latents [B,4,h,w], timesteps [B], conditioning [B,77,D] and a target like the latents."""
+
+    latents: Tensor
+    t: Tensor
+    cond: Tensor
+    target: Tensor
+
+    @classmethod
+    def random(cls, size: Size) -> Batch:
+        latents = torch.randn(size.batch, 4, size.pixels // 8, size.pixels // 8)
+        cond = torch.randn(size.batch, 77, size.shape.text_width)
+        return cls(latents, torch.randint(1000, (size.batch,)), cond, torch.randn_like(latents))
+
+    def loss(self, unet: nn.Module, latents: Tensor) -> Tensor:
+        return (unet(latents, self.t, self.cond).sample - self.target).square().mean()
+
+
+def shared_copy(unet: nn.Module) -> nn.Module:
+    """The module tree once more, over the same weights."""
+    return copy.deepcopy(unet, {id(p): p for p in unet.parameters()})
+
+
+def floor_step(unet: nn.Module, batch: Batch) -> Step:
+    """Forward, and backward to the input: what any adapter has to pay."""
+    latents = batch.latents.clone().requires_grad_()
+
+    def step() -> None:
+        batch.loss(unet, latents).backward()
+        latents.grad = None
+
+    return step
+
+
+def our_step(unet: nn.Module, batch: Batch) -> Step:
+    layers = adapted_layers(unet)
+    network = Network.create(layers, NetworkSpec(rank=RANK, alpha=RANK, train_text_encoder=False), seed=0)
+    network.attach(layers)
+    return train_step(unet, batch, network.parameters())
+
+
+def peft_step(unet: nn.Module, batch: Batch) -> Step:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    paths = {module: path for path, module in unet.named_modules()}
+    targets = [paths[layer] for layer in adapted_layers(unet).values()]
+    inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets), unet)
+    return train_step(unet, batch, [p for name, p in unet.named_parameters() if "lora_" in name])
+
+
+def lycoris_step(unet: nn.Module, batch: Batch) -> Step:
+    from lycoris import LycorisNetwork, create_lycoris
+
+    logging.getLogger("LyCORIS").setLevel(logging.WARNING)  # it tells every choice it makes; its import sets the level
+    LycorisNetwork.apply_preset({"enable_conv": False, "target_module": ["Transformer2DModel"], "target_name": []})
+    network = create_lycoris(unet, 1.0, linear_dim=RANK, linear_alpha=RANK, algo="lora")
+    network.apply_to()
+    if len(network.loras) != len(adapted_layers(unet)):
+        raise RuntimeError(f"LyCORIS adapted {len(network.loras)} layers instead of {len(adapted_layers(unet))}")
+    return train_step(unet, batch, list(network.parameters()))
+
+
+def adapted_layers(unet: nn.Module) -> dict[str, nn.Module]:
+    """Kohya key -> layer, of the layers a LoRA adapts."""
+    modules = {kohya_key("unet", path): m for path, m in unet.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))}
+    return select(modules, NetworkSpec(train_text_encoder=False))
+
+
+def train_step(unet: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> Step:
+    """Forward, backward, clipping and AdamW over ``parameters``."""
+    parameters = [p.requires_grad_() for p in parameters]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, foreach=True)
+
+    def step() -> None:
+        batch.loss(unet, batch.latents).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step

@@ -1,0 +1,37 @@
+"""The step benchmark compares like with like."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench import step
+from lib_lora.demo.architecture import TEST_SHAPE
+
+
+@pytest.fixture
+def size():
+    torch.set_num_threads(1)
+    return step.Size(TEST_SHAPE, 64, 1, 1)
+
+
+def test_contenders_start_from_the_same_loss_and_train_as_many_numbers(size, monkeypatch):
+    unet = step.build_unet(size.shape).requires_grad_(False).eval()
+    batch = step.Batch.random(size)
+    trained = []
+    monkeypatch.setattr(step, "train_step", lambda unet, batch, parameters: (unet, sum(p.numel() for p in parameters)))
+    losses = [batch.loss(unet, batch.latents).item()]
+    for contender in (step.our_step, step.peft_step, step.lycoris_step):
+        copy, numbers = contender(step.shared_copy(unet), batch)
+        with torch.no_grad():
+            losses.append(batch.loss(copy, batch.latents).item())
+        trained.append(numbers)
+    assert losses == pytest.approx([losses[0]] * 4, rel=1e-5)
+    assert len(set(trained)) == 1
+
+
+def test_result_has_every_figure(size, monkeypatch):
+    monkeypatch.setitem(step.SIZES, "mini", size)
+    result = step.run(("mini",))
+    assert {"mini.ratio_to_floor", "mini.vs_peft", "mini.vs_lycoris", "threads"} <= result.keys()
+    assert all(value > 0 for value in result.values())
