@@ -130,8 +130,12 @@ def load_presets(path: str | Path | None = None) -> dict[str, str]:
 
 
 def _read_presets(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError("The presets are not UTF-8 text", where=path, fix="Save the file as UTF-8.") from error
     presets = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue

@@ -16,8 +16,6 @@ from lib_lora.adapters.metadata import hashes
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 
-DAMAGED_FIX = "Save or download it again."
-
 # Part of a tensor's name -> what the file is instead of a kohya LoRA
 FOREIGN = {
     "model.diffusion_model.": "This is a whole checkpoint, not a LoRA",
@@ -150,7 +148,7 @@ def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
     try:
         algorithm_for(params).from_tensors(params)
     except UserError as error:
-        raise UserError(f"{error.what} (layer {key})", where=path, fix=error.fix or DAMAGED_FIX) from error
+        raise UserError(f"{error.what} (layer {key})", where=path, fix=error.fix or container.FIX) from error
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

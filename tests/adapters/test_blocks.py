@@ -104,3 +104,6 @@ def test_the_users_presets_win(tmp_path):
     mine.write_text("ALL:1\nnonsense\n", encoding="utf-8")
     with pytest.raises(UserError, match="Line 2 is not a block preset"):
         blocks.load_presets(mine)
+    mine.write_bytes(b"\x83\x65:1")
+    with pytest.raises(UserError, match="not UTF-8"):
+        blocks.load_presets(mine)
