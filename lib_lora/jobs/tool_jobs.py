@@ -69,7 +69,9 @@ class BlocksPreviewJob(ToolJob):
 
     kind = "blocks preview"
 
-    def __init__(self, queue: JobQueue, file: Path, weights: dict[str, float], request: GenerationRequest, scale: float):
+    def __init__(
+        self, queue: JobQueue, file: Path, weights: dict[str, float], request: GenerationRequest, scale: float
+    ):
         super().__init__(queue, f"Preview of {file.stem}")
         self.inputs = (file, weights, request, scale)
 
@@ -97,6 +99,9 @@ class MergeJob(ToolJob):
             self.formula, host.paths.loras, presets=self.presets, rank=self.rank, progress=self._layer_done
         )
         yield Progress(self.done, self.total)
+
+    def data(self) -> dict[str, Any]:
+        return {"rank": self.rank}
 
     def _layer_done(self, done: int, total: int) -> None:
         if self.cancelled():

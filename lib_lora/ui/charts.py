@@ -71,7 +71,9 @@ def loss_chart(losses: Sequence[Point], fixed: Sequence[Point] = (), *, title: s
     parts = [axes.frame("steps"), axes.line(smooth, "lw-line-a") if len(smooth) > 1 else ""]
     parts.append(axes.dots([p for p in fixed if p != best], "lw-dot", "Fixed-noise loss"))
     parts.append(axes.dots([best] if best else [], "lw-dot lw-best", "Lowest fixed-noise loss"))
-    names = [("lw-line-a", "running loss")] + ([("lw-dot", "fixed-noise loss per epoch, lowest filled")] if fixed else [])
+    names = [("lw-line-a", "running loss")] + (
+        [("lw-dot", "fixed-noise loss per epoch, lowest filled")] if fixed else []
+    )
     return _figure("".join(parts), title, names)
 
 
@@ -84,7 +86,9 @@ def two_runs_chart(first: tuple[str, Sequence[Point]], second: tuple[str, Sequen
     axes = Axes([x for x, _ in everything], [y for _, y in everything])
     styles = ("lw-line-a", "lw-line-b")
     drawn = "".join(axes.line(points, css) for (_, points), css in zip(lines, styles, strict=True))
-    return _figure(axes.frame("steps") + drawn, "Running loss", list(zip(styles, (name for name, _ in lines), strict=True)))
+    return _figure(
+        axes.frame("steps") + drawn, "Running loss", list(zip(styles, (name for name, _ in lines), strict=True))
+    )
 
 
 def spectrum_chart(values: Sequence[float], kept: int) -> str:

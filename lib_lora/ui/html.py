@@ -20,7 +20,7 @@ def message(text: str, kind: str = INFO) -> str:
 
 def error_message(error: UserError) -> str:
     """What is wrong, where, and what to do about it."""
-    where = f' <code>{escape(error.where)}</code>' if error.where else ""
+    where = f" <code>{escape(error.where)}</code>" if error.where else ""
     fix = f'<span class="lw-fix">{escape(sentence(error.fix))}</span>' if error.fix else ""
     return f'<div class="lw-message lw-error" role="status">{escape(error.what)}{where} {fix}</div>'
 
@@ -51,7 +51,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marked: I
     marked = set(marked)
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headers)
     body = "".join(
-        f'<tr{" class=lw-marked" if i in marked else ""}>' + "".join(f"<td>{escape(str(v))}</td>" for v in row) + "</tr>"
+        f"<tr{' class=lw-marked' if i in marked else ''}>"
+        + "".join(f"<td>{escape(str(v))}</td>" for v in row)
+        + "</tr>"
         for i, row in enumerate(rows)
     )
     return f'<div class="lw-scroll"><table class="lw-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
 from lib_lora.ui.compat import SKIP, listen
 
-Source = Callable[[], Sequence[Any]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Kept:
+    source: Callable[..., Sequence[Any]]
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
 
 
 class Poller:
@@ -20,8 +29,7 @@ class Poller:
     """
 
     def __init__(self) -> None:
-        self._sources: list[tuple[Source, int]] = []
-        self._outputs: list[Any] = []
+        self._kept: list[_Kept] = []
         self._seen: gr.State | None = None
         self._button: gr.Button | None = None
 
@@ -30,24 +38,42 @@ class Poller:
         self._seen = gr.State([])
         self._button = gr.Button("Refresh", elem_id="lw_poll", elem_classes=["lw-hidden"])
 
-    def keep(self, source: Source, outputs: Sequence[Any]) -> None:
-        """Show the values that ``source()`` returns in ``outputs``, now and whenever they change."""
-        self._sources.append((source, len(outputs)))
-        self._outputs += outputs
+    def keep(self, source: Callable[..., Sequence[Any]], outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
+        """Show what ``source(*inputs)`` returns, one value for each of ``outputs``, now and whenever it changes."""
+        self._kept.append(_Kept(source, inputs, outputs))
 
     def connect(self, page: gr.Blocks) -> None:
         """To be called last: poll on load and on every click of the hidden button."""
+        inputs = [component for kept in self._kept for component in kept.inputs]
+        outputs = [component for kept in self._kept for component in kept.outputs]
         for trigger in (page.load, self._button.click):
-            listen(trigger, self.changes, [self._seen], [self._seen, *self._outputs])
+            listen(trigger, self.changes, [self._seen, *inputs], [self._seen, *outputs])
 
-    def changes(self, seen: list[Any]) -> list[Any]:
+    def changes(self, seen: list[Any], *inputs: Any) -> list[Any]:
         """The values now, to be compared next time, and an update for each output."""
         now: list[Any] = []
-        for source, count in self._sources:
-            values = list(source())
-            if len(values) != count:
-                raise ValueError(f"{source} returned {len(values)} values for {count} components")
+        rest = iter(inputs)
+        for kept in self._kept:
+            values = list(kept.source(*(next(rest) for _ in kept.inputs)))
+            if len(values) != len(kept.outputs):
+                raise ValueError(f"{kept.source} returned {len(values)} values for {len(kept.outputs)} components")
             now += values
         if len(seen) != len(now):
             return [now, *now]
         return [now, *(SKIP if before == value else value for before, value in zip(seen, now, strict=True))]
+
+
+class Watched(Generic[T]):
+    """A value computed from folders, computed again only when an entry was added to or removed from one of them."""
+
+    def __init__(self, compute: Callable[[], T], *folders: Path):
+        self._compute = compute
+        self._folders = folders
+        self._state: tuple[int, ...] | None = None
+        self._value: T | None = None
+
+    def __call__(self) -> T:
+        state = tuple(folder.stat().st_mtime_ns if folder.exists() else 0 for folder in self._folders)
+        if state != self._state:
+            self._value, self._state = self._compute(), state
+        return self._value

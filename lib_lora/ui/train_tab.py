@@ -185,4 +185,6 @@ class TrainTab:
     def _first_preset(self) -> int:
         """The miniature model has a preset of its own; it is recognised by its name."""
         info = self.workbench.host.info()
-        return next((i for i, p in enumerate(PRESETS) if info and info.name.lower().startswith("mini") and "Mini" in p.name), 0)
+        return next(
+            (i for i, p in enumerate(PRESETS) if info and info.name.lower().startswith("mini") and "Mini" in p.name), 0
+        )

@@ -62,7 +62,9 @@ def _part(part: str, where: str, step: float) -> list[float]:
         return [float(part)]
     match = RANGE.fullmatch(part)
     if match is None:
-        raise UserError(f"{part!r} is neither a number nor a range", where=where, fix="For example 0.6, 0.8 or 0.6-1.0:0.2")
+        raise UserError(
+            f"{part!r} is neither a number nor a range", where=where, fix="For example 0.6, 0.8 or 0.6-1.0:0.2"
+        )
     first, last, stride = float(match[1]), float(match[2]), abs(float(match[3] or step))
     if stride == 0:
         raise UserError("A range cannot have a step of 0", where=where, fix="For example 0.6-1.0:0.2")

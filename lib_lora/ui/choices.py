@@ -1,0 +1,41 @@
+"""Dropdowns of runs and LoRA files that follow the folders they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.training.run_store import Run
+from lib_lora.ui.poll import Watched
+from lib_lora.workbench import Workbench
+
+
+def run_names(workbench: Workbench) -> Watched[list[str]]:
+    """Ids of all runs, newest first."""
+    return Watched(lambda: [run.id for run in workbench.runs.list()], workbench.host.paths.runs)
+
+
+def lora_names(workbench: Workbench) -> Watched[list[str]]:
+    """Names of all LoRA files."""
+    return Watched(lambda: [lora.name for lora in workbench.list_loras()], workbench.host.paths.loras)
+
+
+def choices(names: Sequence[str], value: str | None, *, first: bool = True) -> Any:
+    """An update for a dropdown whose value is ``value``.
+
+    Args:
+        first: choose the first name where the value is none of them (any more).
+    """
+    names = list(names)
+    if value in names or (not first and not value):
+        return gr.update(choices=names)
+    return gr.update(choices=names, value=names[0] if first and names else None)
+
+
+def sample_prompt_of(run: Run) -> str:
+    """What to draw with a run's LoRA if nobody said otherwise: its sample prompts, else its trigger."""
+    config = run.config()
+    lines = [line.split(" --")[0].strip() for line in config.sample_prompts.splitlines() if line.strip()]
+    return "\n".join(lines) or config.trigger or config.name

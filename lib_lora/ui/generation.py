@@ -1,0 +1,76 @@
+"""How pictures are generated: the same few fields wherever one asks for some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.errors import UserError
+from lib_lora.models.base import GenerationRequest, Host
+
+FIELDS = ("negative", "width", "height", "steps", "cfg", "sampler", "clip_skip")
+WHOLE = ("width", "height", "steps", "clip_skip")
+
+
+class GenerationFields:
+    """Negative prompt, size, steps, guidance, sampler and clip skip.
+
+    Args:
+        title: distinguishes the labels of this panel from those of others.
+        prefix: of the element ids.
+    """
+
+    def __init__(self, title: str, prefix: str):
+        self.title = title
+        self.prefix = prefix
+        self.components: list[Any] = []
+
+    def build(self, host: Host) -> None:
+        samplers = host.samplers()
+        start = GenerationRequest("", sampler=samplers[0])
+        with gr.Accordion(f"{self.title}: size, steps and sampler", open=False, elem_id=f"{self.prefix}_more"):
+            with gr.Row(elem_classes=["lw-fields"]):
+                negative = self._text("negative", "negative prompt", start.negative)
+            with gr.Row(elem_classes=["lw-fields"]):
+                width, height = self._number("width", "width (px)", 512), self._number("height", "height (px)", 512)
+                steps, cfg = self._number("steps", "steps", start.steps), self._number("cfg", "CFG scale", start.cfg)
+                sampler = gr.Dropdown(
+                    choices=samplers, value=start.sampler, label=f"{self.title} sampler",
+                    elem_id=f"{self.prefix}_sampler", interactive=True, min_width=140,
+                )  # fmt: skip
+                clip_skip = self._number("clip_skip", "clip skip", start.clip_skip)
+        self.components = [negative, width, height, steps, cfg, sampler, clip_skip]
+
+    def request(self, values: Sequence[Any], prompt: str = "", seed: int = 0) -> GenerationRequest:
+        """The request that the fields describe.
+
+        Raises:
+            UserError: a number is missing.
+        """
+        named = dict(zip(FIELDS, values, strict=True))
+        for name, value in named.items():
+            if value is None:
+                raise UserError(f"{self.title}: {name.replace('_', ' ')} is empty", fix="Type a number")
+        whole = {name: int(named[name]) for name in WHOLE}
+        return GenerationRequest(**{**named, **whole, "prompt": prompt, "seed": seed})
+
+    def sized(self, width: int, height: int, clip_skip: int = 1) -> list[Any]:
+        """Updates of all fields for another size and clip skip."""
+        new = {"width": width, "height": height, "clip_skip": clip_skip}
+        return [gr.update(value=new[name]) if name in new else gr.update() for name in FIELDS]
+
+    def _text(self, name: str, label: str, value: str) -> Any:
+        return gr.Textbox(value, label=f"{self.title} {label}", elem_id=f"{self.prefix}_{name}", interactive=True)
+
+    def _number(self, name: str, label: str, value: float) -> Any:
+        exact = {} if name == "cfg" else {"precision": 0}
+        return gr.Number(
+            value,
+            label=f"{self.title} {label}",
+            elem_id=f"{self.prefix}_{name}",
+            interactive=True,
+            min_width=90,
+            **exact,
+        )

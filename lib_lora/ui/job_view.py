@@ -1,0 +1,46 @@
+"""How a panel shows the job that it started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from lib_lora.jobs.job import CANCELLED, WAITING, JobView
+from lib_lora.ui import html
+from lib_lora.ui.files import Pictures
+
+
+def newest(jobs: Sequence[JobView]) -> JobView | None:
+    """The one that was submitted last."""
+    return max(jobs, key=lambda job: job.id, default=None)
+
+
+def progress(job: JobView | None) -> str:
+    """A bar while it runs, a message if it failed, nothing when all is well."""
+    if job is None:
+        return ""
+    if job.error:
+        return html.job_error(job.error)
+    if job.state == CANCELLED:
+        return html.message("Cancelled.")
+    if job.ended:
+        return ""
+    share = f"value={100 * job.done / job.total:.1f}" if job.total else ""
+    left = f", {html.duration(job.remaining)} left" if job.remaining is not None else ""
+    text = "waits for its turn" if job.state == WAITING else f"{job.done}/{job.total}{left} · {job.note}"
+    return (
+        f'<div class="lw-job-line"><progress max=100 {share} aria-label="Progress"></progress>'
+        f'<span class="lw-quiet">{escape(text)}</span></div>'
+    )
+
+
+def compare(job: JobView | None, pictures: Pictures, before: str, after: str) -> str:
+    """The two pictures of a preview under a slider; ``before`` and ``after`` say what they show."""
+    if job is None or not isinstance(job.result, dict):
+        return ""
+    return (
+        f'<div class="lw-compare"><div class="lw-frame"><img src="{pictures.url(job.result["before"])}" '
+        f'alt="{escape(before)}"><img class="lw-after" src="{pictures.url(job.result["after"])}" alt="{escape(after)}"></div>'
+        '<input type="range" min="0" max="100" value="50" aria-label="Move the border between both pictures">'
+        f'<div class="lw-names"><span>{escape(before)}</span><span>{escape(after)}</span></div></div>'
+    )

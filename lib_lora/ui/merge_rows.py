@@ -1,0 +1,57 @@
+"""The rows of the merge tab and the formula are the same thing in two spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lib_lora.adapters.formula import Term, parse, render
+from lib_lora.errors import UserError
+
+ALL = "ALL"  # shown in a row whose term has no block weights
+
+Row = tuple[Any, Any, Any]  # LoRA, weight, blocks, as the fields have them
+
+
+def to_formula(rows: Sequence[Row]) -> str:
+    """The formula of the rows that name a LoRA.
+
+    Raises:
+        UserError: a row without a weight.
+    """
+    terms = []
+    for number, (name, weight, blocks) in enumerate(rows, start=1):
+        if not name:
+            continue
+        if weight is None:
+            raise UserError(f"The weight of {name} is empty", where=f"row {number}", fix="Type 1, or -1 to subtract")
+        blocks = (blocks or ALL).strip()
+        terms.append(Term(name, float(weight), None if blocks == ALL else blocks))
+    return render(terms)
+
+
+def to_rows(formula: str, count: int) -> list[Row]:
+    """The first ``count`` terms of a formula as rows; rows that are left over are empty.
+
+    Raises:
+        UserError: the formula cannot be read.
+    """
+    terms = parse(formula) if formula.strip() else []
+    rows: list[Row] = [(term.name, term.weight, term.blocks or ALL) for term in terms[:count]]
+    return rows + [(None, 1.0, ALL)] * (count - len(rows))
+
+
+def rank_of(text: str) -> int | None:
+    """``"exact"`` is None; else a number from 1.
+
+    Raises:
+        UserError: it is neither.
+    """
+    text = str(text or "exact").strip().lower()
+    if text == "exact":
+        return None
+    if not text.isdigit() or not 1 <= int(text) <= 4096:
+        raise UserError(
+            f"The rank cannot be {text!r}", where="Rank of the result", fix='Use "exact" or a number such as 16'
+        )
+    return int(text)
