@@ -16,9 +16,8 @@ from ..errors import UserError
 from ..files import write_text
 from ..models.base import GenerationRequest, Host
 from ..training.config import TrainConfig
-from .pictures import read_png, save_png
+from .pictures import generate_missing
 
-BATCH = 4
 RECORD = "base_style.json"
 
 # Framings as taggers call them; a base style needs faces, half figures and whole ones alike.
@@ -80,20 +79,11 @@ def generate_dataset(
     requests = spec.requests()
     _claim(host, spec, folder)
     paths = [folder / f"{number:04}.png" for number in range(1, len(requests) + 1)]
-    done = 0
-    for path in paths:
-        if path.exists():
-            done += 1
-            yield PictureDone(path, read_png(path), True, done, len(paths))
-    missing = [(path, request) for path, request in zip(paths, requests, strict=True) if not path.exists()]
-    for start in range(0, len(missing), BATCH):
-        batch = missing[start : start + BATCH]
-        images = host.generate([request for _, request in batch], cancelled=cancelled)
-        for (path, request), image in zip(batch, images, strict=True):
-            write_text(path.with_suffix(".txt"), request.prompt)  # first: a picture without a caption is not finished
-            save_png(image, path)
-            done += 1
-            yield PictureDone(path, image, False, done, len(paths))
+    for path, request in zip(paths, requests, strict=True):
+        write_text(path.with_suffix(".txt"), request.prompt)
+    made = generate_missing(host, list(zip(paths, requests, strict=True)), cancelled=cancelled)
+    for done, picture in enumerate(made, start=1):
+        yield PictureDone(picture.path, picture.image, picture.kept, done, len(paths))
     return folder
 
 

@@ -6,24 +6,23 @@ noise are the same, so that pictures of a column differ by the weight alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from ..adapters.file import model_hash
+from ..adapters.network import Network
 from ..errors import UserError
 from ..files import write_text
 from ..models.base import GenerationRequest, Host
 from .lora_files import load_network
-from .pictures import PARAMETERS, read_png, save_png
+from .pictures import PARAMETERS, fingerprint, generate_missing, read_png, save_png
 from .sheet import Sheet, stacked
-
-BATCH = 8  # pictures between two looks at what the user wants; the host splits them further where memory is short
 
 
 @dataclass(frozen=True)
@@ -113,23 +112,13 @@ def make_grid(
     cells = spec.cells()
     paths = _paths(host, spec, folder / "cells")
     _describe(host, spec, paths, folder)
-    count = 0
+    done = 0
     for file in spec.files:
-        column = [cell for cell in cells if cell.file == file]
-        for cell in column:
-            if paths[cell].exists():
-                count += 1
-                yield CellDone(cell, paths[cell], read_png(paths[cell]), True, count, len(cells))
-        missing = [cell for cell in column if not paths[cell].exists()]
-        network = load_network(file.path) if missing else None
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            requests = [cell.request(spec.settings) for cell in batch]
-            images = host.generate(requests, networks=(network,), cancelled=cancelled)
-            for cell, image in zip(batch, images, strict=True):
-                save_png(image, paths[cell])
-                count += 1
-                yield CellDone(cell, paths[cell], image, False, count, len(cells))
+        column = {paths[cell]: cell for cell in cells if cell.file == file}
+        wanted = [(path, cell.request(spec.settings)) for path, cell in column.items()]
+        for made in generate_missing(host, wanted, partial(_networks, file), cancelled):
+            done += 1
+            yield CellDone(column[made.path], made.path, made.image, made.kept, done, len(cells))
     return save_png(draw_grid(spec, {cell: read_png(path) for cell, path in paths.items()}), folder / "grid.png")
 
 
@@ -146,28 +135,19 @@ def draw_grid(spec: GridSpec, pictures: dict[Cell, Image.Image]) -> Image.Image:
     return sheet
 
 
+def _networks(file: Candidate) -> tuple[Network]:
+    return (load_network(file.path),)
+
+
 def _paths(host: Host, spec: GridSpec, folder: Path) -> dict[Cell, Path]:
-    """Where each cell's picture is; the name ends in a digest of all that it depends on."""
-    model = _model_identity(host)
+    """Where each cell's picture is; the name ends in a fingerprint of all that it depends on."""
     hashes = {file: model_hash(file.path) for file in spec.files}
     paths = {}
     for cell in spec.cells():
-        inputs = (model, hashes[cell.file], asdict(cell.request(spec.settings)))
-        digest = hashlib.sha256(repr(inputs).encode()).hexdigest()[:12]
+        digest = fingerprint(host, hashes[cell.file], cell.request(spec.settings))
         label = re.sub(r"[^\w-]+", "_", cell.file.label)
         paths[cell] = folder / f"{label}_w{cell.weight:g}_s{cell.seed}_{digest}.png"
     return paths
-
-
-def _model_identity(host: Host) -> tuple[object, ...]:
-    """Tells models apart without reading gigabytes."""
-    info = host.info()
-    if info is None:
-        raise UserError("No model is loaded", fix="Choose a checkpoint first.")
-    if info.path is None:
-        return (info.name,)
-    stat = info.path.stat()
-    return info.name, stat.st_size, stat.st_mtime_ns
 
 
 def _describe(host: Host, spec: GridSpec, paths: dict[Cell, Path], folder: Path) -> None:

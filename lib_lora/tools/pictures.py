@@ -1,13 +1,20 @@
-"""Pictures with their generation parameters, in PNG files."""
+"""Pictures in PNG files: with their generation parameters, and generated only where they are missing."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
+from ..adapters.network import Network
+from ..errors import UserError
 from ..files import atomic_write
+from ..models.base import GenerationRequest, Host
 
+BATCH = 8  # pictures between two looks at what the user wants; the host splits them further where memory is short
 PARAMETERS = "parameters"  # the PNG text chunk that web UIs read back
 
 
@@ -29,3 +36,57 @@ def read_png(path: str | Path) -> Image.Image:
         picture = image.convert("RGB")
         picture.info = dict(image.info)
     return picture
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture that is there now. ``kept``: it was there already."""
+
+    path: Path
+    image: Image.Image
+    kept: bool
+
+
+def generate_missing(
+    host: Host,
+    wanted: Sequence[tuple[Path, GenerationRequest]],
+    networks: Callable[[], Sequence[Network]] = tuple,
+    cancelled: Callable[[], bool] | None = None,
+) -> Iterator[Made]:
+    """First the pictures that are there already, then the others, generated and written a few at a time.
+
+    Args:
+        wanted: files and how to make them.
+        networks: loads what to attach; called only if something is missing.
+
+    Raises:
+        UserError, Cancelled: as ``host.generate``; what is done stays.
+    """
+    present = [path for path, _ in wanted if path.exists()]
+    for path in present:
+        yield Made(path, read_png(path), True)
+    missing = [pair for pair in wanted if pair[0] not in present]
+    attached = networks() if missing else ()
+    for start in range(0, len(missing), BATCH):
+        batch = missing[start : start + BATCH]
+        images = host.generate([request for _, request in batch], attached, cancelled=cancelled)
+        for (path, _), image in zip(batch, images, strict=True):
+            yield Made(save_png(image, path), image, False)
+
+
+def fingerprint(host: Host, *inputs: object) -> str:
+    """Twelve hexadecimal digits that change with the loaded model or with any of ``inputs`` (by their ``repr``).
+
+    Models are told apart by name, size and time, without reading gigabytes.
+
+    Raises:
+        UserError: no model is loaded.
+    """
+    info = host.info()
+    if info is None:
+        raise UserError("No model is loaded", fix="Choose a checkpoint first.")
+    model = [info.name]
+    if info.path is not None:
+        stat = info.path.stat()
+        model += [stat.st_size, stat.st_mtime_ns]
+    return hashlib.sha256(repr((model, inputs)).encode()).hexdigest()[:12]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.tools.grid import BATCH, Candidate, GridSpec, make_grid
+from lib_lora.tools.grid import Candidate, GridSpec, make_grid
 from lib_lora.tools.lora_files import load_network
+from lib_lora.tools.pictures import BATCH, read_png
 
 
 @pytest.fixture
@@ -79,8 +80,6 @@ def test_cancel_leaves_finished_cells(tiny_host, spec, tmp_path):
 
 
 def test_the_sheet_has_a_table_for_each_prompt(tiny_host, spec, tmp_path):
-    from lib_lora.tools.pictures import read_png
-
     work = make_grid(tiny_host, spec, tmp_path)
     while True:
         try:

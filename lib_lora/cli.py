@@ -1,0 +1,260 @@
+"""The command line. Whatever takes long to import is imported by the command that needs it, so that help is fast."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .errors import Cancelled, UserError
+
+if TYPE_CHECKING:
+    from .hosts.standalone.host import StandaloneHost
+    from .jobs.job import JobView
+    from .tools.grid import Candidate
+    from .workbench import Workbench
+
+ROOT = Path(__file__).resolve().parents[1]
+EMBEDDED = Path(__file__).resolve().parent / "demo"  # the miniature model lies here
+MINIATURE = "miniature"
+BENCHMARKS = ("step", "merge", "grid")
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    sys.stdout.reconfigure(errors="replace")  # consoles that cannot show a letter shall not end a training
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except (KeyboardInterrupt, Cancelled):
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    from .demo.recipe.cli import add_arguments
+
+    top = argparse.ArgumentParser(prog="python -m lib_lora", description="Train, compare, tune and merge LoRAs.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(metavar="command", required=True)
+    model = _model_options()
+    _add_serve(commands.add_parser("serve", parents=[model], help="open the tabs in the browser, on this machine"))
+    _add_train(commands.add_parser("train", parents=[model], help="train by a settings file, or continue a run"))
+    _add_grid(commands.add_parser("grid", parents=[model], help="the same prompts for several LoRA files and weights"))
+    _add_merge(commands.add_parser("merge", parents=[_data_options()], help="add and subtract LoRAs by a formula"))
+    _add_tour(commands.add_parser("tour", parents=[model], help="a character, its epochs and a merge in minutes"))
+    bench_command = commands.add_parser("bench", help="measure; the last line is JSON")
+    bench_command.add_argument("name", choices=BENCHMARKS)
+    bench_command.set_defaults(run=bench)
+    add_arguments(commands.add_parser("demo", help="how the miniature model was made, and how good it is"))
+    return top
+
+
+def _data_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--data", type=Path, default=ROOT / "data", metavar="FOLDER",
+                         help="LoRAs, runs, caches and checkpoints (default: %(default)s)")  # fmt: skip
+    return options
+
+
+def _model_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False, parents=[_data_options()])
+    options.add_argument("--checkpoints", type=Path, action="append", default=[], metavar="FOLDER",
+                         help="another folder with checkpoints; may be given several times")  # fmt: skip
+    options.add_argument("--model", default=MINIATURE, metavar="NAME", help="checkpoint to load (default: %(default)s)")
+    return options
+
+
+def _add_serve(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--address", default="127.0.0.1", help="0.0.0.0 also lets other machines in (default: %(default)s)")
+    command.add_argument("--port", type=int, default=7861, help="the first one tried (default: %(default)s)")
+    command.set_defaults(run=serve)
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("config", type=Path, nargs="?", metavar="run.toml", help="settings")
+    what.add_argument("--resume", metavar="RUN", help="id of a run that was stopped or cut off")
+    command.set_defaults(run=train)
+
+
+def _add_grid(command: argparse.ArgumentParser) -> None:
+    files = command.add_mutually_exclusive_group(required=True)
+    files.add_argument("--training", metavar="RUN", help="id of a run: its epochs are the columns")
+    files.add_argument("--lora", action="append", metavar="NAME", help="a column; may be given several times")
+    command.add_argument("--epochs", type=_numbers(int), default=(), metavar="1,2,3", help="of the run (default: all)")
+    command.add_argument("--weights", type=_numbers(float), default=(0.6, 0.8, 1.0), metavar="0.6,0.8,1")
+    command.add_argument("--prompt", action="append", required=True, help="may be given several times")
+    command.add_argument("--seeds", type=_numbers(int), default=(1,), metavar="1,2")
+    command.add_argument("--negative", default="")
+    command.add_argument("--size", type=_size, default=(512, 512), metavar="WxH")
+    command.add_argument("--steps", type=int, default=20)
+    command.add_argument("--cfg", type=float, default=7.0)
+    command.add_argument("--sampler", default="DPM++ 2M Karras")
+    command.add_argument("--output", type=Path, metavar="FOLDER", help="default: grids/NAME among the data")
+    command.set_defaults(run=grid)
+
+
+def _add_merge(command: argparse.ArgumentParser) -> None:
+    command.add_argument("formula", help="NAME:weight:BLOCKS,… for example STYLE:1:GP1,BASE:-1:GP2")
+    command.add_argument("--rank", type=int, help="reduce each layer to this rank (default: exact)")
+    command.add_argument("--save", metavar="NAME", help="write it among the LoRAs; without, only the report is shown")
+    command.add_argument("--precision", choices=("float16", "bfloat16", "float32"), default="float16")
+    command.set_defaults(run=merge)
+
+
+def _add_tour(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", type=Path, metavar="FOLDER",
+                         help="for pictures and table (default: tour in the data)")  # fmt: skip
+    command.set_defaults(run=tour)
+
+
+# -- the commands -----------------------------------------------------------------------------------------------------
+
+
+def serve(args: argparse.Namespace) -> int:
+    """The tabs, until they are stopped."""
+    from .ui.app import serve as serve_tabs
+    from .workbench import Workbench
+
+    serve_tabs(Workbench(make_host(args)), args.port, host=args.address)
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """One run from start to end, or from where it was."""
+    from .training.config_file import read_config
+    from .workbench import Workbench
+
+    config = None if args.config is None else read_config(args.config)
+    workbench = Workbench(make_host(args, None if config is None else config.model))
+    job = workbench.resume(args.resume) if config is None else workbench.start_training(config)
+    view = follow(workbench, job)
+    if view.state == "failed":
+        raise UserError(view.error["what"], where=view.error["where"] or None, fix=view.error["fix"] or None)
+    run = view.data["run"]
+    if view.state == "done":
+        print(f"saved {view.result}\nrun {run}; compare its epochs: grid --training {run} --prompt …")
+        return 0
+    print(f"stopped; go on with: train --resume {run}")
+    return EXIT_INTERRUPTED
+
+
+def grid(args: argparse.Namespace) -> int:
+    """Make a grid and print where it is."""
+    from .models.base import GenerationRequest
+    from .tools.grid import GridSpec, make_grid
+    from .workbench import Workbench
+
+    workbench = Workbench(make_host(args))
+    width, height = args.size
+    settings = GenerationRequest("", args.negative, width, height, args.steps, args.cfg, sampler=args.sampler)
+    spec = GridSpec(_columns(workbench, args), args.weights, tuple(args.prompt), args.seeds, settings)
+    folder = args.output or args.data / "grids" / (args.training or "-".join(args.lora))
+    for cell in make_grid(workbench.host, spec, folder):
+        print(f"{cell.done}/{cell.total}  {cell.cell.file.label} × {cell.cell.weight:g}  {cell.path}", flush=True)
+    print(folder / "grid.png")
+    return 0
+
+
+def merge(args: argparse.Namespace) -> int:
+    """Merge, report and perhaps save."""
+    import torch
+
+    from .tools.lora_files import new_lora_path
+    from .tools.merge import merge as merge_formula
+    from .tools.merge import report
+
+    loras = args.data / "loras"
+    target = None if args.save is None else new_lora_path(args.save, loras)
+    merged = merge_formula(args.formula, loras, presets=args.data / "block_presets.txt", rank=args.rank)
+    saved = None if target is None else merged.save(target, getattr(torch, args.precision))
+    print(report(merged))
+    if saved is not None:
+        print(f"saved {saved}")
+    return 0
+
+
+def tour(args: argparse.Namespace) -> int:
+    """The whole path on the miniature."""
+    from .demo.tour import run
+
+    run(make_host(args), args.output)
+    return 0
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Run one measurement of ``bench/`` and print its result."""
+    if not (ROOT / "bench").is_dir():
+        raise UserError("The measurements are not installed", where=ROOT / "bench", fix="Run this in a checkout.")
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    print(json.dumps(importlib.import_module(f"bench.{args.name}").run()))
+    return 0
+
+
+# -- small parts ------------------------------------------------------------------------------------------------------
+
+
+def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneHost:
+    """The standalone host on the folders that the options name, with ``model`` or else ``args.model`` loaded."""
+    from .hosts.standalone.host import StandaloneHost
+    from .models.base import HostPaths
+
+    data = args.data.resolve()
+    paths = HostPaths(data / "loras", data / "checkpoints", data / "runs", data)
+    host = StandaloneHost(paths, [*args.checkpoints, EMBEDDED])
+    host.load(model or args.model)
+    return host
+
+
+def follow(workbench: Workbench, job_id: int) -> JobView:
+    """Print a job's progress until it has ended; Ctrl-C stops it after its step, so that it can be continued."""
+    shown = ""
+    while True:
+        try:
+            view = workbench.queue.wait(job_id, timeout=1.0)
+        except KeyboardInterrupt:
+            workbench.queue.stop(job_id)
+            continue
+        line = f"{view.done}/{view.total}  {view.note}"
+        if line != shown and view.total:
+            left = "" if view.remaining is None else f"  {view.remaining:.0f} s left"
+            print(f"{line}{left}", flush=True)
+            shown = line
+        if view.ended:
+            return view
+
+
+def _columns(workbench: Workbench, args: argparse.Namespace) -> tuple[Candidate, ...]:
+    from .tools.grid import Candidate
+    from .tools.lora_files import find_lora
+
+    if args.lora:
+        return tuple(Candidate(name, find_lora(name, workbench.host.paths.loras)) for name in args.lora)
+    files = workbench.epoch_files(args.training)
+    return tuple(Candidate(f"e{f.epoch}", f.path) for f in files if not args.epochs or f.epoch in args.epochs)
+
+
+def _numbers(kind: type) -> Callable[[str], tuple]:
+    def read(text: str) -> tuple:
+        return tuple(kind(part) for part in text.split(","))
+
+    read.__name__ = f"list of {kind.__name__}"  # argparse names it when the text does not fit
+    return read
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = text.lower().split("x")
+    return int(width), int(height)
