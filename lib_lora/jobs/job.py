@@ -83,6 +83,7 @@ class Job(ABC):
         self.title = title
         self.id = 0
         self.state = WAITING
+        self.cancel_requested = False
         self.outcome = DONE  # the state after the work has ended by itself
         self.done, self.total, self.note = 0, 0, ""
         self.result: Any = None

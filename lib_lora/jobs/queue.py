@@ -31,7 +31,6 @@ class JobQueue:
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._paused: set[int] = set()
-        self._cancelled: set[int] = set()
 
     # -- for everybody ------------------------------------------------------------------------------------------------
 
@@ -126,7 +125,7 @@ class JobQueue:
 
     def is_cancelled(self, job_id: int) -> bool:
         """For long calls inside a job's slice, such as ``host.generate(cancelled=…)``."""
-        return job_id in self._cancelled
+        return self.find(job_id).cancel_requested
 
     # -- the worker ---------------------------------------------------------------------------------------------------
 
@@ -177,20 +176,20 @@ class JobQueue:
             if isinstance(item, Progress):
                 job.advance(item.done, item.total, item.note)
             self.log.add(job.id, type(item).__name__, item)
-            wanted = job.id in self._cancelled or job.id in self._paused
+            wanted = job.cancel_requested or job.id in self._paused
             if wanted or self.host.waiting() or time.monotonic() >= until:
                 return False
 
     def _hold(self, job: Job) -> None:
         """Between slices: let others pass, stay while paused, leave when cancelled."""
-        while self.host.waiting() and job.id not in self._cancelled:
+        while self.host.waiting() and not job.cancel_requested:
             time.sleep(POLITE)
         with self._changed:
             if job.id in self._paused:
                 self._set_state(job, PAUSED)
-                self._changed.wait_for(lambda: job.id not in self._paused or job.id in self._cancelled)
+                self._changed.wait_for(lambda: job.id not in self._paused or job.cancel_requested)
                 self._set_state(job, RUNNING)
-        if job.id in self._cancelled:
+        if job.cancel_requested:
             raise Cancelled
 
     # -- small parts --------------------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ class JobQueue:
         if job.state == WAITING:
             self._set_state(job, CANCELLED)
         elif job.state not in ENDED:
-            self._cancelled.add(job.id)
+            job.cancel_requested = True
 
     def _set_state(self, job: Job, state: str) -> None:
         with self._changed:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lib_lora.errors import Cancelled
 from lib_lora.jobs.job import FAILED, STOPPED, Job, described
-from lib_lora.jobs.pictures import save_png
 from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.tools.pictures import save_png
 from lib_lora.training.events import (
     EpochDone,
     Event,
@@ -37,6 +38,7 @@ class TrainJob(Job):
         super().__init__(self.config.name)
         self.trainer: Trainer | None = None
         self._early: str | None = None  # what was asked before the trainer existed
+        self._ending = False
 
     def work(self, host: Host) -> Iterator[Any]:
         self._load_model(host)
@@ -48,7 +50,7 @@ class TrainJob(Job):
                 self._note(event)
                 yield event
                 if isinstance(event, SampleDue) and self.config.sample_prompts.strip():
-                    yield self._sample(host, event)
+                    yield from self._sample(host, event)
                 if isinstance(event, (EpochDone, Saved, Finished)):
                     host.refresh_loras()
         return str(self.trainer.last_saved) if self.trainer.last_saved else None
@@ -60,6 +62,9 @@ class TrainJob(Job):
         self._switch(True)
 
     def stop(self, *, save: bool) -> bool:
+        if self.trainer is None or self.trainer.network is None:
+            return False  # no step was done yet, so there is nothing to save
+        self._ending = True
         self.request("save_and_stop" if save else "stop")
         return True
 
@@ -94,17 +99,25 @@ class TrainJob(Job):
         elif isinstance(event, Failed):
             self.outcome, self.error = FAILED, described(event.error)
 
-    def _sample(self, host: Host, due: SampleDue) -> Sampled:
+    def _sample(self, host: Host, due: SampleDue) -> Iterator[Sampled]:
         prompts = parse_sample_prompts(self.config.sample_prompts, size=self.config.resolution)
         requests = [_request(prompt, self.config.clip_skip) for prompt in prompts]
-        with self.trainer.detached() as network:
-            images = host.generate(requests, networks=(network,))
+        try:
+            with self.trainer.detached() as network:
+                images = host.generate(requests, networks=(network,), cancelled=self._hurry)
+        except Cancelled:
+            if self.cancel_requested:
+                raise
+            return  # asked to stop: the samples are given up, the training ends tidily
         self.run.samples.mkdir(exist_ok=True)
         paths: list[Path] = []
         for index, image in enumerate(images):
             path = self.run.samples / f"e{due.epoch:06d}_s{due.step:08d}_{index:02d}.png"
             paths.append(save_png(image, path))
-        return Sampled(due.epoch, due.step, tuple(paths))
+        yield Sampled(due.epoch, due.step, tuple(paths))
+
+    def _hurry(self) -> bool:
+        return self.cancel_requested or self._ending
 
 
 def _request(sample: SamplePrompt, clip_skip: int) -> GenerationRequest:

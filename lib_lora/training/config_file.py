@@ -22,8 +22,8 @@ if sys.version_info >= (3, 11):
 else:
     from pip._vendor import tomli as tomllib  # every venv of a web UI has pip; tomli itself may be missing
 
-# settings that change what is written or shown, but not one bit of the training itself
-NOT_TRAINING = ("sample_prompts", "sample_every_n_epochs", "state_every_n_steps", "save_every_n_epochs")
+# settings that change what is written or shown, but not one bit of the training itself; images are known by content
+NOT_TRAINING = ("data_dir", "sample_prompts", "sample_every_n_epochs", "state_every_n_steps", "save_every_n_epochs")
 
 
 def config_to_toml(config: TrainConfig) -> str:

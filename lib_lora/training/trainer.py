@@ -133,6 +133,8 @@ class Trainer:
                 yield from self._answer(request)
                 if request in ("stop", "save_and_stop"):
                     return
+        if not self.checkpoints.final_path.exists():  # finished before, and the file was deleted since
+            self._write_lora(self.checkpoints.final_path)
         self.run_folder.set_result("finished", self.step, self.checkpoints.final_path)
         yield Finished(self.checkpoints.final_path, self.step)
 

@@ -152,10 +152,10 @@ def test_errors_reach_the_user_and_the_queue_goes_on(queue):
 
 def test_reorder(queue):
     blocker = endless(queue)
+    until(lambda: queue.view(blocker).state == "running")
     ids = [queue.submit(GeneratorJob("test", str(n), counting(1))) for n in range(3)]
     queue.reorder(ids[2], -2)
     assert [view.id for view in queue.jobs() if view.state == "waiting"] == [ids[2], ids[0], ids[1]]
-    until(lambda: queue.view(blocker).state == "running")
     with pytest.raises(UserError, match="Only waiting"):
         queue.reorder(blocker, 1)
     queue.cancel(blocker)

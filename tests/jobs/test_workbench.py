@@ -148,3 +148,13 @@ def test_other_work(bench):
     assert (view.kind, view.state, view.result) == ("merge", "done", "result")
     with pytest.raises(UserError, match="Only a training"):
         bench.request(view.id, "save")
+
+
+def test_stop_does_not_wait_for_samples(bench, folder):
+    job = bench.start_training(small_config(folder, sample_prompts="mira --s 1000", sample_every_n_epochs=1))
+    until(lambda: any(e.kind == "SampleDue" for e in bench.queue.events(job=job)))
+    bench.queue.stop(job)
+    view = bench.queue.wait(job, WAIT)
+    assert view.state == "stopped", view.traceback
+    assert not any(e.kind == "Sampled" for e in bench.queue.events(job=job))
+    assert bench.runs.open(view.data["run"]).status == "stopped"

@@ -117,11 +117,15 @@ def test_stop_and_continue_gives_the_same_file(tiny_host, start):
     assert (tiny_host.paths.loras / "mira.safetensors").read_bytes() == final
 
 
-def test_continuing_a_finished_run_only_says_so(tiny_host, start):
+def test_continuing_a_finished_run_only_gives_its_file_back(tiny_host, start):
     with tiny_host.training_session() as model:
         trainer = start(model, epochs=1)
         list(trainer.run())
+        final = tiny_host.paths.loras / "mira.safetensors"
+        before = final.read_bytes()
+        final.unlink()
         again = list(start(model, trainer.run_folder).run())
+    assert final.read_bytes() == before
     assert not kinds(again, StepDone) and isinstance(again[-1], Finished)
 
 
