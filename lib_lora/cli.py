@@ -77,7 +77,7 @@ def _model_options() -> argparse.ArgumentParser:
 
 
 def _add_serve(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--address", default="127.0.0.1", help="0.0.0.0 also lets other machines in (default: %(default)s)")
+    command.add_argument("--address", default="127.0.0.1", help="0.0.0.0 lets others in (default: %(default)s)")
     command.add_argument("--port", type=int, default=7861, help="the first one tried (default: %(default)s)")
     command.set_defaults(run=serve)
 
@@ -135,11 +135,12 @@ def serve(args: argparse.Namespace) -> int:
 def train(args: argparse.Namespace) -> int:
     """One run from start to end, or from where it was."""
     from .training.config_file import read_config
+    from .training.run_store import RunStore
     from .workbench import Workbench
 
-    config = None if args.config is None else read_config(args.config)
-    workbench = Workbench(make_host(args, None if config is None else config.model))
-    job = workbench.resume(args.resume) if config is None else workbench.start_training(config)
+    config = read_config(args.config) if args.config else RunStore(args.data / "runs").open(args.resume).config()
+    workbench = Workbench(make_host(args, config.model))
+    job = workbench.resume(args.resume) if args.resume else workbench.start_training(config)
     view = follow(workbench, job)
     if view.state == "failed":
         raise UserError(view.error["what"], where=view.error["where"] or None, fix=view.error["fix"] or None)
