@@ -12,9 +12,9 @@ from lib_lora.ui import html
 from lib_lora.ui.compat import SKIP, listen
 
 
-def message_line(elem_id: str) -> gr.HTML:
-    """Where the messages of a panel appear."""
-    return gr.HTML("", elem_id=elem_id, elem_classes=["lw-message-line"])
+def panel(elem_id: str, content: str = "") -> gr.HTML:
+    """A place for HTML, which takes no room while it is empty."""
+    return gr.HTML(content, elem_id=elem_id, elem_classes=["lw-html"])
 
 
 def safely(

@@ -34,7 +34,8 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
     blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
     status = StatusStrip(workbench)
-    with gr.Blocks(analytics_enabled=False, title="LoRA Workbench") as page:
+    looks = {"theme": theme(), "fill_width": True} if standalone else {}
+    with compat.page(title="LoRA Workbench", **looks) as page:
         if standalone:
             gr.HTML(f"<style>{_text('style.css')}</style>", elem_classes=["lw-hidden"])
         with gr.Column(elem_id="lw_page"):
@@ -69,13 +70,19 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     pictures = Pictures(workbench.host.paths)
     page = build_page(workbench, pictures, standalone=True)
-    app = compat.launch(page, server_name=host, server_port=_free_port(host, port))
+    app = compat.launch(page, server_name=host, server_port=_free_port(host, port), theme=theme())
     pictures.serve_on(app)
     address = page.local_url
     print(f"LoRA Workbench is at {address} (Ctrl+C ends it)", flush=True)
     if wait:
         _until_interrupted(page)
     return address
+
+
+def theme() -> Any:
+    """gradio's default with the fonts of the system: nothing is fetched, and the text looks like other programs'."""
+    sans, mono = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+    return gr.themes.Default(font=sans, font_mono=mono, spacing_size="sm", text_size="md")
 
 
 def _until_interrupted(page: Any) -> None:

@@ -17,7 +17,7 @@ from lib_lora.jobs.tool_jobs import BlocksPreviewJob
 from lib_lora.tools.blocks import bake
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, message_line
+from lib_lora.ui.actions import act, panel
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
@@ -28,6 +28,7 @@ from lib_lora.workbench import LoraEntry, Workbench
 
 PRESETS_FILE = "block_presets.txt"  # of the user, in the data folder
 EMPTY = "The same picture with the LoRA as it is and with your block weights will appear here."
+SAVED_AS = ".safetensors, in the LoRA folder; nothing is overwritten"
 NO_LORAS = "There is no LoRA yet. Train one, or put one into the LoRA folder."
 GROUPS = (("BASE", "Text encoder"), ("IN", "IN: layout"), ("M", "Middle"), ("OUT", "OUT: details, colour"))
 
@@ -46,14 +47,14 @@ class BlocksTab:
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
             self.lora = gr.Dropdown(
-                choices=self.loras(), label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True
+                choices=self.loras(), value=None, label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True
             )
             self.preset = gr.Dropdown(
-                choices=list(self._presets()), label="Block preset", elem_id="lw_blocks_preset", interactive=True
+                choices=list(self._presets()), value="ALL", label="Block preset", elem_id="lw_blocks_preset", interactive=True
             )  # fmt: skip
             self.scale = gr.Number(1.0, label="Weight of the whole LoRA", elem_id="lw_blocks_scale")
-        self.about = gr.HTML("", elem_id="lw_blocks_about")
-        self.sliders = gr.HTML(html.hint(NO_LORAS), elem_id="lw_blocks_sliders")
+        self.about = panel("lw_blocks_about")
+        self.sliders = panel("lw_blocks_sliders", html.hint(NO_LORAS))
         self.vector = gr.Textbox(label="Block weights as text", elem_id="lw_blocks_vector", lines=1,
                                  info="the same numbers as the sliders; paste a vector of the Block Weight extension here")  # fmt: skip
         with gr.Row(elem_classes=["lw-fields"]):
@@ -63,11 +64,13 @@ class BlocksTab:
         with gr.Row(elem_classes=["lw-actions"]):
             self.preview = gr.Button("Preview", variant="primary", elem_id="lw_blocks_preview")
             self.cancel = gr.Button("Cancel preview", elem_id="lw_blocks_cancel", interactive=False)
-            self.name = gr.Textbox(label="Save tuned LoRA as", elem_id="lw_blocks_name")
+        self.message = panel("lw_blocks_message")
+        self.progress = panel("lw_blocks_progress")
+        self.result = panel("lw_blocks_result", html.hint(EMPTY))
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.name = gr.Textbox(label="Save tuned LoRA as", info=SAVED_AS, elem_id="lw_blocks_name")
             self.save = gr.Button("Save as LoRA", elem_id="lw_blocks_save")
-        self.message = message_line("lw_blocks_message")
-        self.progress = gr.HTML("", elem_id="lw_blocks_progress")
-        self.result = gr.HTML(html.hint(EMPTY), elem_id="lw_blocks_result")
+        self.saved = panel("lw_blocks_saved")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -80,7 +83,7 @@ class BlocksTab:
         wanted = [self.lora, self.vector, self.scale, self.prompt, self.seed, *self.generation.components]
         act(self.preview.click, self.start, wanted, self.message)
         act(self.cancel.click, self.end, [], self.message)
-        act(self.save.click, self.save_tuned, [self.lora, self.vector, self.scale, self.name], self.message)
+        act(self.save.click, self.save_tuned, [self.lora, self.vector, self.scale, self.name], self.saved)
         poller.keep(self.now, [self.lora, self.progress, self.cancel, self.result], [self.lora])
 
     def open(self, name: str | None) -> list[Any]:

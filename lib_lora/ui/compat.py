@@ -41,6 +41,11 @@ def listen(
     )  # fmt: skip
 
 
+def page(**options: Any) -> gr.Blocks:
+    """``gr.Blocks`` with the options that it knows; some of them belong to :func:`launch` in later versions."""
+    return gr.Blocks(analytics_enabled=False, **accepted(gr.Blocks.__init__, **options))
+
+
 def launch(page: gr.Blocks, **options: Any) -> Any:
     """``page.launch`` without waiting, without sharing and without asking any other machine; returns the FastAPI app."""
     page.queue()

@@ -11,6 +11,7 @@ import gradio as gr
 
 from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
+from lib_lora.ui.actions import panel
 from lib_lora.ui.compat import listen
 
 PREFIX = "lw_train_"
@@ -69,7 +70,7 @@ class SettingsForm:
                 elem_id=PREFIX + "search", scale=3,
             )  # fmt: skip
             self.reset = gr.Button("Reset to preset", elem_id=PREFIX + "reset", size="sm", scale=1)
-        self.found = gr.HTML("", elem_id=PREFIX + "found")
+        self.found = panel(PREFIX + "found")
         for group in GROUPS:
             names = [n for n in self.names if group_of(settings()[n]) == group and n not in BASIC]
             with gr.Accordion(group if group != GROUPS[0] else "Repeats, batch and seed", open=False):

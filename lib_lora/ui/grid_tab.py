@@ -12,7 +12,7 @@ from lib_lora.jobs.tool_jobs import GridJob, keep_epoch
 from lib_lora.tools.grid import Candidate, GridSpec
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, message_line
+from lib_lora.ui.actions import act, panel
 from lib_lora.ui.choices import choices, run_names, sample_prompt_of
 from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.files import Pictures
@@ -41,7 +41,12 @@ class GridTab:
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
             self.run = gr.Dropdown(
-                choices=self.runs(), label="Run to compare", elem_id="lw_grid_run", interactive=True, scale=2
+                choices=self.runs(),
+                value=None,
+                label="Run to compare",
+                elem_id="lw_grid_run",
+                interactive=True,
+                scale=2,
             )
             self.epochs = gr.Textbox(label="Epochs to compare", info="a list or a range: 2, 4, 6-10:2",
                                      elem_id="lw_grid_epochs")  # fmt: skip
@@ -53,19 +58,22 @@ class GridTab:
         self.prompts = gr.Textbox(label="Grid prompts", info="one a line; write the trigger yourself", lines=2,
                                   elem_id="lw_grid_prompts")  # fmt: skip
         self.generation.build(self.workbench.host)
+        self.plan = panel("lw_grid_plan")
         with gr.Row(elem_classes=["lw-actions"]):
-            self.plan = gr.HTML("", elem_id="lw_grid_plan")
             self.make = gr.Button("Make grid", variant="primary", elem_id="lw_grid_make")
             self.cancel = gr.Button("Cancel grid", elem_id="lw_grid_cancel", interactive=False)
-        self.message = message_line("lw_grid_message")
-        self.progress = gr.HTML("", elem_id="lw_grid_progress")
-        self.grid = gr.HTML(html.hint(EMPTY), elem_id="lw_grid_table")
+        self.message = panel("lw_grid_message")
+        self.progress = panel("lw_grid_progress")
+        self.grid = panel("lw_grid_table", html.hint(EMPTY))
         self.pick = gr.Textbox(label="Chosen cell", elem_id="lw_grid_pick", elem_classes=["lw-hidden"])
-        self.chosen = gr.HTML("", elem_id="lw_grid_chosen")
+        self.chosen = panel("lw_grid_chosen")
         with gr.Row(elem_classes=["lw-actions"], visible=False) as self.choice_row:
-            self.name = gr.Textbox(label="Keep as", info=".safetensors, in the LoRA folder", elem_id="lw_grid_name")
+            self.name = gr.Textbox(
+                label="Keep as", info=".safetensors, in the LoRA folder; nothing is overwritten", elem_id="lw_grid_name"
+            )
             self.keep = gr.Button("Keep this one", elem_id="lw_grid_keep")
             self.tune = gr.Button("Tune its blocks →", elem_id="lw_grid_tune")
+        self.saved = panel("lw_grid_saved")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -79,8 +87,8 @@ class GridTab:
         act(self.make.click, self.start, what, self.message)
         act(self.cancel.click, self.end, [], self.message)
         act(self.pick.input, self.choose, [self.run, self.pick], self.message, [self.name])
-        act(self.keep.click, self.keep_chosen, [self.run, self.name], self.message)
-        act(self.tune.click, self.to_blocks, [self.run, self.name], self.message, [tabs, blocks_lora])
+        act(self.keep.click, self.keep_chosen, [self.run, self.name], self.saved)
+        act(self.tune.click, self.to_blocks, [self.run, self.name], self.saved, [tabs, blocks_lora])
         poller.keep(
             self.now, [self.run, self.progress, self.cancel, self.grid, self.chosen, self.choice_row], [self.run]
         )  # fmt: skip

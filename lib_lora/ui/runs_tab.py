@@ -13,7 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.training.config import settings
 from lib_lora.training.run_store import Run
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, message_line
+from lib_lora.ui.actions import act, panel
 from lib_lora.ui.charts import two_runs_chart
 from lib_lora.ui.choices import choices, run_names
 from lib_lora.ui.files import Pictures
@@ -37,11 +37,13 @@ class RunsTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
-        self.table = gr.HTML(html.hint(NO_RUNS), elem_id="lw_runs_table")
+        self.table = panel("lw_runs_table", html.hint(NO_RUNS))
         with gr.Row(elem_classes=["lw-fields"]):
-            self.run = gr.Dropdown(choices=self.runs(), label="Run", elem_id="lw_runs_run", interactive=True)
+            self.run = gr.Dropdown(
+                choices=self.runs(), value=None, label="Run", elem_id="lw_runs_run", interactive=True
+            )
             self.other = gr.Dropdown(
-                choices=self.runs(), label="Compare with run", elem_id="lw_runs_other", interactive=True
+                choices=self.runs(), value=None, label="Compare with run", elem_id="lw_runs_other", interactive=True
             )
         with gr.Row(elem_classes=["lw-actions"]):
             self.open = gr.Button("Open", variant="primary", elem_id="lw_runs_open")
@@ -50,11 +52,11 @@ class RunsTab:
             self.grid = gr.Button("Epoch grid of this run →", elem_id="lw_runs_grid")
             self.delete = gr.Button("Delete …", elem_id="lw_runs_delete")
         with gr.Row(visible=False, elem_id="lw_runs_confirm", elem_classes=["lw-actions"]) as self.confirm:
-            self.question = gr.HTML("", elem_id="lw_runs_question")
+            self.question = panel("lw_runs_question")
             self.yes = gr.Button("Delete this run", variant="stop", elem_id="lw_runs_yes")
             self.no = gr.Button("Keep it", elem_id="lw_runs_no")
-        self.message = message_line("lw_runs_message")
-        self.details = gr.HTML("", elem_id="lw_runs_details")
+        self.message = panel("lw_runs_message")
+        self.details = panel("lw_runs_details")
 
     # -- events -------------------------------------------------------------------------------------------------------
 

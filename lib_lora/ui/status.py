@@ -9,7 +9,7 @@ import gradio as gr
 
 from lib_lora.jobs.job import FAILED, PAUSED, RUNNING, WAITING, JobView, Progress
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, message_line
+from lib_lora.ui.actions import act, panel
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
@@ -27,10 +27,10 @@ class StatusStrip:
                 choices=self.workbench.host.checkpoints(), value=info.name if info else None, label="Checkpoint",
                 elem_id="lw_model", scale=2, min_width=180, interactive=True,
             )  # fmt: skip
-            self.job = gr.HTML("", elem_id="lw_job", elem_classes=["lw-job"])
+            self.job = panel("lw_job")
             self.pause = gr.Button("Pause", elem_id="lw_pause", size="sm", scale=0, min_width=84)
             self.stop = gr.Button("Stop", elem_id="lw_stop", size="sm", scale=0, min_width=84)
-        self.message = message_line("lw_status_message")
+        self.message = panel("lw_status_message")
 
     def connect(self, poller: Poller) -> None:
         act(self.model.input, self.load_model, [self.model], self.message)

@@ -15,7 +15,7 @@ from lib_lora.training.presets import PRESETS
 from lib_lora.training.presets import preset as preset_named
 from lib_lora.training.run_store import Run
 from lib_lora.ui import form, html
-from lib_lora.ui.actions import act, message_line
+from lib_lora.ui.actions import act, panel
 from lib_lora.ui.check_panel import check_panel
 from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.files import Pictures
@@ -54,23 +54,23 @@ class TrainTab:
             self.form.basic("epochs", start)
         with gr.Accordion("More settings", open=False, elem_id="lw_train_more"):
             self.form.more(start)
-        self.changes = gr.HTML(form.marks({}), elem_id="lw_train_changes")
+        self.changes = panel("lw_train_changes", form.marks({}))
         with gr.Row(elem_classes=["lw-actions"]):
             self.check = gr.Button("Check", elem_id="lw_train_check")
             self.start = gr.Button("Start training", variant="primary", elem_id="lw_train_start")
             self.queue = gr.Button("Add to queue", elem_id="lw_train_queue")
-        self.message = message_line("lw_train_message")
-        self.fault = gr.HTML("", elem_id="lw_train_fault", elem_classes=["lw-message-line"])
-        self.report = gr.HTML("", elem_id="lw_train_report")
+        self.message = panel("lw_train_message")
+        self.fault = panel("lw_train_fault")
+        self.report = panel("lw_train_report")
         self._build_live()
 
     def _build_live(self) -> None:
-        self.live = gr.HTML(html.hint(EMPTY), elem_id="lw_train_live")
-        with gr.Row(elem_classes=["lw-actions"]):
-            self.pause = gr.Button("Pause training", elem_id="lw_train_pause", size="sm", interactive=False)
-            self.save = gr.Button("Save now", elem_id="lw_train_save", size="sm", interactive=False)
-            self.stop_save = gr.Button("Stop and save", elem_id="lw_train_stop_save", size="sm", interactive=False)
-            self.stop = gr.Button("Stop training", elem_id="lw_train_stop", size="sm", interactive=False)
+        self.live = panel("lw_train_live", html.hint(EMPTY))
+        with gr.Row(elem_classes=["lw-actions"], visible=False) as self.controls:
+            self.pause = gr.Button("Pause training", elem_id="lw_train_pause")
+            self.save = gr.Button("Save now", elem_id="lw_train_save")
+            self.stop_save = gr.Button("Stop and save", elem_id="lw_train_stop_save")
+            self.stop = gr.Button("Stop training", elem_id="lw_train_stop")
         self.compare = gr.Button("Compare the epochs →", elem_id="lw_train_compare", visible=False)
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class TrainTab:
         act(self.stop_save.click, lambda: self.end(save=True), [], self.message)
         act(self.stop.click, lambda: self.end(save=False), [], self.message)
         act(self.compare.click, self.to_grid, [], self.message, [tabs, grid_run])
-        poller.keep(self.now, [self.live, self.pause, self.save, self.stop_save, self.stop, self.compare])
+        poller.keep(self.now, [self.live, self.pause, self.controls, self.compare])
 
     def run_check(self, *values: Any) -> list[Any]:
         return ["", "", check_panel(self.workbench.check(self.form.config(values)))]
@@ -139,19 +139,17 @@ class TrainTab:
     def now(self) -> Sequence[Any]:
         """Live panel and its buttons, from the newest training of this process."""
         job = self._job()
+        hidden = gr.update(visible=False)
         if job is None:
-            off = gr.update(interactive=False)
-            return [html.hint(EMPTY), gr.update(value="Pause training", interactive=False), off, off, off,
-                    gr.update(visible=False)]  # fmt: skip
-        busy = gr.update(interactive=not job.ended)
-        pause = gr.update(value="Go on" if job.state == "paused" else "Pause training", interactive=not job.ended)
+            return [html.hint(EMPTY), gr.update(value="Pause training"), hidden, hidden]
         try:
             saved = len(self.workbench.epoch_files(job.data["run"]))
             live = self._live(job, self.workbench.runs.open(job.data["run"]))
         except UserError as error:  # the run was deleted meanwhile
             saved, live = 0, html.error_message(error)
         link = f"{html.plural(saved, 'epoch')} saved. Compare them in Epoch grid →"
-        return [live, pause, busy, busy, busy, gr.update(visible=saved > 0, value=link)]
+        pause = gr.update(value="Go on" if job.state == "paused" else "Pause training")
+        return [live, pause, gr.update(visible=not job.ended), gr.update(visible=saved > 0, value=link)]
 
     def _live(self, job: JobView, run: Run) -> str:
         title = f"Loss of {job.title}"
