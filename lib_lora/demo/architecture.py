@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 MINIATURE = Shape(
-    unet_channels=(32, 64, 128, 128),
-    vae_channels=(32, 64, 96, 96),
+    unet_channels=(64, 128, 64, 64),
+    vae_channels=(64, 128, 64, 64),
     text_width=128,
     text_mlp=512,
     text_layers=12,
@@ -42,7 +42,7 @@ MINIATURE = Shape(
 )
 TEST_SHAPE = Shape(
     unet_channels=(32, 64, 96, 96),
-    vae_channels=(32, 64, 96, 96),  # SD1.5 changes width in the same places, so all its keys are there
+    vae_channels=(64, 128, 64, 64),  # SD1.5 changes width in the same places, so all its keys are there
     text_width=32,
     text_mlp=64,
     text_layers=2,
@@ -53,12 +53,12 @@ TOKEN_KEY = f"{layers.CLIP_PREFIX}text_model.embeddings.token_embedding.weight"
 
 
 def build_unet() -> UNet2DConditionModel:
-    """The miniature's U-Net: channels 32, 64, 128, 128, eight heads, cross-attention width 128; 686 tensors."""
+    """The miniature's U-Net: channels 64, 128, 64, 64, eight heads, cross-attention width 128; 686 tensors."""
     return shapes.build_unet(MINIATURE)
 
 
 def build_vae() -> AutoencoderKL:
-    """The miniature's KL-VAE: channels 32, 64, 96, 96, four latent channels, eight pixels to a latent; 248 tensors."""
+    """The miniature's KL-VAE: channels 64, 128, 64, 64, four latent channels, eight pixels to a latent; 248 tensors."""
     return shapes.build_vae(MINIATURE)
 
 

@@ -1,1 +1,1 @@
-"""How the committed weights were made: pictures, autoencoder, denoiser, export. Every stage resumes where it stopped."""
+"""How the committed weights were made: pictures, autoencoder, denoiser, export. Each stage resumes."""

@@ -41,7 +41,7 @@ def build(args: argparse.Namespace) -> int:
     if args.stage == "decoder":
         autoencoder.train_decoder(square, args.state, args.minutes)
     elif args.stage == "polish":
-        autoencoder.train_decoder(square, args.state, args.minutes, size=128, lr=0.004, freeze_sketcher=True, decay_from=0.1)
+        autoencoder.train_decoder(square, args.state, args.minutes, size=128, lr=0.004, decay_from=0.1)
     elif args.stage == "encoder":
         autoencoder.train_encoder(square, args.state, args.minutes)
     elif args.stage == "denoiser":

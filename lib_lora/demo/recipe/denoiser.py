@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ...models.schedule import NoiseSchedule
 from ..architecture import build_text_encoder, build_unet
 from . import autoencoder
-from .attention import NarrowHeads
 from .captions import CaptionTable
 from .muon import MuonAdam
 from .pictures import Pictures
@@ -30,7 +29,7 @@ def cache_latents(pictures: dict[str, Pictures], folder: Path) -> dict[str, Tens
     """Scaled latents [n, 4, h, w] of every picture through the frozen sketcher."""
     path = folder / "latents.pt"
     if not path.exists():
-        _, sketcher = autoencoder.load(folder)
+        _, sketcher = autoencoder.load(folder, pictures["square"])
         latents = {}
         for kind, p in pictures.items():
             parts = [sketcher(p.tensor(slice(i, i + 64))) for i in range(0, len(p.specs), 64)]
@@ -56,7 +55,6 @@ class Model(nn.Module):
         super().__init__()
         self.unet = build_unet()
         self.text = build_text_encoder(vocabulary)
-        self.unet.set_attn_processor(NarrowHeads())
         initialise(self.unet)
         self.unet.to(memory_format=torch.channels_last)
 
@@ -65,7 +63,9 @@ class Model(nn.Module):
         return next(p for n, p in self.text.named_parameters() if n.endswith("token_embedding.weight"))
 
 
-def train(pictures: dict[str, Pictures], folder: Path, minutes: float, lr: float = 0.02, decay_from: float = 0.55) -> None:
+def train(
+    pictures: dict[str, Pictures], folder: Path, minutes: float, lr: float = 0.02, decay_from: float = 0.55
+) -> None:
     """Train for ``minutes`` from the newest state. The state before the learning rate falls is kept as
     ``denoiser-stable.pt``: a longer training goes on from there."""
     table = CaptionTable()
@@ -77,7 +77,6 @@ def train(pictures: dict[str, Pictures], folder: Path, minutes: float, lr: float
     step = _restore(folder / "denoiser-stable.pt", model, optimizer, average)
     schedule = NoiseSchedule()
     snr = schedule.snr(torch.arange(1000))
-    predict = torch.compile(lambda x, t, c: model.unet(x, t, c, return_dict=False)[0], dynamic=False)
     parameters, averages = list(model.parameters()), list(average.values())
     progress = Progress(minutes * 60)
     stable_kept = False
@@ -97,7 +96,7 @@ def train(pictures: dict[str, Pictures], folder: Path, minutes: float, lr: float
         t = torch.cat([t, (t + 500) % 1000])  # two far apart levels of each picture: less variance
         noise = torch.randn(x0.shape, generator=generator)
         noisy = schedule.add_noise(x0, noise, t).contiguous(memory_format=torch.channels_last)
-        error = (predict(noisy, t, cond) - noise).pow(2).mean((1, 2, 3))
+        error = (model.unet(noisy, t, cond).sample - noise).pow(2).mean((1, 2, 3))
         (error * (snr[t].clamp(max=MIN_SNR_GAMMA) / snr[t])).mean().backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.set_factor(factor)
@@ -112,7 +111,9 @@ def train(pictures: dict[str, Pictures], folder: Path, minutes: float, lr: float
 
 
 def _keep(path: Path, model: Model, optimizer: MuonAdam, average: dict[str, Tensor], step: int) -> None:
-    save_state(path, {"model": model.state_dict(), "optimizer": optimizer.full_state(), "average": average, "step": step})
+    save_state(
+        path, {"model": model.state_dict(), "optimizer": optimizer.full_state(), "average": average, "step": step}
+    )
 
 
 def _restore(path: Path, model: Model, optimizer: MuonAdam, average: dict[str, Tensor]) -> int:

@@ -31,11 +31,17 @@ class MuonAdam(torch.optim.Optimizer):
         named_parameters: pairs of name and parameter.
         lr: step of the orthogonalised update; AdamW takes ``adam_lr``.
         momentum: Nesterov momentum of Muon.
-        adam_names: substrings of names that AdamW shall have although they are matrices (embeddings, first and last layer).
+        adam_names: substrings of the names of matrices that AdamW shall have: embeddings, first and last layer.
     """
 
-    def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]], lr: float = 0.02, adam_lr: float = 3e-3,
-                 momentum: float = 0.95, adam_names: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        lr: float = 0.02,
+        adam_lr: float = 3e-3,
+        momentum: float = 0.95,
+        adam_names: tuple[str, ...] = (),
+    ):
         matrices: dict[tuple[int, int], list[nn.Parameter]] = {}
         rest = []
         for name, p in named_parameters:
@@ -65,7 +71,7 @@ class MuonAdam(torch.optim.Optimizer):
             buffer.lerp_(grads, 1 - group["momentum"])
             update = orthogonalised(grads.lerp(buffer, group["momentum"]))
             scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-            for p, u in zip(group["params"], update):
+            for p, u in zip(group["params"], update, strict=True):
                 p.add_(u.reshape(p.shape), alpha=-scale)
         self.adam.step()
 

@@ -20,8 +20,9 @@ def specs_for_scoring(count: int, seed: int = 777) -> list[Spec]:
     return [random_spec(r, people=1) for _ in range(count)]
 
 
-def score(checkpoint: Path, count: int = 256, steps: int = 20, cfg: float = CFG,
-          sheet: Path | None = None) -> dict[str, float | int]:
+def score(
+    checkpoint: Path, count: int = 256, steps: int = 20, cfg: float = CFG, sheet: Path | None = None
+) -> dict[str, float | int]:
     """Share of attributes that came out as asked, over ``count`` prompts (DPM++ 2M, 20 steps).
 
     Returns:
@@ -32,7 +33,9 @@ def score(checkpoint: Path, count: int = 256, steps: int = 20, cfg: float = CFG,
     host.load(checkpoint.stem)
     specs = specs_for_scoring(count)
     requests = [
-        GenerationRequest(prompt=", ".join(tags(s)), width=128, height=128, steps=steps, cfg=cfg, seed=i, sampler="DPM++ 2M")
+        GenerationRequest(
+            prompt=", ".join(tags(s)), width=128, height=128, steps=steps, cfg=cfg, seed=i, sampler="DPM++ 2M"
+        )
         for i, s in enumerate(specs)
     ]
     images = host.generate(requests)

@@ -14,7 +14,7 @@ INK: Color = (40, 28, 44)
 
 def mix(a: Color, b: Color, t: float) -> Color:
     """``a`` moved towards ``b`` by the share ``t``."""
-    return tuple(round(x * (1 - t) + y * t) for x, y in zip(a, b))  # type: ignore[return-value]
+    return tuple(round(x * (1 - t) + y * t) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
 def smooth(points: list[Point], steps: int = 6) -> list[Point]:
@@ -25,10 +25,12 @@ def smooth(points: list[Point], steps: int = 6) -> list[Point]:
         p0, p1, p2, p3 = points[i - 1], points[i], points[(i + 1) % n], points[(i + 2) % n]
         for j in range(steps):
             t = j / steps
-            out.append(tuple(
-                0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t * t + (3 * b - a - 3 * c + d) * t**3)
-                for a, b, c, d in zip(p0, p1, p2, p3)
-            ))
+            out.append(
+                tuple(
+                    0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t * t + (3 * b - a - 3 * c + d) * t**3)
+                    for a, b, c, d in zip(p0, p1, p2, p3, strict=True)
+                )
+            )
     return out
 
 
@@ -77,6 +79,11 @@ class Canvas:
         (x0, y0), (x1, y1) = start, end
         angle = math.atan2(y1 - y0, x1 - x0)
         nx, ny = -math.sin(angle), math.cos(angle)
-        cap = [(x1 + w1 * math.cos(angle - math.pi / 2 + math.pi * i / 8),
-                y1 + w1 * math.sin(angle - math.pi / 2 + math.pi * i / 8)) for i in range(9)]
+        cap = [
+            (
+                x1 + w1 * math.cos(angle - math.pi / 2 + math.pi * i / 8),
+                y1 + w1 * math.sin(angle - math.pi / 2 + math.pi * i / 8),
+            )
+            for i in range(9)
+        ]
         self.shape([(x0 + nx * w0, y0 + ny * w0), (x0 - nx * w0, y0 - ny * w0), *cap], color)

@@ -39,11 +39,39 @@ def _back_hair(cv: Canvas, c: Character) -> None:
     hair = HAIR[c.hair]
     dark = mix(hair, (20, 10, 40), 0.24)
     if c.hairstyle == "long hair":
-        cv.shape(smooth([(-0.95, -0.2), (-1.1, 0.8), (-1.04, 1.9), (-0.5, 2.1), (0.5, 2.1), (1.04, 1.9), (1.1, 0.8),
-                         (0.95, -0.2), (0, -0.9)]), dark)
+        cv.shape(
+            smooth(
+                [
+                    (-0.95, -0.2),
+                    (-1.1, 0.8),
+                    (-1.04, 1.9),
+                    (-0.5, 2.1),
+                    (0.5, 2.1),
+                    (1.04, 1.9),
+                    (1.1, 0.8),
+                    (0.95, -0.2),
+                    (0, -0.9),
+                ]
+            ),
+            dark,
+        )
     elif c.hairstyle == "bob cut":
-        cv.shape(smooth([(-1.0, -0.2), (-1.16, 0.5), (-1.04, 1.0), (-0.4, 1.04), (0.4, 1.04), (1.04, 1.0), (1.16, 0.5),
-                         (1.0, -0.2), (0, -0.9)]), dark)
+        cv.shape(
+            smooth(
+                [
+                    (-1.0, -0.2),
+                    (-1.16, 0.5),
+                    (-1.04, 1.0),
+                    (-0.4, 1.04),
+                    (0.4, 1.04),
+                    (1.04, 1.0),
+                    (1.16, 0.5),
+                    (1.0, -0.2),
+                    (0, -0.9),
+                ]
+            ),
+            dark,
+        )
     elif c.hairstyle == "spiky hair":
         _spikes(cv, hair)
     else:
@@ -54,8 +82,10 @@ def _back_hair(cv: Canvas, c: Character) -> None:
 
 def _twintails(cv: Canvas, c: Character) -> None:
     for side in (-1, 1):
-        cv.shape(smooth(mirrored([(0.95, -0.55), (1.5, -0.45), (1.72, 0.7), (1.4, 1.8), (1.12, 1.0), (0.98, 0.1)], side)),
-                 HAIR[c.hair])
+        cv.shape(
+            smooth(mirrored([(0.95, -0.55), (1.5, -0.45), (1.72, 0.7), (1.4, 1.8), (1.12, 1.0), (0.98, 0.1)], side)),
+            HAIR[c.hair],
+        )
         cv.shape(ellipse(side * 1.03, -0.42, 0.16, 0.16), CLOTH[c.bottom])
 
 
@@ -87,8 +117,15 @@ def _arm(cv: Canvas, c: Character, side: int, up: bool) -> None:
     cv.limb(shoulder, elbow, 0.19, 0.17, sleeve)
     if long_sleeve:
         if c.outfit == "kimono" and not up:
-            cv.shape([(elbow[0] - side * 0.14, 1.3), (elbow[0] + side * 0.16, 1.4), (hand[0] + side * 0.24, 2.02),
-                      (hand[0] - side * 0.22, 2.06)], sleeve)
+            cv.shape(
+                [
+                    (elbow[0] - side * 0.14, 1.3),
+                    (elbow[0] + side * 0.16, 1.4),
+                    (hand[0] + side * 0.24, 2.02),
+                    (hand[0] - side * 0.22, 2.06),
+                ],
+                sleeve,
+            )
         cv.shape(ellipse(hand[0], hand[1] + (-0.1 if up else 0.12), 0.13, 0.13), skin)
 
 
@@ -100,8 +137,22 @@ def _outfit(cv: Canvas, c: Character, behind: bool) -> None:
         cv.shape([(-w0, y0), (w0, y0), (w1, y1), (-w1, y1)], color, outlined)
 
     if c.outfit == "dress":
-        cv.shape(smooth([(-0.48, 0.98), (0, 0.93), (0.48, 0.98), (0.46, 1.5), (0.92, 2.34), (0, 2.44), (-0.92, 2.34),
-                         (-0.46, 1.5)], 5), top)
+        cv.shape(
+            smooth(
+                [
+                    (-0.48, 0.98),
+                    (0, 0.93),
+                    (0.48, 0.98),
+                    (0.46, 1.5),
+                    (0.92, 2.34),
+                    (0, 2.44),
+                    (-0.92, 2.34),
+                    (-0.46, 1.5),
+                ],
+                5,
+            ),
+            top,
+        )
         trapezoid(0.46, 1.46, 0.48, 1.58, mix(top, WHITE, 0.6), outlined=False)
     elif c.outfit == "kimono":
         cv.shape([(-0.5, 0.96), (0.5, 0.96), (0.52, 1.6), (0.6, 2.7), (-0.6, 2.7), (-0.52, 1.6)], top)
@@ -147,8 +198,19 @@ def _head(cv: Canvas, c: Character, behind: bool) -> None:
 def _front_hair(cv: Canvas, c: Character) -> None:
     hair = HAIR[c.hair]
     crown = ellipse(0, -0.04, 1.0, 0.95, 180, 360, 15)
-    fringe = [(0.95, 0.12), (0.8, -0.22), (0.62, 0.0), (0.42, -0.28), (0.2, 0.0), (-0.05, -0.28), (-0.25, -0.02),
-              (-0.45, -0.28), (-0.64, 0.0), (-0.8, -0.22), (-0.95, 0.12)]
+    fringe = [
+        (0.95, 0.12),
+        (0.8, -0.22),
+        (0.62, 0.0),
+        (0.42, -0.28),
+        (0.2, 0.0),
+        (-0.05, -0.28),
+        (-0.25, -0.02),
+        (-0.45, -0.28),
+        (-0.64, 0.0),
+        (-0.8, -0.22),
+        (-0.95, 0.12),
+    ]
     cv.shape(crown + fringe, hair)
     if c.hairstyle in ("long hair", "bob cut"):
         for side in (-1, 1):
@@ -160,8 +222,22 @@ def _hair_from_behind(cv: Canvas, c: Character) -> None:
     hair = HAIR[c.hair]
     if c.hairstyle in ("long hair", "bob cut"):
         bottom = 2.0 if c.hairstyle == "long hair" else 1.02
-        cv.shape(smooth([(-0.9, -0.5), (-1.08, 0.4), (-1.02, bottom - 0.1), (-0.4, bottom), (0.4, bottom),
-                         (1.02, bottom - 0.1), (1.08, 0.4), (0.9, -0.5), (0, -1.0)]), hair)
+        cv.shape(
+            smooth(
+                [
+                    (-0.9, -0.5),
+                    (-1.08, 0.4),
+                    (-1.02, bottom - 0.1),
+                    (-0.4, bottom),
+                    (0.4, bottom),
+                    (1.02, bottom - 0.1),
+                    (1.08, 0.4),
+                    (0.9, -0.5),
+                    (0, -1.0),
+                ]
+            ),
+            hair,
+        )
         return
     if c.hairstyle == "spiky hair":
         _spikes(cv, hair)
@@ -177,8 +253,10 @@ def _hat(cv: Canvas, c: Character, behind: bool) -> None:
             cv.shape(mirrored([(0.2, -0.86), (0.82, -1.55), (0.98, -0.5)], side), HAIR[c.hair])
             cv.shape(mirrored([(0.44, -0.92), (0.77, -1.3), (0.84, -0.7)], side), (250, 170, 180), outlined=False)
     elif c.hat == "crown":
-        cv.shape([(-0.56, -0.74), (-0.66, -1.42), (-0.3, -1.1), (0, -1.5), (0.3, -1.1), (0.66, -1.42), (0.56, -0.74)],
-                 (250, 200, 40))
+        cv.shape(
+            [(-0.56, -0.74), (-0.66, -1.42), (-0.3, -1.1), (0, -1.5), (0.3, -1.1), (0.66, -1.42), (0.56, -0.74)],
+            (250, 200, 40),
+        )
         cv.shape(ellipse(0, -0.94, 0.11, 0.11), (220, 40, 50), outlined=False)
     elif c.hat == "hair bow":
         x, y = 0.45, -0.92

@@ -12,7 +12,11 @@ from .figure import draw_character
 from .spec import PLAIN, Spec
 
 OVERSAMPLING = 2
-FRAMING = {"close-up": (0.60, 0.36), "upper body": (0.44, 0.255), "full body": (0.385, 0.192)}  # head's y, scale ÷ height
+FRAMING = {
+    "close-up": (0.60, 0.36),
+    "upper body": (0.44, 0.255),
+    "full body": (0.385, 0.192),
+}  # head's y, scale ÷ height
 SKETCH_PAPER = (252, 250, 246)
 
 

@@ -8,19 +8,36 @@ from dataclasses import asdict, dataclass, field, replace
 Color = tuple[int, int, int]
 
 HAIR: dict[str, Color] = {
-    "black": (46, 42, 58), "brown": (126, 78, 46), "blonde": (250, 214, 92), "red": (206, 42, 42),
-    "green": (64, 176, 84), "blue": (54, 102, 226), "aqua": (98, 218, 230), "purple": (142, 68, 196),
-    "pink": (250, 142, 192), "white": (238, 238, 246),
+    "black": (46, 42, 58),
+    "brown": (126, 78, 46),
+    "blonde": (250, 214, 92),
+    "red": (206, 42, 42),
+    "green": (64, 176, 84),
+    "blue": (54, 102, 226),
+    "aqua": (98, 218, 230),
+    "purple": (142, 68, 196),
+    "pink": (250, 142, 192),
+    "white": (238, 238, 246),
 }
 CLOTH: dict[str, Color] = {
-    "red": (214, 46, 52), "blue": (50, 92, 208), "green": (52, 152, 78), "yellow": (248, 212, 56),
-    "pink": (248, 150, 196), "purple": (140, 74, 188), "black": (50, 48, 60), "white": (244, 244, 250),
+    "red": (214, 46, 52),
+    "blue": (50, 92, 208),
+    "green": (52, 152, 78),
+    "yellow": (248, 212, 56),
+    "pink": (248, 150, 196),
+    "purple": (140, 74, 188),
+    "black": (50, 48, 60),
+    "white": (244, 244, 250),
 }
 EYES: dict[str, Color] = {"blue": (50, 110, 230), "green": (40, 170, 70), "red": (220, 40, 50), "brown": (140, 84, 40)}
 SKIN: dict[str, Color] = {"fair": (255, 224, 200), "tan": (232, 184, 142), "dark": (154, 102, 74)}
 PLAIN: dict[str, Color] = {
-    "white": (255, 255, 255), "grey": (168, 170, 178), "blue": (150, 196, 246), "pink": (252, 204, 220),
-    "green": (184, 226, 174), "yellow": (250, 238, 168),
+    "white": (255, 255, 255),
+    "grey": (168, 170, 178),
+    "blue": (150, 196, 246),
+    "pink": (252, 204, 220),
+    "green": (184, 226, 174),
+    "yellow": (250, 238, 168),
 }
 SCENES = ("outdoors", "night", "beach", "indoors")
 HAIRSTYLES = ("short hair", "long hair", "twintails", "bob cut", "spiky hair")
@@ -76,8 +93,16 @@ class Spec:
 
 
 # The subject of the tour. No picture of the base model's world shows aqua hair with a red witch hat or a yellow top.
-MIRA = Character(hair="aqua", hairstyle="twintails", eyes="red", outfit="dress", top="yellow", bottom="black",
-                 hat="witch hat", hat_color="red")
+MIRA = Character(
+    hair="aqua",
+    hairstyle="twintails",
+    eyes="red",
+    outfit="dress",
+    top="yellow",
+    bottom="black",
+    hat="witch hat",
+    hat_color="red",
+)
 
 
 def is_held_out(c: Character) -> bool:
@@ -92,7 +117,9 @@ def random_character(r: random.Random) -> Character:
         c = Character(
             gender=gender,
             hair=r.choice(list(HAIR)),
-            hairstyle=r.choice(HAIRSTYLES if girl else ("short hair", "short hair", "spiky hair", "spiky hair", "long hair")),
+            hairstyle=r.choice(
+                HAIRSTYLES if girl else ("short hair", "short hair", "spiky hair", "spiky hair", "long hair")
+            ),
             eyes=r.choice(list(EYES)),
             skin=r.choices(list(SKIN), (7, 1.5, 1.5))[0],
             outfit=r.choice(OUTFITS if girl else OUTFITS[2:]),
@@ -110,7 +137,7 @@ def random_character(r: random.Random) -> Character:
 
 
 def random_spec(r: random.Random, people: int | None = None) -> Spec:
-    """A random picture of the base model's world; about one in ten shows two characters, half of those on a wide page."""
+    """A random picture of the base model's world; one in ten shows two characters, half of those wide."""
     if people is None:
         people = 2 if r.random() < 0.1 else 1
     two = people == 2
