@@ -1,0 +1,5 @@
+"""The embedded demonstration: a world of paper dolls, a miniature model of it, a judge, and a tour."""
+
+from pathlib import Path
+
+CHECKPOINT = Path(__file__).parent / "miniature.safetensors"

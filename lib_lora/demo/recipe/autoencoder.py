@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..architecture import build_vae
+from . import warm_start
 from .muon import MuonAdam
 from .pictures import Pictures
 from .progress import Progress, save_state
@@ -50,7 +51,7 @@ def crops(pictures: Pictures, size: int, rng: np.random.Generator) -> Tensor:
 def train_decoder(
     pictures: Pictures, folder: Path, minutes: float, size: int = CROP, lr: float = 0.01, decay_from: float = 0.5
 ) -> None:
-    """Train for ``minutes`` from the newest state; from ``decay_from`` of that time the learning rate falls linearly."""
+    """Train for ``minutes`` from the newest state; the learning rate falls from ``decay_from`` of that time."""
     vae, sketcher = load(folder, pictures)
     vae.requires_grad_(False)
     for part in (vae.decoder, vae.post_quant_conv):
@@ -118,7 +119,7 @@ def _train(
 
 
 def load(folder: Path, pictures: Pictures | None = None):
-    """The VAE and the sketcher of the newest state; a fresh pair fitted to ``pictures`` where there is none."""
+    """The VAE and the sketcher of the newest state, else of the committed checkpoint, else a fresh pair."""
     vae, sketcher = build_vae(), Sketcher()
     vae.to(memory_format=torch.channels_last)
     if (folder / STATE).exists():
@@ -128,6 +129,7 @@ def load(folder: Path, pictures: Pictures | None = None):
     else:
         sketcher.fit(pictures.tensor(slice(0, 512)))
         start_as_thumbnail(vae, sketcher.mean, sketcher.matrix, LATENT_SCALE)
+        vae.load_state_dict(warm_start.vae_weights() or {}, strict=False)
     return vae.eval().requires_grad_(False), sketcher.eval()
 
 

@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from .. import CHECKPOINT
+
 STATE = Path(".state/demo")
-CHECKPOINT = Path(__file__).resolve().parents[1] / "miniature.safetensors"
 PICTURES = 14_000
 
 

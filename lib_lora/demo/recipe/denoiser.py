@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...models.schedule import NoiseSchedule
 from ..architecture import build_text_encoder, build_unet
-from . import autoencoder
+from . import autoencoder, warm_start
 from .captions import CaptionTable
 from .muon import MuonAdam
 from .pictures import Pictures
@@ -72,6 +72,7 @@ def train(
     latents = cache_latents(pictures, folder)
     model = Model(table.size)
     table.prepare_embedding(model.embedding)
+    model.load_state_dict(warm_start.denoiser_weights(table) or {}, strict=False)
     optimizer = MuonAdam(model.named_parameters(), lr=lr, adam_lr=lr * 0.15, adam_names=ADAM_NAMES)
     average = {n: p.detach().clone() for n, p in model.named_parameters()}
     step = _restore(folder / "denoiser-stable.pt", model, optimizer, average)
