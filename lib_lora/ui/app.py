@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
                     with gr.TabItem(name, id=key, elem_id=f"lw_tab_{key}"):
                         tab.build()
         status.connect(poller)
-        train.connect(poller, tabs, grid.run)
+        train.connect(page, poller, tabs, grid.run)
         grid.connect(poller, tabs, blocks.lora)
         blocks.connect(poller)
         merge.connect(poller)
@@ -60,8 +62,27 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
     return page
 
 
-def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: bool = True) -> str:
-    """Show the tabs in a browser; returns the address when ``wait`` is False, else only after Ctrl+C.
+@dataclass(frozen=True)
+class Server:
+    """A page that is being served at ``address``."""
+
+    page: gr.Blocks
+    address: str
+
+    def wait(self) -> None:
+        """Until Ctrl+C."""
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            self.close()
+
+    def close(self) -> None:
+        self.page.close()
+
+
+def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: bool = True) -> Server:
+    """Show the tabs in a browser; returns at once if ``wait`` is False, else after Ctrl+C.
 
     Args:
         port: the first one that is tried; the next free one is taken.
@@ -72,11 +93,11 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     page = build_page(workbench, pictures, standalone=True)
     app = compat.launch(page, server_name=host, server_port=_free_port(host, port), theme=theme())
     pictures.serve_on(app)
-    address = page.local_url
-    print(f"LoRA Workbench is at {address} (Ctrl+C ends it)", flush=True)
+    server = Server(page, page.local_url)
+    print(f"LoRA Workbench is at {server.address} (Ctrl+C ends it)", flush=True)
     if wait:
-        _until_interrupted(page)
-    return address
+        server.wait()
+    return server
 
 
 def theme() -> Any:
@@ -85,18 +106,8 @@ def theme() -> Any:
     return gr.themes.Default(font=sans, font_mono=mono, spacing_size="sm", text_size="md")
 
 
-def _until_interrupted(page: Any) -> None:
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        page.close()
-
-
 def _free_port(host: str, first: int, tries: int = 50) -> int:
     """The first port from ``first`` that nobody listens on."""
-    import socket
-
     for port in range(first, first + tries):
         with socket.socket() as probe:
             if probe.connect_ex((host, port)) != 0:

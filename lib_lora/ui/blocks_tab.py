@@ -55,10 +55,10 @@ class BlocksTab:
             self.scale = gr.Number(1.0, label="Weight of the whole LoRA", elem_id="lw_blocks_scale")
         self.about = panel("lw_blocks_about")
         self.sliders = panel("lw_blocks_sliders", html.hint(NO_LORAS))
-        self.vector = gr.Textbox(label="Block weights as text", elem_id="lw_blocks_vector", lines=1,
+        self.vector = gr.Textbox("", label="Block weights as text", elem_id="lw_blocks_vector", lines=1,
                                  info="the same numbers as the sliders; paste a vector of the Block Weight extension here")  # fmt: skip
         with gr.Row(elem_classes=["lw-fields"]):
-            self.prompt = gr.Textbox(label="Block preview prompt", elem_id="lw_blocks_prompt", scale=4)
+            self.prompt = gr.Textbox("", label="Block preview prompt", elem_id="lw_blocks_prompt", scale=4)
             self.seed = gr.Number(1, precision=0, label="Block preview seed", elem_id="lw_blocks_seed", scale=1)
         self.generation.build(self.workbench.host)
         with gr.Row(elem_classes=["lw-actions"]):
@@ -68,7 +68,7 @@ class BlocksTab:
         self.progress = panel("lw_blocks_progress")
         self.result = panel("lw_blocks_result", html.hint(EMPTY))
         with gr.Row(elem_classes=["lw-actions"]):
-            self.name = gr.Textbox(label="Save tuned LoRA as", info=SAVED_AS, elem_id="lw_blocks_name")
+            self.name = gr.Textbox("", label="Save tuned LoRA as", info=SAVED_AS, elem_id="lw_blocks_name")
             self.save = gr.Button("Save as LoRA", elem_id="lw_blocks_save")
         self.saved = panel("lw_blocks_saved")
 

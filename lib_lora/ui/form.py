@@ -66,7 +66,7 @@ class SettingsForm:
         """Place all other fields, a closed group each, and the search."""
         with gr.Row(elem_classes=["lw-tight"]):
             self.search = gr.Textbox(
-                label="Find a setting", placeholder="a word, or kohya's name such as min_snr_gamma",
+                value="", label="Find a setting", placeholder="a word, or kohya's name such as min_snr_gamma",
                 elem_id=PREFIX + "search", scale=3,
             )  # fmt: skip
             self.reset = gr.Button("Reset to preset", elem_id=PREFIX + "reset", size="sm", scale=1)
@@ -127,9 +127,10 @@ def marks(differs: dict[str, Any]) -> str:
         return '<span class="lw-quiet">All settings are as the preset has them.</span>'
     known = settings()
     names = ", ".join(f"{known[n].metadata['label']} (preset: {v if v != '' else 'empty'})" for n, v in differs.items())
-    selectors = ", ".join(f"#{PREFIX}{n}" for n in differs)
+    selectors = ", ".join(f"#{PREFIX}{n}::before" for n in differs)
     return (
-        f"<style>{selectors} {{ box-shadow: inset 3px 0 0 var(--lw-accent); }}</style>"
+        f'<style>{selectors} {{ content: ""; position: absolute; inset: 0 auto 0 0; width: 3px;'
+        " background: var(--lw-accent); }</style>"
         f'<span class="lw-quiet"><b>{len(differs)} changed:</b> {escape(names)}</span>'
     )
 

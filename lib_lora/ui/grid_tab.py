@@ -11,6 +11,7 @@ from lib_lora.jobs.job import JobView
 from lib_lora.jobs.tool_jobs import GridJob, keep_epoch
 from lib_lora.tools.grid import Candidate, GridSpec
 from lib_lora.tools.lora_files import new_lora_path
+from lib_lora.training.run_store import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.choices import choices, run_names, sample_prompt_of
@@ -48,14 +49,14 @@ class GridTab:
                 interactive=True,
                 scale=2,
             )
-            self.epochs = gr.Textbox(label="Epochs to compare", info="a list or a range: 2, 4, 6-10:2",
+            self.epochs = gr.Textbox("", label="Epochs to compare", info="empty: all; or a list or a range: 2, 4, 6-10:2",
                                      elem_id="lw_grid_epochs")  # fmt: skip
             self.weights = gr.Textbox("0.6-1.0:0.2", label="Weights to compare", info="a list or a range: 0.6-1.0:0.2",
                                       elem_id="lw_grid_weights")  # fmt: skip
             self.seeds = gr.Textbox(
                 "1", label="Grid seeds", info="each makes a table of its own", elem_id="lw_grid_seeds"
             )
-        self.prompts = gr.Textbox(label="Grid prompts", info="one a line; write the trigger yourself", lines=2,
+        self.prompts = gr.Textbox("", label="Grid prompts", info="one a line; write the trigger yourself", lines=2,
                                   elem_id="lw_grid_prompts")  # fmt: skip
         self.generation.build(self.workbench.host)
         self.plan = panel("lw_grid_plan")
@@ -65,11 +66,14 @@ class GridTab:
         self.message = panel("lw_grid_message")
         self.progress = panel("lw_grid_progress")
         self.grid = panel("lw_grid_table", html.hint(EMPTY))
-        self.pick = gr.Textbox(label="Chosen cell", elem_id="lw_grid_pick", elem_classes=["lw-hidden"])
+        self.pick = gr.Textbox("", label="Chosen cell", elem_id="lw_grid_pick", elem_classes=["lw-hidden"])
         self.chosen = panel("lw_grid_chosen")
         with gr.Row(elem_classes=["lw-actions"], visible=False) as self.choice_row:
             self.name = gr.Textbox(
-                label="Keep as", info=".safetensors, in the LoRA folder; nothing is overwritten", elem_id="lw_grid_name"
+                value="",
+                label="Keep as",
+                info=".safetensors, in the LoRA folder; nothing is overwritten",
+                elem_id="lw_grid_name",
             )
             self.keep = gr.Button("Keep this one", elem_id="lw_grid_keep")
             self.tune = gr.Button("Tune its blocks →", elem_id="lw_grid_tune")
@@ -80,41 +84,45 @@ class GridTab:
     def connect(self, poller: Poller, tabs: gr.Tabs, blocks_lora: gr.Dropdown) -> None:
         """``blocks_lora``: the LoRA that the blocks tab shows; the link to it carries the kept one along."""
         what = [self.run, self.epochs, self.weights, self.seeds, self.prompts, *self.generation.components]
-        listen(self.run.change, self.fill, [self.run],
-               [self.epochs, self.weights, self.seeds, self.prompts, *self.generation.components])  # fmt: skip
-        for component in what:
-            listen(component.change, self.announce, what, [self.plan])
+        filled = [self.epochs, self.weights, self.seeds, self.prompts, self.name, *self.generation.components]
+        listen(self.run.change, self.fill, [self.run], filled)
         act(self.make.click, self.start, what, self.message)
         act(self.cancel.click, self.end, [], self.message)
-        act(self.pick.input, self.choose, [self.run, self.pick], self.message, [self.name])
+        act(self.pick.change, self.choose, [self.run, self.pick], self.message, [self.name])
         act(self.keep.click, self.keep_chosen, [self.run, self.name], self.saved)
         act(self.tune.click, self.to_blocks, [self.run, self.name], self.saved, [tabs, blocks_lora])
         poller.keep(
             self.now, [self.run, self.progress, self.cancel, self.grid, self.chosen, self.choice_row], [self.run]
         )  # fmt: skip
+        poller.keep(lambda *values: [self.announce(*values)], [self.plan], what)
 
     def fill(self, run_id: str | None) -> list[Any]:
-        """Sensible values for a run: those of its last grid, else its epochs, prompts and size."""
-        count = 4 + len(self.generation.components)
+        """Sensible values for a run: those of its last grid, else its own prompts and size."""
+        count = 5 + len(self.generation.components)
         if not run_id:
             return [SKIP] * count
         try:
             run = self.workbench.runs.open(run_id)
-            epochs = [e.epoch for e in self.workbench.epoch_files(run_id)]
             before = read_grid(run.folder / FOLDER)
             config = run.config()
         except UserError:
             return [SKIP] * count
-        shown = [int(file["label"][1:]) for file in before["files"]] if before else epochs
         prompts = "\n".join(before["prompts"]) if before else sample_prompt_of(run)
         weights, seeds = (show(before["weights"]), show(before["seeds"])) if before else (SKIP, SKIP)
         size = before["settings"] if before else {"width": config.resolution, "height": config.resolution}
         clip_skip = size.get("clip_skip", config.clip_skip)
-        return [show(shown), weights, seeds, prompts, *self.generation.sized(size["width"], size["height"], clip_skip)]
+        return [
+            "",
+            weights,
+            seeds,
+            prompts,
+            self._name(run),
+            *self.generation.sized(size["width"], size["height"], clip_skip),
+        ]
 
     def announce(self, *values: Any) -> str:
         """How much work the button would be."""
-        if not values[0]:
+        if values[0] not in self.runs():
             return ""
         try:
             spec = self.spec(*values)
@@ -146,7 +154,7 @@ class GridTab:
         chosen = parse_pick(pick)
         run = self.workbench.runs.open(run_id)
         run.choose(chosen.epoch, chosen.weight)
-        return ["", f"{run.config().name}-e{chosen.epoch}" + (f"-w{chosen.weight:g}" if chosen.weight != 1 else "")]
+        return ["", self._name(run)]
 
     def keep_chosen(self, run_id: str, name: str) -> str:
         chosen = self._chosen(run_id)
@@ -202,7 +210,9 @@ class GridTab:
         if not run_id:
             raise UserError("No run is chosen", where="Run to compare", fix="Train a LoRA first")
         saved = {e.epoch: e.path for e in self.workbench.epoch_files(run_id)}
-        wanted = whole_numbers(epochs, where="Epochs to compare")
+        wanted = whole_numbers(epochs, where="Epochs to compare") if (epochs or "").strip() else list(saved)
+        if not wanted:
+            raise UserError("No epoch is saved yet", where=run_id, fix="Wait until the first epoch of the run ends")
         if missing := [e for e in wanted if e not in saved]:
             fix = f"Saved are {show(list(saved))}" if saved else "Wait until the first epoch is saved"
             raise UserError(f"Epoch {missing[0]} has no LoRA file", where="Epochs to compare", fix=fix)
@@ -213,6 +223,13 @@ class GridTab:
             seeds=tuple(whole_numbers(seeds, where="Grid seeds")),
             settings=self.generation.request(generation),
         )
+
+    def _name(self, run: Run) -> str:
+        """A name for the chosen cell: ``mira-e4-w0.8``."""
+        if not (chosen := run.chosen()):
+            return ""
+        weight = f"-w{chosen['weight']:g}" if chosen["weight"] != 1 else ""
+        return f"{run.config().name}-e{chosen['epoch']}{weight}"
 
     def _chosen(self, run_id: str) -> Chosen | None:
         found = self.workbench.runs.open(run_id).chosen()

@@ -48,7 +48,7 @@ class MergeTab:
         self.shown = gr.State(START)
         self.add = gr.Button("Add a row", elem_id="lw_merge_add", size="sm")
         with gr.Row(elem_classes=["lw-fields"]):
-            self.formula = gr.Textbox(label="Formula", elem_id="lw_merge_formula", scale=4,
+            self.formula = gr.Textbox("", label="Formula", elem_id="lw_merge_formula", scale=4,
                                       info="NAME:weight:BLOCKS with commas between; the rows say the same")  # fmt: skip
             self.rank = gr.Textbox("exact", label="Rank of the result", elem_id="lw_merge_rank", scale=1,
                                    info="exact, or a number to make it smaller")  # fmt: skip
@@ -60,10 +60,10 @@ class MergeTab:
         self.report = panel("lw_merge_report", html.hint(EMPTY))
         with gr.Column(visible=False, elem_id="lw_merge_next") as self.next:
             with gr.Row(elem_classes=["lw-actions"]):
-                self.name = gr.Textbox(label="Save merge as", info=SAVED_AS, elem_id="lw_merge_name")
+                self.name = gr.Textbox("", label="Save merge as", info=SAVED_AS, elem_id="lw_merge_name")
                 self.save = gr.Button("Save merge", elem_id="lw_merge_save")
             with gr.Row(elem_classes=["lw-actions"]):
-                self.prompt = gr.Textbox(label="Merge preview prompt", elem_id="lw_merge_prompt", scale=4)
+                self.prompt = gr.Textbox("", label="Merge preview prompt", elem_id="lw_merge_prompt", scale=4)
                 self.seed = gr.Number(1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1)
                 self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=1)
             self.generation.build(self.workbench.host)

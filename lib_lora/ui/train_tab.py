@@ -71,15 +71,17 @@ class TrainTab:
             self.save = gr.Button("Save now", elem_id="lw_train_save")
             self.stop_save = gr.Button("Stop and save", elem_id="lw_train_stop_save")
             self.stop = gr.Button("Stop training", elem_id="lw_train_stop")
-        self.compare = gr.Button("Compare the epochs →", elem_id="lw_train_compare", visible=False)
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.compare = gr.Button("Compare the epochs →", elem_id="lw_train_compare", visible=False)
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def connect(self, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
+    def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
         """``grid_run``: the run that the epoch grid shows; the link to it carries ours along."""
         self.form.connect(self._baseline, self.preset, self.changes)
         listen(self.preset.change, lambda name: gr.update(info=preset_named(name).why), [self.preset], [self.preset])
         values = self.form.inputs
+        listen(page.load, self.last_settings, [], values)
         act(self.check.click, self._guard(self.run_check), values, self.message, [self.fault, self.report],
             busy="Checking: reading the folder and timing one step …")  # fmt: skip
         act(self.start.click, self._guard(self.run_start), values, self.message, [self.fault, self.report])
@@ -157,6 +159,15 @@ class TrainTab:
         parts.append(loss_of(run, title) or html.hint(f"{job.title}: {job.note or job.state} …"))
         parts.append(sample_strip(sorted(Path(run.samples).glob("*.png")), self.pictures))
         return "".join(parts)
+
+    def last_settings(self) -> list[Any]:
+        """Fields of the newest training of this process, so that a reload keeps them."""
+        job = self._job()
+        try:
+            config = self.workbench.runs.open(job.data["run"]).config() if job else None
+        except UserError:
+            config = None
+        return self.form.values(config) if config else [SKIP] * len(self.form.names)
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

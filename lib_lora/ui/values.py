@@ -46,7 +46,7 @@ def lines(text: str, *, where: str) -> list[str]:
     Raises:
         UserError: there is none.
     """
-    found = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [line.strip() for line in (text or "").splitlines() if line.strip()]
     if not found:
         raise UserError("At least one line is needed", where=where, fix="Write one prompt a line")
     return found

@@ -1,0 +1,76 @@
+"""A running server on a temporary folder, and a page of headless Chromium that looks at it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from lib_lora.hosts.standalone.host import StandaloneHost
+    from lib_lora.workbench import Workbench
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+ARGUMENTS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with two captioned pictures of 64 px."""
+    folder = tmp_path / "set" / "2_mira"
+    folder.mkdir(parents=True)
+    for i, colour in enumerate(("firebrick", "seagreen")):
+        Image.new("RGB", (64, 64), colour).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"mira, 1girl, {colour} hat", encoding="utf-8")
+    return folder.parent
+
+
+@pytest.fixture
+def workbench(tiny_host: StandaloneHost) -> Workbench:
+    from lib_lora.workbench import Workbench
+
+    return Workbench(tiny_host)
+
+
+@pytest.fixture
+def address(workbench: Workbench) -> Iterator[str]:
+    """The tabs, served by this process."""
+    from lib_lora.ui.app import serve
+
+    server = serve(workbench, port=7990, wait=False)
+    yield server.address
+    server.close()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Page]:
+    """The tabs in a browser window; fails the test when the page asks another machine for anything or has errors."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    assert program, "Chromium or Chrome is needed for this test; install the package chromium"
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: faults.append(request.url) if _foreign(request.url, address) else None)
+        page.goto(address)
+        page.wait_for_selector("#lw_job .lw-job-line")
+        yield page
+        browser.close()
+    assert not faults
+
+
+def _foreign(url: str, address: str) -> bool:
+    return not url.startswith((address, "data:", "blob:"))

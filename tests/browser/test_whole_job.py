@@ -1,0 +1,187 @@
+"""The whole job by clicking: train, reload in the middle, choose an epoch, tune blocks, merge, look at the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib_lora.adapters.file import read_lora
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from lib_lora.workbench import Workbench
+
+SETTINGS = {"resolution": 64, "bucket_step": 8, "rank": 2, "batch_size": 1, "sample_every_n_epochs": 1}
+
+
+class Desk:
+    """The page in the words of its user."""
+
+    def __init__(self, page: Page, pictures: Path):
+        self.page = page
+        self.pictures = pictures
+        pictures.mkdir()
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name, exact=True).click()
+
+    def type(self, elem_id: str, text: object) -> None:
+        field = self.page.locator(f"#{elem_id} textarea, #{elem_id} input").first
+        field.fill(str(text))
+        field.blur()
+
+    def pick(self, elem_id: str, option: str) -> None:
+        self.page.locator(f"#{elem_id} input").click()
+        self.page.get_by_role("option", name=option, exact=True).click()
+
+    def click(self, elem_id: str) -> None:
+        self.page.locator(f"#{elem_id}").click()
+
+    def read(self, elem_id: str) -> str:
+        return self.page.locator(f"#{elem_id} textarea, #{elem_id} input").first.input_value()
+
+    def sees(self, selector: str, text: str = "") -> None:
+        self.page.locator(selector).filter(has_text=text).first.wait_for()
+
+    def says(self, elem_id: str, text: str) -> None:
+        self.sees(f"#{elem_id} [role=status]", text)
+
+    def photograph(self, name: str) -> None:
+        path = self.pictures / f"{name}.png"
+        self.page.screenshot(path=path, full_page=True)
+        assert path.stat().st_size > 5000
+
+
+def test_whole_job(page: Page, workbench: Workbench, images: Path, tmp_path: Path) -> None:
+    desk = Desk(page, tmp_path / "pictures")
+    train(desk, images)
+    reload_in_the_middle(desk, workbench)
+    make_the_grid(desk, workbench)
+    tune_blocks(desk, workbench)
+    merge(desk, workbench)
+    look_at_runs(desk, workbench)
+
+
+def train(desk: Desk, images: Path) -> None:
+    desk.click("lw_train_start")
+    desk.says("lw_train_message", "name")  # an empty form is refused, beside the field and at the button
+    desk.type("lw_train_data_dir", images)
+    desk.type("lw_train_name", "mira")
+    desk.type("lw_train_trigger", "mira")
+    desk.type("lw_train_epochs", 2)
+    desk.page.get_by_role("button", name="More settings").click()
+    for group in ("Repeats, batch and seed", "Network", "Images and buckets", "Saving and samples"):
+        desk.page.get_by_role("button", name=group).click()
+    for name, value in SETTINGS.items():
+        desk.type(f"lw_train_{name}", value)
+    desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")
+    desk.sees("#lw_train_changes", "Rank (preset: 16)")
+    desk.click("lw_train_check")
+    desk.sees("#lw_check", "8 steps")
+    desk.sees("#lw_check", "mira, 1girl")
+    desk.photograph("check")
+    desk.click("lw_train_start")
+    desk.says("lw_train_message", "Started")
+
+
+def reload_in_the_middle(desk: Desk, workbench: Workbench) -> None:
+    desk.click("lw_pause")
+    workbench_is(workbench, "paused")
+    desk.page.reload()
+    desk.sees("#lw_job", "mira")  # what is running is known to a page that has just been opened
+    desk.page.locator("#lw_pause", has_text="Go on").click()
+    desk.sees("#lw_train_compare", "2 epochs saved")
+    desk.sees("#lw_train_live figure.lw-chart", "running loss")
+    desk.sees("#lw_train_live figure.lw-picture", "epoch 2")
+    desk.photograph("train")
+
+
+def workbench_is(workbench: Workbench, state: str) -> None:
+    job = workbench.queue.jobs()[-1]
+    seen = {event.payload["state"] for event in workbench.queue.events(job=job.id) if event.kind == "state"}
+    for _ in range(200):
+        if workbench.queue.view(job.id).state in (state, "done"):
+            return
+        workbench.queue.wait(job.id, timeout=0.1)
+    raise AssertionError(f"the job never was {state}, only {seen}")
+
+
+def make_the_grid(desk: Desk, workbench: Workbench) -> None:
+    desk.click("lw_train_compare")
+    desk.sees("#lw_grid_plan", "Will make 6 images of 64×64")
+    desk.type("lw_grid_weights", "0.5-")
+    desk.sees("#lw_grid_plan", "neither a number nor a range")
+    desk.type("lw_grid_weights", "0.5, 1")
+    desk.page.get_by_role("button", name="Grid: size, steps and sampler").click()
+    desk.type("lw_grid_steps", 2)
+    desk.sees("#lw_grid_plan", "Will make 4 images")
+    desk.click("lw_grid_make")
+    desk.page.wait_for_function("document.querySelectorAll('#lw_grid_table [data-lw-cell] img').length == 4")
+    desk.page.wait_for_function("document.querySelector('#lw_grid_table [data-lw-cell] img').naturalWidth == 64")
+    desk.page.locator('[data-lw-cell="e1:0.5"]').click()
+    desk.sees("#lw_grid_chosen", "Chosen: epoch 1 at 0.5")
+    desk.sees(".lw-cell.lw-chosen", "★")
+    assert workbench.runs.list()[0].chosen() == {"epoch": 1, "weight": 0.5}
+    desk.photograph("grid")
+    desk.page.wait_for_function("document.querySelector('#lw_grid_name input, #lw_grid_name textarea').value != ''")
+    assert desk.read("lw_grid_name") == "mira-e1-w0.5"
+    desk.click("lw_grid_keep")
+    desk.says("lw_grid_saved", "Saved mira-e1-w0.5.safetensors")
+
+
+def tune_blocks(desk: Desk, workbench: Workbench) -> None:
+    desk.click("lw_grid_tune")
+    desk.page.wait_for_function("document.querySelectorAll('#lw_blocks_sliders input[type=range]').length == 17")
+    assert desk.read("lw_blocks_lora") == "mira-e1-w0.5"
+    desk.pick("lw_blocks_preset", "OUTS")
+    desk.page.wait_for_function("document.querySelector('[data-lw-block=M00]').value == 0")
+    desk.page.locator("[data-lw-block=OUT11]").fill("0.25")
+    assert desk.read("lw_blocks_vector") == "1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,0.25"
+    desk.page.get_by_role("button", name="Block preview: size, steps and sampler").click()
+    desk.type("lw_blocks_steps", 2)
+    desk.type("lw_blocks_prompt", "mira")
+    desk.click("lw_blocks_preview")
+    desk.page.wait_for_function("document.querySelector('#lw_blocks_result img.lw-after')?.naturalWidth == 64")
+    desk.photograph("blocks")
+    desk.type("lw_blocks_name", "mira-tuned")
+    desk.click("lw_blocks_save")
+    desk.says("lw_blocks_saved", "Saved mira-tuned.safetensors")
+    keys = read_lora(workbench.lora_path("mira-tuned")).modules
+    assert not any("down_blocks" in key or "mid_block" in key for key in keys)
+
+
+def merge(desk: Desk, workbench: Workbench) -> None:
+    desk.tab("Merge")
+    desk.pick("lw_merge_lora_1", "mira")
+    desk.type("lw_merge_formula", "mira:1:GP1,mira-tuned:-1:GP2")
+    desk.page.wait_for_function("document.querySelector('#lw_merge_weight_2 input').value == '-1'")
+    assert desk.read("lw_merge_lora_2") == "mira-tuned"
+    desk.type("lw_merge_weight_2", "-0.5")
+    desk.page.wait_for_function("document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input')"
+                                ".value == 'mira:1:GP1,mira-tuned:-0.5:GP2'")  # fmt: skip
+    desk.type("lw_merge_rank", "2")
+    desk.click("lw_merge_calculate")
+    desk.sees("#lw_merge_facts", "Largest error")
+    desk.photograph("merge")
+    desk.type("lw_merge_name", "mira")
+    desk.click("lw_merge_save")
+    desk.says("lw_merge_saved", "There is a LoRA of this name already")
+    desk.type("lw_merge_name", "mira-clean")
+    desk.click("lw_merge_save")
+    desk.says("lw_merge_saved", "Saved mira-clean.safetensors")
+    assert read_lora(workbench.lora_path("mira-clean")).modules
+
+
+def look_at_runs(desk: Desk, workbench: Workbench) -> None:
+    desk.tab("Runs")
+    desk.sees("#lw_runs_table td", "epoch 1 at 0.5")
+    desk.click("lw_runs_open")
+    desk.sees("#lw_runs_details td", "Resolution")
+    desk.photograph("runs")
+    desk.click("lw_runs_delete")
+    desk.says("lw_runs_question", "Its LoRA files stay")
+    desk.click("lw_runs_yes")
+    desk.sees("#lw_runs_table", "No run yet")
+    assert not workbench.runs.list()
+    assert workbench.lora_path("mira").is_file()
