@@ -14,8 +14,8 @@ RENAME_TRIES = 20  # virus scanners and previews hold new files open for a momen
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success fsync it and rename it into place.
+def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success fsync it (if ``durable``) and rename it into place.
 
     The temporary name starts with a dot and ends in ``.part``, so hosts do not list it. If the body raises, the
     temporary file is removed and ``path`` is as it was.
@@ -25,14 +25,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f".{uuid4().hex[:12]}.part")
     try:
         yield part
-        with open(part, "rb+") as f:
-            os.fsync(f.fileno())
-        _replace(part, path)
+        if durable:
+            with open(part, "rb+") as f:
+                os.fsync(f.fileno())
+        move(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _replace(source: Path, target: Path) -> None:
+def move(source: Path, target: Path) -> None:
+    """Rename within one file system, replacing ``target``; waits for programs that hold a file open on Windows."""
     for attempt in range(RENAME_TRIES):
         try:
             os.replace(source, target)

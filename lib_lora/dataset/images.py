@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +17,16 @@ ORIENTATION_TAG = 0x0112
 ROTATED_ORIENTATIONS = (5, 6, 7, 8)
 
 
-def read_header(path: Path) -> tuple[Size, str]:
-    """Size as seen (EXIF rotation applied) and format name (``"PNG"``), without decoding any pixel.
+class Header(NamedTuple):
+    """Size as seen (EXIF rotation applied), format name (``"PNG"``), and whether there are several frames."""
+
+    size: Size
+    kind: str
+    animated: bool
+
+
+def read_header(path: Path) -> Header:
+    """What an image file says of itself, without decoding any pixel.
 
     Raises:
         BadFile: empty, unreadable, not an image, or so large that decoding it could exhaust the memory.
@@ -25,22 +34,28 @@ def read_header(path: Path) -> tuple[Size, str]:
     try:
         with Image.open(path) as image:
             size, kind = image.size, image.format or ""
+            animated = bool(getattr(image, "is_animated", False)) and kind != "MPO"  # MPO: a photo and its preview
             orientation = Image.Image.getexif(image).get(ORIENTATION_TAG)  # the PNG override may decode
     except Exception as error:  # a decoder may raise anything on a damaged file; it is always about this file
         raise _bad_file(path, error) from error
     if size[0] * size[1] > MAX_PIXELS:
         raise _bad_file(path, Image.DecompressionBombError())
-    return (size[1], size[0]) if orientation in ROTATED_ORIENTATIONS else size, kind
+    return Header((size[1], size[0]) if orientation in ROTATED_ORIENTATIONS else size, kind, animated)
 
 
-def load_rgb(path: Path) -> Image.Image:
+def load_rgb(path: Path, at_least: int = 0) -> Image.Image:
     """The picture as a viewer shows it: EXIF rotation applied, transparency on white, 8-bit RGB.
+
+    Args:
+        at_least: a JPEG may be decoded at a half, quarter or eighth, as long as its sides keep that many pixels.
 
     Raises:
         BadFile: damaged or cut off.
     """
     try:
         with Image.open(path) as image:
+            if at_least:
+                image.draft("RGB", (at_least, at_least))
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # see read_header

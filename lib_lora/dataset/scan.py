@@ -153,9 +153,11 @@ class _Walk:
             self.report(concept.path, reason, "Keep one kind, or name it in caption_extension", skipped=False)
 
     def _item(self, path: Path, captions: CaptionFiles, concept: Concept) -> Item:
-        size, kind = read_header(path)
+        size, kind, animated = read_header(path)
         caption = captions.read(path)
         self._note_wrong_extension(path, kind)
+        if animated:
+            self.report(path, "the image is animated; its first frame is used", "Save the frames you want", False)
         if caption is not None:
             self._note_odd_caption(caption)
         text = caption.text if caption else ""

@@ -49,11 +49,16 @@ class CaptionFiles:
         path = next((f for f in found if f is not None), None)
         if path is None:
             return None
-        lines = [line.strip() for line in _decode(path).splitlines() if line.strip()]
+        lines = [line.strip() for line in decode(path).splitlines() if line.strip()]
         return Caption(lines[0] if lines else "", path, len(lines))
 
 
-def _decode(path: Path) -> str:
+def decode(path: Path) -> str:
+    """Text of a caption file.
+
+    Raises:
+        BadFile: unreadable, or no UTF-8 text.
+    """
     fix = "Open it in a text editor and save it as UTF-8"
     try:
         text = path.read_bytes().decode("utf-8-sig")

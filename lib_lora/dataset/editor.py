@@ -1,0 +1,114 @@
+"""The dataset being prepared: what the Dataset tab and the command line call.
+
+Every ``plan_…`` function here and in the packages below returns a `Change`, which is the dry run; `DatasetEditor.apply`
+carries it out and `DatasetEditor.undo` takes it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from lib_lora.dataset.library.captions import plan_tags
+from lib_lora.dataset.library.change import Change, Make, Move
+from lib_lora.dataset.library.headers import Headers
+from lib_lora.dataset.library.journal import Entry, Journal, Progress
+from lib_lora.dataset.library.opening import open_folders, reread
+from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.library.thumbnails import Thumbnails
+from lib_lora.dataset.problems import BadFile, Problem
+from lib_lora.dataset.tags.edits import Edit
+from lib_lora.dataset.tags.index import TagFilter, TagIndex
+from lib_lora.errors import UserError
+
+STATE_FOLDER = ".lora-workbench"  # beside the pictures; listings pass over it
+
+
+class DatasetEditor:
+    """Pictures of some folders, with a history of changes.
+
+    Args:
+        folders: what to open; sub-folders are included.
+        cache: where thumbnails and headers are remembered; may be shared by all sets.
+
+    Raises:
+        UserError: no folder is given.
+    """
+
+    def __init__(self, folders: Sequence[Path], cache: Path):
+        if not folders:
+            raise UserError("No folder to open", fix="Choose a folder of images")
+        self.folders = tuple(Path(folder).absolute() for folder in folders)
+        self.journal = Journal(self.folders[0] / STATE_FOLDER / "journal")
+        self.thumbnails = Thumbnails(Path(cache) / "thumbnails")
+        self._headers = Headers(Path(cache) / "headers.json")
+        self.recovered = self.journal.recover()
+        self._show(*self._open())
+
+    def refresh(self) -> None:
+        """Look at the folders again. Files that did not change are not read, except their captions."""
+        self._show(*self._open())
+
+    @cached_property
+    def tags(self) -> TagIndex:
+        """Tags of the pictures; rows are positions in ``pictures``."""
+        return TagIndex([picture.tags for picture in self.pictures])
+
+    def select(self, wanted: TagFilter) -> list[Picture]:
+        """Pictures that pass the filter."""
+        return [self.pictures[row] for row in self.tags.select(wanted)]
+
+    def lacking(self, trigger: str) -> list[Picture]:
+        """Pictures without this activation tag."""
+        return [self.pictures[row] for row in self.tags.lacking([trigger])]
+
+    def plan_tags(self, edit: Edit, title: str, pictures: Iterable[Picture] | None = None) -> Change:
+        """Dry run of a tag edit on these pictures, or on all."""
+        return plan_tags(self.pictures if pictures is None else list(pictures), edit, title)
+
+    def apply(self, change: Change, progress: Progress | None = None) -> Entry | None:
+        """Carry out a change, whole or not at all; None when there is nothing to do.
+
+        Raises:
+            UserError: see `Journal.apply`.
+        """
+        if not change:
+            return None
+        entry = self.journal.apply(change, progress)
+        if any(isinstance(operation, (Make, Move)) for operation in change.operations):
+            self.refresh()
+        else:
+            self._reread({operation.path for operation in change.operations})
+        return entry
+
+    def undo(self) -> Entry:
+        """Take back the newest change.
+
+        Raises:
+            UserError: there is none, or a file has been changed since.
+        """
+        entry = self.journal.undo()
+        self.refresh()
+        return entry
+
+    def history(self) -> list[Entry]:
+        """All changes, oldest first."""
+        return self.journal.entries()
+
+    def _open(self) -> tuple[tuple[Picture, ...], tuple[Problem, ...]]:
+        opened = open_folders(self.folders, self._headers)
+        return opened.pictures, opened.problems
+
+    def _reread(self, captions: set[Path]) -> None:
+        pictures, problems = [], list(self.problems)
+        for picture in self.pictures:
+            try:
+                pictures.append(reread(picture, self._headers) if picture.caption in captions else picture)
+            except BadFile as error:
+                problems.append(Problem.of(picture.path, error))
+        self._show(tuple(pictures), tuple(problems))
+
+    def _show(self, pictures: tuple[Picture, ...], problems: tuple[Problem, ...]) -> None:
+        self.pictures, self.problems = pictures, problems
+        self.__dict__.pop("tags", None)

@@ -1,0 +1,34 @@
+"""Small JPEGs of the pictures, made when they are first looked at."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lib_lora.dataset.images import load_rgb
+from lib_lora.dataset.library.picture import Picture
+from lib_lora.files import atomic_write
+
+SIDE = 256  # pixels of the longer side
+
+
+class Thumbnails:
+    """A folder of thumbnails, named by path, time and length of the picture: a changed picture gets a new one."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def path(self, picture: Picture) -> Path:
+        """The thumbnail's file, made now if it is missing.
+
+        Raises:
+            BadFile: the picture is damaged.
+        """
+        key = f"{picture.path}|{picture.modified}|{picture.bytes}"
+        path = self.folder / f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:24]}.jpg"
+        if not path.exists():
+            image = load_rgb(picture.path, at_least=SIDE)
+            image.thumbnail((SIDE, SIDE))
+            with atomic_write(path, durable=False) as part:
+                image.save(part, "JPEG", quality=85)
+        return path

@@ -1,0 +1,1 @@
+"""Tags as text, and what can be done to a list of them. Knows no files."""

@@ -1,0 +1,145 @@
+"""What can be done to the tags of one picture: an edit is a function from tags to tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from lib_lora.dataset.tags.text import escaped_brackets, plain_brackets, with_spaces, with_underscores
+from lib_lora.errors import UserError
+
+Tags = tuple[str, ...]
+Edit = Callable[[Tags], Tags]
+
+
+@dataclass(frozen=True)
+class Add:
+    """Tags that are missing go to the end; with ``first``, all of them go to the front in the given order."""
+
+    tags: Tags
+    first: bool = False
+
+    def __call__(self, tags: Tags) -> Tags:
+        if self.first:
+            return (*self.tags, *(t for t in tags if t not in self.tags))
+        return (*tags, *(t for t in self.tags if t not in tags))
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Take away tags that equal one of these."""
+
+    tags: Tags
+
+    def __call__(self, tags: Tags) -> Tags:
+        return tuple(t for t in tags if t not in self.tags)
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Whole tags by others: the first of ``old`` that is met becomes ``new``, the others go. Empty ``new`` removes."""
+
+    old: Tags
+    new: Tags
+
+    def __call__(self, tags: Tags) -> Tags:
+        out, done = [], False
+        for tag in tags:
+            if tag not in self.old:
+                out.append(tag)
+            elif not done:
+                out += self.new
+                done = True
+        return deduplicate(tuple(out)) if done else tags
+
+
+class ReplacePattern:
+    """Text inside tags by a regular expression, tag by tag; what becomes empty goes, a comma makes two tags.
+
+    Args:
+        pattern: searched anywhere in a tag; anchor it with ``^`` and ``$``.
+        replacement: may use ``\\1`` or ``\\g<name>``.
+
+    Raises:
+        UserError: either is not valid.
+    """
+
+    def __init__(self, pattern: str, replacement: str, ignore_case: bool = False):
+        try:
+            self._pattern = re.compile(pattern, re.IGNORECASE if ignore_case else 0)
+            re.compile(f"(?:{pattern})|").sub(replacement, "")  # the empty match shows whether the groups exist
+        except (re.error, IndexError) as error:
+            raise UserError(f"The search pattern is not valid ({error})", where=pattern, fix="Correct it") from error
+        self._replacement = replacement
+
+    def __call__(self, tags: Tags) -> Tags:
+        changed = tuple(self._pattern.sub(self._replacement, tag) for tag in tags)
+        if changed == tags:
+            return tags
+        return deduplicate(tuple(part.strip() for tag in changed for part in tag.split(",") if part.strip()))
+
+
+@dataclass(frozen=True)
+class Sort:
+    """By alphabet, or by frequency where one is given (most frequent first); the first ``keep`` tags stay."""
+
+    frequency: Mapping[str, int] = field(default_factory=dict, hash=False)
+    keep: int = 0
+
+    def __call__(self, tags: Tags) -> Tags:
+        rest = sorted(tags[self.keep :], key=lambda t: (-self.frequency.get(t, 0), t.casefold(), t))
+        return (*tags[: self.keep], *rest)
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """One spelling: blanks or underscores, brackets plain (training) or escaped (prompts). Kaomoji stay."""
+
+    underscores: bool = False
+    escaped: bool = False
+
+    def __call__(self, tags: Tags) -> Tags:
+        spell = with_underscores if self.underscores else with_spaces
+        bracket = escaped_brackets if self.escaped else plain_brackets
+        return deduplicate(tuple(t for tag in tags if (t := bracket(spell(plain_brackets(tag))))))
+
+
+@dataclass(frozen=True)
+class PruneImplied:
+    """Remove what another tag of the picture already says.
+
+    A tag is implied by one that ends with all its words (``hair`` by ``long hair``, ``long hair`` by ``very long
+    hair``; but not by ``no shoes``), or by one that ``implications`` names (tag -> what it implies).
+    The first ``keep`` tags stay.
+    """
+
+    implications: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    keep: int = 1
+
+    def __call__(self, tags: Tags) -> Tags:
+        implied = {said for tag in tags for said in self._implied_by(tag)}
+        return tuple(t for i, t in enumerate(tags) if i < self.keep or t not in implied)
+
+    def _implied_by(self, tag: str) -> set[str]:
+        words = re.split(r"[ _]", tag)
+        if words[0] in ("no", "without"):
+            return set(self.implications.get(tag, ()))
+        starts = [i + 1 for i, letter in enumerate(tag) if letter in " _"]
+        return {tag[start:] for start in starts} | set(self.implications.get(tag, ()))
+
+
+def deduplicate(tags: Tags) -> Tags:
+    """The first of equal tags stays."""
+    return tuple(dict.fromkeys(tags))
+
+
+def chain(*edits: Edit) -> Edit:
+    """One edit after another."""
+
+    def apply(tags: Tags) -> Tags:
+        for edit in edits:
+            tags = edit(tags)
+        return tags
+
+    return apply
