@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import gradio as gr
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.training.config import LOSS, TrainConfig, settings
+from lib_lora.ui import form
+from lib_lora.ui.form import SettingsForm
+
+
+@pytest.fixture
+def built() -> SettingsForm:
+    made = SettingsForm()
+    with gr.Blocks():
+        for name in form.BASIC:
+            made.basic(name, TrainConfig())
+        made.more(TrainConfig())
+    return made
+
+
+def test_every_setting_has_a_field_and_comes_back(built: SettingsForm) -> None:
+    assert set(built.fields) == set(settings()) - set(form.FROM_HOST)
+    config = TrainConfig(name="mira", data_dir="x", epochs=3, unet_lr=1e-4, flip=True, sample_prompts="a\nb")
+    assert built.config(built.values(config)) == config
+
+
+def test_labels_and_ids_are_unique(built: SettingsForm) -> None:
+    labels = [field.label for field in built.inputs]
+    assert len(set(labels)) == len(labels)
+    assert len({field.elem_id for field in built.inputs}) == len(labels)
+
+
+def test_numbers_from_the_page_get_the_settings_type(built: SettingsForm) -> None:
+    values = dict(zip(built.names, built.values(TrainConfig()), strict=True)) | {
+        "rank": 4.0,
+        "alpha": 4,
+        "name": " mira ",
+    }
+    config = built.config(list(values.values()))
+    assert (config.rank, config.alpha, config.name) == (4, 4.0, "mira")
+    assert type(config.rank) is int
+    assert type(config.alpha) is float
+
+
+def test_an_empty_number_is_named(built: SettingsForm) -> None:
+    values = dict(zip(built.names, built.values(TrainConfig()), strict=True)) | {"rank": None}
+    with pytest.raises(UserError, match="Rank is empty") as error:
+        built.config(list(values.values()))
+    assert error.value.where == "rank"
+
+
+def test_changes_are_counted_and_marked() -> None:
+    base = TrainConfig()
+    differs = form.changed(base, asdict(base) | {"rank": 4, "name": "mira"})
+    assert differs == {"rank": base.rank}
+    assert "#lw_train_rank" in form.marks(differs)
+    assert "1 changed" in form.marks(differs)
+
+
+def test_a_mistake_is_shown_at_its_field() -> None:
+    shown = form.fault(UserError('Not "this" </style>', where="rank", fix="Use 8"))
+    assert shown.count("</style>") == 1
+    assert "#lw_train_rank::after" in shown
+    assert form.fault(UserError("Elsewhere", where="C:/x.png")) == ""
+
+
+def test_settings_are_found_by_kohyas_name() -> None:
+    assert f"{LOSS} › Min-SNR gamma" in form.search("min_snr_gamma")
+    assert "Rank" in form.search("network_dim")
+    assert "No setting" in form.search("qwertz")
+    assert form.search("  ") == ""
