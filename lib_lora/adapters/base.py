@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
+
+if TYPE_CHECKING:
+    from lib_lora.adapters.dropout import LayerDropout
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """How to make the adapter of one layer; each algorithm reads what it knows.
+
+    Attributes:
+        rank, alpha: ΔW is scaled by alpha / rank; alpha 0 means alpha = rank. For OFT and BOFT, rank is the largest
+            block.
+        tucker: a core for kernels larger than 1×1, between two 1×1 projections.
+        factor: LoKr's size of the first Kronecker factor; -1 is as near as possible to the root of the width.
+        decompose_both, full_matrix: LoKr's two factors of low rank; or none of them.
+        constraint: OFT's bound of ‖Q‖, per output channel; 0 is none.
+        bias: full: train the bias too.
+    """
+
+    rank: int = 4
+    alpha: float = 0.0
+    tucker: bool = False
+    factor: int = -1
+    decompose_both: bool = False
+    full_matrix: bool = False
+    constraint: float = 0.0
+    bias: bool = False
 
 
 class Adapter(nn.Module, ABC):
@@ -19,31 +49,33 @@ class Adapter(nn.Module, ABC):
     Attributes:
         algorithm: the name used in settings, e.g. ``"lora"``.
         param_names: names of its tensors in a file, after the layer's key and a dot.
-        weight_shape: shape of the adapted weight, [o, i] or [o, i, kh, kw].
+        needs_base: whether ΔW depends on the weight that is adapted.
+        weight_shape: shape of the adapted weight, [n], [o, i] or [o, i, kh, kw].
     """
 
     algorithm: ClassVar[str]
     param_names: ClassVar[tuple[str, ...]]
+    needs_base: ClassVar[bool] = False
     weight_shape: torch.Size
+
+    @classmethod
+    def reads(cls, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether tensors of these names (and, where names are shared, of these shapes) belong to this algorithm."""
+        names = set(tensors)
+        return names <= set(cls.param_names) and names != {"alpha"}
 
     @classmethod
     @abstractmethod
     def create(
         cls,
         layer_shape: torch.Size,
+        spec: LayerSpec,
         *,
-        rank: int,
-        alpha: float,
-        conv_rank: int | None = None,
-        conv_alpha: float | None = None,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Adapter:
-        """A fresh adapter whose ΔW is zero, for a weight of ``layer_shape``.
-
-        ``conv_rank`` and ``conv_alpha`` replace ``rank`` and ``alpha`` for kernels larger than 1×1.
-        """
+        """A fresh adapter whose ΔW is zero, for a weight of ``layer_shape``."""
 
     @classmethod
     @abstractmethod
@@ -52,7 +84,8 @@ class Adapter(nn.Module, ABC):
 
         Args:
             tensors: by ``param_names``.
-            weight_shape: of the adapted weight; read from the tensors when None.
+            weight_shape: of the adapted weight; read from the tensors when None. Where those only tell the size of the
+                kernel's matrix, it stays a matrix until :meth:`fit`.
 
         Raises:
             UserError: when tensors are missing or do not fit together.
@@ -64,37 +97,95 @@ class Adapter(nn.Module, ABC):
 
     @abstractmethod
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
-        """ΔW·x, without bias, by the cheapest path; ``layer`` gives a convolution's stride, padding and dilation."""
+        """ΔW·x by the cheapest path, with the change of the bias where there is one.
+
+        Args:
+            layer: gives a convolution's stride, padding and dilation, and the base weight.
+        """
 
     @abstractmethod
-    def delta(self) -> Delta:
-        """ΔW with the adapter's own scale, detached, at least float32."""
+    def delta(self, base: Tensor | None = None) -> Delta:
+        """ΔW with the adapter's own scale, detached, at least float32.
 
-    @abstractmethod
+        Args:
+            base: the adapted weight, for algorithms that need it (:attr:`needs_base`).
+        """
+
     def fit(self, weight_shape: torch.Size) -> None:
         """Take the form of the live weight: a 1×1 convolution may be stored as a matrix, and the other way round.
 
         Raises:
             UserError: when the sizes differ.
         """
+        if weight_shape == self.weight_shape:
+            return
+        if not self.fits(weight_shape):
+            raise misfit(self.weight_shape, weight_shape)
+        self.reshape(torch.Size(weight_shape))
+        self.weight_shape = torch.Size(weight_shape)
+
+    def fits(self, weight_shape: torch.Size) -> bool:
+        """Whether :meth:`fit` can take this form."""
+        return same_matrix(self.weight_shape, weight_shape)
+
+    def reshape(self, weight_shape: torch.Size) -> None:
+        """Give the parameters the form that goes with ``weight_shape``; nothing to do where they are matrices."""
 
     @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
-    def add_delta(self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor) -> Tensor:
+    def add_delta(
+        self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor, dropout: LayerDropout | None = None
+    ) -> Tensor:
         """``out + weight·ΔW·x`` in ``out``'s dtype.
 
         Args:
             out: what the layer returned, [B, …].
             x: what the layer was given.
             weight: one number, or [B] for a weight per sample.
+            dropout: what to drop in this step; None outside of training.
         """
         delta = self.forward_delta(x.to(self.dtype), layer)
+        if dropout is not None:
+            delta = dropout(delta, channel_axis(layer))
         if isinstance(weight, Tensor):
             delta = delta * per_sample(weight, delta)
             return out + delta.to(out.dtype)
         return torch.add(out, delta.to(out.dtype), alpha=weight)
+
+
+def apply_weight(x: Tensor, weight: Tensor, layer: nn.Module, bias: Tensor | None = None) -> Tensor:
+    """``weight``·x in the way of ``layer``: a linear layer for a matrix, else a convolution with its stride etc."""
+    if weight.ndim == 2:
+        return F.linear(x, weight, bias)
+    return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)
+
+
+def channel_axis(layer: nn.Module) -> int:
+    """The axis of a layer's input and output that counts channels."""
+    return 1 if layer.weight.ndim == 4 else -1
+
+
+def base_of(layer: nn.Module, dtype: torch.dtype) -> Tensor:
+    """The weight of ``layer``, without gradient, in ``dtype``."""
+    return layer.weight.detach().to(dtype)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Detached, and half precision widened."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def required_base(base: Tensor | None, algorithm: str) -> Tensor:
+    """``base``, or a UserError that names the algorithm that cannot do without."""
+    if base is None:
+        raise UserError(
+            f"What a {algorithm} layer does depends on the checkpoint it acts on",
+            where="base model",
+            fix="Name the checkpoint that this adapter is for, or load it.",
+        )
+    return at_least_float32(base)
 
 
 def per_sample(weight: Tensor, like: Tensor) -> Tensor:
@@ -110,3 +201,29 @@ def misfit(adapter_shape: torch.Size, weight_shape: torch.Size) -> UserError:
         f"The LoRA was made for a layer of shape {list(adapter_shape)}, the model has {list(weight_shape)}",
         fix="Load a checkpoint of the family the LoRA was trained on.",
     )
+
+
+def same_matrix(a: torch.Size, b: torch.Size) -> bool:
+    """Whether two weights have equally many rows and columns, whatever the kernel."""
+    return a[0] == b[0] and math.prod(a[1:]) == math.prod(b[1:])
+
+
+def missing(tensors: Mapping[str, Tensor], *names: str) -> None:
+    """Raise a UserError when one of ``names`` is not among ``tensors``."""
+    if absent := [name for name in names if name not in tensors]:
+        raise UserError(f"{' and '.join(absent)} is missing")
+
+
+def alpha_of(tensors: Mapping[str, Tensor], rank: float) -> float:
+    """The alpha of a file; ``rank`` where it is absent or 0, as in kohya's trainer."""
+    alpha = tensors.get("alpha")
+    if alpha is None:
+        return float(rank)
+    if alpha.numel() != 1:
+        raise UserError(f"alpha should be one number, not {list(alpha.shape)}")
+    return float(alpha.item()) or float(rank)
+
+
+def stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A detached copy for a file, on the CPU."""
+    return tensor.detach().to("cpu", dtype, copy=True).contiguous()

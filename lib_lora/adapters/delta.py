@@ -21,12 +21,14 @@ class Delta:
         up: [o, r] or None.
         down: [r, i·kh·kw] or None; present exactly when ``up`` is.
         dense_part: [o, i·kh·kw] or None, for algorithms whose ΔW has no low rank.
+        bias: [o] or None, what is added to the layer's bias; no part of norms, spectra and truncation.
     """
 
     shape: torch.Size
     up: Tensor | None = None
     down: Tensor | None = None
     dense_part: Tensor | None = None
+    bias: Tensor | None = None
 
     def __post_init__(self) -> None:
         if (self.up is None) != (self.down is None):
@@ -48,7 +50,8 @@ class Delta:
         """``weight``·ΔW; the sign and the size are applied once, to ``up``."""
         up = None if self.up is None else self.up * weight
         dense = None if self.dense_part is None else self.dense_part * weight
-        return Delta(self.shape, up, self.down, dense)
+        bias = None if self.bias is None else self.bias * weight
+        return Delta(self.shape, up, self.down, dense, bias)
 
     def __mul__(self, weight: float) -> Delta:
         return self.scaled(weight)
@@ -61,7 +64,8 @@ class Delta:
         up = _join(self.up, other.up, dim=1)
         down = _join(self.down, other.down, dim=0)
         dense = _sum(self.dense_part, other.dense_part)
-        return Delta(self.shape, up, down, dense)
+        shape = max(self.shape, other.shape, key=len)  # one may know the kernel, the other only its matrix
+        return Delta(shape, up, down, dense, _sum(self.bias, other.bias))
 
     def __sub__(self, other: Delta) -> Delta:
         return self + other.scaled(-1.0)
@@ -103,7 +107,7 @@ class Delta:
         left, values, right = self._svd(rank)
         root = values[:rank].sqrt()
         up, down = left * root, root[:, None] * right
-        return Delta(self.shape, up.to(dtype), down.to(dtype)), values
+        return Delta(self.shape, up.to(dtype), down.to(dtype), bias=self.bias), values
 
     def _svd(self, rank: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first ``rank`` left vectors [o, k], all singular values, the first right vectors [k, i·kh·kw]."""

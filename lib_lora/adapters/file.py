@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib_lora.adapters import container
-from lib_lora.adapters.algorithms import algorithm_for
+from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.metadata import hashes
 from lib_lora.errors import UserError
@@ -120,24 +120,37 @@ def rounding_loss(modules: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtyp
 
 
 def _module_loss(params: Mapping[str, Tensor], dtype: torch.dtype) -> float:
-    kind = algorithm_for(params)
-    adapter = kind.from_tensors(params)
-    stored = kind.from_tensors(adapter.tensors(dtype))
-    exact, rounded = adapter.delta(), stored.delta()
-    if not all(torch.isfinite(p).all() for p in stored.parameters()):
+    adapter = adapter_from(params)
+    rounded = adapter_from(adapter.tensors(dtype))
+    if not all(torch.isfinite(p).all() for p in rounded.parameters()):
         return float("inf")
+    if adapter.needs_base:
+        return max(map(_relative_error, rounded.parameters(), adapter.parameters()))
+    exact = adapter.delta()
     size = exact.norm()
-    return (exact - rounded).norm() / size if size > 0 else 0.0
+    return (exact - rounded.delta()).norm() / size if size > 0 else 0.0
 
 
-def to_delta(params: Mapping[str, Tensor]) -> Delta:
-    """ΔW of one layer's stored tensors, float32."""
-    return algorithm_for(params).from_tensors(params).delta()
+def _relative_error(rounded: Tensor, exact: Tensor) -> float:
+    size = exact.detach().double().norm().item()
+    return (rounded.double() - exact.double()).norm().item() / size if size > 0 else 0.0
+
+
+def to_delta(params: Mapping[str, Tensor], base: Tensor | None = None) -> Delta:
+    """ΔW of one layer's stored tensors, at least float32.
+
+    Args:
+        base: the adapted weight, for algorithms that need it.
+    """
+    adapter = adapter_from(params)
+    if base is not None:
+        adapter.fit(base.shape)
+    return adapter.delta(base)
 
 
 def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
     for name, tensor in params.items():
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() and tensor.numel() != 1:  # alpha and on_input may be whole numbers
             raise UserError(f"{key}.{name} holds {tensor.dtype} values", where=path, fix="This is not a LoRA's weight.")
         if not torch.isfinite(tensor.float()).all():
             raise UserError(
@@ -146,7 +159,7 @@ def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
                 fix="The training that made it failed, or it overflowed in half precision; use an earlier epoch.",
             )
     try:
-        algorithm_for(params).from_tensors(params)
+        adapter_from(params)
     except UserError as error:
         raise UserError(f"{error.what} (layer {key})", where=path, fix=error.fix or container.FIX) from error
 

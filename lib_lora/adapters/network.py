@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lib_lora.adapters import blocks
-from lib_lora.adapters.algorithms import algorithm, algorithm_for
 from lib_lora.adapters.base import Adapter
+from lib_lora.adapters.build import adapter_from, new_adapter
+from lib_lora.adapters.dropout import Dropout, LayerDropout
 from lib_lora.adapters.file import LoraFile, join_keys, read_lora
 from lib_lora.adapters.selection import NetworkSpec, part_of, select
 from lib_lora.errors import UserError
@@ -36,6 +37,7 @@ class Network:
         enabled: False costs nothing and changes nothing.
         multiplier: a number, or a tensor [B] that gives each sample of the batch its own weight. The batch is the one
             that reaches the layers: with classifier-free guidance the caller repeats the weights accordingly.
+        dropout: rates, which act within :meth:`dropping` only.
     """
 
     def __init__(self, adapters: Mapping[str, Adapter]):
@@ -43,6 +45,8 @@ class Network:
         self.enabled = True
         self.multiplier: float | Tensor = 1.0
         self._layer_scales = dict.fromkeys(self.adapters, 1.0)
+        self.dropout = Dropout()
+        self._draw: tuple[int, int] | None = None
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     @classmethod
@@ -53,27 +57,15 @@ class Network:
 
         Each layer's initial values depend on ``seed`` and its key only, not on the other layers.
         """
-        kind = algorithm(spec.algorithm)
-        return cls(
-            {
-                key: kind.create(
-                    layer.weight.shape,
-                    rank=spec.rank,
-                    alpha=spec.alpha,
-                    conv_rank=spec.conv_rank,
-                    conv_alpha=spec.conv_alpha,
-                    generator=_generator(seed, key),
-                    dtype=dtype,
-                    device=layer.weight.device,
-                )
-                for key, layer in select(layers, spec).items()
-            }
-        )
+        chosen = select(layers, spec).items()
+        network = cls({key: new_adapter(key, layer, spec, _generator(seed, key), dtype) for key, layer in chosen})
+        network.dropout = spec.dropout
+        return network
 
     @classmethod
     def from_modules(cls, modules: Mapping[str, Mapping[str, Tensor]]) -> Network:
         """Adapters from a file's tensors: layer key -> parameter name -> tensor."""
-        return cls({key: algorithm_for(tensors).from_tensors(tensors) for key, tensors in modules.items()})
+        return cls({key: adapter_from(tensors) for key, tensors in modules.items()})
 
     @classmethod
     def from_file(cls, file: str | Path | LoraFile) -> Network:
@@ -120,6 +112,15 @@ class Network:
         finally:
             self.detach()
 
+    @contextmanager
+    def dropping(self, seed: int, step: int) -> Iterator[None]:
+        """Dropout for the length of a ``with`` block, forward and backward: what is dropped depends on (seed, step)."""
+        self._draw = (seed, step) if self.dropout else None
+        try:
+            yield
+        finally:
+            self._draw = None
+
     def set_block_weights(self, weights: Sequence[float] | Mapping[str, float] | None) -> None:
         """Scale each layer by the weight of its block; None sets all to 1. See :func:`blocks.expand`."""
         by_block = None if weights is None else blocks.expand(weights)
@@ -165,7 +166,10 @@ class _Hook:
             weight *= scale
             if weight == 0:
                 return None
-        return self.adapter.add_delta(out, args[0], layer, weight)
+        if network._draw is None:
+            return self.adapter.add_delta(out, args[0], layer, weight)
+        dropout = LayerDropout(network.dropout, *network._draw, self.key)
+        return None if dropout.drops_layer() else self.adapter.add_delta(out, args[0], layer, weight, dropout)
 
 
 def _generator(seed: int, key: str) -> torch.Generator:

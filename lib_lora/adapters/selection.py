@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
+from lib_lora.adapters import blocks
+from lib_lora.adapters.dropout import Dropout
 from lib_lora.errors import UserError
 
-_BLOCK = r"lora_unet_(?:down_blocks_\d+|mid_block|up_blocks_\d+)"
-ATTENTION = re.compile(rf"{_BLOCK}_attentions_\d+_")
-CONVOLUTION = re.compile(rf"{_BLOCK}_(?:resnets|downsamplers|upsamplers)_\d+_")
-TEXT_ENCODER = re.compile(r"lora_te\d?_text_model_encoder_layers_\d+_(?:self_attn|mlp)_")
+_DIFFUSERS = r"(?:down_blocks_\d+|mid_block|up_blocks_\d+)"
+_SGM = r"(?:input_blocks_\d+|middle_block|output_blocks_\d+)"
+ATTENTION = re.compile(
+    rf"lora_unet_(?:{_DIFFUSERS}_attentions_\d+_|{_SGM}_\d+_(?:proj_in|proj_out|transformer_blocks|norm$))"
+)
+CONVOLUTION = re.compile(
+    rf"lora_unet_(?:{_DIFFUSERS}_(?:resnets|downsamplers|upsamplers)_\d+_"
+    rf"|{_SGM}_\d+_(?:in_layers|out_layers|emb_layers|skip_connection|op$|conv$))"
+)
+TEXT_ENCODER = re.compile(r"lora_te\d?_text_model_encoder_layers_\d+_(?:self_attn|mlp|layer_norm)")
+ATTENTION_ONLY = re.compile(r"_attn[12]_|_self_attn_")
+
+ATTENTION_PRESET, MLP_PRESET, CONV_PRESET = "attention", "attention+mlp", "attention+mlp+conv"
+LAYER_PRESETS = (ATTENTION_PRESET, MLP_PRESET, CONV_PRESET)
+DECOMPOSABLE = ("lora", "loha", "lokr")
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What to train, with kohya's meanings.
+    """What to train, with kohya's and LyCORIS' meanings.
 
     Attributes:
         algorithm: name of a file in ``algorithms/``.
         rank, alpha: of linear layers and 1×1 convolutions; ΔW is scaled by alpha / rank. alpha 0 means alpha = rank.
+            OFT and BOFT read the rank as the largest block.
         conv_rank, conv_alpha: of 3×3 convolutions. Above 0 (LoCon), the residual blocks and the down- and upsamplers
             are adapted too; their linear layers and 1×1 shortcuts use ``rank``.
         train_unet, train_text_encoder: which parts get adapters.
+        layers: ``"attention"`` (q, k, v and out), ``"attention+mlp"`` (whole transformer blocks, kohya's choice),
+            ``"attention+mlp+conv"`` (as with a conv_rank, which is then the rank), or a regular expression that is
+            searched in the layers' keys.
+        dora: around lora, loha or lokr; learns the length of the weights apart from their direction.
+        rs_lora: scale by alpha / √rank (Kalajdzievski 2023); files carry alpha·√rank, so that any loader agrees.
+        tucker: 3×3 kernels get a core between two 1×1 projections.
+        factor, decompose_both, full_matrix: LoKr's, see :class:`LayerSpec`.
+        constraint: OFT's and BOFT's.
+        train_norm: adapt the normalisation layers too, where the model offers them.
+        block_ranks: block name, one of the 26, -> rank; 0 leaves the block out. Alpha keeps its ratio to the rank.
+        dropout: drawn per step by :meth:`Network.dropping`.
     """
 
     algorithm: str = "lora"
@@ -35,10 +61,31 @@ class NetworkSpec:
     conv_alpha: float = 1.0
     train_unet: bool = True
     train_text_encoder: bool = True
+    layers: str = MLP_PRESET
+    dora: bool = False
+    rs_lora: bool = False
+    tucker: bool = False
+    factor: int = -1
+    decompose_both: bool = False
+    full_matrix: bool = False
+    constraint: float = 0.0
+    train_norm: bool = False
+    block_ranks: Mapping[str, int] = field(default_factory=dict)
+    dropout: Dropout = Dropout()
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.conv_rank < 0:
             raise UserError("The rank must be at least 1", where="rank", fix="Use 4 to 128; 16 is a good start.")
+        if self.dora and self.algorithm not in DECOMPOSABLE:
+            raise UserError(
+                f"DoRA cannot be combined with {self.algorithm}", where="dora", fix=f"Use {', '.join(DECOMPOSABLE)}."
+            )
+        if unknown := sorted(set(self.block_ranks) - set(blocks.BLOCKS_26)):
+            raise UserError(
+                f"Unknown blocks {', '.join(unknown)}", where="block ranks", fix=f"Use {', '.join(blocks.BLOCKS_26)}."
+            )
+        if self.layers not in LAYER_PRESETS:
+            _pattern(self.layers)
 
 
 def part_of(key: str) -> str:
@@ -48,24 +95,57 @@ def part_of(key: str) -> str:
 
 def selects(spec: NetworkSpec, key: str) -> bool:
     """Whether ``spec`` adapts the layer called ``key``. SD1.5 has 192 such layers in the U-Net and 72 in CLIP."""
-    if part_of(key) == "te":
-        return spec.train_text_encoder and TEXT_ENCODER.match(key) is not None
-    if not spec.train_unet:
+    if not (spec.train_text_encoder if part_of(key) == "te" else spec.train_unet):
         return False
-    return ATTENTION.match(key) is not None or (spec.conv_rank > 0 and CONVOLUTION.match(key) is not None)
+    if spec.block_ranks and spec.block_ranks.get(blocks.block_of(key), spec.rank) == 0:
+        return False
+    if spec.layers not in LAYER_PRESETS:
+        return _pattern(spec.layers).search(key) is not None
+    if CONVOLUTION.match(key):
+        return spec.conv_rank > 0 or spec.layers == CONV_PRESET
+    if not (ATTENTION.match(key) or TEXT_ENCODER.match(key)):
+        return False
+    return spec.layers != ATTENTION_PRESET or ATTENTION_ONLY.search(key) is not None
 
 
 def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.Module]:
-    """The layers ``spec`` adapts: linear layers and 2-d convolutions, in the order given.
+    """The layers ``spec`` adapts, in the order given: linear layers, 2-d convolutions and, if asked, norms.
 
     Raises:
         UserError: when there are none.
     """
-    chosen = {key: layer for key, layer in layers.items() if selects(spec, key) and layer.weight.ndim in (2, 4)}
+    kinds = (1, 2, 4) if spec.train_norm else (2, 4)
+    chosen = {
+        key: layer
+        for key, layer in layers.items()
+        if layer.weight is not None and layer.weight.ndim in kinds and selects(spec, key)
+    }
     if not chosen:
         raise UserError(
             "There is nothing to train in this model with these settings",
-            where="train_unet, train_text_encoder",
-            fix="Switch on the U-Net or the text encoder, and check that the checkpoint is a Stable Diffusion 1 model.",
+            where="train_unet, train_text_encoder, layers",
+            fix="Switch on the U-Net or the text encoder, and check that the checkpoint is a Stable Diffusion model.",
         )
     return chosen
+
+
+def rank_and_alpha(spec: NetworkSpec, key: str, weight_shape: torch.Size) -> tuple[int, float]:
+    """Rank and alpha of one layer, alpha as a file stores it."""
+    kernel = weight_shape[2:].numel() > 1
+    rank, alpha = (spec.conv_rank, spec.conv_alpha) if kernel and spec.conv_rank else (spec.rank, spec.alpha)
+    if spec.block_ranks:
+        chosen = spec.block_ranks.get(blocks.block_of(key), rank)
+        rank, alpha = chosen, alpha * chosen / rank
+    alpha = alpha or float(rank)
+    return rank, alpha * rank**0.5 if spec.rs_lora else alpha
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UserError(
+            f"{text!r} is no choice of layers ({error})",
+            where="layers",
+            fix=f"Use {', '.join(LAYER_PRESETS)}, or a regular expression such as attn2.",
+        ) from error

@@ -156,7 +156,7 @@ def test_foreign_files_are_named(tmp_path, data, complaint):
         (flat(alpha=torch.tensor(float("inf"))), "alpha holds NaN or infinite"),
         (flat(**{"lora_down.weight": torch.zeros(2, 5, dtype=torch.int8)}), "int8"),
         (flat(**{"lora_down.weight": torch.zeros(3, 5)}), f"do not fit together \\(layer {KEY}\\)"),
-        ({f"{KEY}.hada_w1_a": torch.zeros(2, 2)}, "LoHa"),
+        ({f"{KEY}.hada_w1_a": torch.zeros(2, 2)}, "hada_w1_b and hada_w2_a and hada_w2_b is missing"),
         ({"unet.mid_block.lora_A.weight": torch.zeros(2, 2)}, "diffusers' own layer names"),
         ({"cond_stage_model.x": torch.zeros(2), "model.diffusion_model.out.0.bias": torch.zeros(2)}, "checkpoint"),
         ({"emb_params": torch.zeros(2)}, "Unknown adapter parameters"),

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
+from torch import Tensor
+
 from lib_lora.adapters.base import Adapter
 from lib_lora.errors import UserError
-
-# What other trainers write and we cannot read yet, told apart by the start of a parameter name. Order matters:
-# DoRA files also hold LoRA names.
-UNSUPPORTED = {
-    "dora_scale": "DoRA",
-    "hada_": "LoHa",
-    "lokr_": "LoKr",
-    "oft_": "OFT/BOFT",
-    "on_input": "IA3",
-    "a1.": "GLoRA",
-    "b1.": "GLoRA",
-    "diff": "full-difference",
-    "w_norm": "norm",
-    "b_norm": "norm",
-}
 
 
 @cache
@@ -31,7 +18,7 @@ def algorithms() -> dict[str, type[Adapter]]:
     """Every algorithm by its name."""
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    return {cls.algorithm: cls for cls in Adapter.__subclasses__()}
+    return {cls.algorithm: cls for cls in Adapter.__subclasses__() if cls.__module__.startswith(f"{__name__}.")}
 
 
 def algorithm(name: str) -> type[Adapter]:
@@ -41,17 +28,16 @@ def algorithm(name: str) -> type[Adapter]:
     return algorithms()[name]
 
 
-def algorithm_for(names: Iterable[str]) -> type[Adapter]:
-    """The algorithm whose parameters are called ``names`` in a file.
+def algorithm_for(tensors: Mapping[str, Tensor]) -> type[Adapter]:
+    """The algorithm that one layer's tensors in a file belong to, by their names and, where shared, their shapes.
 
     Raises:
-        UserError: naming the algorithm where it is known but not supported.
+        UserError: naming the parameters that no algorithm knows.
     """
-    names = set(names)
     for cls in algorithms().values():
-        if names <= set(cls.param_names):
+        if cls.reads(tensors):
             return cls
-    for start, name in UNSUPPORTED.items():
-        if any(n.startswith(start) for n in names):
-            raise UserError(f"This is a {name} file, which cannot be used yet", fix="Use a LoRA or LoCon file.")
-    raise UserError(f"Unknown adapter parameters {', '.join(sorted(names))}", fix="Use a LoRA or LoCon file.")
+    raise UserError(
+        f"Unknown adapter parameters {', '.join(sorted(tensors))}",
+        fix="Use a file of LoRA, LoCon, LoHa, LoKr, GLoRA, IA3, OFT, BOFT, full difference or norm.",
+    )

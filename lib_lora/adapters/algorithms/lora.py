@@ -9,11 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib_lora.adapters.base import Adapter, misfit, per_sample
+from lib_lora.adapters.base import (
+    Adapter,
+    LayerSpec,
+    alpha_of,
+    at_least_float32,
+    channel_axis,
+    missing,
+    per_sample,
+    stored,
+)
 from lib_lora.adapters.delta import Delta
+from lib_lora.adapters.dropout import LayerDropout
+from lib_lora.adapters.factors import tucker_down
 from lib_lora.errors import UserError
 
-UP, DOWN, MID, ALPHA = "lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha"
+UP, DOWN, MID, ALPHA, BIAS = "lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha", "diff_b"
 
 
 class LoRA(Adapter):
@@ -21,55 +32,60 @@ class LoRA(Adapter):
 
     Attributes:
         up: [o, r], or [o, r, 1, 1] for a convolution.
-        down: [r, i], or [r, i, kh, kw]: the kernel, stride and padding belong to the down projection.
+        down: [r, i], or [r, i, kh, kw]: the kernel, stride and padding belong to the down projection, or to ``mid``.
+        mid: None, or the core [r, r, kh, kw] of a Tucker decomposition; ``down`` is then [r, i, 1, 1].
+        bias: None, or the change of the layer's bias [o], as merges with a full difference have it.
         alpha: ΔW is scaled by alpha / rank; 0 in a file means alpha = rank, as in kohya's trainer.
     """
 
     algorithm = "lora"
-    param_names = (UP, DOWN, MID, ALPHA)
+    param_names = (UP, DOWN, MID, ALPHA, BIAS)
+    scaled_param = UP
 
-    def __init__(self, up: Tensor, down: Tensor, alpha: float):
+    def __init__(self, up: Tensor, down: Tensor, alpha: float, mid: Tensor | None = None, bias: Tensor | None = None):
         super().__init__()
         self.up = nn.Parameter(up)
         self.down = nn.Parameter(down)
+        self.mid = None if mid is None else nn.Parameter(mid)
+        self.bias = None if bias is None else nn.Parameter(bias)
         self.rank = down.shape[0]
         self.alpha = float(alpha) or float(self.rank)
         self.scale = self.alpha / self.rank
-        self.weight_shape = torch.Size((up.shape[0], *down.shape[1:]))
+        kernel = down.shape[2:] if mid is None else mid.shape[2:]
+        self.weight_shape = torch.Size((up.shape[0], down.shape[1], *kernel))
 
     @classmethod
     def create(
         cls,
         layer_shape: torch.Size,
+        spec: LayerSpec,
         *,
-        rank: int,
-        alpha: float,
-        conv_rank: int | None = None,
-        conv_alpha: float | None = None,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> LoRA:
         o, i, *kernel = layer_shape
-        if math.prod(kernel) > 1:
-            rank, alpha = conv_rank or rank, alpha if conv_alpha is None else conv_alpha
-        ones = [1] * len(kernel)
-        # kaiming_uniform with a=√5, as nn.Linear and kohya's trainer do it: U(±1/√fan_in)
-        bound = 1 / math.sqrt(i * math.prod(kernel))
-        down = torch.empty(rank, i, *kernel).uniform_(-bound, bound, generator=generator)
-        up = torch.zeros(o, rank, *ones)
-        return cls(up.to(device, dtype), down.to(device, dtype), alpha)
+        rank, ones = spec.rank, [1] * len(kernel)
+        tucker = spec.tucker and math.prod(kernel) > 1
+        down = _kaiming(torch.empty(rank, i, *(ones if tucker else kernel)), generator).to(device, dtype)
+        mid = _kaiming(torch.empty(rank, rank, *kernel), generator).to(device, dtype) if tucker else None
+        up = torch.zeros(o, rank, *ones, dtype=dtype, device=device)
+        return cls(up, down, spec.alpha, mid)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> LoRA:
-        missing = [name for name in (UP, DOWN) if name not in tensors]
-        if missing:
-            raise UserError(f"{' and '.join(missing)} is missing")
-        up, down = tensors[UP], _full_down(tensors)
+        missing(tensors, UP, DOWN)
+        up, down, mid, bias = tensors[UP], tensors[DOWN], tensors.get(MID), tensors.get(BIAS)
         rank = down.shape[0] if down.ndim else 0
         if up.ndim not in (2, 4) or down.ndim != up.ndim or up.shape[1:].numel() != rank or rank == 0:
             raise UserError(f"lora_up {list(up.shape)} and lora_down {list(down.shape)} do not fit together")
-        adapter = cls(up, down, _alpha(tensors, rank))
+        if mid is not None and (mid.ndim != 4 or mid.shape[:2] != (rank, rank) or down.shape[2:].numel() != 1):
+            raise UserError(f"lora_mid {list(mid.shape)} and lora_down {list(down.shape)} do not fit together")
+        if bias is not None and bias.shape != up.shape[:1]:
+            raise UserError(f"lora_up {list(up.shape)} and diff_b {list(bias.shape)} do not fit together")
+        if mid is not None:
+            up, down = (t.reshape(*t.shape[:2], 1, 1) for t in (up, down))
+        adapter = cls(up, down, alpha_of(tensors, rank), mid, bias)
         if weight_shape is not None:
             adapter.fit(weight_shape)
         return adapter
@@ -84,21 +100,24 @@ class LoRA(Adapter):
         kernel = delta.shape[2:]
         up = (up * ratio).reshape(*up.shape, *[1] * len(kernel))
         down = (down / ratio[:, None]).reshape(-1, *delta.shape[1:])
-        return cls(up, down, down.shape[0])
+        return cls(up, down, down.shape[0], bias=delta.bias)
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        up, down = (p.detach().to("cpu", dtype, copy=True).contiguous() for p in (self.up, self.down))
-        return {UP: up, DOWN: down, ALPHA: torch.tensor(self.alpha, dtype=torch.float32)}
+        params = {UP: self.up, DOWN: self.down, MID: self.mid, BIAS: self.bias}
+        alpha = torch.tensor(self.alpha, dtype=torch.float32)
+        return {name: stored(p, dtype) for name, p in params.items() if p is not None} | {ALPHA: alpha}
 
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
-        if self.down.ndim == 2:
-            return F.linear(F.linear(x, self.down), self.up * self.scale)
-        h = F.conv2d(x, self.down, None, layer.stride, layer.padding, layer.dilation)
-        return F.conv2d(h, self.up * self.scale)
+        return self._up(self._down(x, layer))
 
-    def add_delta(self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor) -> Tensor:
+    def add_delta(
+        self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor, dropout: LayerDropout | None = None
+    ) -> Tensor:
+        if dropout is not None:
+            delta = self._up(dropout(self._down(x.to(self.dtype), layer), channel_axis(layer)))
+            return out + (delta * weight).to(out.dtype)
         up, down = self.up, self.down
-        if down.ndim != 2 or not x.dtype == out.dtype == down.dtype:
+        if down.ndim != 2 or self.bias is not None or not x.dtype == out.dtype == down.dtype:
             return super().add_delta(out, x, layer, weight)
         h = x.flatten(0, -2) @ down.t()
         if isinstance(weight, Tensor):
@@ -108,38 +127,36 @@ class LoRA(Adapter):
         total = torch.addmm(out.flatten(0, -2), h, up.t(), alpha=self.scale * weight)
         return total.view(out.shape)
 
-    def delta(self) -> Delta:
-        dtype = torch.promote_types(self.up.dtype, torch.float32)
-        up, down = (p.detach().to(dtype).flatten(1) for p in (self.up, self.down))
-        return Delta(self.weight_shape, up, down).scaled(self.scale)
+    def _down(self, x: Tensor, layer: nn.Module) -> Tensor:
+        """Activations of the rank: [B, …, r], or [B, r, h, w] for a convolution."""
+        if self.down.ndim == 2:
+            return F.linear(x, self.down)
+        how = (None, layer.stride, layer.padding, layer.dilation)
+        if self.mid is None:
+            return F.conv2d(x, self.down, *how)
+        return F.conv2d(F.conv2d(x, self.down), self.mid, *how)
 
-    def fit(self, weight_shape: torch.Size) -> None:
-        if weight_shape == self.weight_shape:
-            return
+    def _up(self, h: Tensor) -> Tensor:
+        project = F.linear if self.up.ndim == 2 else F.conv2d
+        return project(h, self.up * self.scale, self.bias)
+
+    def delta(self, base: Tensor | None = None) -> Delta:
+        up, down = at_least_float32(self.up).flatten(1), at_least_float32(self.down)
+        if self.mid is not None:
+            down = tucker_down(at_least_float32(self.mid), down.flatten(1))
+        bias = None if self.bias is None else at_least_float32(self.bias)
+        return Delta(self.weight_shape, up * self.scale, down.flatten(1), bias=bias)
+
+    def fits(self, weight_shape: torch.Size) -> bool:
+        return super().fits(weight_shape) and weight_shape[1] == self.weight_shape[1]
+
+    def reshape(self, weight_shape: torch.Size) -> None:
         o, *rest = weight_shape
-        same_size = o == self.weight_shape[0] and math.prod(rest) == self.weight_shape[1:].numel()
-        if not same_size or rest[0] != self.down.shape[1]:
-            raise misfit(self.weight_shape, weight_shape)
         self.down.data = self.down.data.reshape(self.rank, *rest)
         self.up.data = self.up.data.reshape(o, self.rank, *[1] * (len(rest) - 1))
-        self.weight_shape = torch.Size(weight_shape)
 
 
-def _full_down(tensors: Mapping[str, Tensor]) -> Tensor:
-    """The down projection with the kernel in it; a Tucker core (``lora_mid`` [r, r, kh, kw]) is multiplied in."""
-    down = tensors[DOWN]
-    if MID not in tensors:
-        return down
-    mid = tensors[MID]
-    if mid.ndim != 4 or mid.shape[1] != down.shape[0]:
-        raise UserError(f"lora_mid {list(mid.shape)} and lora_down {list(down.shape)} do not fit together")
-    return torch.einsum("nmkl,mj->njkl", mid.float(), down.flatten(1).float()).to(down.dtype)
-
-
-def _alpha(tensors: Mapping[str, Tensor], rank: int) -> float:
-    alpha = tensors.get(ALPHA)
-    if alpha is None:
-        return rank
-    if alpha.numel() != 1:
-        raise UserError(f"alpha should be one number, not {list(alpha.shape)}")
-    return alpha.item()
+def _kaiming(weight: Tensor, generator: torch.Generator | None) -> Tensor:
+    """``kaiming_uniform`` with a=√5, as nn.Linear and kohya's trainer do it: U(±1/√fan_in)."""
+    bound = 1 / math.sqrt(weight[0].numel())
+    return weight.uniform_(-bound, bound, generator=generator)

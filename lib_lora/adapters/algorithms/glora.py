@@ -1,0 +1,120 @@
+"""GLoRA (Chavan et al. 2023, arXiv:2306.07967; LyCORIS): ΔW = alpha/rank · (B1 B2 + W A1 A2).
+
+Two layouts are in the wild. LyCORIS writes A1 [i, r], A2 [r, i], B1 [o, r], B2 [r, i]; older files swap the two of each
+pair. They are told apart by shape, and the newer one is kept and written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib_lora.adapters.base import (
+    Adapter,
+    LayerSpec,
+    alpha_of,
+    apply_weight,
+    at_least_float32,
+    base_of,
+    missing,
+    required_base,
+    stored,
+)
+from lib_lora.adapters.delta import Delta
+from lib_lora.errors import UserError
+
+NAMES = A1, A2, B1, B2 = ("a1.weight", "a2.weight", "b1.weight", "b2.weight")
+
+
+class GLoRA(Adapter):
+    """A low-rank ΔW beside a low-rank change of the layer's input.
+
+    Attributes:
+        a1: [i, r]; a2: [r, i]; b1: [o, r]; b2: [r, i·kh·kw].
+    """
+
+    algorithm = "glora"
+    param_names = (*NAMES, "alpha")
+    needs_base = True
+
+    def __init__(self, a1: Tensor, a2: Tensor, b1: Tensor, b2: Tensor, alpha: float, weight_shape: torch.Size):
+        super().__init__()
+        self.a1, self.a2, self.b1, self.b2 = (nn.Parameter(t) for t in (a1, a2, b1, b2))
+        self.rank = a2.shape[0]
+        self.alpha = float(alpha) or float(self.rank)
+        self.scale = self.alpha / self.rank
+        self.weight_shape = weight_shape
+
+    @classmethod
+    def create(
+        cls,
+        layer_shape: torch.Size,
+        spec: LayerSpec,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> GLoRA:
+        o, i, *kernel = layer_shape
+        r, bound = spec.rank, 1 / math.sqrt(spec.rank)
+        a1, b1 = (torch.empty(n, r).uniform_(-bound, bound, generator=generator) for n in (i, o))
+        parts = (a1, torch.zeros(r, i), b1, torch.zeros(r, i * math.prod(kernel)))
+        return cls(*(t.to(device, dtype) for t in parts), spec.alpha, torch.Size(layer_shape))
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> GLoRA:
+        missing(tensors, *NAMES)
+        a1, a2, b1, b2 = (tensors[name] for name in NAMES)
+        shapes = [list(t.shape) for t in (a1, a2, b1, b2)]
+        if any(t.ndim not in (2, 4) for t in (a1, a2, b1, b2)):
+            raise UserError(f"The GLoRA tensors {shapes} do not fit together")
+        if not _chained(a1, a2, b1, b2) and _chained(a2, a1, b2, b1):
+            a1, a2, b1, b2 = a2, a1, b2, b1
+        kernel = b2.shape[2:]
+        a1, a2, b1, b2 = (t.flatten(1) for t in (a1, a2, b1, b2))
+        i, r = a1.shape
+        if not _chained(a1, a2, b1, b2) or b2.shape[1] != i * max(1, kernel.numel()) or r == 0:
+            raise UserError(f"The GLoRA tensors {shapes} do not fit together")
+        shape = torch.Size((b1.shape[0], i, *kernel))
+        adapter = cls(a1, a2, b1, b2, alpha_of(tensors, r), shape)
+        if weight_shape is not None:
+            adapter.fit(weight_shape)
+        return adapter
+
+    def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        parts = {name: stored(p, dtype) for name, p in zip(NAMES, (self.a1, self.a2, self.b1, self.b2), strict=True)}
+        if len(self.weight_shape) == 4:
+            parts = {name: t.reshape(*t.shape, 1, 1) if name != B2 else t for name, t in parts.items()}
+            parts[B2] = parts[B2].reshape(self.rank, *self.weight_shape[1:])
+        return parts | {"alpha": torch.tensor(self.alpha, dtype=torch.float32)}
+
+    def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
+        base = base_of(layer, x.dtype)
+        if base.ndim == 2:
+            inside = F.linear(F.linear(x, self.a2), base @ self.a1)
+            return (inside + F.linear(F.linear(x, self.b2), self.b1)) * self.scale
+        inside = F.conv2d(x, self.a2[:, :, None, None])
+        inside = apply_weight(inside, torch.einsum("oikl,ir->orkl", base, self.a1), layer)
+        beside = apply_weight(x, self.b2.reshape(self.rank, *base.shape[1:]), layer)
+        return (inside + F.conv2d(beside, self.b1[:, :, None, None])) * self.scale
+
+    def delta(self, base: Tensor | None = None) -> Delta:
+        base = required_base(base, "GLoRA")
+        a1, a2, b1, b2 = (at_least_float32(p) for p in (self.a1, self.a2, self.b1, self.b2))
+        inner = torch.einsum("oik,ir->ork", base.flatten(1).reshape(*base.shape[:2], -1), a1)
+        identity = torch.eye(inner.shape[2], dtype=base.dtype, device=base.device)
+        up = torch.cat([b1, inner.flatten(1)], dim=1) * self.scale
+        return Delta(base.shape, up, torch.cat([b2, torch.kron(a2, identity)]))
+
+    def fits(self, weight_shape: torch.Size) -> bool:
+        return super().fits(weight_shape) and weight_shape[1] == self.weight_shape[1]
+
+
+def _chained(a1: Tensor, a2: Tensor, b1: Tensor, b2: Tensor) -> bool:
+    """Whether the shapes are those of LyCORIS' layout."""
+    i, r = a1.shape[:2]
+    return tuple(a2.shape[:2]) == (r, i) and b1.shape[1] == r and b2.shape[0] == r

@@ -1,0 +1,52 @@
+"""Adapters from a file's tensors and for a model's layers: the one place that knows which class and which wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lib_lora.adapters.algorithms import algorithm, algorithm_for
+from lib_lora.adapters.algorithms.norm import Norm
+from lib_lora.adapters.base import Adapter, LayerSpec
+from lib_lora.adapters.dora import SCALE, DoRA
+from lib_lora.adapters.selection import NetworkSpec, rank_and_alpha
+
+
+def adapter_from(tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> Adapter:
+    """The adapter of one layer of a file.
+
+    Args:
+        tensors: parameter name -> tensor.
+        weight_shape: of the adapted weight, where it is known.
+
+    Raises:
+        UserError: an unknown algorithm, or tensors that do not fit together.
+    """
+    plain = {name: tensor for name, tensor in tensors.items() if name != SCALE}
+    adapter = algorithm_for(plain).from_tensors(plain, weight_shape)
+    return DoRA.read(adapter, tensors[SCALE]) if SCALE in tensors else adapter
+
+
+def new_adapter(
+    key: str, layer: nn.Module, spec: NetworkSpec, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Adapter:
+    """A fresh adapter, with ΔW = 0, for the layer called ``key``; on the layer's device."""
+    weight = layer.weight
+    options = {"generator": generator, "dtype": dtype, "device": weight.device}
+    if weight.ndim == 1:
+        return Norm.create(weight.shape, LayerSpec(), **options)
+    rank, alpha = rank_and_alpha(spec, key, weight.shape)
+    layer_spec = LayerSpec(
+        rank=rank,
+        alpha=alpha,
+        tucker=spec.tucker,
+        factor=spec.factor,
+        decompose_both=spec.decompose_both,
+        full_matrix=spec.full_matrix,
+        constraint=spec.constraint,
+        bias=layer.bias is not None,
+    )
+    adapter = algorithm(spec.algorithm).create(weight.shape, layer_spec, **options)
+    return DoRA.around(adapter, weight) if spec.dora else adapter

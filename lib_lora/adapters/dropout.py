@@ -1,0 +1,66 @@
+"""Dropout of adapters in training: kohya's three kinds, drawn as a function of (seed, step, layer).
+
+A layer draws the same mask whenever it runs within a step, so that gradient checkpointing, which runs it twice, and a
+resumed run see the same network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Probabilities, 0 is off.
+
+    Attributes:
+        neuron: of each activation: of the rank's for LoRA, of ΔW·x for other algorithms.
+        rank: of each rank of LoRA, or each output channel of other algorithms, per sample.
+        module: of a whole layer's adapter.
+    """
+
+    neuron: float = 0.0
+    rank: float = 0.0
+    module: float = 0.0
+
+    def __bool__(self) -> bool:
+        return max(self.neuron, self.rank, self.module) > 0
+
+
+class LayerDropout:
+    """What one layer drops in one step."""
+
+    def __init__(self, rates: Dropout, seed: int, step: int, key: str):
+        self.rates = rates
+        self.name = f"{seed}:{step}:{key}"
+
+    def drops_layer(self) -> bool:
+        """Whether the whole adapter is left out in this step."""
+        return self.rates.module > 0 and torch.rand((), generator=self._generator("module")).item() < self.rates.module
+
+    def __call__(self, activations: Tensor, axis: int) -> Tensor:
+        """Activations [B, …] with dropped ones at 0 and the rest enlarged, so that the mean stays.
+
+        Args:
+            axis: the axis of ranks or channels.
+        """
+        if self.rates.neuron:
+            activations = activations * self._mask(activations, self.rates.neuron, activations.shape, "neuron")
+        if self.rates.rank:
+            shape = [1] * activations.ndim
+            shape[0], shape[axis] = activations.shape[0], activations.shape[axis]
+            activations = activations * self._mask(activations, self.rates.rank, shape, "rank")
+        return activations
+
+    def _mask(self, like: Tensor, rate: float, shape: Sequence[int], kind: str) -> Tensor:
+        kept = torch.rand(*shape, generator=self._generator(kind)) >= rate
+        return kept.to(like) / (1 - rate)
+
+    def _generator(self, kind: str) -> torch.Generator:
+        digest = hashlib.sha256(f"{self.name}:{kind}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
