@@ -12,11 +12,12 @@ from PIL import Image
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
 from lib_lora.hosts.gpu_lock import GpuLock
+from lib_lora.hosts.requests import check
 from lib_lora.hosts.standalone.checkpoint import SUFFIXES, load_checkpoint
 from lib_lora.hosts.standalone.infotext import infotext
 from lib_lora.hosts.standalone.model import StandaloneModel
 from lib_lora.hosts.standalone.samplers import SAMPLERS
-from lib_lora.hosts.standalone.sampling import batches, check, decode, sample
+from lib_lora.hosts.standalone.sampling import batches, decode, sample
 from lib_lora.hosts.standalone.session import borrowed
 from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
 
@@ -112,7 +113,7 @@ class StandaloneHost:
         with self.gpu_lock, ExitStack() as attached:
             model = self._loaded()
             for request in requests:
-                check(request, model, networks)
+                check(request, model.latent_factor, networks)
             layers = model.layers() if networks else {}
             for network in networks:
                 attached.enter_context(network.attached_to(layers))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lib_lora import __version__
 from lib_lora.adapters.network import Network
+from lib_lora.hosts.requests import lora_tags
 from lib_lora.models.base import GenerationRequest
 
 
@@ -18,7 +19,7 @@ def infotext(request: GenerationRequest, model_name: str, model_hash: str, netwo
         model_hash: SHA-256 of its file; the first ten digits are written.
         networks: those with a ``name`` appear in the prompt as ``<lora:name:weight>``.
     """
-    prompt = " ".join([request.prompt, *_tags(request, networks)])
+    prompt = " ".join([request.prompt, *lora_tags(request, networks)])
     settings = {
         "Steps": request.steps,
         "Sampler": request.sampler,
@@ -33,13 +34,3 @@ def infotext(request: GenerationRequest, model_name: str, model_hash: str, netwo
     settings["Version"] = f"LoRA Workbench {__version__}"
     negative = f"\nNegative prompt: {request.negative}" if request.negative else ""
     return f"{prompt}{negative}\n{', '.join(f'{k}: {v}' for k, v in settings.items())}"
-
-
-def _tags(request: GenerationRequest, networks: Sequence[Network]) -> list[str]:
-    tags = []
-    for index, network in enumerate(networks):
-        name = getattr(network, "name", None)
-        weight = request.weights[index] if request.weights else network.multiplier
-        if name:
-            tags.append(f"<lora:{name}:{weight:g}>")
-    return tags

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +11,15 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from lib_lora.errors import UserError
 from lib_lora.files import sha256_file
+from lib_lora.hosts import clip, vae
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
-from lib_lora.models.captions import MAX_TOKENS, chunk_ids, split_tokens
+from lib_lora.models.captions import MAX_TOKENS
 from lib_lora.models.layers import kohya_key
 from lib_lora.models.schedule import NoiseSchedule
 
 LATENT_SCALE = 0.18215
+NAN_HELP = "The checkpoint's VAE or what was fed to it is damaged; try another checkpoint, or a lower weight"
 
 
 class StandaloneModel:
@@ -68,11 +68,7 @@ class StandaloneModel:
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
-        digest = hashlib.sha256()
-        for key, tensor in sorted(self.vae.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
-        return {"model": sha256_file(self.path), "vae": digest.hexdigest()}
+        return {"model": sha256_file(self.path), "vae": vae.tensor_hash(self.vae)}
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the checkpoint file and of the VAE's tensors; computed once."""
@@ -98,36 +94,16 @@ class StandaloneModel:
 
     def chunk_count(self, caption: str) -> int:
         """Chunks of 75 tokens that a caption needs."""
-        return min(len(split_tokens(self.tokens(caption))), MAX_TOKENS // 75)
+        return clip.chunk_count(self.tokens(caption))
 
     def encode_text(
         self, captions: Sequence[str], *, max_tokens: int = MAX_TOKENS, clip_skip: int = 1, min_chunks: int = 1
     ) -> Tensor:
-        """Conditioning of literal captions, differentiable.
-
-        Args:
-            captions: B of them.
-            max_tokens: what is beyond is dropped; a multiple of 75.
-            clip_skip: 1 is the last layer of the text encoder, 2 the one before.
-            min_chunks: pad with empty chunks to at least so many.
-
-        Returns:
-            ``[B, 77·n, D]``; the text encoder sees ``B·n`` rows, the chunks of one caption beside each other.
-
-        Raises:
-            UserError: ``clip_skip`` is not in 1 … number of layers.
-        """
-        if not 1 <= clip_skip <= self.max_clip_skip:
-            raise UserError("There is no such layer", where=f"clip skip {clip_skip}", fix=f"1 to {self.max_clip_skip}")
-        ids = chunk_ids([self.tokens(c) for c in captions], max_tokens, min_chunks).to(self.device)
-        states = self._hidden(ids.flatten(0, 1), clip_skip)
-        return states.reshape(ids.shape[0], -1, states.shape[-1])
-
-    def _hidden(self, ids: Tensor, clip_skip: int) -> Tensor:
-        if clip_skip == 1:
-            return self.text_encoder(ids).last_hidden_state
-        states = self.text_encoder(ids, output_hidden_states=True).hidden_states
-        return _text_core(self.text_encoder).final_layer_norm(states[-clip_skip])
+        """Conditioning ``[B, 77·n, D]`` of literal captions, differentiable; see :func:`lib_lora.hosts.clip.encode`."""
+        return clip.encode(
+            self.text_encoder, [self.tokens(c) for c in captions],
+            max_tokens=max_tokens, clip_skip=clip_skip, min_chunks=min_chunks, device=self.device,
+        )  # fmt: skip
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """The U-Net's raw output ``[B, 4, h, w]``, float32, for noisy latents, timesteps ``[B]`` and conditioning."""
@@ -141,7 +117,7 @@ class StandaloneModel:
             UserError: the VAE made NaN of them.
         """
         latents = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mean * self.latent_scale
-        return self._finite(latents, "encoding an image")
+        return vae.finite(latents, "encoding an image", self.path, NAN_HELP)
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
@@ -151,16 +127,7 @@ class StandaloneModel:
             UserError: the VAE made NaN of them.
         """
         images = self.vae.decode(latents.to(self.device, self.vae.dtype) / self.latent_scale).sample.clamp(-1, 1)
-        return self._finite(images, "decoding a latent")
-
-    def _finite(self, tensor: Tensor, doing: str) -> Tensor:
-        if not torch.isfinite(tensor).all():
-            raise UserError(
-                f"The VAE produced NaN while {doing}",
-                where=self.path,
-                fix="the checkpoint's VAE or what was fed to it is damaged; try another checkpoint, or a lower weight",
-            )
-        return tensor
+        return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
 
     def gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder."""
@@ -173,8 +140,3 @@ class StandaloneModel:
             self.unet.disable_gradient_checkpointing()
             getattr(self.text_encoder, f"{kind}_checkpointing_disable")()
         self.text_encoder.train(on)  # transformers checkpoints in training mode only; CLIP has no dropout to wake
-
-
-def _text_core(text_encoder: CLIPTextModel) -> nn.Module:
-    """Transformers 4 nests the encoder in ``text_model``, transformers 5 does not."""
-    return getattr(text_encoder, "text_model", text_encoder)

@@ -42,23 +42,6 @@ def chunk_count(model: StandaloneModel, request: GenerationRequest) -> int:
     return max(model.chunk_count(text) for text in texts)
 
 
-def check(request: GenerationRequest, model: StandaloneModel, networks: Sequence[Network]) -> None:
-    """Refuse what cannot be generated.
-
-    Raises:
-        UserError: size or steps.
-        ValueError: the number of weights is not that of the networks.
-    """
-    factor = model.latent_factor
-    if request.width % factor or request.height % factor or min(request.width, request.height) < factor:
-        size = f"{request.width}×{request.height}"
-        raise UserError("This size is not possible", where=size, fix=f"Use multiples of {factor}")
-    if request.steps < 1:
-        raise UserError("At least one sampling step is needed", where=f"steps {request.steps}")
-    if request.weights and len(request.weights) != len(networks):
-        raise ValueError(f"{len(request.weights)} weights for {len(networks)} networks")
-
-
 @torch.no_grad()
 def sample(
     model: StandaloneModel,

@@ -63,7 +63,7 @@ def test_shape_comes_from_tensors_and_heads_from_the_side_car(tensors):
         "unet_config": {"params": {"num_heads": 4}},
         "cond_stage_config": {"clip": {"num_attention_heads": 2}},
     }
-    expected = Shape((32, 64, 96, 96), 4, (32, 64, 96, 96), 32, 64, 2, 2, 300, 77)
+    expected = Shape((32, 64, 96, 96), 4, (64, 128, 64, 64), 32, 64, 2, 2, 300, 77)
     assert infer_shape(tensors, side_car) == expected
     assert infer_shape(tensors, {}).unet_heads == 8
 
