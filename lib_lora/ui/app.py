@@ -45,9 +45,12 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
             poller.build()
             with gr.Tabs(elem_id="lw_tabs") as tabs:
                 for name, key, tab in (
-                    ("Train", "train", train), ("Epoch grid", "grid", grid), ("Blocks", "blocks", blocks),
-                    ("Merge", "merge", merge), ("Runs", "runs", runs),
-                ):  # fmt: skip
+                    ("Train", "train", train),
+                    ("Epoch grid", "grid", grid),
+                    ("Blocks", "blocks", blocks),
+                    ("Merge", "merge", merge),
+                    ("Runs", "runs", runs),
+                ):
                     with gr.TabItem(name, id=key, elem_id=f"lw_tab_{key}"):
                         tab.build()
         status.connect(poller)

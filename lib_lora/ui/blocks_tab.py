@@ -50,13 +50,22 @@ class BlocksTab:
                 choices=self.loras(), value=None, label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True
             )
             self.preset = gr.Dropdown(
-                choices=list(self._presets()), value="ALL", label="Block preset", elem_id="lw_blocks_preset", interactive=True
-            )  # fmt: skip
+                choices=list(self._presets()),
+                value="ALL",
+                label="Block preset",
+                elem_id="lw_blocks_preset",
+                interactive=True,
+            )
             self.scale = gr.Number(1.0, label="Weight of the whole LoRA", elem_id="lw_blocks_scale")
         self.about = panel("lw_blocks_about")
         self.sliders = panel("lw_blocks_sliders", html.hint(NO_LORAS))
-        self.vector = gr.Textbox("", label="Block weights as text", elem_id="lw_blocks_vector", lines=1,
-                                 info="the same numbers as the sliders; paste a vector of the Block Weight extension here")  # fmt: skip
+        self.vector = gr.Textbox(
+            "",
+            label="Block weights as text",
+            elem_id="lw_blocks_vector",
+            lines=1,
+            info="the same numbers as the sliders; a vector of the Block Weight extension fits too",
+        )
         with gr.Row(elem_classes=["lw-fields"]):
             self.prompt = gr.Textbox("", label="Block preview prompt", elem_id="lw_blocks_prompt", scale=4)
             self.seed = gr.Number(1, precision=0, label="Block preview seed", elem_id="lw_blocks_seed", scale=1)
@@ -95,9 +104,14 @@ class BlocksTab:
         size = side_of(entry.metadata)
         prompt = entry.metadata.get("modelspec.trigger_phrase") or SKIP
         return [
-            "", about(entry, layout), sliders(layout), ",".join("1" for _ in layout), prompt, f"{name}-tuned",
+            "",
+            about(entry, layout),
+            sliders(layout),
+            ",".join("1" for _ in layout),
+            prompt,
+            f"{name}-tuned",
             *(self.generation.sized(*size) if size else [SKIP] * len(self.generation.components)),
-        ]  # fmt: skip
+        ]
 
     def apply(self, name: str | None, preset: str) -> list[Any]:
         return ["", self._as_text(name, preset)]

@@ -12,9 +12,11 @@ SHOWN_PROBLEMS = 8
 
 def check_panel(found: Preflight) -> str:
     """Counts and estimates first, then buckets, captions, warnings and unusable files."""
-    return '<div class="lw-panel" id="lw_check">' + "".join(
-        (_summary(found), _buckets(found), _captions(found), _warnings(found), _problems(found))
-    ) + "</div>"  # fmt: skip
+    return (
+        '<div class="lw-panel" id="lw_check">'
+        + "".join((_summary(found), _buckets(found), _captions(found), _warnings(found), _problems(found)))
+        + "</div>"
+    )
 
 
 def _summary(found: Preflight) -> str:

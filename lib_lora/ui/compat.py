@@ -36,9 +36,14 @@ def listen(
     script = {"js" if "js" in names else "_js": js} if js else {}
     private = {"api_visibility": "private"} if "api_visibility" in names else {"api_name": False}
     return trigger(
-        fn, inputs=list(inputs), outputs=list(outputs), queue=False, **accepted(trigger, show_progress="hidden"),
-        **script, **private,
-    )  # fmt: skip
+        fn,
+        inputs=list(inputs),
+        outputs=list(outputs),
+        queue=False,
+        **accepted(trigger, show_progress="hidden"),
+        **script,
+        **private,
+    )
 
 
 def page(**options: Any) -> gr.Blocks:
@@ -47,11 +52,18 @@ def page(**options: Any) -> gr.Blocks:
 
 
 def launch(page: gr.Blocks, **options: Any) -> Any:
-    """``page.launch`` without waiting, without sharing and without asking any other machine; returns the FastAPI app."""
+    """``page.launch`` without waiting, sharing or asking any other machine; returns the FastAPI app."""
     page.queue()
     quiet = dict(
-        share=False, inbrowser=False, quiet=True, prevent_thread_lock=True, show_api=False, ssr_mode=False,
-        footer_links=[], enable_monitoring=False, mcp_server=False,
-    )  # fmt: skip
+        share=False,
+        inbrowser=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        show_api=False,
+        ssr_mode=False,
+        footer_links=[],
+        enable_monitoring=False,
+        mcp_server=False,
+    )
     app, _, _ = page.launch(**accepted(page.launch, **quiet, **options))
     return app

@@ -23,6 +23,11 @@ def group_of(f: Field) -> str:
     return f.metadata["group"]
 
 
+def group_title(group: str) -> str:
+    """Heading of a group; of the first one, the fields that are always in view are elsewhere."""
+    return "Repeats, batch and seed" if group == GROUPS[0] else group
+
+
 def label_of(f: Field) -> str:
     """Label with its unit; unique on the page."""
     unit = f.metadata["unit"]
@@ -66,14 +71,17 @@ class SettingsForm:
         """Place all other fields, a closed group each, and the search."""
         with gr.Row(elem_classes=["lw-tight"]):
             self.search = gr.Textbox(
-                value="", label="Find a setting", placeholder="a word, or kohya's name such as min_snr_gamma",
-                elem_id=PREFIX + "search", scale=3,
-            )  # fmt: skip
+                value="",
+                label="Find a setting",
+                placeholder="a word, or kohya's name such as min_snr_gamma",
+                elem_id=PREFIX + "search",
+                scale=3,
+            )
             self.reset = gr.Button("Reset to preset", elem_id=PREFIX + "reset", size="sm", scale=1)
         self.found = panel(PREFIX + "found")
         for group in GROUPS:
             names = [n for n in self.names if group_of(settings()[n]) == group and n not in BASIC]
-            with gr.Accordion(group if group != GROUPS[0] else "Repeats, batch and seed", open=False):
+            with gr.Accordion(group_title(group), open=False):
                 for row in _rows(names):
                     with gr.Row(elem_classes=["lw-fields"]):
                         for name in row:
@@ -156,7 +164,7 @@ def search(text: str) -> str:
         return ""
     hits = [f for f in settings().values() if all(word in _searchable(f) for word in words)]
     items = "".join(
-        f"<li><b>{escape(group_of(f))} › {escape(f.metadata['label'])}</b> "
+        f"<li><b>{escape(group_title(group_of(f)))} › {escape(f.metadata['label'])}</b> "
         f"<code>{escape(f.metadata['kohya'])}</code> {escape(f.metadata['help'])}</li>"
         for f in hits
     )

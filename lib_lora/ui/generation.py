@@ -37,9 +37,13 @@ class GenerationFields:
                 width, height = self._number("width", "width (px)", 512), self._number("height", "height (px)", 512)
                 steps, cfg = self._number("steps", "steps", start.steps), self._number("cfg", "CFG scale", start.cfg)
                 sampler = gr.Dropdown(
-                    choices=samplers, value=start.sampler, label=f"{self.title} sampler",
-                    elem_id=f"{self.prefix}_sampler", interactive=True, min_width=140,
-                )  # fmt: skip
+                    choices=samplers,
+                    value=start.sampler,
+                    label=f"{self.title} sampler",
+                    elem_id=f"{self.prefix}_sampler",
+                    interactive=True,
+                    min_width=140,
+                )
                 clip_skip = self._number("clip_skip", "clip skip", start.clip_skip)
         self.components = [negative, width, height, steps, cfg, sampler, clip_skip]
 

@@ -49,15 +49,21 @@ class GridTab:
                 interactive=True,
                 scale=2,
             )
-            self.epochs = gr.Textbox("", label="Epochs to compare", info="empty: all; or a list or a range: 2, 4, 6-10:2",
-                                     elem_id="lw_grid_epochs")  # fmt: skip
-            self.weights = gr.Textbox("0.6-1.0:0.2", label="Weights to compare", info="a list or a range: 0.6-1.0:0.2",
-                                      elem_id="lw_grid_weights")  # fmt: skip
+            self.epochs = gr.Textbox(
+                "", label="Epochs to compare", info="empty: all; a list or range: 2, 4-8", elem_id="lw_grid_epochs"
+            )
+            self.weights = gr.Textbox(
+                "0.6-1.0:0.2",
+                label="Weights to compare",
+                info="a list or a range: 0.6-1.0:0.2",
+                elem_id="lw_grid_weights",
+            )
             self.seeds = gr.Textbox(
                 "1", label="Grid seeds", info="each makes a table of its own", elem_id="lw_grid_seeds"
             )
-        self.prompts = gr.Textbox("", label="Grid prompts", info="one a line; write the trigger yourself", lines=2,
-                                  elem_id="lw_grid_prompts")  # fmt: skip
+        self.prompts = gr.Textbox(
+            "", label="Grid prompts", info="one a line; write the trigger yourself", lines=2, elem_id="lw_grid_prompts"
+        )
         self.generation.build(self.workbench.host)
         self.plan = panel("lw_grid_plan")
         with gr.Row(elem_classes=["lw-actions"]):
@@ -93,7 +99,7 @@ class GridTab:
         act(self.tune.click, self.to_blocks, [self.run, self.name], self.saved, [tabs, blocks_lora])
         poller.keep(
             self.now, [self.run, self.progress, self.cancel, self.grid, self.chosen, self.choice_row], [self.run]
-        )  # fmt: skip
+        )
         poller.keep(lambda *values: [self.announce(*values)], [self.plan], what)
 
     def fill(self, run_id: str | None) -> list[Any]:

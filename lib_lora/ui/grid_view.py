@@ -103,9 +103,10 @@ class GridView:
         here = Chosen(int(cell["file"][1:]), cell["weight"])
         star = '<span class="lw-badge">★</span>' if here == self.chosen else ""
         css, pressed = ("lw-cell lw-chosen", "true") if star else ("lw-cell", "false")
+        image = f'<img src="{self.pictures.url(path)}" alt="{here}" loading="lazy">'
         return (
-            f'<button type="button" class="{css}" data-lw-cell="e{here.epoch}:{here.weight!r}" aria-pressed="{pressed}" '
-            f'aria-label="Choose {here}"><img src="{self.pictures.url(path)}" alt="{here}" loading="lazy">{star}</button>'
+            f'<button type="button" class="{css}" data-lw-cell="e{here.epoch}:{here.weight!r}" '
+            f'aria-pressed="{pressed}" aria-label="Choose {here}">{image}{star}</button>'
         )
 
     def _cells(self) -> list[dict[str, Any]]:

@@ -56,7 +56,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marked: I
         + "</tr>"
         for i, row in enumerate(rows)
     )
-    return f'<div class="lw-scroll"><table class="lw-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    content = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="lw-scroll"><table class="lw-table">{content}</table></div>'
 
 
 def picture(url: str, caption: str, *, badge: str = "") -> str:

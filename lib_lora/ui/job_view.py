@@ -38,9 +38,10 @@ def compare(job: JobView | None, pictures: Pictures, before: str, after: str) ->
     """The two pictures of a preview under a slider; ``before`` and ``after`` say what they show."""
     if job is None or not isinstance(job.result, dict):
         return ""
+    under = f'<img src="{pictures.url(job.result["before"])}" alt="{escape(before)}">'
+    over = f'<img class="lw-after" src="{pictures.url(job.result["after"])}" alt="{escape(after)}">'
     return (
-        f'<div class="lw-compare"><div class="lw-frame"><img src="{pictures.url(job.result["before"])}" '
-        f'alt="{escape(before)}"><img class="lw-after" src="{pictures.url(job.result["after"])}" alt="{escape(after)}"></div>'
+        f'<div class="lw-compare"><div class="lw-frame">{under}{over}</div>'
         '<input type="range" min="0" max="100" value="50" aria-label="Move the border between both pictures">'
         f'<div class="lw-names"><span>{escape(before)}</span><span>{escape(after)}</span></div></div>'
     )

@@ -48,10 +48,20 @@ class MergeTab:
         self.shown = gr.State(START)
         self.add = gr.Button("Add a row", elem_id="lw_merge_add", size="sm")
         with gr.Row(elem_classes=["lw-fields"]):
-            self.formula = gr.Textbox("", label="Formula", elem_id="lw_merge_formula", scale=4,
-                                      info="NAME:weight:BLOCKS with commas between; the rows say the same")  # fmt: skip
-            self.rank = gr.Textbox("exact", label="Rank of the result", elem_id="lw_merge_rank", scale=1,
-                                   info="exact, or a number to make it smaller")  # fmt: skip
+            self.formula = gr.Textbox(
+                "",
+                label="Formula",
+                elem_id="lw_merge_formula",
+                scale=4,
+                info="NAME:weight:BLOCKS with commas between; the rows say the same",
+            )
+            self.rank = gr.Textbox(
+                "exact",
+                label="Rank of the result",
+                elem_id="lw_merge_rank",
+                scale=1,
+                info="exact, or a number to make it smaller",
+            )
         with gr.Row(elem_classes=["lw-actions"]):
             self.calculate = gr.Button("Calculate", variant="primary", elem_id="lw_merge_calculate")
             self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False)
@@ -73,13 +83,26 @@ class MergeTab:
 
     def _build_row(self, number: int, presets: list[str]) -> tuple[Any, Any, Any]:
         with gr.Row(elem_classes=["lw-fields"], visible=number <= START) as line:
-            lora = gr.Dropdown(choices=self.loras(), value=None, label=f"LoRA {number}", elem_id=f"lw_merge_lora_{number}",
-                               interactive=True, scale=3)  # fmt: skip
+            lora = gr.Dropdown(
+                choices=self.loras(),
+                value=None,
+                label=f"LoRA {number}",
+                elem_id=f"lw_merge_lora_{number}",
+                interactive=True,
+                scale=3,
+            )
             weight = gr.Number(
                 1.0, label=f"Weight {number}", elem_id=f"lw_merge_weight_{number}", scale=1, min_width=90
             )
-            blocks = gr.Dropdown(choices=presets, value=ALL, label=f"Blocks {number} (preset or numbers)",
-                                 allow_custom_value=True, elem_id=f"lw_merge_blocks_{number}", interactive=True, scale=3)  # fmt: skip
+            blocks = gr.Dropdown(
+                choices=presets,
+                value=ALL,
+                label=f"Blocks {number} (preset or numbers)",
+                allow_custom_value=True,
+                elem_id=f"lw_merge_blocks_{number}",
+                interactive=True,
+                scale=3,
+            )
         self.lines.append(line)
         return lora, weight, blocks
 
@@ -168,9 +191,13 @@ class MergeTab:
         head = f'<p class="lw-prompt">{html.escape(job.title)}</p>' if done else ""
         return [
             *(choices(names, name, first=False) for name in chosen),
-            progress(job), gr.update(interactive=busy), head + report, gr.update(visible=done),
-            progress(drawn), compare(shown, self.pictures, "without LoRA", "with the merge"),
-        ]  # fmt: skip
+            progress(job),
+            gr.update(interactive=busy),
+            head + report,
+            gr.update(visible=done),
+            progress(drawn),
+            compare(shown, self.pictures, "without LoRA", "with the merge"),
+        ]
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

@@ -24,9 +24,14 @@ class StatusStrip:
         info = self.workbench.host.info()
         with gr.Row(elem_id="lw_status", elem_classes=["lw-status"]):
             self.model = gr.Dropdown(
-                choices=self.workbench.host.checkpoints(), value=info.name if info else None, label="Checkpoint",
-                elem_id="lw_model", scale=2, min_width=180, interactive=True,
-            )  # fmt: skip
+                choices=self.workbench.host.checkpoints(),
+                value=info.name if info else None,
+                label="Checkpoint",
+                elem_id="lw_model",
+                scale=2,
+                min_width=180,
+                interactive=True,
+            )
             self.job = panel("lw_job")
             self.pause = gr.Button("Pause", elem_id="lw_pause", size="sm", scale=0, min_width=84)
             self.stop = gr.Button("Stop", elem_id="lw_stop", size="sm", scale=0, min_width=84)

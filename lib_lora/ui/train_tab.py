@@ -48,9 +48,13 @@ class TrainTab:
         with gr.Row(elem_classes=["lw-fields"]):
             self.form.basic("trigger", start)
             self.preset = gr.Dropdown(
-                choices=[p.name for p in PRESETS], value=first.name, label="Preset", info=first.why,
-                elem_id="lw_train_preset", interactive=True,
-            )  # fmt: skip
+                choices=[p.name for p in PRESETS],
+                value=first.name,
+                label="Preset",
+                info=first.why,
+                elem_id="lw_train_preset",
+                interactive=True,
+            )
             self.form.basic("epochs", start)
         with gr.Accordion("More settings", open=False, elem_id="lw_train_more"):
             self.form.more(start)
@@ -82,8 +86,14 @@ class TrainTab:
         listen(self.preset.change, lambda name: gr.update(info=preset_named(name).why), [self.preset], [self.preset])
         values = self.form.inputs
         listen(page.load, self.last_settings, [], values)
-        act(self.check.click, self._guard(self.run_check), values, self.message, [self.fault, self.report],
-            busy="Checking: reading the folder and timing one step …")  # fmt: skip
+        act(
+            self.check.click,
+            self._guard(self.run_check),
+            values,
+            self.message,
+            [self.fault, self.report],
+            busy="Checking: reading the folder and timing one step …",
+        )
         act(self.start.click, self._guard(self.run_start), values, self.message, [self.fault, self.report])
         act(self.queue.click, self._guard(self.run_queue), values, self.message, [self.fault, self.report])
         act(self.pause.click, self.pause_or_go_on, [], self.message)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib_lora.adapters.file import read_lora
+from lib_lora.training.config import settings
+from lib_lora.ui.form import group_title
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -71,8 +73,8 @@ def train(desk: Desk, images: Path) -> None:
     desk.type("lw_train_trigger", "mira")
     desk.type("lw_train_epochs", 2)
     desk.page.get_by_role("button", name="More settings").click()
-    for group in ("Repeats, batch and seed", "Network", "Images and buckets", "Saving and samples"):
-        desk.page.get_by_role("button", name=group).click()
+    for group in {group_title(settings()[name].metadata["group"]) for name in (*SETTINGS, "sample_prompts")}:
+        desk.page.get_by_role("button", name=group, exact=True).click()
     for name, value in SETTINGS.items():
         desk.type(f"lw_train_{name}", value)
     desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")

@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from lib_lora.errors import UserError
-from lib_lora.training.config import LOSS, TrainConfig, settings
+from lib_lora.training.config import TrainConfig, settings
 from lib_lora.ui import form
 from lib_lora.ui.form import SettingsForm
 
@@ -68,7 +68,8 @@ def test_a_mistake_is_shown_at_its_field() -> None:
 
 
 def test_settings_are_found_by_kohyas_name() -> None:
-    assert f"{LOSS} › Min-SNR gamma" in form.search("min_snr_gamma")
+    group = form.group_title(settings()["min_snr_gamma"].metadata["group"])
+    assert f"{group} › Min-SNR gamma" in form.search("min_snr_gamma")
     assert "Rank" in form.search("network_dim")
     assert "No setting" in form.search("qwertz")
     assert form.search("  ") == ""

@@ -26,9 +26,13 @@ def grid(tmp_path: Path) -> GridView:
         for epoch, weight, name in ((1, 0.5, "a"), (1, 1.0, "b"), (2, 0.5, "c"), (2, 1.0, "d"))
     ]
     document = {
-        "files": [{"label": "e1"}, {"label": "e2"}], "weights": [0.5, 1.0], "prompts": ["<b>"], "seeds": [1],
-        "settings": {"width": 64, "height": 96}, "cells": cells,
-    }  # fmt: skip
+        "files": [{"label": "e1"}, {"label": "e2"}],
+        "weights": [0.5, 1.0],
+        "prompts": ["<b>"],
+        "seeds": [1],
+        "settings": {"width": 64, "height": 96},
+        "cells": cells,
+    }
     epochs = [EpochFile(1, 4, Path("x"), 0.2, 0.3, best=False), EpochFile(2, 8, Path("y"), 0.1, 0.2, best=True)]
     paths = HostPaths(tmp_path / "loras", tmp_path / "models", tmp_path / "runs", tmp_path / "data")
     return GridView(document, folder, epochs, Chosen(1, 0.5), Pictures(paths))
@@ -55,8 +59,13 @@ def test_a_click_names_the_cell() -> None:
 
 def test_merge_report_names_the_worst_block() -> None:
     layer = "lora_unet_up_blocks_1_attentions_2_proj_in"
-    report = MergeReport(0.004, layer, 0.011, {layer: 0.011, "lora_te_text_model_encoder_layers_0_mlp_fc1": 0.001},
-                         {layer: [2.0, 1.0, 0.1]})  # fmt: skip
+    report = MergeReport(
+        0.004,
+        layer,
+        0.011,
+        {layer: 0.011, "lora_te_text_model_encoder_layers_0_mlp_fc1": 0.001},
+        {layer: [2.0, 1.0, 0.1]},
+    )
     shown = merge_report(Merged({layer: {}}, report, 2, {}), 2)
     assert "0.40%" in shown
     assert shown.index("OUT05") < shown.index("1.10%") < shown.index("BASE")
