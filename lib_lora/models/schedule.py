@@ -19,6 +19,17 @@ def scaled_linear_alphas(steps: int = STEPS, start: float = BETA_START, end: flo
     return torch.cumprod(1 - betas, 0).float()
 
 
+def zero_terminal_alphas(alphas_cumprod: Tensor) -> Tensor:
+    """ᾱ rescaled so that the last is 0 and the first is unchanged; float32 ``[T]``.
+
+    √ᾱ'_t = (√ᾱ_t − √ᾱ_T)·√ᾱ_1 / (√ᾱ_1 − √ᾱ_T). Source: Lin et al., "Common Diffusion Noise Schedules and Sample Steps
+    are Flawed", 2023, algorithm 1.
+    """
+    root = alphas_cumprod.double().sqrt()
+    first, last = root[0], root[-1]
+    return ((root - last) * first / (first - last)).square().float()
+
+
 class NoiseSchedule:
     """What happens to a latent at each timestep.
 

@@ -74,7 +74,9 @@ def write_config(path: str | Path, config: TrainConfig) -> None:
 
 def training_hash(config: TrainConfig) -> str:
     """Identifies everything that influences the trained weights; a saved state fits only the same hash."""
-    values = {name: value for name, value in asdict(config).items() if name not in NOT_TRAINING}
+    known = settings()
+    # defaults are left out, so that a setting which a later version adds does not make older runs look changed
+    values = {n: v for n, v in asdict(config).items() if n not in NOT_TRAINING and v != default_of(known[n])}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

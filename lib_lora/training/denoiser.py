@@ -2,40 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from lib_lora.adapters.network import Network
 from lib_lora.models.base import LoadedModel
+from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.losses import denoising_loss
+from lib_lora.training.losses import DenoisingLoss
 from lib_lora.training.text_cache import TextCache
 
 
 class Denoiser:
-    """The borrowed model with the settings that matter to the loss."""
+    """The borrowed model with the settings that matter to the loss.
 
-    def __init__(self, model: LoadedModel, config: TrainConfig):
+    Args:
+        model: borrowed from the host.
+        config: the settings of the run.
+        network: the one in training; needed where the base is to be preserved.
+    """
+
+    def __init__(self, model: LoadedModel, config: TrainConfig, network: Network | None = None):
         self.model = model
         self.config = config
-        self.steps = len(model.schedule)
+        self.network = network
         self.train_text = config.te_lr > 0
+        self.schedule = model.schedule
+        if config.zero_terminal_snr:
+            self.schedule = NoiseSchedule(zero_terminal_alphas(model.schedule.alphas_cumprod))
+        weighting = model.schedule if config.zero_terminal_old_snr else self.schedule
+        self._loss = DenoisingLoss(config, self.schedule, model.prediction, weighting)
         self._cache = TextCache(model, max_tokens=config.max_tokens, clip_skip=config.clip_skip)
 
-    def loss(self, latents: Tensor, captions: list[str], noise: Tensor, t: Tensor) -> Tensor:
-        """Loss per sample, [B]; latents and noise [B,4,h,w], t [B] on any device."""
-        model, t = self.model, t.to(latents.device)
-        with self._autocast(latents.device.type):
-            cond = self._encode(captions)
-            noisy = model.schedule.add_noise(latents, noise, t)
-            predicted = model.predict(noisy.to(model.dtype), t, cond)
-        return denoising_loss(predicted, latents, noise, t, model.schedule, model.prediction, self.config.min_snr_gamma)
+    @property
+    def steps(self) -> int:
+        """How many timesteps there are."""
+        return len(self.schedule)
 
-    def _encode(self, captions: list[str]) -> Tensor:
+    def loss(
+        self, latents: Tensor, captions: list[str], noise: Tensor, t: Tensor, added: Tensor | None = None
+    ) -> Tensor:
+        """Loss per sample, [B]; latents and noise [B,4,h,w], t [B] on any device.
+
+        Args:
+            added: the noise in the model's input, where that is not what it must predict.
+        """
+        t = t.to(latents.device)
+        noisy = self.schedule.add_noise(latents, noise if added is None else added, t)
+        target = self.schedule.target(self.model.prediction, latents, noise, t)
+        return self._loss(self._predict(noisy, t, captions), target, t)
+
+    def preservation_loss(self, latents: Tensor, captions: list[str], noise: Tensor, t: Tensor) -> Tensor:
+        """How far the network moves images without the trigger: mean squared error per sample, [B].
+
+        The same noisy latents go through the model with the class word in the place of the trigger, once with and once
+        without the network. Source: differential output preservation of ai-toolkit and kohya's ``diff_output_
+        preservation``; the idea is the prior preservation of Ruiz et al., "DreamBooth", 2022.
+        """
+        t = t.to(latents.device)
+        noisy = self.schedule.add_noise(latents, noise, t)
+        plain = [without_trigger(caption, self.config.trigger, self.config.preserve_class) for caption in captions]
+        with torch.no_grad(), self._network_off():
+            before = self._predict(noisy, t, plain, cached=False)
+        after = self._predict(noisy, t, plain, cached=False)
+        return F.mse_loss(after.float(), before.float(), reduction="none").mean(dim=(1, 2, 3))
+
+    def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], cached: bool = True) -> Tensor:
+        with self._autocast(noisy.device.type):
+            cond = self._encode(captions, cached)
+            return self.model.predict(noisy.to(self.model.dtype), t, cond)
+
+    def _encode(self, captions: list[str], cached: bool) -> Tensor:
         config = self.config
-        if not self.train_text and not config.shuffle:
+        if cached and not self.train_text and not config.shuffle:
             return self._cache.encode(captions)
         with torch.set_grad_enabled(self.train_text and torch.is_grad_enabled()):
             return self.model.encode_text(captions, max_tokens=config.max_tokens, clip_skip=config.clip_skip)
 
+    @contextmanager
+    def _network_off(self) -> Iterator[None]:
+        before, self.network.enabled = self.network.enabled, False
+        try:
+            yield
+        finally:
+            self.network.enabled = before
+
     def _autocast(self, device_type: str) -> torch.autocast:
         return torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
+
+
+def without_trigger(caption: str, trigger: str, class_word: str) -> str:
+    """``caption`` with ``class_word`` for the trigger that it begins with; "" takes the trigger out."""
+    rest = caption.removeprefix(trigger) if trigger else caption
+    return ", ".join(part for part in (class_word.strip(), rest.lstrip(", ")) if part)

@@ -11,8 +11,8 @@ import torch
 from lib_lora.dataset.batches import Batches
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
-from lib_lora.training.noise import spread_timesteps
 from lib_lora.training.randomness import torch_generator
+from lib_lora.training.timesteps import spread_timesteps
 
 
 def fixed_batches(batches: Batches, config: TrainConfig) -> list[int]:

@@ -1,32 +1,66 @@
-"""What is random in a training step: noise and timesteps, each a function of (seed, micro-step)."""
+"""The noise of a training step, a function of (seed, micro-step)."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from lib_lora.training.randomness import torch_generator
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.randomness import rng, torch_generator
 
 
-def noise_like(latents: Tensor, seed: int, step: int, offset: float = 0.0) -> Tensor:
-    """Standard normal noise shaped and placed as ``latents`` [B,C,h,w], drawn on the CPU.
+def training_noise(latents: Tensor, config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:
+    """(what the model must predict, what is added to its input), both shaped and placed as ``latents`` [B,C,h,w].
 
-    Args:
-        offset: adds ``offset · randn`` that is constant over each channel of each sample, so the model also learns the
-            mean brightness (N. Guttenberg, "Diffusion with offset noise", 2023).
+    They differ by the input perturbation only. Everything is drawn on the CPU, in kohya's order: normal noise, offset,
+    multi-resolution layers.
     """
-    generator = torch_generator(seed, "noise", step)
-    noise = torch.randn(latents.shape, generator=generator)
-    if offset:
-        noise += offset * torch.randn(*latents.shape[:2], 1, 1, generator=generator)
-    return noise.to(latents.device)
+    generator = torch_generator(config.seed, "noise", step)
+    x0 = latents.cpu()
+    noise = torch.randn(x0.shape, generator=generator)
+    if config.noise_offset:
+        strength = _strength(config.noise_offset, config.noise_offset_random, config.seed, "noise-offset", step)
+        noise = noise + offset(x0, strength, config.adaptive_noise_scale, generator)
+    if config.multires_iterations:
+        noise = multires(noise, config.multires_iterations, config.multires_discount, generator)
+    added = noise
+    if config.ip_noise_gamma:
+        gamma = _strength(config.ip_noise_gamma, config.ip_noise_gamma_random, config.seed, "ip-noise", step)
+        added = noise + gamma * torch.randn(x0.shape, generator=generator)
+    return noise.to(latents.device), added.to(latents.device)
 
 
-def timesteps(count: int, total: int, seed: int, step: int) -> Tensor:
-    """``count`` integers [B], uniform in [0, total)."""
-    return torch.randint(total, (count,), generator=torch_generator(seed, "timestep", step))
+def offset(x0: Tensor, strength: float, adaptive: float, generator: torch.Generator) -> Tensor:
+    """Noise that is constant over each channel of each sample, [B,C,1,1]: the model learns the mean brightness too.
+
+    Source: N. Guttenberg, "Diffusion with offset noise", 2023. The strength is max(0, o + a·|mean of the channel|),
+    kohya's adaptive noise scale a.
+    """
+    drawn = torch.randn(*x0.shape[:2], 1, 1, generator=generator)
+    if adaptive:
+        means = x0.float().mean(dim=(2, 3), keepdim=True).abs()
+        return (strength + adaptive * means).clamp(min=0) * drawn
+    return strength * drawn
 
 
-def spread_timesteps(count: int, total: int) -> list[int]:
-    """``count`` evenly spaced timesteps, away from both ends: 4 of 1000 are 200, 400, 600, 800 (as in kohya)."""
-    return [round(total * (i + 1) / (count + 1)) for i in range(count)]
+def multires(noise: Tensor, iterations: int, discount: float, generator: torch.Generator) -> Tensor:
+    """``noise`` plus ever coarser layers of it, with a standard deviation of 1 over the batch.
+
+    Layer i has strength discount^i and 1/r^i of the size, r drawn from [2, 4) anew each time. Source: J. Whitaker,
+    "Multi-Resolution Noise for Diffusion Model Training", 2023.
+    """
+    height, width = noise.shape[2:]
+    for i in range(iterations):
+        shrink = (2 + 2 * torch.rand((), generator=generator).item()) ** i
+        size = (max(1, int(height / shrink)), max(1, int(width / shrink)))
+        layer = torch.randn(*noise.shape[:2], *size, generator=generator)
+        noise = noise + discount**i * F.interpolate(layer, (height, width), mode="bilinear")
+        if 1 in size:
+            break
+    return noise / noise.std()
+
+
+def _strength(most: float, random: bool, seed: int, stream: str, step: int) -> float:
+    """``most``, or a draw from [0, most) for this step."""
+    return most * rng(seed, stream, step).random() if random else most

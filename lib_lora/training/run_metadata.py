@@ -21,7 +21,6 @@ ABSENT = {  # what kohya also writes, for options that do not exist here
     "caption_dropout_rate": 0.0,
     "caption_tag_dropout_rate": 0.0,
     "prior_loss_weight": 1.0,
-    "zero_terminal_snr": False,
     "full_fp16": False,
     "lowram": False,
     "reg_dataset_dirs": {},
@@ -84,10 +83,28 @@ def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, obje
         "max_token_length": c.max_tokens,
         "cache_latents": True,
         "seed": c.seed,
-        "noise_offset": c.noise_offset or None,
-        "min_snr_gamma": c.min_snr_gamma or None,
-        "loss_type": "l2",
+        **_noise_and_loss(c),
         **ABSENT,
+    }
+
+
+def _noise_and_loss(c: TrainConfig) -> dict[str, object]:
+    huber = c.loss_type in ("huber", "smooth_l1")
+    return {
+        "noise_offset": c.noise_offset or None,
+        "noise_offset_random_strength": c.noise_offset_random,
+        "adaptive_noise_scale": c.adaptive_noise_scale or None,
+        "multires_noise_iterations": c.multires_iterations or None,
+        "multires_noise_discount": c.multires_discount,
+        "ip_noise_gamma": c.ip_noise_gamma or None,
+        "ip_noise_gamma_random_strength": c.ip_noise_gamma_random,
+        "zero_terminal_snr": c.zero_terminal_snr,
+        "min_snr_gamma": c.min_snr_gamma or None,
+        "debiased_estimation": c.debiased_estimation,
+        "loss_type": c.loss_type,
+        "huber_schedule": c.huber_schedule if huber else None,
+        "huber_c": c.huber_c if huber else None,
+        "huber_scale": c.huber_scale if huber else None,
     }
 
 

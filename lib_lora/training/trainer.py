@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import Batches
@@ -39,11 +40,12 @@ from lib_lora.training.events import (
 )
 from lib_lora.training.fixed_loss import fixed_loss
 from lib_lora.training.meter import Meter
-from lib_lora.training.noise import noise_like, timesteps
+from lib_lora.training.noise import training_noise
 from lib_lora.training.optim import build_optimizer, set_learning_rate
 from lib_lora.training.run_metadata import network_spec, run_metadata
 from lib_lora.training.run_store import Run
 from lib_lora.training.state import Fingerprint, Position, StateSlots
+from lib_lora.training.timesteps import timesteps
 
 REQUESTS = ("stop", "save_and_stop", "save", "sample")
 
@@ -76,7 +78,6 @@ class Trainer:
         self.model = model
         self.config: TrainConfig = run.config().check()
         self.cache = LatentCache(paths.data / "latents", model)
-        self.denoiser = Denoiser(model, self.config)
         self.state = StateSlots(run.state)
         self.loras = paths.loras
         self.network: Network | None = None
@@ -106,6 +107,7 @@ class Trainer:
         yield from self._prepare()
         layers = self.model.layers()
         network = self.network = Network.create(layers, network_spec(self.config), self.config.seed)
+        self.denoiser = Denoiser(self.model, self.config, network)
         self.model.gradient_checkpointing(self.config.gradient_checkpointing)
         with network.attached_to(layers):
             self.optimizer = build_optimizer(network, self.config)
@@ -144,11 +146,7 @@ class Trainer:
         micro_steps = self._micro_steps(step)
         total_loss = torch.zeros((), device=self.model.device)
         for micro in micro_steps:
-            batch = self.batches.batch(micro)
-            latents = batch.latents.to(self.model.device)
-            noise = noise_like(latents, config.seed, micro, config.noise_offset)
-            t = timesteps(len(latents), self.denoiser.steps, config.seed, micro)
-            loss = self.denoiser.loss(latents, batch.captions, noise, t).mean() / len(micro_steps)
+            loss = self._batch_loss(micro) / len(micro_steps)
             loss.backward()
             total_loss += loss.detach()
         clip = config.max_grad_norm or float("inf")
@@ -157,6 +155,17 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         self.meter.add(step + 1, lr, total_loss, grad_norm)
         return lr
+
+    def _batch_loss(self, micro: int) -> Tensor:
+        batch = self.batches.batch(micro)
+        latents = batch.latents.to(self.model.device)
+        noise, added = training_noise(latents, self.config, micro)
+        t = timesteps(len(latents), self.denoiser.steps, self.config, micro)
+        loss = self.denoiser.loss(latents, batch.captions, noise, t, added).mean()
+        if self.config.preserve_weight:
+            preserved = self.denoiser.preservation_loss(latents, batch.captions, noise, t).mean()
+            loss = loss + self.config.preserve_weight * preserved
+        return loss
 
     def _end_epoch(self) -> Iterator[Event]:
         self._read_meter()

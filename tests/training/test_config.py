@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import asdict, fields, replace
 
@@ -55,7 +57,6 @@ def test_unknown_keys_and_broken_files_are_named(tmp_path):
 def test_every_setting_can_be_shown():
     for name, f in settings().items():
         assert f.metadata["group"] in GROUPS and f.metadata["label"] and f.metadata["help"], name
-        assert f.metadata["kohya"], name
         if isinstance(f.default, (int, float)) and not isinstance(f.default, bool):
             assert f.metadata["low"] <= f.default <= f.metadata["high"], name
 
@@ -83,6 +84,8 @@ def test_good_settings_pass():
         ("max_tokens", 100),
         ("resolution", 500),
         ("bucket_step", 12),
+        ("min_timestep", 1000),
+        ("loss_type", "l3"),
     ],
 )
 def test_bad_settings_are_named(setting, value):
@@ -96,6 +99,29 @@ def test_settings_that_do_not_go_together():
         replace(GOOD, unet_lr=0.0, te_lr=0.0).check()
     with pytest.raises(UserError, match="no warm-up"):
         replace(GOOD, schedule="constant", warmup=0.1).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"min_timestep": 500, "max_timestep": 500}, "min_timestep"),
+        ({"adaptive_noise_scale": 0.1}, "adaptive_noise_scale"),
+        ({"timestep_distribution": "beta"}, "timestep_a"),
+        ({"timestep_distribution": "logit-normal", "timestep_b": 0.0}, "timestep_b"),
+    ],
+)
+def test_noise_that_cannot_be(changes, where):
+    with pytest.raises(UserError) as caught:
+        replace(GOOD, **changes).check()
+    assert caught.value.where == where and caught.value.fix
+
+
+def test_hash_leaves_out_defaults_so_that_new_settings_do_not_matter():
+    def plain(**values):
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    assert training_hash(TrainConfig()) == plain()
+    assert training_hash(replace(GOOD, rank=4)) == plain(name="mira", rank=4)
 
 
 def test_hash_changes_with_the_training_only():

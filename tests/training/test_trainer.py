@@ -10,6 +10,7 @@ import torch
 
 from lib_lora.adapters.file import read_lora
 from lib_lora.errors import UserError
+from lib_lora.training.denoiser import without_trigger
 from lib_lora.training.events import EpochDone, Failed, Finished, SampleDue, Saved, StepDone, Stopped, Warned
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.state import StateSlots
@@ -73,6 +74,30 @@ def test_it_learns(tiny_host, start):
         trainer = start(model, epochs=4, fixed_loss_images=6, fixed_loss_timesteps=4, rank=8, alpha=8.0)
         losses = [e.fixed_loss for e in kinds(trainer.run(), EpochDone)]
     assert losses[-1] < losses[0] and losses == sorted(losses, reverse=True)
+
+
+def test_preserving_the_base_keeps_the_rest_as_it_was(tiny_host, start):
+    with tiny_host.training_session() as model:
+        drift = []
+        for weight in (0.0, 10.0):
+            settings = {"preserve_weight": weight, "preserve_class": "doll", "rank": 8, "alpha": 8.0}
+            trainer = start(model, name=f"p{weight:g}", epochs=4, **settings)
+            list(trainer.run())
+            latents, noise = torch.ones(1, 4, 8, 8), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+            with trainer.network.attached_to(model.layers()), torch.no_grad():
+                moved = trainer.denoiser.preservation_loss(latents, ["mira, red"], noise, torch.tensor([400]))
+                assert trainer.network.enabled
+            drift.append(moved.item())
+    assert 0 < drift[1] < 0.7 * drift[0]
+
+
+@pytest.mark.parametrize(
+    ("caption", "class_word", "expected"),
+    [("mira, red hat", "doll", "doll, red hat"), ("mira, red hat", "", "red hat"), ("red hat", "doll", "doll, red hat"),
+     ("mira", "", "")],
+)  # fmt: skip
+def test_the_class_word_stands_for_the_trigger(caption, class_word, expected):
+    assert without_trigger(caption, "mira", class_word) == expected
 
 
 def test_only_what_has_a_rate_is_trained(tiny_host, start):

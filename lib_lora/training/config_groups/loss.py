@@ -1,0 +1,82 @@
+"""What is added to the images, and how the model's answer is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib_lora.training.config_groups.setting import LOSS, NOISE, setting
+
+LOSS_TYPES = ("l2", "l1", "huber", "smooth_l1")
+HUBER_SCHEDULES = ("snr", "exponential", "constant")
+DISTRIBUTIONS = ("uniform", "logit-normal", "sigmoid", "beta")
+
+
+@dataclass
+class NoiseSettings:
+    # fmt: off
+    noise_offset: float = setting(0.0, NOISE, "Noise offset",
+        "Lets the LoRA change overall brightness; 0.05-0.1, 0 is off", low=0, high=1, kohya="noise_offset")
+    noise_offset_random: bool = setting(False, NOISE, "Random noise offset",
+        "Each step draws its offset from 0 to the above", kohya="noise_offset_random_strength")
+    adaptive_noise_scale: float = setting(0.0, NOISE, "Adaptive noise scale",
+        "Added to the offset, times the mean of the latents; 0 is off", low=-1, high=1, kohya="adaptive_noise_scale")
+    multires_iterations: int = setting(0, NOISE, "Multi-resolution noise",
+        "Coarser layers of noise on top, instead of an offset; 6-10, 0 is off",
+        low=0, high=10, unit="layers", kohya="multires_noise_iterations")
+    multires_discount: float = setting(0.3, NOISE, "Multi-resolution discount",
+        "Strength of each layer against the one before; 0.3 is usual", low=0, high=1, kohya="multires_noise_discount")
+    ip_noise_gamma: float = setting(0.0, NOISE, "Input perturbation",
+        "Extra noise the model must not predict (IP noise gamma); 0.05-0.1, 0 is off",
+        low=0, high=1, kohya="ip_noise_gamma")
+    ip_noise_gamma_random: bool = setting(False, NOISE, "Random input perturbation",
+        "Each step draws its strength from 0 to the above", kohya="ip_noise_gamma_random_strength")
+    zero_terminal_snr: bool = setting(False, NOISE, "Zero terminal SNR",
+        "The last timestep is pure noise; for v-prediction models made so", kohya="zero_terminal_snr")
+    zero_terminal_old_snr: bool = setting(False, NOISE, "Kohya's SNR with it",
+        "Weight the loss by the SNR of the schedule before the rescale, as kohya does; for parity only",
+        kohya="zero_terminal_snr")
+    min_timestep: int = setting(0, NOISE, "First timestep", "Lowest noise level that is trained; 0 is nearly clean",
+        low=0, high=999, kohya="min_timestep")
+    max_timestep: int = setting(1000, NOISE, "Last timestep", "The noise levels end before this one",
+        low=1, high=1000, kohya="max_timestep")
+    timestep_distribution: str = setting("uniform", NOISE, "Timestep distribution",
+        "Which noise levels are trained most; uniform is usual", choices=DISTRIBUTIONS)
+    timestep_a: float = setting(0.0, NOISE, "Distribution: a",
+        "logit-normal: mean (0 is the middle, more is noisier); sigmoid: steepness; beta: α", low=-20, high=20)
+    timestep_b: float = setting(1.0, NOISE, "Distribution: b",
+        "logit-normal: standard deviation; sigmoid: centre, 0-1; beta: β", low=0, high=20)
+    # fmt: on
+
+
+@dataclass
+class LossSettings:
+    # fmt: off
+    loss_type: str = setting("l2", LOSS, "Loss", "l2 is usual; huber and smooth_l1 forgive outliers",
+        choices=LOSS_TYPES, kohya="loss_type")
+    huber_schedule: str = setting("snr", LOSS, "Huber schedule", "How the width depends on the noise level",
+        choices=HUBER_SCHEDULES, kohya="huber_schedule")
+    huber_c: float = setting(0.1, LOSS, "Huber width", "Errors above it count linearly",
+        low=0.001, high=1, kohya="huber_c")
+    huber_scale: float = setting(1.0, LOSS, "Huber scale", "Multiplies the width, but not with the snr schedule",
+        low=0.001, high=100, kohya="huber_scale")
+    min_snr_gamma: float = setting(5.0, LOSS, "Min-SNR gamma", "Balances the noise levels; 5 is usual, 0 is off",
+        low=0, high=20, kohya="min_snr_gamma")
+    debiased_estimation: bool = setting(False, LOSS, "Debiased estimation",
+        "Another balance of the noise levels; instead of min-SNR", kohya="debiased_estimation_loss")
+    scale_v_pred_loss: bool = setting(False, LOSS, "Scale v-prediction loss",
+        "Weights a v-prediction model's loss like that of noise prediction",
+        kohya="scale_v_pred_loss_like_noise_pred")
+    v_pred_like_loss: float = setting(0.0, LOSS, "v-prediction-like loss",
+        "Adds so much of what a v-prediction loss would weigh, to a noise-prediction model's; 0 is off",
+        low=0, high=1, kohya="v_pred_like_loss")
+    preserve_weight: float = setting(0.0, LOSS, "Preserve the base",
+        "Keeps images without the trigger as they were (no regularisation images needed); 0.5-1, 0 is off; slower",
+        low=0, high=10)
+    preserve_class: str = setting("", LOSS, "Preserve: class",
+        "What stands for the trigger then, e.g. 1girl; empty leaves it out")
+    fixed_loss_images: int = setting(8, LOSS, "Fixed-noise loss: images",
+        "Measured after each epoch on the same images and noise; 0 is off",
+        low=0, high=256, unit="images", kohya="max_validation_steps")
+    fixed_loss_timesteps: int = setting(4, LOSS, "Fixed-noise loss: noise levels", "Per image, evenly spread",
+        low=1, high=32, kohya="validation_timesteps")
+    # fmt: on

@@ -1,0 +1,38 @@
+"""What a run writes, and what it may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib_lora.training.config_groups.setting import MEMORY, SAVING, setting
+
+BASE_PRECISIONS = ("as loaded", "bf16")
+SAVE_PRECISIONS = ("fp16", "bf16", "fp32")
+
+
+@dataclass
+class SavingSettings:
+    # fmt: off
+    save_every_n_epochs: int = setting(1, SAVING, "Save every",
+        "A LoRA file every so many epochs; the last is always saved",
+        low=1, high=1000, unit="epochs", kohya="save_every_n_epochs")
+    save_precision: str = setting("fp16", SAVING, "File precision", "fp16 is small and loads everywhere",
+        choices=SAVE_PRECISIONS, kohya="save_precision")
+    state_every_n_steps: int = setting(100, SAVING, "Save progress every",
+        "So that a crash costs little; each epoch's end is saved too",
+        low=1, high=100000, unit="steps", kohya="save_state")
+    sample_prompts: str = setting("", SAVING, "Sample prompts",
+        "One a line: prompt --n negative --w 512 --h 512 --s 28 --l 7 --d seed", kohya="sample_prompts")
+    sample_every_n_epochs: int = setting(1, SAVING, "Sample every", "0 is off",
+        low=0, high=1000, unit="epochs", kohya="sample_every_n_epochs")
+    # fmt: on
+
+
+@dataclass
+class MemorySettings:
+    # fmt: off
+    gradient_checkpointing: bool = setting(False, MEMORY, "Gradient checkpointing",
+        "Much less memory, about a third slower", kohya="gradient_checkpointing")
+    precision: str = setting("as loaded", MEMORY, "Precision of the base",
+        "bf16 is faster on new cards; the LoRA itself is always fp32", choices=BASE_PRECISIONS, kohya="mixed_precision")
+    # fmt: on

@@ -1,0 +1,44 @@
+"""What is trained, how long, and with which network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib_lora.training.config_groups.setting import NETWORK, RUN, setting
+
+ALGORITHMS = ("lora",)
+
+
+@dataclass
+class RunSettings:
+    # fmt: off
+    name: str = setting("", RUN, "Name", "File name of the LoRA, without .safetensors", kohya="output_name")
+    trigger: str = setting("", RUN, "Trigger", "Word put first in every caption; empty for a style", kohya="trigger")
+    data_dir: str = setting("", RUN, "Folder", "Folder with images, or with one sub-folder N_name per concept",
+        kohya="train_data_dir")
+    repeats: str = setting("auto", RUN, "Repeats",
+        "auto: the number in the folder's name, else 1; a number: for folders without one", kohya="num_repeats")
+    model: str = setting("", RUN, "Model", "Checkpoint to train on; empty: the one that is loaded",
+        kohya="pretrained_model_name_or_path")
+    epochs: int = setting(10, RUN, "Epochs", "How often all images are seen (times their repeats)",
+        low=1, high=1000, kohya="max_train_epochs")
+    batch_size: int = setting(2, RUN, "Batch size", "Images per step; more is smoother and needs more memory",
+        low=1, high=64, unit="images", kohya="train_batch_size")
+    seed: int = setting(42, RUN, "Seed", "Same seed, same settings: same LoRA", low=0, high=2**31 - 1, kohya="seed")
+    # fmt: on
+
+
+@dataclass
+class NetworkSettings:
+    # fmt: off
+    algorithm: str = setting("lora", NETWORK, "Algorithm", "lora with a convolution rank is also called LoCon",
+        choices=ALGORITHMS, kohya="network_module")
+    rank: int = setting(16, NETWORK, "Rank", "Size of the LoRA: 8-16 characters, 16-32 styles",
+        low=1, high=512, kohya="network_dim")
+    alpha: float = setting(8.0, NETWORK, "Alpha", "Scale is alpha / rank; usually rank or half of it",
+        low=0.01, high=512, kohya="network_alpha")
+    conv_rank: int = setting(0, NETWORK, "Convolution rank", "Also train 3x3 convolutions (LoCon); 0 is off",
+        low=0, high=512, kohya="conv_dim")
+    conv_alpha: float = setting(1.0, NETWORK, "Convolution alpha", "Alpha of the 3x3 convolutions",
+        low=0.01, high=512, kohya="conv_alpha")
+    # fmt: on
