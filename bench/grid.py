@@ -1,4 +1,4 @@
-"""The epoch × weight grid on the miniature: ours against one generation per cell with the LoRA merged into the weights."""
+"""The epoch × weight grid on the miniature: ours against one generation per cell with the LoRA merged for it."""
 
 from __future__ import annotations
 

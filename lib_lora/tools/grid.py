@@ -140,12 +140,15 @@ def _networks(file: Candidate) -> tuple[Network]:
 
 
 def _paths(host: Host, spec: GridSpec, folder: Path) -> dict[Cell, Path]:
-    """Where each cell's picture is; the name ends in a fingerprint of all that it depends on."""
+    """Where each cell's picture is; the name ends in a fingerprint of all that it depends on.
+
+    At weight 0 that is the model alone, so all files share one picture.
+    """
     hashes = {file: model_hash(file.path) for file in spec.files}
     paths = {}
     for cell in spec.cells():
-        digest = fingerprint(host, hashes[cell.file], cell.request(spec.settings))
-        label = re.sub(r"[^\w-]+", "_", cell.file.label)
+        digest = fingerprint(host, hashes[cell.file] if cell.weight else None, cell.request(spec.settings))
+        label = re.sub(r"[^\w-]+", "_", cell.file.label) if cell.weight else "base"
         paths[cell] = folder / f"{label}_w{cell.weight:g}_s{cell.seed}_{digest}.png"
     return paths
 

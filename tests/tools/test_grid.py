@@ -26,7 +26,8 @@ def test_every_cell_is_the_picture_of_its_own_generation(tiny_host, spec, tmp_pa
     cells = list(make_grid(tiny_host, spec, tmp_path / "grid"))
     assert [c.done for c in cells] == list(range(1, 13))
     assert {c.total for c in cells} == {12}
-    assert not any(c.kept for c in cells)
+    shared = [c for c in cells if c.kept]
+    assert {(c.cell.file.label, c.cell.weight) for c in shared} == {("e2", 0.0)}, "the base model is drawn once"
     for done in cells[::5]:
         network = load_network(done.cell.file.path)
         network.multiplier = done.cell.weight
@@ -44,13 +45,14 @@ def test_pictures_carry_their_parameters_and_grid_json_names_them(tiny_host, spe
     assert "<lora:mira-000001:0.5>" in cells[1].image.info["parameters"]
     written = json.loads((tmp_path / "grid.json").read_text(encoding="utf-8"))
     assert written["weights"] == [0.0, 0.5, 1.0]
-    assert [tmp_path / c["image"] for c in written["cells"]] == [c.path for c in cells]
+    named = {(c["file"], c["weight"], c["prompt"]): tmp_path / c["image"] for c in written["cells"]}
+    assert named == {(c.cell.file.label, c.cell.weight, c.cell.prompt): c.path for c in cells}
     assert all(c.path.exists() for c in cells)
 
 
 def test_a_second_start_keeps_what_is_there(tiny_host, spec, tmp_path):
     before = {c.path: c.path.stat().st_mtime_ns for c in make_grid(tiny_host, spec, tmp_path)}
-    list(before)[4].unlink()
+    list(before)[-1].unlink()
     again = list(make_grid(tiny_host, spec, tmp_path))
     assert [c.kept for c in again].count(False) == 1
     assert again[-1].done == 12
@@ -61,10 +63,11 @@ def test_a_second_start_keeps_what_is_there(tiny_host, spec, tmp_path):
 def test_a_picture_of_other_settings_or_another_file_is_not_kept(tiny_host, spec, make_lora, tmp_path):
     list(make_grid(tiny_host, spec, tmp_path))
     other = replace(spec, settings=replace(spec.settings, steps=3))
-    assert not any(c.kept for c in make_grid(tiny_host, other, tmp_path))
+    assert all(c.cell.weight == 0 for c in make_grid(tiny_host, other, tmp_path) if c.kept)
     spec.files[0].path.unlink()
     make_lora("mira-000001", seed=9)
-    assert [c.kept for c in make_grid(tiny_host, spec, tmp_path)].count(False) == 6
+    made = [c.cell for c in make_grid(tiny_host, spec, tmp_path) if not c.kept]
+    assert {(cell.file.label, cell.weight) for cell in made} == {("e1", 0.5), ("e1", 1.0)}
 
 
 def test_cancel_leaves_finished_cells(tiny_host, spec, tmp_path):
