@@ -15,11 +15,11 @@ from .muon import MuonAdam
 from .pictures import Pictures
 from .progress import Progress, save_state
 from .sketcher import Sketcher
-from .thumbnail import start_as_thumbnail
+from .thumbnail import POSTERIOR_LOGVAR, start_as_thumbnail
 
 LATENT_SCALE = 0.18215  # Stable Diffusion 1.x: latents × this have about unit variance
 CROP = 64
-BATCH = {64: 8, 128: 2}
+BATCH = {64: 8, 128: 4}
 STATE = "autoencoder.pt"
 LATENT_NOISE = 0.12  # the decoder must forgive what a denoiser gets slightly wrong
 
@@ -81,7 +81,7 @@ def train_encoder(
         with torch.autocast("cpu", torch.bfloat16):
             moments = encode(x)
         mean, logvar = moments.float().chunk(2, 1)
-        return (mean * LATENT_SCALE - sketcher(x)).pow(2).mean() + 1e-3 * (logvar + 6).pow(2).mean()
+        return (mean * LATENT_SCALE - sketcher(x)).pow(2).mean() + 1e-3 * (logvar - POSTERIOR_LOGVAR).pow(2).mean()
 
     _train(vae, sketcher, pictures, folder, loss, minutes, size, lr, decay_from)
 

@@ -16,7 +16,7 @@ from .muon import MuonAdam
 from .pictures import Pictures
 from .progress import Progress, save_state
 
-CAPTIONS = 32  # per step; each caption's text encoding serves two noise levels
+CAPTIONS = 16  # per step; each caption's text encoding serves two noise levels
 REPEATS = 2
 WIDE_EVERY = 16
 MIN_SNR_GAMMA = 5.0

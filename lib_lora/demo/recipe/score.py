@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...hosts.standalone import StandaloneHost
+from ...hosts.standalone.host import StandaloneHost
 from ...models.base import GenerationRequest, HostPaths
 from ..judge import Judge, agreement
 from ..world import Spec, random_spec, tags
