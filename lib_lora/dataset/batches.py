@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lib_lora.dataset.buckets import Size
 from lib_lora.dataset.cache import LatentCache
-from lib_lora.dataset.caption import CaptionPipeline
 from lib_lora.dataset.config import DatasetConfig
 from lib_lora.dataset.scan import Item, Scan
 from lib_lora.errors import UserError
@@ -56,7 +55,7 @@ class Plan:
         self._buckets: dict[Size, list[Item]] = {}
         for item in scan.items:
             self._buckets.setdefault(item.bucket, []).extend([item] * item.concept.repeats)
-        self._pipeline = CaptionPipeline(config.trigger, config.keep_tokens, config.shuffle)
+        self._pipeline = config.pipeline()
         self._order: tuple[int, list[list[Item]]] = (-1, [])
 
     @property
@@ -81,10 +80,12 @@ class Plan:
         if self._order[0] != epoch:
             self._order = (epoch, self.epoch_order(epoch))
         flips, captions = rng(self.seed, "flip", step), rng(self.seed, "caption", step)
+        warmed = step / (self.config.token_warmup * self.steps_per_epoch) if self.config.token_warmup else 1.0
         draws = []
         for item in self._order[1][position]:
             flipped = self.config.flip and flips.random() < 0.5
-            draws.append(Draw(item, self._pipeline(item.caption, captions, flipped), flipped))
+            caption = self._pipeline(item.caption, captions, flipped, epoch + 1, warmed)
+            draws.append(Draw(item, caption, flipped))
         return draws
 
 

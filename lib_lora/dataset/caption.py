@@ -1,4 +1,7 @@
-"""The caption of a step: trigger first, kept tags, shuffled tags, left and right swapped in a mirrored image."""
+"""The caption of a step: trigger first, kept tags, shuffled tags, left and right swapped in a mirrored image.
+
+The meanings, and the order in which they apply, are kohya's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 
 # As whole words, also between underscores; "left behind" and "right behind" are no directions.
 _SIDE = re.compile(r"(?<![^\W_])(left|right|Left|Right|LEFT|RIGHT)(?![^\W_])(?![ _]behind)")
+_CHOICE = re.compile(r"\{([^{}]*)\}")
 _SWAPPED = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LEFT": "RIGHT", "RIGHT": "LEFT"}
 
 
@@ -21,6 +25,13 @@ def swap_sides(text: str) -> str:
     return _SIDE.sub(lambda found: _SWAPPED[found[0]], text)
 
 
+def choose_wildcards(caption: str, rng: random.Random) -> str:
+    """One of the choices of every ``{a|b|c}``; ``{{`` and ``}}`` stand for braces (kohya's ``enable_wildcard``)."""
+    escaped = caption.replace("{{", "\0").replace("}}", "\1")
+    chosen = _CHOICE.sub(lambda found: rng.choice(found[1].split("|")).strip(), escaped)
+    return chosen.replace("\0", "{").replace("\1", "}")
+
+
 @dataclass(frozen=True)
 class CaptionPipeline:
     """A caption as written -> the caption that the model sees.
@@ -29,27 +40,69 @@ class CaptionPipeline:
         trigger: put first and never mirrored; tags that equal one of its own are not repeated.
         keep_tokens: that many tags at the front stay in place; the trigger's tags count, and always stay.
         shuffle: the other tags are drawn in a new order each time.
+        prefix, suffix: put before and behind the caption with a blank, so a comma belongs to them.
+        keep_separator: e.g. ``"|||"``: what stands before it stays in place, instead of ``keep_tokens``; what stands
+            behind a second one stays at the end.
+        secondary_separator: e.g. ``";;;"``: tags joined by it stay together; it becomes a comma at last.
+        wildcards: ``{a|b}`` is one of both, drawn each time.
+        dropout: share of captions that are left out whole, trigger and all.
+        dropout_every_n_epochs: in every n-th epoch all captions are left out; 0 is off.
+        tag_dropout: share of the flexible tags that is left out.
+        warmup_min: flexible tags at the start of a token warm-up, which takes in more of them step by step.
     """
 
     trigger: str = ""
     keep_tokens: int = 0
     shuffle: bool = False
+    prefix: str = ""
+    suffix: str = ""
+    keep_separator: str = ""
+    secondary_separator: str = ""
+    wildcards: bool = False
+    dropout: float = 0.0
+    dropout_every_n_epochs: int = 0
+    tag_dropout: float = 0.0
+    warmup_min: int = 1
 
-    def __call__(self, caption: str, rng: random.Random, flipped: bool = False) -> str:
+    def __call__(
+        self, caption: str, rng: random.Random, flipped: bool = False, epoch: int = 1, warmed: float = 1.0
+    ) -> str:
         """Final caption, tags joined by ", "; brackets, backslashes and weights stay as they are.
 
         Args:
             caption: as written by the user.
-            rng: draws the order of the tags; not touched when nothing is shuffled.
+            rng: makes all draws; not touched when nothing is random.
             flipped: the image is mirrored, so left and right change places.
+            epoch: counted from 1.
+            warmed: how much of the token warm-up is over.
         """
-        first = split_tags(self.trigger)
-        rest = [tag for tag in split_tags(caption) if tag not in first]
-        if flipped:
-            rest = [swap_sides(tag) for tag in rest]
-        tags = first + rest
-        kept = max(self.keep_tokens, len(first))
-        flexible = tags[kept:]
+        every = self.dropout_every_n_epochs
+        if (self.dropout and rng.random() < self.dropout) or (every and epoch % every == 0):
+            return ""
+        if self.wildcards:
+            caption = choose_wildcards(caption, rng)
+        caption = " ".join(part for part in (self.prefix, caption, self.suffix) if part)
+        fixed, flexible, last = self._parts(caption, flipped)
+        if warmed < 1:
+            flexible = flexible[: int(warmed * (len(flexible) - self.warmup_min)) + self.warmup_min]
         if self.shuffle:
             rng.shuffle(flexible)
-        return ", ".join(tags[:kept] + flexible)
+        if self.tag_dropout:
+            flexible = [tag for tag in flexible if rng.random() >= self.tag_dropout]
+        final = ", ".join(fixed + flexible + last)
+        return final.replace(self.secondary_separator, ", ") if self.secondary_separator else final
+
+    def _parts(self, caption: str, flipped: bool) -> tuple[list[str], list[str], list[str]]:
+        """Tags that stay in front, that may move, and that stay behind."""
+        first = split_tags(self.trigger)
+
+        def tags(text: str) -> list[str]:
+            found = [tag for tag in split_tags(text) if tag not in first]
+            return [swap_sides(tag) for tag in found] if flipped else found
+
+        if self.keep_separator and self.keep_separator in caption:
+            fixed, flexible, *last = caption.split(self.keep_separator, 2)
+            return first + tags(fixed), tags(flexible), tags("".join(last))
+        all_tags = first + tags(caption)
+        kept = max(self.keep_tokens, len(first))
+        return all_tags[:kept], all_tags[kept:], []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lib_lora.dataset.caption import CaptionPipeline
 from lib_lora.errors import UserError
 
 
@@ -39,6 +40,8 @@ class DatasetConfig:
         bucket_step: bucket sides are multiples of it, in pixels.
         bucket_min: shortest side of a bucket in pixels; 0 is half of the resolution.
         bucket_max: longest side of a bucket in pixels; 0 is twice the resolution.
+        captions: what else happens to captions; its trigger, shuffle and keep_tokens are those above.
+        token_warmup: epochs (also parts of one) in which captions grow from their first tags to all; 0 is off.
         no_upscale: never enlarge an image; a small one gets a bucket of its own size.
     """
 
@@ -54,6 +57,12 @@ class DatasetConfig:
     bucket_min: int = 0
     bucket_max: int = 0
     no_upscale: bool = False
+    captions: CaptionPipeline = CaptionPipeline()  # noqa: RUF009 — frozen
+    token_warmup: float = 0.0
+
+    def pipeline(self) -> CaptionPipeline:
+        """What turns a written caption into the one that the model sees."""
+        return replace(self.captions, trigger=self.trigger, keep_tokens=self.keep_tokens, shuffle=self.shuffle)
 
     def validate(self) -> None:
         """Raise `UserError` naming the first setting that cannot work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,12 +53,21 @@ def load_rgb(path: Path, at_least: int = 0) -> Image.Image:
     Raises:
         BadFile: damaged or cut off.
     """
+    return _load(path, at_least, _to_rgb)
+
+
+def load_rgba(path: Path, at_least: int = 0) -> Image.Image:
+    """As `load_rgb`, but transparency stays."""
+    return _load(path, at_least, _to_rgba)
+
+
+def _load(path: Path, at_least: int, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with Image.open(path) as image:
             if at_least:
                 image.draft("RGB", (at_least, at_least))
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return convert(ImageOps.exif_transpose(image))
     except Exception as error:  # see read_header
         raise _bad_file(path, error) from error
 
@@ -86,11 +96,19 @@ def load_pixels(path: Path, size: Size, flip: bool = False) -> torch.Tensor:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _eight_bit(image).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if _has_alpha(image):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _to_rgba(image: Image.Image) -> Image.Image:
+    return (image if _has_alpha(image) else _to_rgb(image)).convert("RGBA")
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

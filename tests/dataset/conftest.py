@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from torch import Tensor
 
 from lib_lora.dataset.config import Concept, DatasetConfig
+
+settings.register_profile("dataset", deadline=None)  # a busy machine is no failure
+settings.load_profile("dataset")
 
 
 class PoolingEncoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def plan_move(pictures: Sequence[Picture], folder: Path, title: str) -> Change:
         taken |= {move.target.name.casefold() for move in found}
         moves += found
     return _change(title, moves, {"pictures moved": len(pictures), "files moved": len(set(moves))})
+
+
+def merged(changes: Sequence[Change], title: str) -> Change:
+    """Several changes as one, which is undone in one step. They must not touch the same files."""
+    counts: Counter[str] = Counter()
+    for change in changes:
+        counts.update(change.counts)
+    return Change(
+        title,
+        tuple(operation for change in changes for operation in change.operations),
+        dict(counts),
+        tuple(example for change in changes for example in change.examples)[:EXAMPLES],
+        tuple(note for change in changes for note in change.notes),
+    )
 
 
 def derived(path: Path, ending: str, suffix: str | None = None) -> Path:

@@ -1,0 +1,1 @@
+"""How much each kind of picture counts: classes, repeats, epochs."""

@@ -1,0 +1,160 @@
+"""Which pictures look alike: all pairs, with cheap lower bounds first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib_lora.dataset.duplicates.signatures import BLOCKS, DETAIL, Array, Signatures
+
+CELLS = BLOCKS * BLOCKS
+POOLED = 3  # a side of the grid that gives the lower bound
+SAME_ASPECT = 0.03  # of the logarithm
+ROWS = 256  # pictures compared with all others at once
+PAIRS = 512  # pairs compared cell by cell at once
+NOISE = 20.0  # colour levels: a difference that is nothing where there is no contrast
+EVEN = 0.01  # a mean difference this small is as good as none
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """When two pictures match.
+
+    Args:
+        hardness: least likeness in percent, 1 to 100.
+        hash_limit: a pair whose hashes differ in no more bits also matches, if its likeness is ``loose`` or more;
+            -1 leaves the second opinion out.
+        loose: see ``hash_limit``.
+        mirrored: also match mirror images.
+        scaled: also match pictures of other sizes, when their aspect ratio is the same.
+        ignore_background: transparency and flat borders do not count.
+        variant_from: from this `variation` on, a pair are variants; below it, copies.
+    """
+
+    hardness: float = 95.0
+    hash_limit: int = 8
+    loose: float = 80.0
+    mirrored: bool = True
+    scaled: bool = True
+    ignore_background: bool = False
+    variant_from: float = 6.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures that match, by row. ``likeness`` in percent; ``hash_distance`` in bits of 64."""
+
+    first: int
+    second: int
+    likeness: float
+    hash_distance: int
+    mirrored: bool
+    variant: bool
+
+
+def matching_pairs(found: Signatures, options: SearchOptions, sizes: Array) -> Iterator[list[Pair]]:
+    """Pairs that match, one list for every 256 pictures.
+
+    Args:
+        sizes: int [N, 2], (width, height) of the pictures.
+    """
+    bounds = _Bounds(found)
+    for start in range(0, len(found.rows), ROWS):
+        best: dict[tuple[int, int], Pair] = {}
+        for mirrored in (False, True) if options.mirrored else (False,):
+            first, second, distance = bounds.candidates(start, options, mirrored)
+            same = _comparable(found.aspects, sizes, first, second, options.scaled)
+            for pair in _measured(found, first[same], second[same], distance[same], mirrored, options):
+                key = (pair.first, pair.second)
+                if key not in best or best[key].likeness < pair.likeness:
+                    best[key] = pair
+        yield list(best.values())
+
+
+def likeness(blocks: Array, others: Array) -> Array:
+    """100 minus the mean over the cells of |ΔR| + |ΔG| + |ΔB|; uint8 [M, 15, 15, 3] twice -> float [M]."""
+    difference = np.abs(blocks.astype(np.int16) - others)
+    return 100 - difference.sum((1, 2, 3), dtype=np.int64) / CELLS
+
+
+def variation(details: Array, others: Array) -> Array:
+    """How much of the difference is one place that is drawn otherwise. uint8 [M, 64, 64, 3] twice -> float [M].
+
+    The difference is smoothed over 3×3 cells, where errors of compression and scaling cancel, and divided by the local
+    contrast, which these errors follow. Of the result n, max(n)² ÷ mean(n) is large for another expression, small for a
+    copy. Equal pictures give 0.
+    """
+    a, b = details.astype(np.float32), others.astype(np.float32)
+    smooth = np.abs(_over_neighbours(np.add, a - b) / 9).sum(3)
+    contrast = np.maximum(_contrast(a), _contrast(b))
+    local = (smooth / (contrast + NOISE)).reshape(len(a), DETAIL * DETAIL)
+    return local.max(1) ** 2 / (local.mean(1) + EVEN)
+
+
+def _contrast(grids: Array) -> Array:
+    return (_over_neighbours(np.maximum, grids) - _over_neighbours(np.minimum, grids)).sum(3)
+
+
+def _over_neighbours(combine: np.ufunc, grids: Array) -> Array:
+    """[M, H, W, 3] combined over each cell and its eight neighbours; the border repeats itself."""
+    padded = np.pad(grids, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = combine(combine(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+    return combine(combine(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
+
+
+class _Bounds:
+    """Lower bounds of all differences.
+
+    The sum of the colours of a region differs by no more than the sum of the differences of its cells, so a coarse grid
+    of sums can only underestimate (triangle inequality).
+    """
+
+    def __init__(self, found: Signatures):
+        self.hashes, self.mirrored = found.hashes, found.mirrored_hashes
+        step = BLOCKS // POOLED
+        grid = found.blocks.reshape(-1, POOLED, step, POOLED, step, 3).sum((2, 4), dtype=np.int32).astype(np.float32)
+        width = POOLED * POOLED * 3
+        self.sums = np.ascontiguousarray(grid.reshape(-1, width).T)  # [27, N]
+        self.mirrored_sums = np.ascontiguousarray(grid[:, :, ::-1].reshape(-1, width).T)
+
+    def candidates(self, start: int, options: SearchOptions, mirrored: bool) -> tuple[Array, Array, Array]:
+        """(first, second, bits that differ) of pairs that may match, for the rows from ``start``; first < second."""
+        rows, others = slice(start, start + ROWS), slice(start, None)
+        sums = self.mirrored_sums if mirrored else self.sums
+        hashes = self.mirrored if mirrored else self.hashes
+        agreement = hashes[rows] @ self.hashes[others].T
+        bits = ((hashes.shape[1] - agreement) / 2).astype(np.int16)
+        limit = np.where(bits <= options.hash_limit, min(options.loose, options.hardness), options.hardness)
+        room = ((100 - limit) * CELLS).astype(np.float32)
+        for own, theirs in zip(sums[:, rows], self.sums[:, others], strict=True):
+            room -= np.abs(own[:, None] - theirs)
+        first, second = np.nonzero(np.triu(room >= 0, k=1))
+        return first + start, second + start, bits[first, second]
+
+
+def _comparable(aspects: Array, sizes: Array, first: Array, second: Array, scaled: bool) -> Array:
+    if scaled:
+        return np.abs(np.log(aspects[first] / aspects[second])) <= SAME_ASPECT
+    return (sizes[first] == sizes[second]).all(1)
+
+
+def _measured(
+    found: Signatures, first: Array, second: Array, bits: Array, mirrored: bool, options: SearchOptions
+) -> Iterator[Pair]:
+    for start in range(0, len(first), PAIRS):
+        a, b, distance = (part[start : start + PAIRS] for part in (first, second, bits))
+        percent = likeness(_turned(found.blocks[a], mirrored), found.blocks[b])
+        limit = np.where(distance <= options.hash_limit, min(options.loose, options.hardness), options.hardness)
+        match = percent >= limit
+        a, b, percent, distance = a[match], b[match], percent[match], distance[match]
+        local = variation(_turned(found.details[a], mirrored), found.details[b])
+        for row in range(len(a)):
+            ids = int(found.rows[a[row]]), int(found.rows[b[row]])
+            variant = bool(local[row] >= options.variant_from)
+            yield Pair(*ids, float(percent[row]), int(distance[row]), mirrored, variant)
+
+
+def _turned(grids: Array, mirrored: bool) -> Array:
+    return grids[:, :, ::-1] if mirrored else grids

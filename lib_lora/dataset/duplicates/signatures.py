@@ -1,0 +1,103 @@
+"""What two pictures are compared by: mean colours of a coarse and of a fine grid, and a perceptual hash.
+
+Grid of mean colours: the block measure known from dupeGuru's picture mode. Hash: the lowest 8×8 DCT coefficients of the
+brightness, above or below their median (pHash; Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash
+Functions").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import numpy as np
+from PIL import Image
+
+from lib_lora.dataset.duplicates.content import without_background
+from lib_lora.dataset.images import load_rgb
+from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.problems import BadFile, Problem
+
+BLOCKS = 15  # cells a side of the coarse grid
+DETAIL = 64  # cells a side of the fine grid
+HASH = 8  # DCT coefficients a side
+HASH_INPUT = 32
+BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
+THREADS = 2
+SLICE = 64  # pictures between two reports of progress
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """Of N pictures; ``rows`` are their positions in the sequence that was read.
+
+    Args:
+        blocks: uint8 [N, 15, 15, 3]. details: uint8 [N, 64, 64, 3].
+        hashes, mirrored_hashes: float32 [N, 64], each ±1; the second are those of the mirrored pictures.
+        aspects: float64 [N], width ÷ height of what is compared.
+    """
+
+    rows: Array
+    blocks: Array
+    details: Array
+    hashes: Array
+    mirrored_hashes: Array
+    aspects: Array
+
+
+def read_signatures(
+    pictures: Sequence[Picture], ignore_background: bool = False
+) -> Generator[tuple[int, int], None, tuple[Signatures, tuple[Problem, ...]]]:
+    """Decode every picture once; yields (done, total). Damaged ones become problems.
+
+    Args:
+        ignore_background: transparency and a flat colour that reaches in from the border do not count.
+    """
+    grids, rows, aspects, problems = [], [], [], []
+    read = partial(_read, ignore_background=ignore_background)
+    with ThreadPoolExecutor(THREADS) as pool:
+        results = pool.map(read, pictures)
+        for start in range(0, len(pictures), SLICE):
+            for row, found in enumerate(islice(results, SLICE), start):
+                if isinstance(found, BadFile):
+                    problems.append(Problem.of(pictures[row].path, found))
+                else:
+                    rows.append(row)
+                    grids.append(found[0])
+                    aspects.append(found[1])
+            yield min(start + SLICE, len(pictures)), len(pictures)
+    return _signatures(rows, grids, aspects), tuple(problems)
+
+
+def perceptual_hashes(brightness: Array) -> Array:
+    """float32 [N, 32, 32] -> float32 [N, 64], each ±1."""
+    k, x = np.mgrid[:HASH, :HASH_INPUT]
+    cosine = np.cos(np.pi * k * (2 * x + 1) / (2 * HASH_INPUT)).astype(np.float32)  # DCT-II
+    low = (cosine @ brightness @ cosine.T).reshape(len(brightness), HASH * HASH).round(1)
+    return np.where(low > np.median(low, axis=1, keepdims=True), 1, -1).astype(np.float32)
+
+
+def _read(picture: Picture, ignore_background: bool) -> tuple[tuple[Array, Array], float] | BadFile:
+    try:
+        path = picture.path
+        image = without_background(path) if ignore_background else load_rgb(path, at_least=2 * DETAIL)
+    except BadFile as error:
+        return error
+    grids = tuple(np.asarray(image.resize((side, side), Image.Resampling.BOX)) for side in (BLOCKS, DETAIL))
+    return grids, (image.width / image.height if ignore_background else picture.size[0] / picture.size[1])
+
+
+def _signatures(rows: list[int], grids: list[tuple[Array, Array]], aspects: list[float]) -> Signatures:
+    blocks = np.array([coarse for coarse, _ in grids], np.uint8).reshape(-1, BLOCKS, BLOCKS, 3)
+    details = np.array([fine for _, fine in grids], np.uint8).reshape(-1, DETAIL, DETAIL, 3)
+    step = DETAIL // HASH_INPUT
+    parts = np.array_split(details, max(1, len(details) // 512))  # a float copy of all would need gigabytes
+    grey = [(part @ BRIGHTNESS).reshape(-1, HASH_INPUT, step, HASH_INPUT, step).mean((2, 4)) for part in parts]
+    brightness = np.concatenate(grey)
+    hashes, mirrored = perceptual_hashes(brightness), perceptual_hashes(brightness[:, :, ::-1])
+    return Signatures(np.array(rows, np.int64), blocks, details, hashes, mirrored, np.array(aspects))

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from lib_lora.dataset.duplicates.groups import Duplicates, find_duplicates, group, plan_rejects
+from lib_lora.dataset.duplicates.search import Pair, SearchOptions, likeness, matching_pairs, variation
+from lib_lora.dataset.duplicates.signatures import BLOCKS, DETAIL, Signatures, perceptual_hashes, read_signatures
+from lib_lora.dataset.library.journal import Journal
+from lib_lora.demo.world import Character, Spec, render
+
+
+def finished(steps):
+    """The return value of a generator."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def search(pictures, **options) -> Duplicates:
+    return finished(find_duplicates(pictures, SearchOptions(**options)))
+
+
+def stems(found: Duplicates, pictures, variant: bool) -> set[frozenset[str]]:
+    name = [p.path.stem for p in pictures]
+    return {frozenset({name[p.first], name[p.second]}) for p in found.pairs if p.variant == variant}
+
+
+def score(found: set, true: set) -> tuple[float, float]:
+    """(precision, recall)"""
+    right = len(found & true)
+    return right / max(1, len(found)), right / len(true)
+
+
+def test_planted_copies_and_variants_are_told_apart(planted):
+    found = search(planted.pictures)
+    for variant, true in ((False, planted.copies), (True, planted.variants)):
+        precision, recall = score(stems(found, planted.pictures, variant), true)
+        assert precision >= 0.98 and recall >= 0.98
+    assert len(found.rejects) == len(planted.copies)
+    assert all(len(family) == 2 for family in found.variants)
+
+
+def test_mirrored_and_scaled_matches_can_be_left_out(planted):
+    everything = {frozenset(p) for p in planted.copies}
+    plain = stems(search(planted.pictures, mirrored=False), planted.pictures, False)
+    same_size = stems(search(planted.pictures, scaled=False), planted.pictures, False)
+    assert len(plain) == len(everything) * 3 // 4 and plain < everything
+    assert len(same_size) == len(everything) // 2 and same_size < everything
+
+
+def test_the_largest_then_longest_is_kept_and_rejects_move_with_their_captions(tmp_path, pictures_in):
+    picture = render(Spec(size=(96, 96)))
+    picture.save(tmp_path / "a.png")
+    picture.resize((192, 192)).save(tmp_path / "b.png")
+    picture.resize((48, 48)).save(tmp_path / "c.png")
+    (tmp_path / "a.txt").write_text("caption", encoding="utf-8")
+    found = search(pictures_in(tmp_path))
+    assert [g.keep.path.name for g in found.copies] == ["b.png"]
+    change = plan_rejects(found, tmp_path / "rejects")
+    assert change.counts == {"pictures moved": 2, "files moved": 3}
+    Journal(tmp_path / ".journal").apply(change)
+    assert sorted(p.name for p in (tmp_path / "rejects").iterdir()) == ["a.png", "a.txt", "c.png"]
+
+
+def test_copies_are_matched_with_the_kept_picture_itself(tmp_path, pictures_in):
+    for name in "abc":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    pictures = [replace(p, bytes=10 - n) for n, p in enumerate(pictures_in(tmp_path))]
+    chain = [Pair(0, 1, 96, 0, False, False), Pair(1, 2, 96, 0, False, False)]
+    assert [p.path.stem for p in group(pictures, chain).rejects] == ["b"]
+
+
+@pytest.mark.parametrize("backdrop", [(255, 255, 255), (90, 90, 90), (20, 60, 200)])
+def test_background_is_ignored_on_request(tmp_path, pictures_in, backdrop):
+    figure = np.asarray(render(Spec((Character(hair="red"),), background="green", size=(192, 256))))
+    clear = (np.abs(figure.astype(int) - figure[0, 0]).max(2) > 12).astype(np.uint8) * 255
+    cut = Image.fromarray(np.dstack([figure, clear]))
+    cut.save(tmp_path / "clear.png")
+    flat = Image.new("RGBA", (260, 300), (*backdrop, 255))
+    flat.alpha_composite(cut, (34, 30))
+    flat.convert("RGB").save(tmp_path / "flat.png")
+    assert not search(pictures_in(tmp_path)).pairs
+    assert len(search(pictures_in(tmp_path), ignore_background=True).pairs) == 1
+
+
+def test_damaged_pictures_are_named(tmp_path, pictures_in):
+    render(Spec(size=(64, 64))).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    found = search(pictures_in(tmp_path))
+    assert [problem.path.name for problem in found.problems] == ["cut.png"] and not found.pairs
+    assert search([]).pairs == ()
+
+
+def test_measures():
+    rng = np.random.default_rng(0)
+    grid = rng.integers(0, 200, (1, BLOCKS, BLOCKS, 3), dtype=np.uint8)
+    assert likeness(grid, grid) == [100] and likeness(grid, grid + np.uint8(2)) == [94]
+    fine = rng.integers(0, 200, (1, DETAIL, DETAIL, 3), dtype=np.uint8)
+    changed = fine.copy()
+    changed[:, 20:24, 20:24] = 255
+    noisy = (fine + rng.integers(-4, 5, fine.shape)).clip(0, 255).astype(np.uint8)
+    assert variation(fine, fine) == [0] and variation(fine, changed) > 10 * variation(fine, noisy)
+
+
+def test_hashes_follow_the_picture_not_its_brightness():
+    picture = ImageOps.grayscale(render(Spec(size=(128, 128)))).resize((32, 32))
+    grey = np.asarray(picture, np.float32)[None]
+    first, brighter, turned = (perceptual_hashes(x) for x in (grey, grey * 0.8 + 30, grey[:, ::-1]))
+    assert (first * brighter).sum() == 64 and (first * turned).sum() < 40
+
+
+def test_bounds_lose_no_pair():
+    """The pairs found are those of comparing everything with everything."""
+    rng = np.random.default_rng(1)
+    base = rng.integers(0, 255, (12, BLOCKS, BLOCKS, 3))
+    blocks = np.concatenate([np.clip(base + rng.normal(0, s, base.shape), 0, 255) for s in (0, 1, 2.5, 4)]).astype(
+        np.uint8
+    )
+    blocks = np.concatenate([blocks, blocks[::5, :, ::-1]])
+    count = len(blocks)
+    hashes = rng.choice(np.array([-1, 1], np.float32), (count, 64))
+    fine = np.zeros((count, DETAIL, DETAIL, 3), np.uint8)
+    found = Signatures(np.arange(count), blocks, fine, hashes, hashes, np.ones(count))
+    options = SearchOptions(hardness=92, hash_limit=-1)
+    pairs = {(p.first, p.second) for part in matching_pairs(found, options, np.ones((count, 2), int)) for p in part}
+    first, second = np.triu_indices(count, 1)
+    best = np.maximum(likeness(blocks[first], blocks[second]), likeness(blocks[first][:, :, ::-1], blocks[second]))
+    assert pairs == set(zip(first[best >= 92].tolist(), second[best >= 92].tolist(), strict=True)) != set()
+
+
+def test_signatures_are_read_in_order(tmp_path, pictures_in):
+    r = random.Random(0)
+    for number in range(5):
+        Image.new("RGB", (20 + number, 20), tuple(r.randrange(256) for _ in range(3))).save(tmp_path / f"{number}.png")
+    found, problems = finished(read_signatures(pictures_in(tmp_path)))
+    assert not problems and found.rows.tolist() == list(range(5))
+    assert np.allclose(found.aspects, [1 + n / 20 for n in range(5)])
+
+
+def test_two_thousand_are_compared_in_a_moment():
+    rng = np.random.default_rng(2)
+    blocks = rng.integers(0, 255, (2000, BLOCKS, BLOCKS, 3), dtype=np.uint8)
+    fine = np.zeros((2000, DETAIL, DETAIL, 3), np.uint8)
+    hashes = rng.choice(np.array([-1, 1], np.float32), (2000, 64))
+    found = Signatures(np.arange(2000), blocks, fine, hashes, hashes, np.ones(2000))
+    start = time.process_time()
+    assert not any(matching_pairs(found, SearchOptions(), np.ones((2000, 2), int)))
+    assert time.process_time() - start < 4
