@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -67,7 +68,7 @@ def demo(options: argparse.Namespace) -> int:
 
 def test(options: argparse.Namespace) -> int:
     """Lint, then all the tests; pytest's summary is the last line."""
-    prepare(pins("standalone") + pins("dev"), cpu=options.cpu)
+    prepare(pins("standalone") + pins("dev"), pins("bare"), cpu=options.cpu)
     if not find_browser() and not apt_install("chromium"):
         say(NO_BROWSER)
     lint = run([VENV_PYTHON, "-m", "ruff", "check", "."])
@@ -80,20 +81,20 @@ def test(options: argparse.Namespace) -> int:
 
 
 def pins(group: str) -> list[str]:
-    """One list of ``[project.optional-dependencies]``.
+    """One list of packages of ``pyproject.toml``.
 
     Its TOML is also a Python literal; ``tomllib`` would need Python 3.11.
     """
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(rf"^{group} = (\[.*?^\])", text, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^{group} = (\[.*?\]$)", text, re.MULTILINE | re.DOTALL)
     if not found:
         sys.exit(f"pyproject.toml has no list of packages named {group!r}")
     return ast.literal_eval(found[1])
 
 
-def prepare(requirements: list[str], *, cpu: bool = False) -> None:
-    """Make ``.venv`` hold ``requirements``; does nothing when it does already."""
-    if is_installed(requirements):
+def prepare(requirements: list[str], bare: Sequence[str] = (), *, cpu: bool = False) -> None:
+    """Make ``.venv`` hold ``requirements``, and ``bare`` ones without what those need; nothing when it does already."""
+    if is_installed([*requirements, *bare]):
         return
     if not answers(VENV_PYTHON, "-m", "pip", "--version"):
         say(f"Making {VENV}")
@@ -104,7 +105,9 @@ def prepare(requirements: list[str], *, cpu: bool = False) -> None:
     pip_install(torch, *index)  # first and alone: nothing else may choose another build of it
     say(f"Installing {len(requirements) - 1} more packages and what they need")
     pip_install(*requirements)
-    STAMP.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    if bare:
+        pip_install("--no-deps", *bare)
+    STAMP.write_text("\n".join([*requirements, *bare]) + "\n", encoding="utf-8")
 
 
 def is_installed(requirements: list[str]) -> bool:
