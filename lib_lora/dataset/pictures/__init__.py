@@ -1,0 +1,1 @@
+"""New pictures made from those of the set: mirrored, cropped, cut from sheets, joined. Originals stay as they are."""
