@@ -74,7 +74,7 @@ def train(desk: Desk, images: Path) -> None:
     desk.type("lw_train_epochs", 2)
     desk.page.get_by_role("button", name="More settings").click()
     for group in {group_title(settings()[name].metadata["group"]) for name in (*SETTINGS, "sample_prompts")}:
-        desk.page.get_by_role("button", name=group, exact=True).click()
+        desk.page.get_by_role("button", name=group).click()
     for name, value in SETTINGS.items():
         desk.type(f"lw_train_{name}", value)
     desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")
