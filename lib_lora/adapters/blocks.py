@@ -1,12 +1,13 @@
-"""The one block table of SD1, and the weights people give to its blocks.
+"""The one block table, and the weights people give to its blocks.
 
-The 17 names are those of the LoRA Block Weight extension for LoRAs (blocks with attention), the 26 names those for
-LoCons (all blocks). Rules for what the tables leave open:
+SD1 and SD2 have 26 blocks, SDXL has 20 of them. The names are those of the LoRA Block Weight extension: 17 (SD) and 12
+(SDXL) for LoRAs, which are the blocks with attention; 26 and 20 for LoCons, which are all. Rules for what the tables
+leave open:
 
-- The text encoder and the time embedding belong to BASE: both condition every block and lie in none.
-- conv_in opens IN00, conv_out closes OUT11.
-- 17 weights on a file with layers in the other nine blocks: such a block takes the weight of the listed block before
-  it (IN00, which has none before it, that of IN01). The extension gives it 0, which silently switches off a third
+- The text encoders and the embeddings of time and size belong to BASE: they condition every block and lie in none.
+- conv_in opens IN00, conv_out closes the last OUT.
+- 17 or 12 weights on a file with layers in other blocks: such a block takes the weight of the listed block before it
+  (one that has none before it, that of the first listed). The extension gives it 0, which silently switches off a third
   of a LoCon; the block before it works on the same features, so its weight is the better guess.
 """
 
@@ -17,37 +18,48 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from lib_lora.adapters.spelling import family_of
 from lib_lora.errors import UserError
 
 BLOCKS_26 = ("BASE", *(f"IN{i:02}" for i in range(12)), "M00", *(f"OUT{i:02}" for i in range(12)))
+BLOCKS_20 = ("BASE", *(f"IN{i:02}" for i in range(9)), "M00", *(f"OUT{i:02}" for i in range(9)))
 BLOCKS_17 = (
     *("BASE", "IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "M00"),
     *(f"OUT{i:02}" for i in range(3, 12)),
 )
-LAYOUTS = {17: BLOCKS_17, 26: BLOCKS_26}
+BLOCKS_12 = ("BASE", "IN04", "IN05", "IN07", "IN08", "M00", *(f"OUT{i:02}" for i in range(6)))
+LAYOUTS = {12: BLOCKS_12, 17: BLOCKS_17, 20: BLOCKS_20, 26: BLOCKS_26}
+FAMILY_LAYOUTS = {"sd": (BLOCKS_17, BLOCKS_26), "sdxl": (BLOCKS_12, BLOCKS_20)}
 BUILT_IN_PRESETS = Path(__file__).with_name("block_presets.txt")
 
 _UNET = re.compile(
     r"lora_unet_(?:"
     r"(?P<side>down|up)_blocks_(?P<level>\d)_(?P<kind>attentions|resnets|downsamplers|upsamplers)_(?P<index>\d)_"
-    r"|(?P<other>mid_block|conv_in|conv_out|time_embedding))"
+    r"|(?P<sgm>in|out)put_blocks_(?P<number>\d+)_"
+    r"|(?P<other>mid_block|middle_block|conv_in|conv_norm_out|conv_out|time_embedding|time_embed|label_emb|out_\d))"
 )
-_OTHER = {"mid_block": "M00", "conv_in": "IN00", "conv_out": "OUT11", "time_embedding": "BASE"}
+_OTHER = {
+    **dict.fromkeys(("mid_block", "middle_block"), "M00"),
+    **dict.fromkeys(("time_embedding", "time_embed", "label_emb"), "BASE"),
+    "conv_in": "IN00",
+    **dict.fromkeys(("conv_norm_out", "conv_out"), "OUT11"),
+    **dict.fromkeys(("out_0", "out_2"), "OUT08"),
+}
 
 
 def block_of(key: str) -> str:
-    """The block, one of 26, that the layer called ``key`` (kohya's name, diffusers spelling) lies in.
+    """The block, one of 26, that the layer called ``key`` lies in; names as in :mod:`spelling`.
 
     Raises:
-        UserError: for a U-Net layer that SD1 does not have.
+        UserError: for a layer that neither SD nor SDXL has.
     """
-    if key.startswith("lora_te_"):
+    if re.match(r"lora_te[12]?_", key):
         return "BASE"
     match = _UNET.match(key)
     block = match and _unet_block(match)
     if block not in BLOCKS_26:
         raise UserError(
-            "Block weights are known for Stable Diffusion 1 only, and this layer is not part of it",
+            "Block weights are known for Stable Diffusion 1, 2 and XL, and this layer is part of none",
             where=key,
             fix="Use the LoRA without block weights.",
         )
@@ -56,7 +68,9 @@ def block_of(key: str) -> str:
 
 def _unet_block(match: re.Match[str]) -> str:
     if match["other"]:
-        return _OTHER[match["other"]]
+        return _OTHER.get(match["other"], "")
+    if match["sgm"]:
+        return f"{match['sgm'].upper()}{int(match['number']):02}"
     level, index = int(match["level"]), int(match["index"])
     if match["side"] == "down":
         return f"IN{3 * level + (3 if match['kind'] == 'downsamplers' else 1 + index):02}"
@@ -64,9 +78,11 @@ def _unet_block(match: re.Match[str]) -> str:
 
 
 def layout_for(keys: Iterable[str]) -> tuple[str, ...]:
-    """The shortest layout that names every block of ``keys``: 17 names for a LoRA, 26 for a LoCon."""
+    """The shortest layout of the layers' family that names every block of theirs: for a LoRA, or for a LoCon."""
+    keys = list(keys)
     used = {block_of(key) for key in keys}
-    return BLOCKS_17 if used <= set(BLOCKS_17) else BLOCKS_26
+    short, full = FAMILY_LAYOUTS[family_of(keys)]
+    return short if used <= set(short) else full
 
 
 def expand(weights: Sequence[float] | Mapping[str, float]) -> dict[str, float]:
@@ -84,7 +100,7 @@ def expand(weights: Sequence[float] | Mapping[str, float]) -> dict[str, float]:
     for name, value in weights.items():
         if not math.isfinite(value):
             raise UserError(f"The weight of block {name} is not a finite number", fix="Use numbers such as 0.5 or 1.")
-    full, last = {"BASE": weights["BASE"]}, weights.get("IN00", weights["IN01"])
+    full, last = {"BASE": weights["BASE"]}, weights[layout[1]]
     for name in BLOCKS_26[1:]:
         last = full[name] = weights.get(name, last)
     return full
@@ -95,8 +111,11 @@ def weight_of(key: str, by_block: Mapping[str, float] | None) -> float:
     return 1.0 if by_block is None else by_block[block_of(key)]
 
 
-def parse_weights(text: str, presets: Mapping[str, str]) -> dict[str, float]:
-    """26 weights from a preset's name, or from 17 or 26 numbers separated by commas.
+def parse_weights(text: str, presets: Mapping[str, str], family: str | None = None) -> dict[str, float]:
+    """26 weights from a preset's name, or from 12, 17, 20 or 26 numbers separated by commas.
+
+    Args:
+        family: ``"sd"`` or ``"sdxl"`` of the file they are for; None allows all. 26 numbers, and equal ones, fit both.
 
     Raises:
         UserError: listing the presets or the layouts that would be valid.
@@ -104,13 +123,24 @@ def parse_weights(text: str, presets: Mapping[str, str]) -> dict[str, float]:
     text = text.strip()
     source = presets.get(text, text)
     try:
-        return expand([float(part) for part in source.split(",")])
+        numbers = [float(part) for part in source.split(",")]
     except ValueError:
         raise UserError(
             f"{text!r} is neither a block preset nor a list of numbers",
             where="block weights",
-            fix=f"Known presets: {', '.join(presets)}. Or give 17 or 26 numbers.",
+            fix=f"Known presets: {', '.join(presets)}. Or give 12 or 20 (SDXL), 17 or 26 (SD1, SD2) numbers.",
         ) from None
+    weights = expand(numbers)
+    if family is not None and len(numbers) != len(BLOCKS_26) and len(set(numbers)) > 1:
+        allowed = [layout for layout in FAMILY_LAYOUTS[family] if len(layout) == len(numbers)]
+        if not allowed:
+            valid = "; or ".join(f"{len(names)} ({', '.join(names)})" for names in FAMILY_LAYOUTS[family])
+            raise UserError(
+                f"{text!r} has {len(numbers)} block weights, and this LoRA is of another family",
+                where="block weights",
+                fix=f"Give {valid}.",
+            )
+    return weights
 
 
 def format_weights(weights: Mapping[str, float], layout: Sequence[str] = BLOCKS_26) -> str:

@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """The ``__metadata__`` of a file. Errors as :func:`read`."""
-    header, _ = _read_header(path)
+    header, _ = read_header(path)
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict):
         raise UserError("The file is damaged (its metadata is not a table)", where=path, fix=FIX)
@@ -51,7 +51,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def data_hash(path: Path) -> str:
     """Hex SHA-256 of the tensors' bytes. Errors as :func:`read`."""
-    _, start = _read_header(path)
+    _, start = read_header(path)
     digest = hashlib.sha256()
     with open(path, "rb") as f:
         f.seek(start)
@@ -71,7 +71,7 @@ def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
     return len(text).to_bytes(LENGTH_BYTES, "little") + text + data[start:]
 
 
-def _read_header(path: Path) -> tuple[dict, int]:
+def read_header(path: Path) -> tuple[dict, int]:
     """The parsed header and the offset of the tensors' bytes."""
     try:
         size = path.stat().st_size

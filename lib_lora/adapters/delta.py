@@ -109,6 +109,19 @@ class Delta:
         up, down = left * root, root[:, None] * right
         return Delta(self.shape, up.to(dtype), down.to(dtype), bias=self.bias), values
 
+    def reduced(self, rank: int | None = None, energy: float | None = None) -> tuple[Delta, Tensor]:
+        """The best approximation within a rank, or of the smallest rank that keeps a share of Σσ²; and the spectrum.
+
+        Args:
+            rank: at most this; None is no bound.
+            energy: share of Σσ² to keep, 0 to 1; None keeps what ``rank`` allows.
+        """
+        if energy is None:
+            return self.with_spectrum(rank or min(self.matrix_shape))
+        delta, spectrum = self.with_spectrum(rank or min(self.matrix_shape))
+        kept = rank_for_energy(spectrum, energy)
+        return Delta(self.shape, delta.up[:, :kept], delta.down[:kept], bias=self.bias), spectrum
+
     def _svd(self, rank: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first ``rank`` left vectors [o, k], all singular values, the first right vectors [k, i·kh·kw]."""
         if self.dense_part is not None:
@@ -136,6 +149,14 @@ def tail_error(spectrum: Tensor, rank: int) -> float:
     """Relative Frobenius error of keeping the first ``rank`` singular values; 0 for a zero matrix."""
     total = spectrum.norm().item()
     return spectrum[rank:].norm().item() / total if total > 0 else 0.0
+
+
+def rank_for_energy(spectrum: Tensor, energy: float) -> int:
+    """The smallest rank ≥ 1 that keeps this share of Σσ²; rounding noise does not count."""
+    squares = spectrum.double().square()
+    lost = squares.flip(0).cumsum(0).flip(0)  # lost[k] is what rank k leaves out
+    allowed = max(1 - energy, 1e-14) * squares.sum()
+    return max(1, int((lost > allowed).sum().item()))
 
 
 def _join(a: Tensor | None, b: Tensor | None, dim: int) -> Tensor | None:

@@ -13,28 +13,40 @@ from lib_lora.adapters import container
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.metadata import hashes
+from lib_lora.adapters.spelling import family_of, read_modules
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 
 # Part of a tensor's name -> what the file is instead of a kohya LoRA
 FOREIGN = {
-    "model.diffusion_model.": "This is a whole checkpoint, not a LoRA",
-    ".lora_A.": "This LoRA has diffusers' own layer names, which cannot be read yet",
+    "model.diffusion_model.input_blocks.0.0.weight": "This is a whole checkpoint, not a LoRA",
+    "model.diffusion_model.out.": "This is a whole checkpoint, not a LoRA",
 }
 
 
 @dataclass
 class LoraFile:
-    """A LoRA as stored. ``modules``: layer key -> parameter name -> tensor, in the file's dtype."""
+    """A LoRA as stored, under our names of layers (:mod:`spelling`).
+
+    Attributes:
+        modules: layer key -> parameter name -> tensor, in the file's dtype.
+        extras: what belongs to no layer, such as bundled textual inversions, by the file's own names.
+    """
 
     path: Path | None
     metadata: dict[str, str] = field(default_factory=dict)
     modules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The file's name without folder and ending; ``"unsaved"`` when there is no file."""
         return "unsaved" if self.path is None else self.path.stem
+
+    @property
+    def family(self) -> str:
+        """``"sd"`` (1 and 2) or ``"sdxl"``."""
+        return family_of(self.modules, self.metadata)
 
 
 def read_lora(path: str | Path) -> LoraFile:
@@ -49,12 +61,12 @@ def read_lora(path: str | Path) -> LoraFile:
     for part, what in FOREIGN.items():
         if any(part in name for name in tensors):
             raise UserError(what, where=path, fix="Choose a LoRA file with kohya's layer names.")
-    modules = split_keys(tensors)
+    modules, extras = read_modules(tensors, metadata)
     if not modules:
         raise UserError("There is no LoRA in this file", where=path, fix="Choose a LoRA file.")
     for key, params in modules.items():
         _check_module(path, key, params)
-    return LoraFile(path, metadata, modules)
+    return LoraFile(path, metadata, modules, extras)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

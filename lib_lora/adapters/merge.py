@@ -11,14 +11,19 @@ import torch
 from torch import Tensor
 
 from lib_lora.adapters import blocks, metadata
+from lib_lora.adapters.algorithms.full import Full
 from lib_lora.adapters.algorithms.lora import LoRA
+from lib_lora.adapters.algorithms.norm import Norm
+from lib_lora.adapters.base import Adapter
 from lib_lora.adapters.delta import Delta, tail_error
 from lib_lora.adapters.file import LoraFile, model_hash, rounding_loss, to_delta, write_lora
 from lib_lora.adapters.formula import Term, render
+from lib_lora.adapters.selection import kernel_of
 from lib_lora.errors import UserError
 
 MergeTerm = tuple[LoraFile, float, "Mapping[str, float] | None"]
 ROUNDING_LIMIT = 1e-3
+BIAS_WARNING = "Some layers change their bias too; A1111 ignores that beside a LoRA, ComfyUI and Forge do not"
 
 
 @dataclass
@@ -47,7 +52,8 @@ class Merged:
 
     Attributes:
         modules: layer key -> parameter name -> tensor.
-        rank: of the widest layer.
+        rank: of the widest layer that has one; 0 where all are full differences.
+        extras: what the inputs carry besides layers, such as textual inversions.
         sources: the input files, which :meth:`save` never replaces.
     """
 
@@ -56,10 +62,11 @@ class Merged:
     rank: int
     metadata: dict[str, str]
     sources: tuple[Path, ...] = ()
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
     def file(self) -> LoraFile:
         """The merge as an unsaved file, to preview it or to merge it further."""
-        return LoraFile(None, self.metadata, self.modules)
+        return LoraFile(None, self.metadata, self.modules, self.extras)
 
     def save(self, path: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False) -> Path:
         """Write the file; adds to ``report.warnings`` what ``dtype`` loses.
@@ -71,60 +78,87 @@ class Merged:
         if path.resolve() in {source.resolve() for source in self.sources}:
             raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
         loss = rounding_loss(self.modules, dtype)
-        self.report.warnings = [
+        self.report.warnings = [w for w in self.report.warnings if w == BIAS_WARNING] + [
             f"{key}: saving as {str(dtype).removeprefix('torch.')} changes this layer by {error:.2%}; save as float32"
             for key, error in loss.items()
             if error > ROUNDING_LIMIT
         ]
-        return write_lora(path, self.modules, self.metadata, dtype, overwrite)
+        return write_lora(path, {**self.modules, **self.extras}, self.metadata, dtype, overwrite)
 
 
 def combine(
     terms: Sequence[MergeTerm],
     *,
     rank: int | None = None,
+    energy: float | None = None,
+    base: Mapping[str, Tensor] | None = None,
     formula: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Merged:
     """Σ weight · block weight · ΔW over ``terms``, each (file, weight, block weights or None).
 
-    Ranks, alphas and sets of layers may differ. Layers that end up without any contribution are left out.
+    Algorithms, ranks, alphas and sets of layers may differ. A layer is written as LoRA where its sum has factors
+    smaller than the matrix, else as full difference. Layers that end up without any contribution are left out.
 
     Args:
         rank: reduce each layer to at most this rank, optimally; None keeps the exact sum (ranks add up).
+        energy: or reduce each layer to the smallest rank that keeps this share of Σσ², e.g. 0.99; both may be given.
+        base: the weights by layer key, for terms of DoRA, GLoRA, IA3, OFT and BOFT; see :mod:`base_weights`.
         formula: what the metadata record; built from the terms when None.
         progress: called with (layers done, layers) after each layer.
 
     Raises:
-        UserError: when nothing is left, layers of two files differ in shape, or block weights do not fit.
+        UserError: when nothing is left, layers of two files differ in shape, block weights do not fit, or a term needs
+            the base weights.
     """
-    if rank is not None and rank < 1:
-        raise UserError("The rank must be at least 1", where="rank", fix="Give a rank such as 16, or none.")
+    _check_limits(rank, energy)
     terms = [(file, weight, None if by_block is None else blocks.expand(by_block)) for file, weight, by_block in terms]
     keys = list(dict.fromkeys(key for file, _, _ in terms for key in file.modules))
-    layers: dict[str, LoRA] = {}
+    layers: dict[str, Adapter] = {}
     spectra: dict[str, Tensor] = {}
     for done, key in enumerate(keys, start=1):
-        delta = _layer_sum(key, terms)
-        if delta is not None and rank is not None:
-            delta, spectra[key] = delta.with_spectrum(rank)
+        delta = _layer_sum(key, terms, base)
+        if delta is not None and len(delta.shape) > 1 and (rank is not None or energy is not None):
+            delta, spectra[key] = delta.reduced(rank, energy)
         if delta is not None:
-            layers[key] = LoRA.from_delta(delta)
+            layers[key] = _layer(key, delta)
         if progress is not None:
             progress(done, len(keys))
     if not layers:
         raise UserError("Nothing is left of this merge", where="formula", fix="Give at least one weight that is not 0.")
-    widest = max(layer.rank for layer in layers.values())
+    widest = max(layer.rank if isinstance(layer, LoRA) else 0 for layer in layers.values())
+    beside = any(isinstance(layer, LoRA) and layer.bias is not None for layer in layers.values())
+    report = reduction_report(spectra, {key: layers[key].rank for key in spectra})
+    report.warnings = [BIAS_WARNING] if beside else []
     return Merged(
         modules={key: layer.tensors() for key, layer in layers.items()},
-        report=MergeReport() if rank is None else _report(spectra, rank),
+        report=report,
         rank=widest,
         metadata=_metadata(terms, widest, formula),
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
+        extras={name: tensor for file, _, _ in reversed(terms) for name, tensor in file.extras.items()},
     )
 
 
-def _layer_sum(key: str, terms: Sequence[MergeTerm]) -> Delta | None:
+def _check_limits(rank: int | None, energy: float | None) -> None:
+    if rank is not None and rank < 1:
+        raise UserError("The rank must be at least 1", where="rank", fix="Give a rank such as 16, or none.")
+    if energy is not None and not 0 < energy <= 1:
+        raise UserError("The share to keep is between 0 and 1", where="energy", fix="Give a share such as 0.99.")
+
+
+def _layer(key: str, delta: Delta) -> Adapter:
+    """The smallest adapter that holds ``delta`` exactly."""
+    if len(delta.shape) == 1:
+        return Norm.from_delta(delta)
+    kernel = kernel_of(key)
+    if len(delta.shape) == 2 and kernel > 1:  # an algorithm that stores a convolution as a matrix
+        shape = torch.Size((delta.shape[0], delta.shape[1] // kernel**2, kernel, kernel))
+        delta = Delta(shape, delta.up, delta.down, delta.dense_part, delta.bias)
+    return LoRA.from_delta(delta) if delta.rank else Full.from_delta(delta)
+
+
+def _layer_sum(key: str, terms: Sequence[MergeTerm], base: Mapping[str, Tensor] | None) -> Delta | None:
     """ΔW of one layer; None where every weight is 0."""
     total = None
     for file, weight, by_block in terms:
@@ -133,7 +167,7 @@ def _layer_sum(key: str, terms: Sequence[MergeTerm]) -> Delta | None:
         weight *= blocks.weight_of(key, by_block)
         if weight == 0:
             continue
-        part = to_delta(file.modules[key]).scaled(weight)
+        part = layer_delta(file, key, base).scaled(weight)
         if total is not None and part.matrix_shape != total.matrix_shape:
             raise UserError(
                 f"Layer {key} is {list(part.shape)} here and {list(total.shape)} in another LoRA of the merge",
@@ -144,9 +178,24 @@ def _layer_sum(key: str, terms: Sequence[MergeTerm]) -> Delta | None:
     return total
 
 
-def _report(spectra: Mapping[str, Tensor], rank: int) -> MergeReport:
-    per_layer = {key: tail_error(values, rank) for key, values in spectra.items()}
-    lost = sum(values[rank:].square().sum().item() for values in spectra.values())
+def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = None) -> Delta:
+    """ΔW of one layer of a file.
+
+    Raises:
+        UserError: naming the file, where the algorithm needs the weight and ``base`` does not have it.
+    """
+    try:
+        return to_delta(file.modules[key], None if base is None else base.get(key))
+    except UserError as error:
+        raise UserError(f"{error.what} (layer {key})", where=file.name, fix=error.fix) from error
+
+
+def reduction_report(spectra: Mapping[str, Tensor], ranks: Mapping[str, int]) -> MergeReport:
+    """What keeping ``ranks`` of the singular values ``spectra`` loses, layer by layer and in total."""
+    if not spectra:
+        return MergeReport()
+    per_layer = {key: tail_error(values, ranks[key]) for key, values in spectra.items()}
+    lost = sum(values[ranks[key] :].square().sum().item() for key, values in spectra.items())
     whole = sum(values.square().sum().item() for values in spectra.values())
     worst = max(per_layer, key=per_layer.__getitem__)
     return MergeReport(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib_lora.adapters import container
 from lib_lora.adapters.selection import NetworkSpec
+from lib_lora.adapters.spelling import family_of
 
 LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
 
@@ -41,6 +42,18 @@ def base_model(family: str, prediction: str) -> dict[str, str]:
         "modelspec.architecture": f"{architecture}/lora",
         "modelspec.implementation": "diffusers",
         "modelspec.prediction_type": prediction,
+    }
+
+
+def base_model_of(keys: Iterable[str]) -> dict[str, str]:
+    """What can be said about the base model of layers whose training nobody has recorded; SD2 counts as SD1."""
+    if family_of(keys) == "sd":
+        return base_model("sd1", "epsilon")
+    return {
+        **kohya({"base_model_version": "sdxl_base_v1-0", "v2": False}),
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
     }
 
 

@@ -23,6 +23,10 @@ CONVOLUTION = re.compile(
     rf"|{_SGM}_\d+_(?:in_layers|out_layers|emb_layers|skip_connection|op$|conv$))"
 )
 TEXT_ENCODER = re.compile(r"lora_te\d?_text_model_encoder_layers_\d+_(?:self_attn|mlp|layer_norm)")
+THREE_BY_THREE = re.compile(
+    r"_(?:conv1|conv2|conv_in|conv_out|in_layers_2|out_layers_3|op|blocks_\d+_[12]_conv"
+    r"|unet_input_blocks_0_0|unet_out_2)$|samplers_0_conv$"
+)
 ATTENTION_ONLY = re.compile(r"_attn[12]_|_self_attn_")
 
 ATTENTION_PRESET, MLP_PRESET, CONV_PRESET = "attention", "attention+mlp", "attention+mlp+conv"
@@ -71,7 +75,7 @@ class NetworkSpec:
     constraint: float = 0.0
     train_norm: bool = False
     block_ranks: Mapping[str, int] = field(default_factory=dict)
-    dropout: Dropout = Dropout()
+    dropout: Dropout = field(default_factory=Dropout)
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.conv_rank < 0:
@@ -91,6 +95,11 @@ class NetworkSpec:
 def part_of(key: str) -> str:
     """``"unet"`` or ``"te"``."""
     return "unet" if key.startswith("lora_unet_") else "te"
+
+
+def kernel_of(key: str) -> int:
+    """Side of the kernel of the layer called ``key``: 3 for convolutions of residual blocks and the like, else 1."""
+    return 3 if THREE_BY_THREE.search(key) else 1
 
 
 def selects(spec: NetworkSpec, key: str) -> bool:

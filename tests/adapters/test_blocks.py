@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lib_lora.adapters import NetworkSpec, blocks
-from lib_lora.adapters.blocks import BLOCKS_17, BLOCKS_26
+from lib_lora.adapters.blocks import BLOCKS_12, BLOCKS_17, BLOCKS_20, BLOCKS_26
 from lib_lora.adapters.selection import select
 from lib_lora.errors import UserError
 from lib_lora.models.layers import diffusers_to_ldm_module
@@ -38,7 +38,7 @@ def test_lora_uses_17_blocks_and_locon_26(sd15_layers):
 
 
 def test_other_families_are_refused():
-    for key in ("lora_unet_input_blocks_4_1_proj_in", "lora_unet_up_blocks_9_resnets_0_conv1", "lora_te1_x", "junk"):
+    for key in ("lora_unet_input_blocks_12_1_x", "lora_unet_up_blocks_9_resnets_0_conv1", "lora_te3_x", "junk"):
         with pytest.raises(UserError, match=key):
             blocks.block_of(key)
 
@@ -60,12 +60,38 @@ def test_26_weights_are_taken_as_they_are():
     assert blocks.expand(blocks.expand(values)) == blocks.expand(values)
 
 
-@pytest.mark.parametrize("count", [0, 1, 12, 16, 18, 20, 25, 27, 61])
+@pytest.mark.parametrize("count", [0, 1, 11, 16, 18, 21, 25, 27, 61])
 def test_wrong_counts_list_what_is_valid(count):
     with pytest.raises(UserError, match=f"{count} block weights were given") as error:
         blocks.expand([1.0] * count)
     assert "17 (BASE, IN01" in error.value.fix
     assert "26 (BASE, IN00" in error.value.fix
+
+
+def test_sdxl():
+    attention = [f"lora_unet_input_blocks_{n}_1_transformer_blocks_0_attn1_to_q" for n in (4, 5, 7, 8)]
+    attention += [f"lora_unet_output_blocks_{n}_1_proj_in" for n in range(6)]
+    attention += ["lora_unet_middle_block_1_proj_out", "lora_te1_x", "lora_te2_x", "lora_unet_label_emb_0_0"]
+    assert blocks.layout_for(attention) == BLOCKS_12
+    assert {blocks.block_of(key) for key in attention} == set(BLOCKS_12)
+    convolutions = ["lora_unet_input_blocks_3_0_op", "lora_unet_output_blocks_8_0_in_layers_2", "lora_unet_out_2"]
+    assert [blocks.block_of(key) for key in convolutions] == ["IN03", "OUT08", "OUT08"]
+    assert blocks.layout_for(attention + convolutions) == BLOCKS_20
+    twelve = blocks.expand([float(i) for i in range(12)])
+    assert (twelve["IN00"], twelve["IN04"], twelve["IN06"], twelve["M00"], twelve["OUT08"]) == (1, 1, 2, 5, 11)
+    twenty = blocks.expand([float(i) for i in range(20)])
+    assert [twenty[name] for name in BLOCKS_20] == list(range(20))
+
+
+def test_weights_are_for_a_family():
+    presets = blocks.load_presets()
+    assert blocks.parse_weights("ALL0.5", presets, "sdxl")["OUT05"] == 0.5
+    assert blocks.parse_weights("1," * 11 + "0", {}, "sdxl")["OUT05"] == 0
+    with pytest.raises(UserError, match="another family") as error:
+        blocks.parse_weights("GP1", presets, "sdxl")
+    assert "12 (BASE, IN04" in error.value.fix
+    with pytest.raises(UserError, match="another family"):
+        blocks.parse_weights("1," * 11 + "0", {}, "sd")
 
 
 def test_wrong_names_and_values():

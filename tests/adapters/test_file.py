@@ -18,6 +18,12 @@ from lib_lora.errors import UserError
 KEY = "lora_unet_mid_block_attentions_0_proj_in"
 
 
+FUZZED = [
+    *(NetworkSpec("lora", 2, 1.0, dora=dora) for dora in (False, True)),
+    *(NetworkSpec(name, 2, 1.0) for name in ("loha", "lokr", "full", "ia3", "glora", "oft", "boft")),
+]
+
+
 def one_layer(**changes) -> dict[str, dict[str, torch.Tensor]]:
     g = torch.Generator().manual_seed(0)
     params = {
@@ -157,7 +163,7 @@ def test_foreign_files_are_named(tmp_path, data, complaint):
         (flat(**{"lora_down.weight": torch.zeros(2, 5, dtype=torch.int8)}), "int8"),
         (flat(**{"lora_down.weight": torch.zeros(3, 5)}), f"do not fit together \\(layer {KEY}\\)"),
         ({f"{KEY}.hada_w1_a": torch.zeros(2, 2)}, "hada_w1_b and hada_w2_a and hada_w2_b is missing"),
-        ({"unet.mid_block.lora_A.weight": torch.zeros(2, 2)}, "diffusers' own layer names"),
+        ({"unet.mid_block.lora_A.weight": torch.zeros(2, 2)}, "lora_up.weight is missing"),
         ({"cond_stage_model.x": torch.zeros(2), "model.diffusion_model.out.0.bias": torch.zeros(2)}, "checkpoint"),
         ({"emb_params": torch.zeros(2)}, "Unknown adapter parameters"),
     ],
@@ -185,12 +191,15 @@ def test_files_from_other_trainers(tmp_path):
     assert file.modules[KEY]["alpha"].dtype == torch.float16
 
 
-def test_mutated_files_are_read_or_refused_by_name(tmp_path):
-    good = write_lora(tmp_path / "good.safetensors", one_layer(), {"ss_x": "1"}, torch.float32).read_bytes()
+@pytest.mark.parametrize("spec", FUZZED, ids=lambda spec: f"{spec.algorithm}{' dora' * spec.dora}")
+def test_mutated_files_are_read_or_refused_by_name(tmp_path, spec):
+    network = Network.create({KEY: torch.nn.Linear(6, 8)}, spec, 0)
+    modules = {**network.modules(), "bundle_emb.x.string_to_param.*": torch.ones(2)}
+    good = write_lora(tmp_path / "good.safetensors", modules, {"ss_x": "1"}, torch.float32).read_bytes()
     path = tmp_path / "bad.safetensors"
     rng = random.Random(0)
     refused = 0
-    for _ in range(400):
+    for _ in range(250):
         path.write_bytes(mutated(good, rng))
         try:
             file = read_lora(path)
@@ -199,7 +208,8 @@ def test_mutated_files_are_read_or_refused_by_name(tmp_path):
             refused += 1
         else:
             assert all(torch.isfinite(t).all() for t in join_keys(file.modules).values())
-    assert refused > 200
+    assert refused > 100
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.safetensors", "good.safetensors"]
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:

@@ -132,12 +132,13 @@ def test_other_shapes_are_named(a):
         combine([(a, 1.0, None), (other, 1.0, None)])
 
 
-def test_other_families_merge_without_block_weights():
+def test_sdxl_has_block_weights_too():
     sdxl = unsaved(lora({QUERY: nn.Linear(9, 8)}, 3))
     sdxl.modules = {"lora_unet_input_blocks_4_1_proj_in": sdxl.modules[QUERY]}
     assert combine([(sdxl, 0.5, None)]).rank == 16
-    with pytest.raises(UserError, match="Stable Diffusion 1 only"):
-        combine([(sdxl, 0.5, [1.0] * 17)])
+    assert combine([(sdxl, 0.5, [1.0] * 12)]).rank == 16
+    with pytest.raises(UserError, match="Nothing is left"):
+        combine([(sdxl, 0.5, [1.0, 0.0] + [1.0] * 10)])
 
 
 def test_saving(tmp_path, a, b):

@@ -22,12 +22,12 @@ NAMES = (W1, W1_A, W1_B, W2, W2_A, W2_B, T2)
 
 
 class LoKr(Adapter):
-    """A Kronecker product. With o = l·k outputs and i = m·n inputs:
+    """A Kronecker product. With o = o1·o2 outputs and i = i1·i2 inputs:
 
     Attributes:
-        lokr_w1: [l, m], or None with ``lokr_w1_a`` [l, r] and ``lokr_w1_b`` [r, m].
-        lokr_w2: [k, n(, kh, kw)], or None with ``lokr_w2_a`` [k, r] and ``lokr_w2_b`` [r, n·kh·kw]; with a Tucker core
-            ``lokr_t2`` [r, r, kh, kw] they are [r, k] and [r, n].
+        lokr_w1: [o1, i1], or None with ``lokr_w1_a`` [o1, r] and ``lokr_w1_b`` [r, i1].
+        lokr_w2: [o2, i2(, kh, kw)], or None with ``lokr_w2_a`` [o2, r] and ``lokr_w2_b`` [r, i2·kh·kw]; with a Tucker
+            core ``lokr_t2`` [r, r, kh, kw] they are [r, o2] and [r, i2].
         alpha: in a file of two full factors it has no effect.
     """
 
@@ -44,8 +44,8 @@ class LoKr(Adapter):
         self.alpha = float(alpha) or float(self.rank)
         self.scale = 1.0 if full else self.alpha / self.rank
         self.scaled_param = W1 if self.lokr_w1 is not None else W1_A
-        (l, m), (k, n, *kernel) = self._w1().shape, self._w2().shape
-        self.weight_shape = torch.Size((l * k, m * n, *kernel))
+        (o1, i1), (o2, i2, *kernel) = self._w1().shape, self._w2().shape
+        self.weight_shape = torch.Size((o1 * o2, i1 * i2, *kernel))
         if weight_shape is not None:
             self.fit(weight_shape)
 
@@ -60,17 +60,17 @@ class LoKr(Adapter):
         device: torch.device | str = "cpu",
     ) -> LoKr:
         o, i, *kernel = layer_shape
-        (l, k), (m, n), r = split_width(o, spec.factor), split_width(i, spec.factor), spec.rank
-        low1 = spec.decompose_both and not spec.full_matrix and r < max(l, m) / 2
-        low2 = not spec.full_matrix and r < max(k, n) / 2
+        (o1, o2), (i1, i2), r = split_width(o, spec.factor), split_width(i, spec.factor), spec.rank
+        low1 = spec.decompose_both and not spec.full_matrix and r < max(o1, i1) / 2
+        low2 = not spec.full_matrix and r < max(o2, i2) / 2
         tucker = low2 and spec.tucker and math.prod(kernel) > 1
-        random = {W1_A: (l, r), W1_B: (r, m)} if low1 else {W1: (l, m)}
+        random = {W1_A: (o1, r), W1_B: (r, i1)} if low1 else {W1: (o1, i1)}
         if tucker:
-            random, zero = random | {W2_A: (r, k), T2: (r, r, *kernel)}, {W2_B: (r, n)}
+            random, zero = random | {W2_A: (r, o2), T2: (r, r, *kernel)}, {W2_B: (r, i2)}
         elif low2:
-            random, zero = random | {W2_A: (k, r)}, {W2_B: (r, n * math.prod(kernel))}
+            random, zero = random | {W2_A: (o2, r)}, {W2_B: (r, i2 * math.prod(kernel))}
         else:
-            zero = {W2: (k, n, *kernel)}
+            zero = {W2: (o2, i2, *kernel)}
         tensors = {name: _kaiming(torch.empty(size), generator) for name, size in random.items()}
         tensors |= {name: torch.zeros(size) for name, size in zero.items()}
         tensors = {name: t.to(device, dtype) for name, t in tensors.items()}
@@ -133,7 +133,7 @@ class LoKr(Adapter):
         return self.lokr_w1 if self.lokr_w1 is not None else self.lokr_w1_a @ self.lokr_w1_b
 
     def _w2(self) -> Tensor:
-        """[k, n, kh, kw] where the kernel is known, else [k, n·kh·kw]."""
+        """[o2, i2, kh, kw] where the kernel is known, else [o2, i2·kh·kw]."""
         if self.lokr_w2 is not None:
             return self.lokr_w2
         if self.lokr_t2 is not None:

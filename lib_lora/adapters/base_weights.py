@@ -1,0 +1,123 @@
+"""The weights that adapters act on, by layer key: of a loaded model, or of a checkpoint file, read one by one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from torch import Tensor, nn
+
+from lib_lora.adapters import container
+from lib_lora.adapters.spelling import SD, SDXL, canonical
+from lib_lora.errors import UserError
+
+UNET = "model.diffusion_model."
+# Beginning of a text encoder's tensors -> of its layers' keys; the last two have OpenCLIP's names
+CLIP = {"cond_stage_model.transformer.": "lora_te_", "conditioner.embedders.0.transformer.": "lora_te1_"}
+OPEN_CLIP = {"cond_stage_model.model.": "lora_te_", "conditioner.embedders.1.model.": "lora_te2_"}
+_RESBLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)\.weight")
+_RESBLOCK_LAYERS = {
+    "attn.out_proj": "self_attn_out_proj",
+    "mlp.c_fc": "mlp_fc1",
+    "mlp.c_proj": "mlp_fc2",
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+}
+_FUSED = re.compile(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_weight")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer's weight is in a checkpoint: a tensor, or one of the thirds that OpenCLIP stacks in one."""
+
+    name: str
+    third: int | None = None
+
+    @property
+    def bias(self) -> str:
+        """The tensor of the layer's bias, which is divided alike."""
+        if self.third is not None:
+            return self.name.removesuffix("weight") + "bias"
+        return self.name.removesuffix(".weight") + ".bias"
+
+    def part(self, tensor: Tensor) -> Tensor:
+        """The layer's part of the tensor; a view."""
+        return tensor if self.third is None else tensor.chunk(3)[self.third]
+
+
+def places(names: list[str]) -> dict[str, Place]:
+    """Layer key -> where its weight is, for the tensors of a whole checkpoint (SD1, SD2 or SDXL).
+
+    Raises:
+        UserError: the names are not those of a checkpoint.
+    """
+    family = SDXL if any(name.startswith("conditioner.embedders.") for name in names) else SD
+    found = {}
+    for name in names:
+        if name.startswith(UNET) and name.endswith(".weight"):
+            path = name[len(UNET) : -len(".weight")].replace(".", "_")
+            found[canonical(f"lora_unet_{path}", family)] = Place(name)
+        else:
+            found |= _text_encoder_places(name)
+    if not any(key.startswith("lora_unet_") for key in found):
+        raise UserError("This is no checkpoint of Stable Diffusion", fix="Choose one of SD1, SD2 or SDXL.")
+    return found
+
+
+def _text_encoder_places(name: str) -> dict[str, Place]:
+    for start, prefix in CLIP.items():
+        if name.startswith(start) and name.endswith(".weight"):
+            return {prefix + name[len(start) : -len(".weight")].replace(".", "_"): Place(name)}
+    for start, prefix in OPEN_CLIP.items():
+        rest = name.removeprefix(start)
+        layer = f"{prefix}text_model_encoder_layers_"
+        if rest != name and (match := _FUSED.fullmatch(rest)):
+            return {f"{layer}{match[1]}_self_attn_{p}_proj": Place(name, i) for i, p in enumerate("qkv")}
+        if rest != name and (match := _RESBLOCK.fullmatch(rest)) and match[2] in _RESBLOCK_LAYERS:
+            return {f"{layer}{match[1]}_{_RESBLOCK_LAYERS[match[2]]}": Place(name)}
+    return {}
+
+
+class CheckpointWeights(Mapping[str, Tensor]):
+    """The weights of a safetensors checkpoint by layer key; each is read when it is asked for."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        container.read_metadata(self.path)  # names what is wrong with a file that is none
+        try:
+            self._file = safetensors.safe_open(self.path, framework="pt")
+            self.places = places(list(self._file.keys()))
+        except safetensors.SafetensorError as error:
+            raise UserError(f"The file is damaged ({error})", where=self.path, fix=container.FIX) from error
+        except UserError as error:
+            raise UserError(error.what, where=self.path, fix=error.fix) from error
+
+    def __getitem__(self, key: str) -> Tensor:
+        place = self.places[key]
+        return place.part(self._file.get_tensor(place.name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class LayerWeights(Mapping[str, Tensor]):
+    """The weights of live layers, by layer key."""
+
+    def __init__(self, layers: Mapping[str, nn.Module]):
+        self._layers = layers
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._layers[key].weight.detach().to("cpu", torch.float32)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
