@@ -23,6 +23,7 @@ from lib_lora.dataset.tags.index import TagFilter, TagIndex
 from lib_lora.errors import UserError
 
 STATE_FOLDER = ".lora-workbench"  # beside the pictures; listings pass over it
+REJECTED_FOLDER = ".rejected"  # where copies are set aside; neither listed nor trained
 
 
 class DatasetEditor:
@@ -40,6 +41,7 @@ class DatasetEditor:
         if not folders:
             raise UserError("No folder to open", fix="Choose a folder of images")
         self.folders = tuple(Path(folder).absolute() for folder in folders)
+        self.rejected = self.folders[0] / REJECTED_FOLDER
         self.journal = Journal(self.folders[0] / STATE_FOLDER / "journal")
         self.thumbnails = Thumbnails(Path(cache) / "thumbnails")
         self._headers = Headers(Path(cache) / "headers.json")
