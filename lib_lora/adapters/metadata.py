@@ -12,6 +12,7 @@ from lib_lora.adapters import container
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.adapters.spelling import family_of
 
+LYCORIS_NAMES = {"lora": "locon", "oft": "diag-oft"}
 LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
 
 
@@ -21,9 +22,26 @@ def kohya(values: Mapping[str, object]) -> dict[str, str]:
 
 
 def network(spec: NetworkSpec) -> dict[str, str]:
-    """The ``ss_network_*`` entries of a network made by ``spec``."""
+    """The ``ss_network_*`` entries of a network made by ``spec``: kohya's module, or LyCORIS' for what it cannot."""
     args = {"conv_dim": str(spec.conv_rank), "conv_alpha": str(spec.conv_alpha)} if spec.conv_rank else {}
-    values = {"network_module": "networks.lora", "network_dim": spec.rank, "network_alpha": spec.alpha}
+    switches = {
+        "dora_wd": spec.dora,
+        "rs_lora": spec.rs_lora,
+        "use_tucker": spec.tucker,
+        "decompose_both": spec.decompose_both,
+        "full_matrix": spec.full_matrix,
+        "train_norm": spec.train_norm,
+    }
+    args |= {name: "True" for name, on in switches.items() if on}
+    if spec.factor != -1:
+        args["factor"] = str(spec.factor)
+    if spec.constraint:
+        args["constraint"] = str(spec.constraint)
+    lycoris = spec.algorithm != "lora" or any(switches.values())
+    if lycoris:
+        args["algo"] = LYCORIS_NAMES.get(spec.algorithm, spec.algorithm)
+    module = "lycoris.kohya" if lycoris else "networks.lora"
+    values = {"network_module": module, "network_dim": spec.rank, "network_alpha": spec.alpha}
     return kohya({**values, "network_args": args})
 
 
@@ -70,7 +88,7 @@ def merged(
     Args:
         sources: per term its ``name``, ``hash``, ``weight`` and ``blocks``.
         inherited: metadata of the first source; what it says about the base model is kept.
-        rank: the largest rank of a layer; alpha equals the rank in every layer.
+        rank: the largest rank of a layer, 0 where all are full differences; alpha equals the rank in every layer.
         formula: the formula as the user wrote it.
     """
     sources = list(sources)
@@ -78,10 +96,12 @@ def merged(
     about_spec = ("sai_model_spec", "architecture", "implementation", "prediction_type", "resolution")
     names = (*about_base, "ss_new_sd_model_hash", *(f"modelspec.{n}" for n in about_spec))
     kept = {name: inherited[name] for name in names if name in inherited}
-    values = {"network_module": "networks.lora", "network_dim": rank, "network_alpha": float(rank)}
+    full = rank == 0
+    values = {"network_module": "lycoris.kohya" if full else "networks.lora", "network_dim": rank or None}
+    values |= {"network_alpha": float(rank) or None, "network_args": {"algo": "full"} if full else {}}
     return {
         **kept,
-        **kohya({**values, "network_args": {}, "training_comment": f"merge: {formula}"}),
+        **kohya({**values, "training_comment": f"merge: {formula}"}),
         **modelspec(merged_from=", ".join(str(s["name"]) for s in sources)),
         "merge_formula": formula,
         "merge_sources": _text(sources),

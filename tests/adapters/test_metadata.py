@@ -27,6 +27,14 @@ def test_network():
     assert json.loads(locon["ss_network_args"]) == {"conv_dim": "4", "conv_alpha": "1.0"}
 
 
+def test_what_kohya_cannot_is_told_as_lycoris():
+    oft = metadata.network(NetworkSpec("oft", 8, constraint=0.01))
+    assert oft["ss_network_module"] == "lycoris.kohya"
+    assert json.loads(oft["ss_network_args"]) == {"algo": "diag-oft", "constraint": "0.01"}
+    dora = metadata.network(NetworkSpec("lora", 8, dora=True, rs_lora=True))
+    assert json.loads(dora["ss_network_args"]) == {"algo": "locon", "dora_wd": "True", "rs_lora": "True"}
+
+
 def test_the_hosts_find_the_family():
     got = metadata.base_model("sd1", "epsilon")
     assert got["ss_base_model_version"] == "sd_v1"

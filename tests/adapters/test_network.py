@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lib_lora.adapters import LoraFile, Network, NetworkSpec
 from lib_lora.adapters.blocks import BLOCKS_17
+from lib_lora.adapters.dropout import Dropout
 from lib_lora.adapters.selection import part_of, select
 from lib_lora.errors import UserError
 
@@ -179,6 +180,55 @@ def test_gradients_under_checkpointing(layers):
     assert torch.equal(*gradients)
     assert gradients[0].any()
     assert all(p.grad is None for layer in layers.values() for p in layer.parameters())
+
+
+def test_layer_presets(layers):
+    def keys(**options) -> set[str]:
+        return set(select(layers, NetworkSpec(**options)))
+
+    assert keys(layers="attention") == {QUERY, TEXT.replace("mlp_fc1", "self_attn_q_proj")}
+    assert keys(layers="attention+mlp+conv") == keys(conv_rank=2) > keys()
+    assert keys(layers=r"resnets_\d_conv1|mlp") == {TEXT, "lora_unet_down_blocks_0_resnets_0_conv1"}
+    with pytest.raises(UserError, match="no choice of layers"):
+        NetworkSpec(layers="(")
+
+
+def test_ranks_per_block(layers):
+    network = Network.create(layers, NetworkSpec(rank=4, alpha=2.0, block_ranks={"BASE": 0, "IN01": 2}), 0)
+    assert {a.rank for a in network.adapters.values()} == {2}
+    assert {a.scale for a in network.adapters.values()} == {0.5}
+    assert not any(part_of(key) == "te" for key in network.adapters)
+    with pytest.raises(UserError, match="IN99"):
+        NetworkSpec(block_ranks={"IN99": 1})
+
+
+@pytest.mark.parametrize("algorithm", ["lora", "loha"])
+@pytest.mark.parametrize("rates", [{"neuron": 0.5}, {"rank": 0.5}, {"module": 0.5}])
+def test_dropout_depends_on_seed_and_step(layers, algorithm, rates):
+    spec = NetworkSpec(algorithm, 4, conv_rank=4, dropout=Dropout(**rates))
+    network = trained(layers, spec)
+    with network.attached_to(layers):
+        whole = outputs(layers)
+        with network.dropping(1, 5):
+            first, again = outputs(layers), outputs(layers)
+        with network.dropping(1, 6):
+            other = outputs(layers)
+        assert equal(first, again)
+        assert not equal(first, other)
+        assert not equal(first, whole)
+        assert equal(outputs(layers), whole)
+
+
+def test_dropout_keeps_the_mean(layers):
+    network = trained(layers, NetworkSpec(rank=8, dropout=Dropout(neuron=0.3, rank=0.3)))
+    layer, x = layers[QUERY], sample(layers[QUERY])
+    with network.attached_to({QUERY: layer}), torch.no_grad():
+        whole, total = layer(x), 0
+        for step in range(400):
+            with network.dropping(0, step):
+                total = total + layer(x)
+    change = (whole - torch.nn.functional.linear(x, layer.weight)).norm()
+    assert (total / 400 - whole).norm() < 0.2 * change
 
 
 def test_parts(layers):
