@@ -14,7 +14,7 @@ from lib_lora.training.config_groups.data import CaptionSettings, ImageSettings
 from lib_lora.training.config_groups.loss import LossSettings, NoiseSettings
 from lib_lora.training.config_groups.optimizer import OptimizerSettings, ScheduleSettings
 from lib_lora.training.config_groups.output import MemorySettings, SavingSettings
-from lib_lora.training.config_groups.run import NetworkSettings, RunSettings
+from lib_lora.training.config_groups.run import LAYERS, NetworkSettings, RunSettings
 from lib_lora.training.config_groups.setting import GROUPS, check_value, default_of
 
 __all__ = ["GROUPS", "TrainConfig", "default_of", "settings"]
@@ -43,6 +43,7 @@ class TrainConfig(  # a dataclass takes the fields of its last base first
         for f in fields(self):
             check_value(f, getattr(self, f.name))
         _check_run(self)
+        _check_network(self)
         _check_optimizer(self)
         _check_noise(self)
         return self
@@ -70,11 +71,29 @@ def _check_run(c: TrainConfig) -> None:
         raise UserError("Image sides must be multiples of 8 pixels", where=name, fix="Use 512 or 768, and a step of 64")
 
 
+def _check_network(c: TrainConfig) -> None:
+    if c.dora and c.algorithm not in ("lora", "loha", "lokr"):
+        raise UserError(f"DoRA cannot be combined with {c.algorithm}", where="dora", fix="Use lora, loha or lokr")
+    try:
+        re.compile(c.layers)
+    except re.error as error:
+        what = f"The layers are no name of a choice and no regular expression ({error})"
+        raise UserError(what, where="layers", fix="Use " + ", ".join(LAYERS)) from error
+
+
 def _check_optimizer(c: TrainConfig) -> None:
     if c.unet_lr == 0 and c.te_lr == 0:
         raise UserError("Both learning rates are 0, so nothing would be learned", where="unet_lr", fix="Try 5e-4")
     if c.warmup and c.schedule == "constant":
         raise UserError("The constant schedule has no warm-up", where="schedule", fix="Use constant_with_warmup")
+    if c.schedule == "step" and c.cycle_decay == 1:
+        what = "The step schedule would never fall"
+        raise UserError(what, where="cycle_decay", fix="Use 0.5, and cycles for how often")
+    unet_ends = c.unet_lr == 0 or 0 < c.stop_unet_after < c.epochs
+    te_ends = c.te_lr == 0 or 0 < c.stop_te_after < c.epochs
+    if unet_ends and te_ends:
+        where = "stop_te_after" if c.unet_lr == 0 else "stop_unet_after"
+        raise UserError("All training would stop before the last epoch", where=where, fix="Set it to 0")
 
 
 def _check_noise(c: TrainConfig) -> None:

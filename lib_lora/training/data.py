@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from lib_lora.dataset.caption import CaptionPipeline
 from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.scan import Scan, scan
@@ -27,6 +28,19 @@ def dataset_config(config: TrainConfig) -> DatasetConfig:
         bucket_min=config.bucket_min,
         bucket_max=config.bucket_max,
         no_upscale=config.no_upscale,
+        caption_extension=config.caption_extension,
+        captions=CaptionPipeline(
+            prefix=config.caption_prefix,
+            suffix=config.caption_suffix,
+            keep_separator=config.keep_separator,
+            secondary_separator=config.secondary_separator,
+            wildcards=config.wildcards,
+            dropout=config.caption_dropout,
+            dropout_every_n_epochs=config.caption_dropout_every_n_epochs,
+            tag_dropout=config.tag_dropout,
+            warmup_min=config.token_warmup_min,
+        ),
+        token_warmup=config.token_warmup * config.epochs,
     )
 
 

@@ -78,7 +78,8 @@ class Denoiser:
 
     def _encode(self, captions: list[str], cached: bool) -> Tensor:
         config = self.config
-        if cached and not self.train_text and not config.shuffle:
+        varied = config.shuffle or config.tag_dropout or config.wildcards
+        if cached and not self.train_text and not varied:
             return self._cache.encode(captions)
         with torch.set_grad_enabled(self.train_text and torch.is_grad_enabled()):
             return self.model.encode_text(captions, max_tokens=config.max_tokens, clip_skip=config.clip_skip)

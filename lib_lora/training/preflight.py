@@ -13,6 +13,7 @@ from lib_lora.dataset.hashes import FileHashes
 from lib_lora.models.base import HostPaths, LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan
+from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.probe import Cost, probe
 from lib_lora.training.sample_prompts import parse_sample_prompts
 
@@ -74,6 +75,15 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
         found.append(Advice(f"{steps} steps are very many", "Lower the epochs or the repeats"))
     if config.trigger and config.keep_tokens < 1 and config.shuffle:
         found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
-    if max(config.unet_lr, config.te_lr) > 2e-3:
-        found.append(Advice("The learning rate is very high", "Start with 5e-4 for the U-Net"))
+    found += _rate_advice(config)
     return found
+
+
+def _rate_advice(config: TrainConfig) -> list[Advice]:
+    recipe, highest = RECIPES[config.optimizer], max(config.unet_lr, config.te_lr)
+    if recipe.finds_rate and highest <= 0.1:
+        text = f"{config.optimizer} finds the rate itself; the learning rate only scales it"
+        return [Advice(text, "Set both learning rates to 1")]
+    if not (recipe.finds_rate or recipe.own_rate) and highest > 2e-3 and "SGD" not in config.optimizer:
+        return [Advice("The learning rate is very high", "Start with 5e-4 for the U-Net")]
+    return []

@@ -22,13 +22,23 @@ class Preset:
         return replace(config, **self.values)
 
 
+# fmt: off
+# What several presets share; the numbers are those of the community's guides
+NAI = dict(resolution=512, bucket_max=1024, rank=16, alpha=8.0, unet_lr=5e-4, te_lr=1e-4, weight_decay=0.1, beta1=0.9,
+           beta2=0.99, schedule="cosine", warmup=0.05, min_snr_gamma=5.0, clip_skip=2, batch_size=2, epochs=10,
+           keep_tokens=1, shuffle=True, gradient_checkpointing=True)
+XL = dict(resolution=1024, bucket_max=2048, rank=8, alpha=4.0, optimizer="CAME", weight_decay=0.08, beta2=0.999,
+          schedule="rex", min_snr_gamma=0.0, ip_noise_gamma=0.05, batch_size=2, epochs=10, keep_tokens=1, shuffle=True,
+          precision="bf16", gradient_checkpointing=True)
+DUO = dict(algorithm="loha", rank=8, alpha=1.0, unet_lr=5e-4, te_lr=5e-4, weight_decay=0.01, beta2=0.999,
+           schedule="cosine", min_snr_gamma=0.0, clip_skip=2, epochs=40, keep_tokens=1, max_grad_norm=1.0,
+           gradient_checkpointing=True)
+
 PRESETS = (
     Preset(
         "Character · SD1.5",
         "Anime character on SD1.5: enough capacity for an outfit, text encoder at a fifth, ends after 1000-2000 steps.",
-        dict(resolution=512, bucket_max=1024, rank=16, alpha=8.0, unet_lr=5e-4, te_lr=1e-4, weight_decay=0.1, beta1=0.9,
-             beta2=0.99, schedule="cosine", warmup=0.05, min_snr_gamma=5.0, clip_skip=2, batch_size=2, epochs=10,
-             keep_tokens=1, shuffle=True, gradient_checkpointing=True),
+        NAI,
     ),
     Preset(
         "Style · SD1.5",
@@ -38,13 +48,57 @@ PRESETS = (
              batch_size=2, epochs=8, keep_tokens=3, shuffle=True, flip=True, gradient_checkpointing=True),
     ),
     Preset(
+        "Character · PDXL",
+        "Anime character on Pony: a small network, a low text rate, and REX holds its rate long. 200-1200 steps.",
+        XL | dict(unet_lr=1e-4, te_lr=1e-6),
+    ),
+    Preset(
+        "Character · Illustrious",
+        "Like PDXL with a lower rate, since this model learns characters faster. 200-1500 steps.",
+        XL | dict(unet_lr=6e-5, te_lr=6e-6),
+    ),
+    Preset(
+        "Character · Prodigy",
+        "Finds the rate itself, for 20-30 images only: repeats × images about 100; then take the epoch of lowest loss.",
+        NAI | dict(rank=16, alpha=16.0, optimizer="Prodigy", optimizer_args="d_coef=2", unet_lr=1.0, te_lr=1.0,
+                   weight_decay=0.01, beta2=0.999, schedule="constant_with_warmup", epochs=20),
+    ),
+    Preset(
+        "Style or concept · DoRA",
+        "Strength and direction apart, convolutions too, low rate: closer to a full training, slower.",
+        NAI | dict(dora=True, conv_rank=8, conv_alpha=4.0, unet_lr=5e-5, te_lr=0.0, keep_tokens=0),
+    ),
+    Preset(
+        "Style · GLoRA",
+        "A network that also scales what the base does; for styles, without a trigger.",
+        NAI | dict(algorithm="glora", unet_lr=5e-5, te_lr=0.0, keep_tokens=0),
+    ),
+    Preset(
+        "Likeness",
+        "One subject, about 42 pictures of at least 768 px, 10 repeats × 8 epochs; short captions; rates are found.",
+        dict(resolution=768, rank=96, alpha=72.0, optimizer="Adafactor (relative step)", schedule="constant",
+             min_snr_gamma=0.0, batch_size=1, repeats="10", epochs=8, shuffle=False, flip=True,
+             gradient_checkpointing=True),
+    ),
+    Preset(
+        "Two subjects · stage 1",
+        "Each subject alone in its own folder and with its own tag; a LoHa, since it mixes concepts less.",
+        DUO | dict(resolution=640, batch_size=4),
+    ),
+    Preset(
+        "Two subjects · stage 2",
+        "Composites of two subjects side by side, at a higher resolution.",
+        DUO | dict(resolution=768, batch_size=2),
+    ),
+    Preset(
         "Miniature demo",
         "For the small model that comes with the program: 128 px pictures, a minute or two on a CPU.",
         dict(resolution=128, bucket_step=16, bucket_min=64, bucket_max=256, rank=8, alpha=8.0, unet_lr=1e-3, te_lr=2e-4,
              weight_decay=0.01, beta1=0.9, beta2=0.99, schedule="cosine", warmup=0.05, min_snr_gamma=5.0, clip_skip=1,
              batch_size=4, epochs=6, keep_tokens=1, max_tokens=75),
     ),
-)  # fmt: skip
+)
+# fmt: on
 
 
 def preset(name: str) -> Preset:

@@ -7,19 +7,19 @@ from collections import Counter
 
 from lib_lora import __version__
 from lib_lora.adapters import metadata
+from lib_lora.adapters.dropout import Dropout
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.scan import Scan
 from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.run_store import Record
 
 ABSENT = {  # what kohya also writes, for options that do not exist here
     "color_aug": False,
     "random_crop": False,
     "face_crop_aug_range": None,
-    "caption_dropout_rate": 0.0,
-    "caption_tag_dropout_rate": 0.0,
     "prior_loss_weight": 1.0,
     "full_fp16": False,
     "lowram": False,
@@ -30,7 +30,24 @@ ABSENT = {  # what kohya also writes, for options that do not exist here
 def network_spec(config: TrainConfig) -> NetworkSpec:
     """What the settings adapt; a learning rate of 0 leaves its part without adapters."""
     c = config
-    return NetworkSpec(c.algorithm, c.rank, c.alpha, c.conv_rank, c.conv_alpha, c.unet_lr > 0, c.te_lr > 0)
+    return NetworkSpec(
+        algorithm=c.algorithm,
+        rank=c.rank,
+        alpha=c.alpha,
+        conv_rank=c.conv_rank,
+        conv_alpha=c.conv_alpha,
+        train_unet=c.unet_lr > 0,
+        train_text_encoder=c.te_lr > 0,
+        layers=c.layers,
+        dora=c.dora,
+        rs_lora=c.rs_lora,
+        tucker=c.tucker,
+        factor=c.lokr_factor,
+        decompose_both=c.lokr_both,
+        full_matrix=c.lokr_full,
+        constraint=c.constraint,
+        dropout=Dropout(c.network_dropout, c.rank_dropout, c.module_dropout),
+    )
 
 
 def run_metadata(
@@ -70,7 +87,8 @@ def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, obje
         "learning_rate": c.unet_lr,
         "unet_lr": c.unet_lr,
         "text_encoder_lr": c.te_lr,
-        "optimizer": f"torch.optim.adamw.AdamW(weight_decay={c.weight_decay},betas=({c.beta1}, {c.beta2}))",
+        "optimizer": _optimizer(c),
+        "scale_weight_norms": c.scale_weight_norms or None,
         "lr_scheduler": c.schedule,
         "lr_warmup_steps": round(total * c.warmup),
         "max_train_steps": total,
@@ -86,6 +104,13 @@ def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, obje
         **_noise_and_loss(c),
         **ABSENT,
     }
+
+
+def _optimizer(c: TrainConfig) -> str:
+    recipe = RECIPES[c.optimizer]
+    betas = "" if recipe.betas is None else f",betas=({c.beta1}, {c.beta2})"
+    own = "".join(f",{word}" for word in c.optimizer_args.split())
+    return f"{recipe.package}.{recipe.kind}(weight_decay={c.weight_decay}{betas}{own})"
 
 
 def _noise_and_loss(c: TrainConfig) -> dict[str, object]:
@@ -130,6 +155,9 @@ def _dataset(config: TrainConfig, scan: Scan, batches: int) -> dict[str, object]
         "flip_aug": c.flip,
         "shuffle_caption": c.shuffle,
         "keep_tokens": c.keep_tokens,
+        "caption_dropout_rate": c.caption_dropout,
+        "caption_dropout_every_n_epochs": c.caption_dropout_every_n_epochs,
+        "caption_tag_dropout_rate": c.tag_dropout,
         "dataset_dirs": folders,
         "tag_frequency": _tag_frequency(config, scan),
     }

@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,8 @@ from torch import Tensor
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
+from lib_lora.training.averaging import Averaging
+from lib_lora.training.optimizer_state import named_parameters, optimizer_state, restore_optimizer
 
 SLOTS = ("a.safetensors", "b.safetensors")
 FORMAT = "1"
@@ -59,11 +62,18 @@ class StateSlots:
         self.folder = Path(folder)
         self._current: str | None = None  # the slot written or read last, so a save need not read both again
 
-    def save(self, position: Position, network: Network, optimizer: torch.optim.Optimizer) -> None:
+    def save(
+        self, position: Position, network: Network, optimizer: torch.optim.Optimizer, averaging: Averaging | None = None
+    ) -> None:
         """Write the older (or the damaged) slot; the newest whole one stays until the next save."""
-        tensors = {**_network_tensors(network), **_optimizer_tensors(network, optimizer)}
-        tensors = {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
+        moments, numbers = optimizer_state(network, optimizer)
+        tensors = {**_network_tensors(network), **{f"optimizer/{name}": t for name, t in moments.items()}}
+        if averaging is not None:
+            tensors.update({f"average/{name}": t for name, t in averaging.tensors().items()})
+        # clones: a view of a larger storage, or two names of one, cannot be written
+        tensors = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
         header = {"format": FORMAT, "position": json.dumps(asdict(position)), "checksum": _checksum(tensors)}
+        header["optimizer"] = json.dumps(numbers)
         if self._current is None and (newest := self._newest()) is not None:
             self._current = newest[0].name
         slot = SLOTS[1] if self._current == SLOTS[0] else SLOTS[0]
@@ -71,7 +81,13 @@ class StateSlots:
             save_file(tensors, part, metadata=header)
         self._current = slot
 
-    def load(self, network: Network, optimizer: torch.optim.Optimizer, present: Fingerprint) -> int:
+    def load(
+        self,
+        network: Network,
+        optimizer: torch.optim.Optimizer,
+        present: Fingerprint,
+        averaging: Averaging | None = None,
+    ) -> int:
         """Put the newest whole slot into ``network`` and ``optimizer``; the steps done, 0 if there is no slot.
 
         Raises:
@@ -82,9 +98,11 @@ class StateSlots:
             return 0
         path, position = newest
         position.fingerprint.require(present, self.folder.parent)
-        tensors = _read_whole(path)
+        tensors, numbers = _read_whole(path)
         _put_network(network, tensors)
-        _put_optimizer(network, optimizer, tensors)
+        restore_optimizer(network, optimizer, _under("optimizer/", tensors), numbers)
+        if averaging is not None:
+            averaging.restore(_under("average/", tensors))
         self._current = path.name
         return position.step
 
@@ -115,9 +133,15 @@ def _position_if_whole(path: Path) -> Position | None:
         return None
 
 
-def _read_whole(path: Path) -> dict[str, Tensor]:
+def _read_whole(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, and the optimizer's numbers; states of version 0.1 have none of those."""
     with safe_open(path, framework="pt") as f:
-        return {name: f.get_tensor(name).clone() for name in f.keys()}  # noqa: SIM118
+        numbers = json.loads((f.metadata() or {}).get("optimizer", "{}"))
+        return {name: f.get_tensor(name).clone() for name in f.keys()}, numbers  # noqa: SIM118
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:
@@ -128,40 +152,11 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _named_parameters(network: Network) -> list[tuple[str, torch.nn.Parameter]]:
-    return [
-        (f"{key}.{name}", parameter)
-        for key, adapter in network.adapters.items()
-        for name, parameter in adapter.named_parameters()
-    ]
-
-
 def _network_tensors(network: Network) -> dict[str, Tensor]:
-    return {f"network/{name}": parameter for name, parameter in _named_parameters(network)}
+    return {f"network/{name}": parameter for name, parameter in named_parameters(network)}
 
 
 def _put_network(network: Network, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, parameter in _named_parameters(network):
+        for name, parameter in named_parameters(network):
             parameter.copy_(tensors[f"network/{name}"])
-
-
-def _optimizer_tensors(network: Network, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"optimizer/{name}/{kind}": value
-        for name, parameter in _named_parameters(network)
-        for kind, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def _put_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    by_name: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer/"):
-            name, kind = key.removeprefix("optimizer/").rsplit("/", 1)
-            by_name.setdefault(name, {})[kind] = value
-    for name, parameter in _named_parameters(network):
-        # counters ("step") live on the CPU, moments beside their parameter
-        state = {k: v if v.dim() == 0 else v.to(parameter.device) for k, v in by_name.get(name, {}).items()}
-        if state:
-            optimizer.state[parameter] = state

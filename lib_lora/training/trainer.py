@@ -21,6 +21,7 @@ from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.scan import Scan
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths, LoadedModel
+from lib_lora.training.averaging import Averaging
 from lib_lora.training.checkpoints import Checkpoints
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
@@ -46,6 +47,7 @@ from lib_lora.training.run_metadata import network_spec, run_metadata
 from lib_lora.training.run_store import Run
 from lib_lora.training.state import Fingerprint, Position, StateSlots
 from lib_lora.training.timesteps import timesteps
+from lib_lora.training.weight_norms import limit_weight_norms
 
 REQUESTS = ("stop", "save_and_stop", "save", "sample")
 
@@ -96,7 +98,8 @@ class Trainer:
         """The network without the model, so that somebody else may attach it, e.g. to draw samples."""
         self.network.detach()
         try:
-            yield self.network
+            with self.averaging.shown():
+                yield self.network
         finally:
             self.network.attach(self.model.layers())
 
@@ -111,6 +114,7 @@ class Trainer:
         self.model.gradient_checkpointing(self.config.gradient_checkpointing)
         with network.attached_to(layers):
             self.optimizer = build_optimizer(network, self.config)
+            self.averaging = Averaging(network, self.optimizer, self.config.ema_decay)
             self._resume()
             try:
                 yield from self._steps()
@@ -146,13 +150,17 @@ class Trainer:
         micro_steps = self._micro_steps(step)
         total_loss = torch.zeros((), device=self.model.device)
         for micro in micro_steps:
-            loss = self._batch_loss(micro) / len(micro_steps)
-            loss.backward()
+            with self.network.dropping(config.seed, micro):  # backward too: checkpointing runs the layers again
+                loss = self._batch_loss(micro) / len(micro_steps)
+                loss.backward()
             total_loss += loss.detach()
         clip = config.max_grad_norm or float("inf")
         grad_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if config.scale_weight_norms:
+            limit_weight_norms(self.network, config.scale_weight_norms)
+        self.averaging.update(step + 1)
         self.meter.add(step + 1, lr, total_loss, grad_norm)
         return lr
 
@@ -170,7 +178,8 @@ class Trainer:
     def _end_epoch(self) -> Iterator[Event]:
         self._read_meter()
         epoch, config = self.epoch, self.config
-        fixed = fixed_loss(self.denoiser, self.batches, config)
+        with self.averaging.shown():
+            fixed = fixed_loss(self.denoiser, self.batches, config)
         last = self.step == self.total
         path = None
         if last or epoch % config.save_every_n_epochs == 0:
@@ -219,7 +228,7 @@ class Trainer:
         return encoding.value
 
     def _resume(self) -> None:
-        self.step = self.state.load(self.network, self.optimizer, self.fingerprint)
+        self.step = self.state.load(self.network, self.optimizer, self.fingerprint, self.averaging)
         self.run_folder.rewind(self.step)
 
     # -- small parts --------------------------------------------------------------------------------------------------
@@ -253,9 +262,10 @@ class Trainer:
         return sum(losses) / len(losses)
 
     def _write_lora(self, path: Path) -> Path:
-        self.last_saved = self.checkpoints.write(path, self.network, epoch=self.epoch, step=self.step)
+        with self.averaging.shown():
+            self.last_saved = self.checkpoints.write(path, self.network, epoch=self.epoch, step=self.step)
         return self.last_saved
 
     def _save_state(self) -> None:
         self._read_meter()  # never save weights that a broken step has touched
-        self.state.save(Position(self.step, self.fingerprint), self.network, self.optimizer)
+        self.state.save(Position(self.step, self.fingerprint), self.network, self.optimizer, self.averaging)

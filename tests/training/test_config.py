@@ -80,7 +80,7 @@ def test_good_settings_pass():
         ("unet_lr", math.inf),
         ("unet_lr", "1e-4"),
         ("shuffle", 1),
-        ("schedule", "rex"),
+        ("schedule", "sawtooth"),
         ("max_tokens", 100),
         ("resolution", 500),
         ("bucket_step", 12),
@@ -138,6 +138,33 @@ def test_presets_are_valid_and_keep_the_rest(p):
     config = p.applied_to(GOOD).check()
     assert config.name == "mira" and p.why
     assert asdict(config) | p.values == asdict(config)
+
+
+GUIDES = {  # (resolution, rank, alpha, U-Net rate, text encoder rate, schedule) of the community's guides
+    "Character · SD1.5": (512, 16, 8, 5e-4, 1e-4, "cosine"),
+    "Character · PDXL": (1024, 8, 4, 1e-4, 1e-6, "rex"),
+    "Character · Illustrious": (1024, 8, 4, 6e-5, 6e-6, "rex"),
+    "Character · Prodigy": (512, 16, 16, 1.0, 1.0, "constant_with_warmup"),
+    "Likeness": (768, 96, 72, 5e-4, 1e-4, "constant"),
+    "Style · SD1.5": (512, 16, 8, 1e-4, 1e-4, "constant"),
+    "Two subjects · stage 1": (640, 8, 1, 5e-4, 5e-4, "cosine"),
+    "Two subjects · stage 2": (768, 8, 1, 5e-4, 5e-4, "cosine"),
+}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_presets_say_what_the_guides_say(name):
+    c = preset(name).applied_to(GOOD)
+    assert (c.resolution, c.rank, c.alpha, c.unet_lr, c.te_lr, c.schedule) == GUIDES[name]
+
+
+def test_the_rarer_settings_of_the_guides():
+    xl, prodigy, likeness = (preset(n).values for n in ("Character · PDXL", "Character · Prodigy", "Likeness"))
+    assert (xl["optimizer"], xl["weight_decay"], xl["ip_noise_gamma"], xl["bucket_max"]) == ("CAME", 0.08, 0.05, 2048)
+    assert (prodigy["optimizer_args"], prodigy["weight_decay"], prodigy["epochs"]) == ("d_coef=2", 0.01, 20)
+    assert (likeness["batch_size"], likeness["repeats"], likeness["epochs"]) == (1, "10", 8)
+    assert preset("Style or concept · DoRA").values["dora"] and preset("Style · SD1.5").values["noise_offset"] == 0.1
+    assert [preset(f"Two subjects · stage {i}").values["batch_size"] for i in (1, 2)] == [4, 2]
 
 
 def test_unknown_preset_lists_the_others():

@@ -100,6 +100,28 @@ def test_the_class_word_stands_for_the_trigger(caption, class_word, expected):
     assert without_trigger(caption, "mira", class_word) == expected
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "Prodigy", "unet_lr": 1.0, "te_lr": 1.0, "ema_decay": 0.9, "schedule": "rex"},
+        {"optimizer": "ScheduleFreeAdamW", "dora": True, "network_dropout": 0.2, "tag_dropout": 0.3},
+        {"algorithm": "lokr", "multires_iterations": 4, "loss_type": "huber", "caption_dropout": 0.2},
+    ],
+    ids=["prodigy", "schedule-free", "lokr"],
+)
+def test_stop_and_continue_is_exact_with_other_settings(tiny_host, start, changes):
+    with tiny_host.training_session() as model:
+        whole = start(model, name="whole", epochs=2, **changes)
+        assert isinstance(list(whole.run())[-1], Finished)
+        stopped = start(model, name="parts", epochs=2, **changes)
+        for event in stopped.run():
+            if isinstance(event, StepDone) and event.step == 2:
+                stopped.request("stop")
+        assert isinstance(list(start(model, stopped.run_folder).run())[-1], Finished)
+    a, b = (read_lora(tiny_host.paths.loras / f"{name}.safetensors").modules for name in ("whole", "parts"))
+    assert all(torch.equal(tensor, b[key][name]) for key, params in a.items() for name, tensor in params.items())
+
+
 def test_only_what_has_a_rate_is_trained(tiny_host, start):
     with tiny_host.training_session() as model:
         list(start(model, epochs=1, te_lr=0.0, shuffle=False).run())

@@ -19,6 +19,31 @@ class CaptionSettings:
         low=75, high=225, unit="tokens", kohya="max_token_length")
     clip_skip: int = setting(1, CAPTIONS, "Clip skip", "2 for anime models of SD1, else 1",
         low=1, high=12, kohya="clip_skip")
+    caption_extension: str = setting("", CAPTIONS, "Caption files", "Their ending, such as .txt; empty finds it",
+        kohya="caption_extension")
+    caption_prefix: str = setting("", CAPTIONS, "Prefix", "Put before each caption, with its comma",
+        kohya="caption_prefix")
+    caption_suffix: str = setting("", CAPTIONS, "Suffix", "Put behind each caption, with its comma",
+        kohya="caption_suffix")
+    keep_separator: str = setting("", CAPTIONS, "Keep separator",
+        "Such as |||; tags before it stay in place, instead of keep tokens", kohya="keep_tokens_separator")
+    secondary_separator: str = setting("", CAPTIONS, "Secondary separator",
+        "Such as ;;; : tags joined by it stay together", kohya="secondary_separator")
+    wildcards: bool = setting(False, CAPTIONS, "Wildcards", "{a|b} in a caption is one of both, drawn each time",
+        kohya="enable_wildcard")
+    caption_dropout: float = setting(0.0, CAPTIONS, "Caption dropout",
+        "Share of images that are shown without any caption; 0.05-0.1 for styles", low=0, high=1,
+        kohya="caption_dropout_rate")
+    caption_dropout_every_n_epochs: int = setting(0, CAPTIONS, "No captions every",
+        "An epoch without captions every so many; 0 is off", low=0, high=1000, unit="epochs",
+        kohya="caption_dropout_every_n_epochs")
+    tag_dropout: float = setting(0.0, CAPTIONS, "Tag dropout", "Share of the tags that is left out each time",
+        low=0, high=1, kohya="caption_tag_dropout_rate")
+    token_warmup: float = setting(0.0, CAPTIONS, "Token warm-up",
+        "Share of the steps in which captions grow from their first tags to all", low=0, high=1, unit="of all steps",
+        kohya="token_warmup_step")
+    token_warmup_min: int = setting(1, CAPTIONS, "Token warm-up: first", "Tags at its start",
+        low=0, high=100, unit="tags", kohya="token_warmup_min")
     # fmt: on
 
 

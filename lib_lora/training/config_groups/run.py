@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lib_lora.training.config_groups.setting import NETWORK, RUN, setting
 
-ALGORITHMS = ("lora",)
+ALGORITHMS = ("lora", "loha", "lokr", "glora", "ia3", "oft", "boft", "full")
+LAYERS = ("attention", "attention+mlp", "attention+mlp+conv")
 
 
 @dataclass
@@ -41,4 +42,26 @@ class NetworkSettings:
         low=0, high=512, kohya="conv_dim")
     conv_alpha: float = setting(1.0, NETWORK, "Convolution alpha", "Alpha of the 3x3 convolutions",
         low=0.01, high=512, kohya="conv_alpha")
+    layers: str = setting("attention+mlp", NETWORK, "Layers", "attention+mlp is usual; or a regular expression",
+        kohya="network_args.preset")
+    dora: bool = setting(False, NETWORK, "DoRA", "Learns strength and direction apart; for lora, loha and lokr; slower",
+        kohya="network_args.dora_wd")
+    rs_lora: bool = setting(False, NETWORK, "Rank-stabilised", "Scale is alpha / √rank, for large ranks",
+        kohya="network_args.rs_lora")
+    tucker: bool = setting(False, NETWORK, "Tucker", "Smaller 3x3 convolutions, through a core",
+        kohya="network_args.use_tucker")
+    lokr_factor: int = setting(-1, NETWORK, "LoKr factor", "Size of its first factor; -1 is about the square root",
+        low=-1, high=512, kohya="network_args.factor")
+    lokr_full: bool = setting(False, NETWORK, "LoKr full", "Its second factor is not low-rank",
+        kohya="network_args.full_matrix")
+    lokr_both: bool = setting(False, NETWORK, "LoKr both", "Its first factor is low-rank too",
+        kohya="network_args.decompose_both")
+    constraint: float = setting(0.0, NETWORK, "OFT constraint", "Bounds the rotation of oft and boft; 0 is off",
+        low=0, high=1000, kohya="network_args.constraint")
+    network_dropout: float = setting(0.0, NETWORK, "Dropout", "Of the network's activations; 0 to 0.3",
+        low=0, high=0.99, kohya="network_dropout")
+    rank_dropout: float = setting(0.0, NETWORK, "Rank dropout", "Of whole ranks; 0 to 0.3",
+        low=0, high=0.99, kohya="network_args.rank_dropout")
+    module_dropout: float = setting(0.0, NETWORK, "Module dropout", "Of whole layers; 0 to 0.3",
+        low=0, high=0.99, kohya="network_args.module_dropout")
     # fmt: on

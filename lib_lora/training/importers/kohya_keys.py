@@ -1,0 +1,79 @@
+"""Facts about kohya's options: their defaults in our settings, and those that have no counterpart here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib_lora.training.config import settings
+
+# What kohya's trainer does where a config says nothing
+DEFAULTS: dict[str, Any] = {
+    "rank": 4, "alpha": 1.0, "batch_size": 1, "unet_lr": 2e-6, "te_lr": 2e-6, "weight_decay": 0.01, "beta2": 0.999,
+    "schedule": "constant", "shuffle": False, "keep_tokens": 0, "max_tokens": 75, "min_snr_gamma": 0.0,
+    "bucket_min": 256, "bucket_max": 1024,
+}  # fmt: skip
+
+# Options with a rule of their own in kohya.py, though a setting bears their name
+_SPECIAL = {
+    "network_module", "optimizer_type", "optimizer_args", "lr_scheduler", "lr_warmup_steps", "lr_decay_steps",
+    "resolution", "zero_terminal_snr", "save_state", "mixed_precision", "token_warmup_step", "num_repeats", "unet_lr",
+    "text_encoder_lr", "max_token_length", "sample_prompts", "pretrained_model_name_or_path", "trigger",
+    "max_validation_steps", "validation_timesteps", "clip_skip", "stop_text_encoder_training",
+}  # fmt: skip
+
+# kohya's name -> our setting, where value and meaning are the same
+DIRECT: dict[str, str] = {
+    f.metadata["kohya"]: name
+    for name, f in settings().items()
+    if f.metadata["kohya"].isidentifier() and f.metadata["kohya"] not in _SPECIAL
+}
+
+_HOST = "The host decides that"
+_FILES = "Files go to the host's LoRA folder, and a run has a folder of its own"
+_ALWAYS = "Always done here"
+_LOADER = "Images are read without worker processes"
+_MODEL = "Read from the loaded model"
+_LOG = "Each run keeps its metrics, without an account"
+_FAMILY = "For another family of models"
+
+IGNORED: dict[str, str] = {
+    **dict.fromkeys(("xformers", "sdpa", "mem_eff_attn", "lowram", "highvram", "torch_compile", "dynamo_backend",
+                     "num_cpu_threads_per_process", "num_processes", "num_machines", "multi_gpu", "gpu_ids",
+                     "main_process_port", "extra_accelerate_launch_args", "no_half_vae", "vae", "vae_batch_size",
+                     "opt_channels_last", "tokenizer_cache_dir", "split_attn"), _HOST),
+    **dict.fromkeys(("output_dir", "logging_dir", "log_prefix", "save_model_as", "config_file", "save_last_n_epochs",
+                     "save_last_n_steps", "save_last_n_epochs_state", "save_last_n_steps_state", "resume",
+                     "save_state_on_train_end", "no_metadata", "sample_sampler"), _FILES),
+    **dict.fromkeys(("cache_latents", "cache_latents_to_disk", "enable_bucket", "caption_separator",
+                     "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk"), _ALWAYS),
+    **dict.fromkeys(("max_data_loader_n_workers", "persistent_data_loader_workers"), _LOADER),
+    **dict.fromkeys(("v2", "v_parameterization", "sdxl"), _MODEL),
+    **dict.fromkeys(("log_with", "log_config", "log_tracker_name", "log_tracker_config", "wandb_api_key",
+                     "wandb_run_name", "huggingface_repo_id", "huggingface_token", "huggingface_repo_type",
+                     "huggingface_repo_visibility", "huggingface_path_in_repo", "save_state_to_huggingface",
+                     "async_upload"), _LOG),
+    **dict.fromkeys(("metadata_author", "metadata_description", "metadata_license", "metadata_tags", "metadata_title",
+                     "training_comment"), "Written when a file is exported"),
+    **dict.fromkeys(("t5xxl", "t5xxl_lr", "t5xxl_max_token_length", "flow_matching", "guidance_scale",
+                     "discrete_flow_shift", "model_prediction_type", "timestep_sampling", "clip_l", "clip_g", "ae",
+                     "blocks_to_swap"), _FAMILY),
+    **dict.fromkeys(("full_fp16", "full_bf16", "fp8_base", "fp8_base_unet"), "The LoRA is always trained in fp32"),
+    **dict.fromkeys(("color_aug", "random_crop", "face_crop_aug_range"),
+                    "Not offered: it would keep latents from being cached. The result will differ"),
+    **dict.fromkeys(("reg_data_dir", "prior_loss_weight", "is_reg"),
+                    "Regularisation images are not read; “Preserve the base” does their work without any"),
+    **dict.fromkeys(("masked_loss", "alpha_mask", "conditioning_data_dir"),
+                    "Masks are not read. The result will differ"),
+    **dict.fromkeys(("sample_every_n_steps", "save_every_n_steps", "sample_at_first", "save_n_epoch_ratio",
+                     "validation_split", "validation_seed", "validate_every_n_steps", "validate_every_n_epochs",
+                     "max_validation_steps", "validation_timesteps"),
+                    "Files, samples and the fixed-noise loss come once per epoch, as set here"),
+    **dict.fromkeys(("weighted_captions",), "Captions are literal here. The result will differ"),
+    **dict.fromkeys(("network_weights", "base_weights", "base_weights_multiplier", "dim_from_weights"),
+                    "A run starts from nothing. The result will differ"),
+    "skip_cache_check": "The cache knows by content what it holds",
+    "lr_scheduler_type": "Schedules are those of the list here. The result will differ",
+    "lr_scheduler_timescale": "The inverse square root counts from the warm-up",
+    "fused_backward_pass": "Has no effect on a LoRA in kohya's trainer either",
+    "noise_offset_type": "Says which of the noise settings count",
+}  # fmt: skip

@@ -1,0 +1,139 @@
+"""The optimizers that a run can use, and where each comes from.
+
+torch is there anyway; pytorch-optimizer (pure Python) and bitsandbytes (8-bit states) are optional and imported only
+when an optimizer of theirs is chosen.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lib_lora.errors import UserError
+
+TORCH, EXTRA, BITS = "torch.optim", "pytorch_optimizer", "bitsandbytes.optim"
+PIP_NAMES = {EXTRA: "pytorch-optimizer", BITS: "bitsandbytes"}
+RENAMED = {
+    "decouple": "weight_decouple",
+    "use_bias_correction": "bias_correction",
+}  # prodigyopt's names in kohya configs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make an optimizer.
+
+    Attributes:
+        package, kind: module and class.
+        betas: what follows the two betas of the settings; None for a class that has none, or others of its own.
+        arguments: passed to the class; the user's own arguments win.
+        finds_rate: it estimates the rate itself; the learning rate is a factor, best 1, and one for all parts.
+        own_rate: the learning rate and its schedule are ignored.
+    """
+
+    package: str
+    kind: str
+    betas: tuple[float, ...] | None = ()
+    arguments: dict[str, Any] = field(default_factory=dict)
+    finds_rate: bool = False
+    own_rate: bool = False
+
+
+def _adaptive(kind: str, betas: tuple[float, ...] | None = (), **arguments: Any) -> Recipe:
+    return Recipe(EXTRA, kind, betas, arguments, finds_rate=True)
+
+
+# foreach: hundreds of small matrices would otherwise cost a kernel launch each
+RECIPES = {
+    "AdamW": Recipe(TORCH, "AdamW", arguments={"foreach": True}),
+    "AdamW8bit": Recipe(BITS, "AdamW8bit"),
+    "PagedAdamW8bit": Recipe(BITS, "PagedAdamW8bit"),
+    "Lion": Recipe(EXTRA, "Lion"),
+    "Lion8bit": Recipe(BITS, "Lion8bit"),
+    "Adafactor": Recipe(EXTRA, "AdaFactor", None, {"relative_step": False, "scale_parameter": False}),
+    "Adafactor (relative step)": Recipe(EXTRA, "AdaFactor", None, {"relative_step": True}, own_rate=True),
+    "Prodigy": _adaptive("Prodigy", bias_correction=True, safeguard_warmup=True),
+    "DAdaptAdam": _adaptive("DAdaptAdam", weight_decouple=True),
+    "DAdaptLion": _adaptive("DAdaptLion", weight_decouple=True),
+    "DAdaptSGD": _adaptive("DAdaptSGD", None),
+    "DAdaptAdaGrad": _adaptive("DAdaptAdaGrad", None),
+    "CAME": Recipe(EXTRA, "CAME", (0.9999,)),
+    "AdEMAMix": Recipe(EXTRA, "AdEMAMix", (0.9999,), {"weight_decouple": True}),
+    "AdEMAMix8bit": Recipe(BITS, "AdEMAMix8bit", (0.9999,)),
+    "ScheduleFreeAdamW": Recipe(EXTRA, "ScheduleFreeAdamW"),
+    "ScheduleFreeRAdam": Recipe(EXTRA, "ScheduleFreeRAdam"),
+    "ScheduleFreeSGD": Recipe(EXTRA, "ScheduleFreeSGD", None),
+    "SGD": Recipe(TORCH, "SGD", None, {"momentum": 0.9, "nesterov": True, "foreach": True}),
+}
+ADAFACTOR_BETAS = (None, 0.9999)  # without momentum, as in kohya; the second is a cap that the decay reaches late
+
+
+def make(
+    name: str, groups: list[dict[str, Any]], betas: tuple[float, float], weight_decay: float, extra: str = ""
+) -> torch.optim.Optimizer:
+    """The optimizer called ``name`` over parameter groups that have their ``lr``.
+
+    Args:
+        betas: of the settings; classes without betas do not get them.
+        extra: further arguments as ``name=value``, separated by blanks; see :func:`parse_arguments`.
+
+    Raises:
+        UserError: its package is missing, or it does not know an argument.
+    """
+    recipe = RECIPES[name]
+    kind = _load(name, recipe)
+    arguments: dict[str, Any] = {"weight_decay": weight_decay, **recipe.arguments}
+    if recipe.betas is not None:
+        arguments["betas"] = (*betas, *recipe.betas)
+    elif recipe.kind == "AdaFactor":
+        arguments["betas"] = ADAFACTOR_BETAS
+    own = parse_arguments(extra)
+    _check_arguments(name, kind, own)
+    try:
+        optimizer = kind(groups, **{**arguments, **own})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} refuses its settings ({error})", where="optimizer_args") from error
+    if hasattr(optimizer, "train"):
+        optimizer.train()  # schedule-free
+    return optimizer
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """``"d_coef=2 weight_decouple=True betas=(0.9,0.99)"`` as a dict; kohya's names are translated.
+
+    Raises:
+        UserError: a word that is not ``name=value`` with a Python literal.
+    """
+    found = {}
+    for word in text.split():
+        name, equals, value = word.partition("=")
+        try:
+            found[RENAMED.get(name, name)] = ast.literal_eval(value)
+        except (ValueError, SyntaxError) as error:
+            fix = "Write name=value, without blanks in it, for example d_coef=2"
+            raise UserError(f"{word!r} is no argument", where="optimizer_args", fix=fix) from error
+        if not (equals and name.isidentifier()):
+            raise UserError(f"{word!r} is no argument", where="optimizer_args", fix="Write name=value")
+    return found
+
+
+def _load(name: str, recipe: Recipe) -> type[torch.optim.Optimizer]:
+    try:
+        return getattr(importlib.import_module(recipe.package), recipe.kind)
+    except ImportError as error:
+        package = PIP_NAMES[recipe.package]
+        what = f"{name} needs the package {package}, which is not installed or does not work here"
+        fix = f"Choose AdamW, or install it without its dependencies: pip install --no-deps {package}"
+        raise UserError(what, where="optimizer", fix=fix) from error
+
+
+def _check_arguments(name: str, kind: type, arguments: dict[str, Any]) -> None:
+    known = set(inspect.signature(kind).parameters) - {"params", "lr", "kwargs"}
+    if unknown := sorted(arguments.keys() - known):
+        fix = "It knows " + ", ".join(sorted(known))
+        raise UserError(f"{name} has no argument {unknown[0]!r}", where="optimizer_args", fix=fix)
