@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib_lora.dataset.balance.classes import MONOCHROME
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.config import DatasetConfig
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.scan import Item, Scan
 
 FEW_IMAGES = 10
+MUCH_CUT_OFF = 0.25  # part of an image that its bucket does not show
 NAMED_AT_MOST = 3  # examples in one sentence
 
 
@@ -34,6 +36,8 @@ def advise(scan: Scan, config: DatasetConfig, hashes: FileHashes) -> Iterator[Ad
     yield from uneven_trigger(scan.items, config)
     yield from tags_everywhere(scan.items, config)
     yield from small_images(scan.items)
+    yield from odd_shapes(scan.items)
+    yield from mostly_monochrome(scan.items)
     yield from identical_files(scan.items, hashes)
 
 
@@ -99,6 +103,22 @@ def small_images(items: tuple[Item, ...]) -> Iterator[Advice]:
         yield Advice(f"Images smaller than their bucket, which will be enlarged: {len(small)} ({shown})", fix)
 
 
+def odd_shapes(items: tuple[Item, ...]) -> Iterator[Advice]:
+    """Images so wide or tall that their bucket cuts much of them off."""
+    odd = [item.path for item in items if _cut_off(item) > MUCH_CUT_OFF]
+    if odd:
+        text = f"Images of which more than a quarter is cut off to fit a bucket: {len(odd)} ({_some(odd)})"
+        yield Advice(text, "Crop them yourself, or raise bucket_max")
+
+
+def mostly_monochrome(items: tuple[Item, ...]) -> Iterator[Advice]:
+    """More black and white than colour: the LoRA will draw without colour."""
+    grey = [item.path for item in items if MONOCHROME & {tag.replace("_", " ") for tag in split_tags(item.caption)}]
+    if len(grey) > len(items) / 2:
+        text = f"Tagged as black and white: {len(grey)} of {len(items)} images ({_some(grey)})"
+        yield Advice(text, "For a colour model, leave some of them out")
+
+
 def identical_files(items: tuple[Item, ...], hashes: FileHashes) -> Iterator[Advice]:
     """Files with the same bytes. Only files of equal length are read."""
     by_length, by_hash = defaultdict(list), defaultdict(list)
@@ -122,6 +142,12 @@ def long_captions(longest: int, max_tokens: int) -> Iterator[Advice]:
     if longest > max_tokens:
         text = f"The longest caption has {longest} tokens; what is beyond {max_tokens} is cut off"
         yield Advice(text, "Shorten it, or raise the longest caption up to 225")
+
+
+def _cut_off(item: Item) -> float:
+    """Part of the image's area that lies outside the bucket after scaling."""
+    image, bucket = item.size[0] / item.size[1], item.bucket[0] / item.bucket[1]
+    return 1 - min(image / bucket, bucket / image)
 
 
 def _fallback(items: list[Item]) -> str:

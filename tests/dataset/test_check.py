@@ -116,3 +116,20 @@ def test_copies_are_found_by_content(add_image, config, tmp_path):
 def test_nothing_to_train_on_is_an_error(config):
     with pytest.raises(UserError, match="no image to train on"):
         check(scan(config), config, epochs=1)
+
+
+def test_shapes_that_lose_much_are_named(add_image, config):
+    for i in range(10):
+        add_image(f"1_x/{i}.png", (64, 64), caption=f"a, {i}")
+    add_image("1_x/panorama.png", (640, 64), caption="b")
+    assert "cut off to fit a bucket: 1 (panorama.png)" in advice_of(config)
+
+
+def test_more_black_and_white_than_colour_is_said(add_image, config):
+    for i in range(3):
+        add_image(f"1_x/{i}.png", caption="monochrome, a" if i else "black_and_white, b")
+    add_image("1_x/colour.png", caption="c")
+    assert "black and white: 3 of 4 images" in advice_of(config)
+    for i in range(2):
+        add_image(f"1_x/more{i}.png", caption="d")
+    assert "black and white" not in advice_of(config)

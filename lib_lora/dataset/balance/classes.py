@@ -18,7 +18,7 @@ SIGNS: dict[str, tuple[str, ...]] = {  # tags that speak for a class; the first 
     FULL: ("full body", "wide shot", "very wide shot"),
     MAIN: ("upper body", "cowboy shot", "bust", "half body", "lower body", "straight-on"),
 }
-MONOCHROME = ("monochrome", "greyscale", "grayscale", "black and white")
+MONOCHROME = frozenset({"monochrome", "greyscale", "grayscale", "black and white"})
 TALL = 0.55  # width ÷ height below which a picture without signs shows the whole person
 LARGE_FACE, SMALL_FACE = 0.4, 0.12  # height of the face ÷ height of the picture
 
@@ -50,7 +50,7 @@ def propose(picture: Picture, face_share: float | None = None) -> Proposal:
 
 def monochrome_share(pictures: Sequence[Picture]) -> float:
     """Part of the pictures that are tagged black and white; more than half spoil a colour model."""
-    return sum(any(tag in MONOCHROME for tag in picture.tags) for picture in pictures) / max(1, len(pictures))
+    return sum(bool(MONOCHROME & set(map(with_spaces, picture.tags))) for picture in pictures) / max(1, len(pictures))
 
 
 def plan_folders(chosen: Mapping[str, Sequence[Picture]], repeats: Mapping[str, int], root: Path, name: str) -> Change:

@@ -7,18 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib_lora.dataset.tags.text import imported, split_booru, split_text
+from lib_lora.dataset.tags.text import further_lines, imported, split_booru, split_text
 
 TYPES = ("artist", "character", "copyright", "general", "meta", "species", "lore", "rating")
 
 
 @dataclass(frozen=True)
 class Post:
-    """Tags of a post in their order, the type of each that has one, and the post they are a variant of ("" if none)."""
+    """What a side-car says of a picture.
+
+    Args:
+        tags: in their order. types: of each tag that has one.
+        family: the post it is a variant of, "" if none.
+        rest: further lines of a text.
+    """
 
     tags: tuple[str, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
+    rest: str = ""
 
 
 def read_post(text: str) -> Post:
@@ -51,7 +58,7 @@ def read_text(text: str) -> Post:
         tags.append(tag)
         if known:
             types[tag] = kind
-    return Post(tuple(dict.fromkeys(tags)), types)
+    return Post(tuple(dict.fromkeys(tags)), types, rest=further_lines(text))
 
 
 def _typed(data: Mapping[str, Any], kind: str) -> list[str]:

@@ -37,7 +37,7 @@ def plan_new_tags(changes: Iterable[tuple[Picture, Tags]], title: str) -> Change
         counts["tags added"] += len(set(tags) - set(picture.tags))
         counts["tags removed"] += len(set(picture.tags) - set(tags))
         counts["captions only reordered"] += set(tags) == set(picture.tags)
-        writes[picture.caption] = Write(picture.caption, join(tags).encode())
+        writes[picture.caption] = Write(picture.caption, _content(picture, tags))
         if len(examples) < EXAMPLES:
             examples.append(Example(picture.path, join(picture.tags), join(tags)))
     return Change(
@@ -61,15 +61,19 @@ def plan_import(pictures: Sequence[Picture]) -> Change:
         if not picture.readable:
             locked.append(picture)
             continue
-        content = join(picture.tags).encode()
+        content = _content(picture, picture.tags)
         written = picture.caption.read_bytes() if picture.source == picture.caption else None
-        if written is not None and written.strip() == content:
+        if written is not None and written.split() == content.split():  # blanks and line ends do no harm
             continue
         writes.append(Write(picture.caption, content))
         if len(examples) < EXAMPLES:
             examples.append(Example(picture.path, picture.source.name, join(picture.tags)))
     counts = {"captions written": len(writes)}
     return Change("Write captions for training", tuple(writes), counts, tuple(examples), _notes(locked))
+
+
+def _content(picture: Picture, tags: Tags) -> bytes:
+    return "\n".join(filter(None, [join(tags), picture.rest])).encode()
 
 
 def _notes(locked: Sequence[Picture]) -> tuple[str, ...]:

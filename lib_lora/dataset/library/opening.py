@@ -124,6 +124,7 @@ class _Reader:
             mask=mask,
             types=post.types,
             family=post.family,
+            rest=post.rest,
             readable=readable,
         )
 
@@ -144,7 +145,7 @@ class _Reader:
                 self.report(path, f"the side-car holds no post ({error})", "Delete it, or download it again", False)
                 continue
             tags = text.tags if source else post.tags
-            return Post(tags, {**post.types, **text.types}, post.family), source or path, readable
+            return Post(tags, {**post.types, **text.types}, post.family, text.rest), source or path, readable
         return text, source, readable
 
 

@@ -25,6 +25,7 @@ class Picture:
         mask: ``name-masklabel.png`` beside it, or the same name in a folder of masks.
         types: booru type of a tag where known: "character", "artist", "copyright", "general", "meta".
         family: the booru post that it is a variant of; "" if unknown.
+        rest: further lines of its caption, which edits keep.
         readable: False when its caption file cannot be read; tag edits leave such a picture alone.
     """
 
@@ -40,6 +41,7 @@ class Picture:
     mask: Path | None = None
     types: Mapping[str, str] = field(default_factory=dict, hash=False)
     family: str = ""
+    rest: str = ""
     readable: bool = True
 
     @property

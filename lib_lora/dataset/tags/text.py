@@ -30,6 +30,12 @@ def split_text(text: str) -> list[str]:
     return words if any("_" in word for word in words) else lines
 
 
+def further_lines(text: str) -> str:
+    """What follows the line of tags in a caption with commas: alternatives for kohya's wildcards, or notes."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[1:]) if lines and "," in lines[0] else ""
+
+
 def split_booru(text: str) -> list[str]:
     """Tags of Danbooru's ``tag_string`` or Gelbooru's ``tags``: parted by blanks, HTML entities decoded."""
     return html.unescape(text).split()

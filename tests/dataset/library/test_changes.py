@@ -62,6 +62,14 @@ def test_side_cars_become_captions(add_image, opened, every_byte):
     assert not plan_import(editor.pictures)
 
 
+def test_further_lines_of_a_caption_are_kept(add_image, opened, every_byte):
+    add_image("a.png", caption="1girl, solo\n2girls, smile")
+    editor = opened()
+    assert not plan_import(editor.pictures)
+    editor.apply(editor.plan_tags(Add(("mira",), first=True), "Trigger"))
+    assert every_byte()["a.txt"] == b"mira, 1girl, solo\n2girls, smile"
+
+
 def test_numbering_takes_captions_and_masks_along(add_image, opened, every_byte, tmp_path):
     for name in ("2.png", "1.png", "x.png"):
         add_image(name, caption=name)

@@ -118,3 +118,14 @@ def test_filter_gives_pictures(add_image, opened):
     editor = opened()
     assert [p.path.name for p in editor.select(TagFilter(("smile",), none_of=("mira",)))] == ["b.png"]
     assert [p.path.name for p in editor.lacking("mira")] == ["b.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need rights there")
+def test_files_that_vanish_are_named(add_image, opened, tmp_path):
+    add_image("a.png")
+    os.symlink("nowhere", tmp_path / "gone.png")
+    os.symlink("nowhere", tmp_path / "a.txt")
+    editor = opened()
+    assert list(by_name(editor)) == ["a.png"] and not by_name(editor)["a.png"].readable
+    assert reasons(editor)["gone.png"] == "the file is not there any more"
+    assert "cannot be read" in reasons(editor)["a.txt"]
