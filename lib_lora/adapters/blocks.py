@@ -112,7 +112,10 @@ def weight_of(key: str, by_block: Mapping[str, float] | None) -> float:
 
 
 def parse_weights(text: str, presets: Mapping[str, str], family: str | None = None) -> dict[str, float]:
-    """26 weights from a preset's name, or from 12, 17, 20 or 26 numbers separated by commas.
+    """26 weights from a preset's name, from 12, 17, 20 or 26 numbers separated by commas, or from names and values.
+
+    ``te=0.3,unet=-1,IN04-OUT05=0.5,NOT M00=0``: each entry sets its blocks (one, a range, or with NOT all others;
+    ``te`` is BASE, ``unet`` the rest), later ones over earlier ones; blocks that are not named keep 1.
 
     Args:
         family: ``"sd"`` or ``"sdxl"`` of the file they are for; None allows all. 26 numbers, and equal ones, fit both.
@@ -122,13 +125,16 @@ def parse_weights(text: str, presets: Mapping[str, str], family: str | None = No
     """
     text = text.strip()
     source = presets.get(text, text)
+    if "=" in source:
+        return _named_weights(source)
     try:
         numbers = [float(part) for part in source.split(",")]
     except ValueError:
         raise UserError(
             f"{text!r} is neither a block preset nor a list of numbers",
             where="block weights",
-            fix=f"Known presets: {', '.join(presets)}. Or give 12 or 20 (SDXL), 17 or 26 (SD1, SD2) numbers.",
+            fix=f"Known presets: {', '.join(presets)}. Or give 12 or 20 (SDXL), 17 or 26 (SD1, SD2) numbers, "
+            "or names such as te=0.5,IN04-OUT05=0.",
         ) from None
     weights = expand(numbers)
     if family is not None and len(numbers) != len(BLOCKS_26) and len(set(numbers)) > 1:
@@ -141,6 +147,33 @@ def parse_weights(text: str, presets: Mapping[str, str], family: str | None = No
                 fix=f"Give {valid}.",
             )
     return weights
+
+
+def _named_weights(text: str) -> dict[str, float]:
+    weights = dict.fromkeys(BLOCKS_26, 1.0)
+    for entry in text.split(","):
+        names, _, value = entry.partition("=")
+        try:
+            weights |= dict.fromkeys(_selected(names.strip()), float(value))
+        except ValueError:
+            raise UserError(
+                f"{entry.strip()!r} is not a block weight",
+                where="block weights",
+                fix=f"Write te=0.3, unet=-1, M00=0, IN04-OUT05=0.5 or NOT M00=0; blocks are {', '.join(BLOCKS_26)}.",
+            ) from None
+    return expand(weights)
+
+
+def _selected(names: str) -> tuple[str, ...]:
+    """The blocks of one entry; ValueError where a name is unknown or a range runs backwards."""
+    if names.startswith("NOT "):
+        excluded = _selected(names.removeprefix("NOT ").strip())
+        return tuple(name for name in BLOCKS_26 if name not in excluded)
+    if names in ("te", "unet"):
+        return BLOCKS_26[:1] if names == "te" else BLOCKS_26[1:]
+    first, _, last = names.partition("-")
+    begin = BLOCKS_26.index(first.strip())
+    return BLOCKS_26[begin : BLOCKS_26.index(last.strip() or first.strip(), begin) + 1]
 
 
 def format_weights(weights: Mapping[str, float], layout: Sequence[str] = BLOCKS_26) -> str:

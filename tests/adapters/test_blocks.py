@@ -94,6 +94,17 @@ def test_weights_are_for_a_family():
         blocks.parse_weights("1," * 11 + "0", {}, "sd")
 
 
+def test_named_weights():
+    got = blocks.parse_weights(" te=0.3, unet=-1,IN04-IN06=0.5 ,M00=0", {})
+    assert (got["BASE"], got["IN03"], got["IN04"], got["IN06"], got["M00"], got["OUT11"]) == (0.3, -1, 0.5, 0.5, 0, -1)
+    kept = blocks.parse_weights("NOT M00=0", {}, "sdxl")
+    assert [name for name, weight in kept.items() if weight] == ["M00"]
+    assert blocks.parse_weights("MINE", {"MINE": "OUT03-OUT11=2"})["OUT03"] == 2
+    for wrong in ("IN99=1", "OUT03-IN04=1", "te=x", "te=1,,M00=0", "te=nan", "=1"):
+        with pytest.raises(UserError):
+            blocks.parse_weights(wrong, {})
+
+
 def test_wrong_names_and_values():
     with pytest.raises(UserError, match="IN01, IN99"):
         blocks.expand({("IN99" if n == "IN01" else n): 1.0 for n in BLOCKS_17})

@@ -53,3 +53,9 @@ def test_errors_quote_the_part(text, complaint):
     with pytest.raises(UserError, match="formula") as error:
         parse(text)
     assert complaint in error.value.what
+
+
+def test_named_block_weights_stay_one_text():
+    terms = parse("A:-0.5:te=0.3,unet=-1,B:1:NOT M00=0")
+    assert [term.blocks for term in terms] == ["te=0.3,unet=-1", "NOT M00=0"]
+    assert parse(render(terms)) == terms
