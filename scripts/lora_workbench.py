@@ -1,24 +1,23 @@
 """Entry point for AUTOMATIC1111 and Forge: adds the tab *LoRA Workbench* to the web UI."""
 
-import gradio as gr
 from modules import script_callbacks
 
-NOTICE = """\
-### LoRA Workbench
-
-This version does not train inside the web UI yet. It runs standalone: open a terminal in this extension's folder, run
-
-    python3 install.py demo
-
-LoRA files that it saves work in this web UI like any other: copy them into `models/Lora`.
-"""
+import lib_lora  # noqa: F401 — now, while this folder is on the path; what takes long is imported by the callbacks
 
 
 def on_ui_tabs():
     """The tab, in the form that ``script_callbacks.on_ui_tabs`` expects."""
-    with gr.Blocks(analytics_enabled=False) as tab:
-        gr.Markdown(NOTICE)
-    return [(tab, "LoRA Workbench", "lora_workbench")]
+    from lib_lora.ui.webui import tabs
+
+    return tabs()
+
+
+def on_app_started(demo, app):
+    """The tab's pictures."""
+    from lib_lora.ui.webui import add_routes
+
+    add_routes(app)
 
 
 script_callbacks.on_ui_tabs(on_ui_tabs)
+script_callbacks.on_app_started(on_app_started)

@@ -1,0 +1,91 @@
+"""The entry point as the web UI runs it: quick to import, one tab, pictures by address, and it survives Reload UI."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from lib_lora.ui import webui as entry
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "scripts" / "lora_workbench.py"
+MEASURE = f"""
+import sys, time
+import gradio, torch, PIL.Image, numpy, safetensors.torch
+sys.path.insert(0, {str(Path(__file__).parents[1] / "doubles" / "a1111")!r})
+import modules.script_callbacks
+sys.path.insert(0, {str(ROOT)!r})
+started = time.process_time()
+import runpy
+runpy.run_path({str(SCRIPT)!r})
+print(time.process_time() - started)
+"""
+
+
+@pytest.fixture
+def run_script(webui, monkeypatch):
+    """Executes the script as the web UI does; returns the module."""
+    entry.workbench.cache_clear()
+
+    def execute():
+        from modules import script_callbacks
+
+        for callbacks in script_callbacks.callbacks.values():
+            callbacks.clear()
+        spec = importlib.util.spec_from_file_location("lora_workbench.py", SCRIPT)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        return script_callbacks.callbacks
+
+    yield execute
+    entry.workbench.cache_clear()
+
+
+def test_import_is_quick():
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.3
+
+
+def test_the_tab_is_built_without_loading_a_model(webui, run_script):
+    (callback,) = run_script()["ui_tabs"]
+    ((page, title, element),) = callback()
+    assert (title, element) == ("LoRA Workbench", "lora_workbench")
+    assert webui.host.info() is None and not webui.modules.sd_models.files_read
+    assert len(page.blocks) > 50 and all(block.do_not_save_to_config for block in page.blocks.values())
+
+
+def test_reload_ui_keeps_the_workbench(webui, run_script):
+    run_script()["ui_tabs"][0]()
+    first = entry.workbench()
+    run_script()["ui_tabs"][0]()
+    assert entry.workbench() is first
+
+
+def test_pictures_of_runs_have_an_address_and_nothing_else_has(webui, run_script):
+    callbacks = run_script()
+    app = FastAPI()
+    callbacks["app_started"][0](None, app)
+    runs = webui.host.paths.runs
+    (runs / "1").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(runs / "1" / "a.png")
+    client = TestClient(app)
+    assert client.get("/lora_workbench/image/runs/1/a.png").status_code == 200
+    assert client.get("/lora_workbench/image/runs/1/b.png").status_code == 404
+
+
+def test_where_we_cannot_work_the_tab_says_why(webui, run_script, monkeypatch):
+    from lib_lora.errors import UserError
+
+    def refuse():
+        raise UserError("Training inside this web UI is not possible yet")
+
+    monkeypatch.setattr(entry, "web_ui_host", refuse)
+    ((page, _, _),) = run_script()["ui_tabs"][0]()
+    assert any("not possible yet" in str(getattr(block, "value", "")) for block in page.blocks.values())
+    run_script()["app_started"][0](None, FastAPI())
