@@ -135,6 +135,12 @@ def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.M
             where="train_unet, train_text_encoder, layers",
             fix="Switch on the U-Net or the text encoder, and check that the checkpoint is a Stable Diffusion model.",
         )
+    if spec.train_norm and all(layer.weight.ndim > 1 for layer in chosen.values()):
+        raise UserError(
+            "No normalisation layer of this model can be trained with these settings",
+            where="train_norm",
+            fix="Switch it off, or choose layers that include norms.",
+        )
     return chosen
 
 

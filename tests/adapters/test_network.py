@@ -193,6 +193,15 @@ def test_layer_presets(layers):
         NetworkSpec(layers="(")
 
 
+def test_norms_that_are_not_there_are_named(layers):
+    with pytest.raises(UserError, match="No normalisation layer"):
+        select(layers, NetworkSpec(train_norm=True))
+    norm = "lora_unet_down_blocks_0_resnets_0_norm1"
+    more = {**layers, norm: nn.GroupNorm(4, 8)}
+    assert norm in select(more, NetworkSpec(train_norm=True, conv_rank=2))
+    assert norm not in select(more, NetworkSpec(conv_rank=2))
+
+
 def test_ranks_per_block(layers):
     network = Network.create(layers, NetworkSpec(rank=4, alpha=2.0, block_ranks={"BASE": 0, "IN01": 2}), 0)
     assert {a.rank for a in network.adapters.values()} == {2}
