@@ -63,9 +63,9 @@ def test_checkpoint_has_the_keys_of_sd15_and_survives_the_round_trip(tiny_checkp
 
 def test_vae_attention_becomes_linear(tiny_checkpoint):
     original = load_file(tiny_checkpoint)
-    assert original[f"{VAE_PREFIX}encoder.mid.attn_1.q.weight"].shape == (96, 96, 1, 1)
+    assert original[f"{VAE_PREFIX}encoder.mid.attn_1.q.weight"].shape == (64, 64, 1, 1)
     vae = layers.vae_to_diffusers(original)
-    assert vae["encoder.mid_block.attentions.0.to_q.weight"].shape == (96, 96)
+    assert vae["encoder.mid_block.attentions.0.to_q.weight"].shape == (64, 64)
     assert vae["decoder.mid_block.attentions.0.to_out.0.weight"].ndim == 2
 
 
