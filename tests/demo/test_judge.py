@@ -39,7 +39,7 @@ def disturbed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     image = image.resize((low * size[0] // size[1], low), Image.Resampling.BILINEAR).resize(size)
     x = np.asarray(image, np.float32)
     dx, dy = rng.integers(-6, 7, 2)
-    x = np.pad(x, ((6, 6), (6, 6), (0, 0)), mode="edge")[6 + dy:6 + dy + size[1], 6 + dx:6 + dx + size[0]]
+    x = np.pad(x, ((6, 6), (6, 6), (0, 0)), mode="edge")[6 + dy : 6 + dy + size[1], 6 + dx : 6 + dx + size[0]]
     return Image.fromarray((x + rng.normal(0, 8, x.shape)).clip(0, 255).astype(np.uint8))
 
 
@@ -102,7 +102,12 @@ def test_a_hat_without_a_choice_of_colour_has_none(judge: Judge):
 def test_only_what_shows_is_judged():
     solo = Spec((MIRA,), background="beach")
     assert truth(solo) == {
-        "hair": "aqua", "hat": "witch hat", "hat_color": "red", "outfit": "yellow", "background": "beach", "n": "1",
+        "hair": "aqua",
+        "hat": "witch hat",
+        "hat_color": "red",
+        "outfit": "yellow",
+        "background": "beach",
+        "n": "1",
         "style": "anime",
     }
     assert "outfit" not in truth(replace(solo, view="close-up"))
@@ -123,10 +128,22 @@ def test_agreement_and_majority_count_only_pictures_that_show_the_attribute():
     specs = [Spec((Character(hair=h, hat=k, hat_color="red", top="pink"),), view=v) for h, k, v in shown]
     reading = Reading("red", "none", "none", "pink", "white", "1", "anime")
     assert agreement([reading] * 3, specs) == {
-        "hair": 2 / 3, "hat": 1 / 3, "hat_color": 0.0, "outfit": 1.0, "background": 1.0, "n": 1.0, "style": 1.0,
+        "hair": 2 / 3,
+        "hat": 1 / 3,
+        "hat_color": 0.0,
+        "outfit": 1.0,
+        "background": 1.0,
+        "n": 1.0,
+        "style": 1.0,
     }
     assert majority(specs) == {
-        "hair": 2 / 3, "hat": 1 / 3, "hat_color": 1.0, "outfit": 1.0, "background": 1.0, "n": 1.0, "style": 1.0,
+        "hair": 2 / 3,
+        "hat": 1 / 3,
+        "hat_color": 1.0,
+        "outfit": 1.0,
+        "background": 1.0,
+        "n": 1.0,
+        "style": 1.0,
     }
 
 

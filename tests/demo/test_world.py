@@ -127,8 +127,18 @@ def test_jittered_keeps_who_it_is_and_the_style():
 def test_the_tags_of_the_subject():
     spec = Spec((MIRA,), view="full body", style="sketch", background="pink")
     assert tags(spec) == [
-        "1girl", "solo", "aqua hair", "twintails", "red eyes", "smile", "yellow dress", "red witch hat", "full body",
-        "sketch", "simple background", "pink background",
+        "1girl",
+        "solo",
+        "aqua hair",
+        "twintails",
+        "red eyes",
+        "smile",
+        "yellow dress",
+        "red witch hat",
+        "full body",
+        "sketch",
+        "simple background",
+        "pink background",
     ]
 
 
@@ -148,8 +158,7 @@ def test_what_is_not_tagged_is_not_drawn_either():
     for spec in specs(40, seed=12, people=1):
         (c,) = spec.characters
         spec = replace(spec, angle="from behind")
-        other = replace(c, eyes="green" if c.eyes == "red" else "red",
-                        mouth=next(m for m in MOUTHS if m != c.mouth))
+        other = replace(c, eyes="green" if c.eyes == "red" else "red", mouth=next(m for m in MOUTHS if m != c.mouth))
         if c.hat not in COLORED_HATS:
             other = replace(other, hat_color="blue" if c.hat_color == "red" else "red")
         changed = replace(spec, characters=(other,))

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/judge"), help="rendered pictures and state")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="weights file to write")
     parser.add_argument("--pictures", type=int, default=28_000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
     train(options.folder, options.output, options.pictures, options.epochs)
 

@@ -44,7 +44,7 @@ class Judge:
 
     def read(self, images: Sequence[Image.Image]) -> list[Reading]:
         """One reading a picture; pictures may differ in size (meant for 128×128 and 192×128)."""
-        return [r for i in range(0, len(images), BATCH) for r in self._read_batch(images[i:i + BATCH])]
+        return [r for i in range(0, len(images), BATCH) for r in self._read_batch(images[i : i + BATCH])]
 
     @torch.inference_mode()
     def _read_batch(self, images: Sequence[Image.Image]) -> Iterator[Reading]:

@@ -52,14 +52,21 @@ def _resume(path: Path, parts: dict) -> int:
     return state["epochs"]
 
 
-def _train_epoch(network: JudgeNetwork, optimizer: torch.optim.Optimizer,
-                 schedule: torch.optim.lr_scheduler.LRScheduler, pictures: Pictures) -> float:
+def _train_epoch(
+    network: JudgeNetwork,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    pictures: Pictures,
+) -> float:
     """One pass over the pictures in random order; returns the mean loss."""
     network.train()
     total, steps = 0.0, len(pictures.labels) // BATCH
-    for index in torch.randperm(len(pictures.labels))[:steps * BATCH].view(-1, BATCH).numpy():
+    for index in torch.randperm(len(pictures.labels))[: steps * BATCH].view(-1, BATCH).numpy():
         labels = torch.from_numpy(pictures.labels[index])
-        loss = _loss(network(disturbed(to_tensor(pictures.pixels[index]))), labels)
+        shown = disturbed(to_tensor(pictures.pixels[index]))
+        with torch.autocast("cpu", torch.bfloat16):  # twice as fast on a CPU that has it
+            logits = network(shown)
+        loss = _loss(logits, labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -71,7 +78,7 @@ def _train_epoch(network: JudgeNetwork, optimizer: torch.optim.Optimizer,
 def _loss(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
     """Cross-entropy of each attribute over the pictures that show it, averaged over the batch, added up."""
     each = [
-        F.cross_entropy(logits[name], labels[:, k], ignore_index=NOT_SHOWN, reduction="sum")
+        F.cross_entropy(logits[name].float(), labels[:, k], ignore_index=NOT_SHOWN, reduction="sum")
         for k, name in enumerate(CLASSES)
     ]
     return torch.stack(each).sum() / len(labels)
