@@ -65,13 +65,16 @@ def _outfit_shows(c: Character, spec: Spec) -> bool:
 def agreement(readings: Sequence[Reading], specs: Sequence[Spec]) -> dict[str, float]:
     """Share of pictures read as their spec says, 0 … 1, for each attribute that at least one picture shows.
 
+    A hat's colour counts where the hat was read rightly; a hat that was missed is a miss of ``hat`` alone.
+
     Raises:
         ValueError: when there is not one spec for each reading.
     """
     hits: dict[str, list[bool]] = {name: [] for name in CLASSES}
     for reading, spec in zip(readings, specs, strict=True):
         for name, value in truth(spec).items():
-            hits[name].append(getattr(reading, name) == value)
+            if name != "hat_color" or reading.hat == spec.characters[0].hat:
+                hits[name].append(getattr(reading, name) == value)
     return {name: sum(h) / len(h) for name, h in hits.items() if h}
 
 
