@@ -25,8 +25,8 @@ ARGUMENTS = (
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A folder with two captioned pictures of 64 px."""
-    folder = tmp_path / "set" / "2_mira"
+    """Two captioned pictures of 64 px, repeated so often that a click always comes before the end."""
+    folder = tmp_path / "set" / "50_mira"
     folder.mkdir(parents=True)
     for i, colour in enumerate(("firebrick", "seagreen")):
         Image.new("RGB", (64, 64), colour).save(folder / f"{i}.png")

@@ -38,6 +38,8 @@ def to_kohya_toml(config: TrainConfig) -> str:
         options["max_token_length"] = config.max_tokens
     if config.zero_terminal_snr:
         options["zero_terminal_snr"] = True
+    if config.repeats != "auto":
+        options["dataset_repeats"] = int(config.repeats)
     if config.trigger:
         options["caption_prefix"] = f"{config.trigger}, {config.caption_prefix}".strip()
     return "".join(f"{key} = {_toml(value)}\n" for key, value in options.items())

@@ -85,7 +85,9 @@ def _optimizer_args(reading: Reading, key: str, value: Any, given: Mapping[str, 
     if "betas" in arguments:
         betas = arguments.pop("betas")
         values.update(beta1=float(betas[0]), beta2=float(betas[1]))
-    arguments.pop("relative_step", None)
+    relative = arguments.pop("relative_step", None)
+    if relative is not None and arguments.get("scale_parameter") == relative:
+        del arguments["scale_parameter"]  # as each form of Adafactor has it anyway
     words = [f"{RENAMED.get(name, name)}={v!r}".replace(" ", "") for name, v in arguments.items()]
     reading.translate(
         key, value, "Weight decay, betas and optimizer arguments", optimizer_args=" ".join(words), **values
