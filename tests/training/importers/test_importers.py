@@ -279,6 +279,6 @@ def test_export_and_import_give_the_settings_back(imported, preset):
     assert found.with_outcome(UNKNOWN) == []
     again = found.applied_to(TrainConfig())
     own = {"beta2": again.beta2} if config.optimizer.startswith("Adafactor") else {}  # which has no such betas
-    own |= {"caption_extension": again.caption_extension, "bucket_min": again.bucket_min, "bucket_max": again.bucket_max}
+    own |= {name: getattr(again, name) for name in ("caption_extension", "bucket_min", "bucket_max")}
     assert replace(again, **own) == replace(config, model=again.model, **own)
     assert found.with_outcome(APPLIED) and found.with_outcome(TRANSLATED)
