@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from lib_lora.dataset.library.captions import plan_tags
-from lib_lora.dataset.library.change import Change, Make, Move
-from lib_lora.dataset.library.headers import Headers
-from lib_lora.dataset.library.journal import Entry, Journal, Progress
-from lib_lora.dataset.library.opening import open_folders, reread
-from lib_lora.dataset.library.picture import Picture
-from lib_lora.dataset.library.thumbnails import Thumbnails
+from lib_lora.dataset.collection.captions import plan_tags
+from lib_lora.dataset.collection.change import Change, Make, Move
+from lib_lora.dataset.collection.headers import Headers
+from lib_lora.dataset.collection.journal import Entry, Journal, Progress
+from lib_lora.dataset.collection.opening import open_folders, reread
+from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.collection.thumbnails import Thumbnails
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.tags.edits import Edit
 from lib_lora.dataset.tags.index import TagFilter, TagIndex

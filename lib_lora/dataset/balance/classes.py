@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.dataset.library.change import Change
-from lib_lora.dataset.library.moving import merged, plan_move
-from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.collection.change import Change
+from lib_lora.dataset.collection.moving import merged, plan_move
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.tags.text import with_spaces
 
 FACE, MAIN, FULL, DISCARD = CLASSES = ("face", "main", "full", "discard")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lib_lora.dataset.collection.change import Change
+from lib_lora.dataset.collection.moving import plan_move
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.search import Pair, SearchOptions, matching_pairs
 from lib_lora.dataset.duplicates.signatures import read_signatures
-from lib_lora.dataset.library.change import Change
-from lib_lora.dataset.library.moving import plan_move
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.dataset.problems import Problem
 
 

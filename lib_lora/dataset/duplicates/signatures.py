@@ -16,9 +16,9 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.content import without_background
 from lib_lora.dataset.images import load_rgb
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.dataset.problems import BadFile, Problem
 
 BLOCKS = 15  # cells a side of the coarse grid

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lib_lora.dataset.collection.change import Change, Example, Make, Operation, Write
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.images import load_rgb
-from lib_lora.dataset.library.change import Change, Example, Make, Operation, Write
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.dataset.pictures.making import save
 from lib_lora.dataset.tags.text import join
 from lib_lora.errors import UserError

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from lib_lora.dataset.buckets import Size
+from lib_lora.dataset.collection.change import Change, Operation
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.content import background
 from lib_lora.dataset.images import load_rgba
-from lib_lora.dataset.library.change import Change, Operation
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.dataset.pictures.making import operations
 from lib_lora.errors import UserError
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from PIL import ImageOps
 
 from lib_lora.dataset.caption import swap_sides
-from lib_lora.dataset.library.change import Change, Example, Operation
-from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.collection.change import Change, Example, Operation
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.pictures.making import operations
 from lib_lora.dataset.tags.edits import Tags
 from lib_lora.dataset.tags.text import join, with_spaces

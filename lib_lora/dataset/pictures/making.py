@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from lib_lora.dataset.collection.change import Make, Operation, Write
+from lib_lora.dataset.collection.moving import derived
+from lib_lora.dataset.collection.opening import MASK_ENDING
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.images import load_rgba
-from lib_lora.dataset.library.change import Make, Operation, Write
-from lib_lora.dataset.library.moving import derived
-from lib_lora.dataset.library.opening import MASK_ENDING
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.dataset.tags.edits import Tags
 from lib_lora.dataset.tags.text import join
 

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from PIL import Image
 
+from lib_lora.dataset.collection.captions import plan_new_tags
+from lib_lora.dataset.collection.change import Change
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.images import load_rgb
-from lib_lora.dataset.library.captions import plan_new_tags
-from lib_lora.dataset.library.change import Change
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.tags.edits import Add, Tags
 from lib_lora.errors import UserError

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lib_lora.dataset.balance.classes import monochrome_share, plan_folders, propose
 from lib_lora.dataset.balance.epochs import for_images, for_samples
 from lib_lora.dataset.balance.repeats import VARIANTS, even, solve
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.editor import DatasetEditor
-from lib_lora.dataset.library.picture import Picture
 
 
 def picture(*tags: str, size: tuple[int, int] = (512, 768), name: str = "a.png") -> Picture:

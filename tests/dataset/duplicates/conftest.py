@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from lib_lora.dataset.library.headers import Headers
-from lib_lora.dataset.library.opening import open_folders
-from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.collection.headers import Headers
+from lib_lora.dataset.collection.opening import open_folders
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.demo.world import Spec, random_spec, render
 
 SIZE = (192, 256)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from lib_lora.dataset.collection.journal import Journal
 from lib_lora.dataset.duplicates.groups import Duplicates, find_duplicates, group, plan_rejects
 from lib_lora.dataset.duplicates.search import Pair, SearchOptions, likeness, matching_pairs, variation
 from lib_lora.dataset.duplicates.signatures import BLOCKS, DETAIL, Signatures, perceptual_hashes, read_signatures
-from lib_lora.dataset.library.journal import Journal
 from lib_lora.demo.world import Character, Spec, render
 
 

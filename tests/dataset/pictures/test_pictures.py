@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.editor import DatasetEditor
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.dataset.pictures.composites import (
     CompositeOptions,
     caption,

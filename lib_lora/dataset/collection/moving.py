@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lib_lora.dataset.library.change import Change, Example, Move, reordered
-from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.collection.change import Change, Example, Move, reordered
+from lib_lora.dataset.collection.picture import Picture
 
 EXAMPLES = 5
 NAME_BYTES = 255  # longest file name on the usual file systems, in UTF-8

@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lib_lora.dataset.collection.captions import plan_import
+from lib_lora.dataset.collection.change import Change, Make, Move, Write, reordered
+from lib_lora.dataset.collection.journal import Journal
+from lib_lora.dataset.collection.moving import plan_move, plan_numbering
 from lib_lora.dataset.editor import DatasetEditor
-from lib_lora.dataset.library.captions import plan_import
-from lib_lora.dataset.library.change import Change, Make, Move, Write, reordered
-from lib_lora.dataset.library.journal import Journal
-from lib_lora.dataset.library.moving import plan_move, plan_numbering
 from lib_lora.dataset.tags.edits import Add, Normalise, PruneImplied, Remove, Sort
 from lib_lora.errors import UserError
 
@@ -159,7 +159,7 @@ def test_a_crash_is_rolled_back_when_the_set_is_opened_again(add_image, opened, 
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("lib_lora.dataset.library.journal._Record.roll_back", lambda self: None)
+        patch.setattr("lib_lora.dataset.collection.journal._Record.roll_back", lambda self: None)
         editor.journal.apply(plan_numbering(rotated), kill)
     assert every_byte() != before
     assert opened().recovered == ["Rename to ascending numbers"]

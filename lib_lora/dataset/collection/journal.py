@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.dataset.library.change import Change, Make, Move, Operation, Write, check, new_folders
+from lib_lora.dataset.collection.change import Change, Make, Move, Operation, Write, check, new_folders
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write, move, sha256_file, write_text
 

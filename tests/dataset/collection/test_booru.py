@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lib_lora.dataset.library.booru import read_post, read_text
+from lib_lora.dataset.collection.booru import read_post, read_text
 
 
 def test_danbooru():

@@ -8,8 +8,8 @@ import zlib
 import pytest
 from PIL import Image
 
+from lib_lora.dataset.collection import headers
 from lib_lora.dataset.editor import DatasetEditor
-from lib_lora.dataset.library import headers
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.images import load_rgb
-from lib_lora.dataset.library.picture import Picture
 from lib_lora.files import atomic_write
 
 SIDE = 256  # pixels of the longer side

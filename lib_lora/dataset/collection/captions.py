@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lib_lora.dataset.library.change import Change, Example, Write
-from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.collection.change import Change, Example, Write
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.tags.edits import Edit, Tags
 from lib_lora.dataset.tags.text import join
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.dataset.library.booru import Post, read_post, read_text
-from lib_lora.dataset.library.headers import Headers
-from lib_lora.dataset.library.picture import Picture
+from lib_lora.dataset.collection.booru import Post, read_post, read_text
+from lib_lora.dataset.collection.headers import Headers
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.scan import CONCEPT_NAME, FOREIGN_EXTENSIONS, IMAGE_EXTENSIONS
 from lib_lora.dataset.sidecars import decode
