@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     b.add_argument("--minutes", type=float, default=30.0, help="time for this stage (default: %(default)s)")
     b.add_argument("--state", type=Path, default=STATE, help="folder for states (default: %(default)s)")
     b.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    b.add_argument("--half", action="store_true", help="denoiser: begin with pictures of half the size")
     b.add_argument("--output", type=Path, default=CHECKPOINT, help="checkpoint that export writes")
     b.set_defaults(run=build)
     s = commands.add_parser("score", help="measure how well the miniature follows prompts; one JSON line")
@@ -46,7 +47,7 @@ def build(args: argparse.Namespace) -> int:
     elif args.stage == "encoder":
         autoencoder.train_encoder(square, args.state, args.minutes)
     elif args.stage == "denoiser":
-        denoiser.train(rendered, args.state, args.minutes)
+        denoiser.train(rendered, args.state, args.minutes, half=args.half)
     elif args.stage == "export":
         print(export.export(args.state, args.output))
     if args.stage in ("decoder", "polish", "encoder"):

@@ -1,4 +1,10 @@
-"""Stage 2: U-Net and text model, together, on cached latents."""
+"""Stage 2: U-Net and text model, together, on cached latents.
+
+What a caption says about colours matters only where the noise hides the picture, and there it hardly moves an error
+that is measured in noise. So errors count as errors of the picture at low signal-to-noise ratios (:func:`weight`), the
+text model also drafts each picture from its caption alone (:class:`Draft`), and training begins with pictures of half
+the size, which cost a quarter.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import random
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.schedule import NoiseSchedule
@@ -20,8 +27,10 @@ CAPTIONS = 16  # per step; each caption's text encoding serves two noise levels
 REPEATS = 2
 WIDE_EVERY = 16
 MIN_SNR_GAMMA = 5.0
+DRAFT_WEIGHT = 0.3
 EMA = 0.999
-ADAM_NAMES = ("embedding", "conv_in", "conv_out")
+KEEP_EVERY = 240.0  # seconds between two states of the constant learning rate
+ADAM_NAMES = ("embedding", "conv_in", "conv_out", "draft")
 
 
 @torch.no_grad()
@@ -48,6 +57,28 @@ def initialise(unet: nn.Module) -> None:
     nn.init.zeros_(unet.conv_out.weight)
 
 
+def weight(snr: Tensor, gamma: float = MIN_SNR_GAMMA) -> Tensor:
+    """Weight of a squared noise error at signal-to-noise ratio ``snr``: min-SNR (Hang et al. 2023) above 1, below 1 the
+    error of the picture itself (truncated SNR, Salimans and Ho 2022)."""
+    return snr.clamp(1.0, gamma) / snr
+
+
+class Draft(nn.Module):
+    """Text states → the picture's latents at 8×8, as well as the caption alone can tell. Not exported."""
+
+    SIDE = 8
+
+    def __init__(self, width: int, channels: int = 4):
+        super().__init__()
+        out = channels * self.SIDE**2
+        self.layers = nn.Sequential(nn.Linear(width, 256), nn.GELU(), nn.Linear(256, out))
+
+    def loss(self, states: Tensor, latents: Tensor) -> Tensor:
+        """Mean squared error for ``states`` [b, 77, width] (the last token has read all) and square ``latents``."""
+        target = F.adaptive_avg_pool2d(latents, self.SIDE).flatten(1)
+        return F.mse_loss(self.layers(states[:, -1]), target)
+
+
 class Model(nn.Module):
     """U-Net and text model as one set of parameters."""
 
@@ -55,6 +86,7 @@ class Model(nn.Module):
         super().__init__()
         self.unet = build_unet()
         self.text = build_text_encoder(vocabulary)
+        self.draft = Draft(self.text.config.hidden_size)
         initialise(self.unet)
         self.unet.to(memory_format=torch.channels_last)
 
@@ -64,12 +96,19 @@ class Model(nn.Module):
 
 
 def train(
-    pictures: dict[str, Pictures], folder: Path, minutes: float, lr: float = 0.02, decay_from: float = 0.55
+    pictures: dict[str, Pictures],
+    folder: Path,
+    minutes: float,
+    half: bool = False,
+    lr: float = 0.02,
+    decay_from: float = 0.55,
 ) -> None:
-    """Train for ``minutes`` from the newest state. The state before the learning rate falls is kept as
-    ``denoiser-stable.pt``: a longer training goes on from there."""
+    """Train for ``minutes`` from the newest state, on pictures of ``half`` the size if asked. The state before the
+    learning rate falls is kept as ``denoiser-stable.pt``: a longer training goes on from there."""
     table = CaptionTable()
     latents = cache_latents(pictures, folder)
+    if half:
+        latents = {kind: F.avg_pool2d(x, 2) for kind, x in latents.items()}
     model = Model(table.size)
     table.prepare_embedding(model.embedding)
     model.load_state_dict(warm_start.denoiser_weights(table) or {}, strict=False)
@@ -79,33 +118,33 @@ def train(
     schedule = NoiseSchedule()
     snr = schedule.snr(torch.arange(1000))
     parameters, averages = list(model.parameters()), list(average.values())
-    progress = Progress(minutes * 60)
-    stable_kept = False
+    progress, kept = Progress(minutes * 60), Progress(minutes * 60)
     while (share := progress.share) < 1:
         factor = min(1.0, (progress.step + 1) / 40) * min(1.0, max(0.01, (1 - share) / (1 - decay_from)))
-        if share > decay_from and not stable_kept:
-            stable_kept = True
+        if share < decay_from and kept.due(KEEP_EVERY):
             _keep(folder / "denoiser-stable.pt", model, optimizer, average, step)
         r = random.Random(f"denoiser {step}")
         generator = torch.Generator().manual_seed(r.randrange(1 << 62))
         kind = "wide" if step % WIDE_EVERY == WIDE_EVERY - 1 else "square"
         index = [r.randrange(len(latents[kind])) for _ in range(CAPTIONS)]
         captions = [table.caption(pictures[kind].specs[i], r) for i in index]
-        cond = model.text(input_ids=table.rows(captions, r)).last_hidden_state.repeat(REPEATS, 1, 1)
-        x0 = latents[kind][index].repeat(REPEATS, 1, 1, 1)
+        states = model.text(input_ids=table.rows(captions, r)).last_hidden_state
+        x0, cond = latents[kind][index].repeat(REPEATS, 1, 1, 1), states.repeat(REPEATS, 1, 1)
         t = torch.randint(0, 1000, (CAPTIONS,), generator=generator)
         t = torch.cat([t, (t + 500) % 1000])  # two far apart levels of each picture: less variance
         noise = torch.randn(x0.shape, generator=generator)
         noisy = schedule.add_noise(x0, noise, t).contiguous(memory_format=torch.channels_last)
         error = (model.unet(noisy, t, cond).sample - noise).pow(2).mean((1, 2, 3))
-        (error * (snr[t].clamp(max=MIN_SNR_GAMMA) / snr[t])).mean().backward()
+        loss = (error * weight(snr[t])).mean()
+        draft = model.draft.loss(states, x0[:CAPTIONS]) if kind == "square" else loss.new_zeros(())
+        (loss + DRAFT_WEIGHT * draft).backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.set_factor(factor)
         optimizer.step()
         optimizer.zero_grad()
         step += 1
         torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - min(EMA, (step + 1) / (step + 10)))
-        progress.tick(len(x0), mse=error.mean())
+        progress.tick(len(x0), mse=error.mean(), loss=loss, draft=draft)
         if progress.due(120):
             save_state(folder / "denoiser.pt", {"average": average, "step": step})
     save_state(folder / "denoiser.pt", {"average": average, "step": step})
