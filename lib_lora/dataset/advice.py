@@ -16,14 +16,24 @@ from lib_lora.dataset.scan import Item, Scan
 FEW_IMAGES = 10
 MUCH_CUT_OFF = 0.25  # part of an image that its bucket does not show
 NAMED_AT_MOST = 3  # examples in one sentence
+COUNT, CAPTIONS, TRIGGER, LEAKS, SMALL, SHAPE, COLOUR, COPIES = TOPICS = (
+    "count", "captions", "trigger", "leaks", "small", "shape", "colour", "copies",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One warning, and what to do about it."""
+    """One warning, and what to do about it.
+
+    Args:
+        topic: what it is about, one of the constants above; the Dataset tab opens the tool for it.
+        paths: the images concerned, where they can be named.
+    """
 
     text: str
     fix: str
+    topic: str = ""
+    paths: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.text}. {self.fix}."
@@ -45,7 +55,7 @@ def few_images(items: tuple[Item, ...]) -> Iterator[Advice]:
     """So few that the LoRA will repeat them."""
     if len(items) < FEW_IMAGES:
         fix = "Twenty varied images make a character; with fewer, train fewer steps"
-        yield Advice(f"Few images ({len(items)}), which the LoRA may learn by heart", fix)
+        yield Advice(f"Few images ({len(items)}), which the LoRA may learn by heart", fix, COUNT)
 
 
 def missing_captions(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
@@ -54,10 +64,11 @@ def missing_captions(items: tuple[Item, ...], config: DatasetConfig) -> Iterator
     wanted = config.caption_extension or ".txt or .caption"
     if without and len(without) == len(items):
         fix = f"Put a {wanted} file of the same name beside each image, or name the folder like 10_name"
-        yield Advice(f"No captions were found; {_fallback(without)}", fix)
+        yield Advice(f"No captions were found; {_fallback(without)}", fix, CAPTIONS, _paths(without))
     elif without:
         names = _some(item.path for item in without)
-        yield Advice(f"Images without a caption: {len(without)} ({names}); {_fallback(without)}", f"Add {wanted} files")
+        text = f"Images without a caption: {len(without)} ({names}); {_fallback(without)}"
+        yield Advice(text, f"Add {wanted} files", CAPTIONS, _paths(without))
 
 
 def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
@@ -78,7 +89,9 @@ def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[A
         return
     if 0 < len(lacking) < len(items):
         names = _some(item.path for item in lacking)
-        yield Advice(f"Captions without the trigger {trigger}: {len(lacking)} ({names})", remedy)
+        yield Advice(
+            f"Captions without the trigger {trigger}: {len(lacking)} ({names})", remedy, TRIGGER, _paths(lacking)
+        )
 
 
 def tags_everywhere(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
@@ -91,7 +104,7 @@ def tags_everywhere(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[
     if common:
         tags = ", ".join(tag for tag in captions[0] if tag in common)
         fix = "Delete those that belong to the subject; keep those that you will write in prompts"
-        yield Advice(f"In every caption, so the LoRA cannot tell it from its subject: {tags}", fix)
+        yield Advice(f"In every caption, so the LoRA cannot tell it from its subject: {tags}", fix, LEAKS)
 
 
 def small_images(items: tuple[Item, ...]) -> Iterator[Advice]:
@@ -100,7 +113,8 @@ def small_images(items: tuple[Item, ...]) -> Iterator[Advice]:
     if small:
         shown = ", ".join(f"{i.path.name} {_times(i.size)} to {_times(i.bucket)}" for i in small[:NAMED_AT_MOST])
         fix = "Use larger originals, lower the resolution, or switch on no_upscale"
-        yield Advice(f"Images smaller than their bucket, which will be enlarged: {len(small)} ({shown})", fix)
+        text = f"Images smaller than their bucket, which will be enlarged: {len(small)} ({shown})"
+        yield Advice(text, fix, SMALL, _paths(small))
 
 
 def odd_shapes(items: tuple[Item, ...]) -> Iterator[Advice]:
@@ -108,7 +122,7 @@ def odd_shapes(items: tuple[Item, ...]) -> Iterator[Advice]:
     odd = [item.path for item in items if _cut_off(item) > MUCH_CUT_OFF]
     if odd:
         text = f"Images of which more than a quarter is cut off to fit a bucket: {len(odd)} ({_some(odd)})"
-        yield Advice(text, "Crop them yourself, or raise bucket_max")
+        yield Advice(text, "Crop them yourself, or raise bucket_max", SHAPE, tuple(odd))
 
 
 def mostly_monochrome(items: tuple[Item, ...]) -> Iterator[Advice]:
@@ -116,7 +130,7 @@ def mostly_monochrome(items: tuple[Item, ...]) -> Iterator[Advice]:
     grey = [item.path for item in items if MONOCHROME & {tag.replace("_", " ") for tag in split_tags(item.caption)}]
     if len(grey) > len(items) / 2:
         text = f"Tagged as black and white: {len(grey)} of {len(items)} images ({_some(grey)})"
-        yield Advice(text, "For a colour model, leave some of them out")
+        yield Advice(text, "For a colour model, leave some of them out", COLOUR, tuple(grey))
 
 
 def identical_files(items: tuple[Item, ...], hashes: FileHashes) -> Iterator[Advice]:
@@ -134,14 +148,15 @@ def identical_files(items: tuple[Item, ...], hashes: FileHashes) -> Iterator[Adv
     if groups:
         shown = "; ".join(_some(paths, " = ") for paths in groups[:NAMED_AT_MOST])
         extra = sum(len(paths) - 1 for paths in groups)
-        yield Advice(f"Copies of other images: {extra} ({shown})", "Delete the copies; use repeats to weigh more")
+        fix = "Delete the copies; use repeats to weigh more"
+        yield Advice(f"Copies of other images: {extra} ({shown})", fix, COPIES, tuple(p for g in groups for p in g))
 
 
 def long_captions(longest: int, max_tokens: int) -> Iterator[Advice]:
     """A caption that does not fit."""
     if longest > max_tokens:
         text = f"The longest caption has {longest} tokens; what is beyond {max_tokens} is cut off"
-        yield Advice(text, "Shorten it, or raise the longest caption up to 225")
+        yield Advice(text, "Shorten it, or raise the longest caption up to 225", CAPTIONS)
 
 
 def _cut_off(item: Item) -> float:
@@ -153,6 +168,10 @@ def _cut_off(item: Item) -> float:
 def _fallback(items: list[Item]) -> str:
     captions = sorted({item.caption for item in items if item.caption})
     return f"the folder's name is used instead: {', '.join(captions)}" if captions else "they are trained without one"
+
+
+def _paths(items: Iterable[Item]) -> tuple[Path, ...]:
+    return tuple(item.path for item in items)
 
 
 def _some(paths: Iterable[Path], joint: str = ", ") -> str:

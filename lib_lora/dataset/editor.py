@@ -6,12 +6,12 @@ carries it out and `DatasetEditor.undo` takes it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from lib_lora.dataset.collection.captions import plan_tags
-from lib_lora.dataset.collection.change import Change, Make, Move
+from lib_lora.dataset.collection.change import Change, Make, Move, Write
 from lib_lora.dataset.collection.headers import Headers
 from lib_lora.dataset.collection.journal import Entry, Journal, Progress
 from lib_lora.dataset.collection.opening import open_folders, reread
@@ -23,7 +23,9 @@ from lib_lora.dataset.tags.index import TagFilter, TagIndex
 from lib_lora.errors import UserError
 
 STATE_FOLDER = ".lora-workbench"  # beside the pictures; listings pass over it
+PREVIEW_SIDE = 896  # pixels of the longer side of a picture that is worked on
 REJECTED_FOLDER = ".rejected"  # where copies are set aside; neither listed nor trained
+ORIGINALS_FOLDER = ".originals"  # where pictures are set aside that an edited copy replaces
 
 
 class DatasetEditor:
@@ -42,8 +44,10 @@ class DatasetEditor:
             raise UserError("No folder to open", fix="Choose a folder of images")
         self.folders = tuple(Path(folder).absolute() for folder in folders)
         self.rejected = self.folders[0] / REJECTED_FOLDER
+        self.originals = self.folders[0] / ORIGINALS_FOLDER
         self.journal = Journal(self.folders[0] / STATE_FOLDER / "journal")
         self.thumbnails = Thumbnails(Path(cache) / "thumbnails")
+        self.previews = Thumbnails(Path(cache) / "previews", PREVIEW_SIDE)
         self._headers = Headers(Path(cache) / "headers.json")
         self.recovered = self.journal.recover()
         self._show(*self._open())
@@ -78,11 +82,20 @@ class DatasetEditor:
         if not change:
             return None
         entry = self.journal.apply(change, progress)
-        if any(isinstance(operation, (Make, Move)) for operation in change.operations):
+        self._after(change)
+        return entry
+
+    def applying(self, change: Change) -> Generator[tuple[int, int], None, Entry]:
+        """`apply` in steps, for long changes; see `Journal.applying`."""
+        entry = yield from self.journal.applying(change)
+        self._after(change)
+        return entry
+
+    def _after(self, change: Change) -> None:
+        if any(isinstance(operation, (Make, Move)) or _is_mask(operation) for operation in change.operations):
             self.refresh()
         else:
             self._reread({operation.path for operation in change.operations})
-        return entry
 
     def undo(self) -> Entry:
         """Take back the newest change.
@@ -114,3 +127,7 @@ class DatasetEditor:
     def _show(self, pictures: tuple[Picture, ...], problems: tuple[Problem, ...]) -> None:
         self.pictures, self.problems = pictures, problems
         self.__dict__.pop("tags", None)
+
+
+def _is_mask(write: Write) -> bool:
+    return write.path.suffix == ".png"

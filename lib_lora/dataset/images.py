@@ -44,6 +44,19 @@ def read_header(path: Path) -> Header:
     return Header((size[1], size[0]) if orientation in ROTATED_ORIENTATIONS else size, kind, animated)
 
 
+def has_alpha(path: Path) -> bool:
+    """Whether the format of this file's picture knows transparency; nothing is decoded.
+
+    Raises:
+        BadFile: see `read_header`.
+    """
+    try:
+        with Image.open(path) as image:
+            return _has_alpha(image)
+    except Exception as error:  # see read_header
+        raise _bad_file(path, error) from error
+
+
 def load_rgb(path: Path, at_least: int = 0) -> Image.Image:
     """The picture as a viewer shows it: EXIF rotation applied, transparency on white, 8-bit RGB.
 

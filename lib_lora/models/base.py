@@ -179,3 +179,23 @@ class Host(Protocol):
 
     def refresh_loras(self) -> None:
         """Tell the host that LoRA files came or went."""
+
+    def upscalers(self) -> list[str]:
+        """Names for :meth:`upscale`; there is always ``"Lanczos"``."""
+
+    def upscale(self, name: str, image: Image.Image, factor: float) -> Image.Image:
+        """An RGB picture with sides of round(side × factor); ``factor`` is above 1. May use the GPU, under its lock.
+
+        Raises:
+            UserError: there is no such upscaler.
+        """
+
+    def taggers(self) -> list[str]:
+        """Names for :meth:`tag_probabilities`: the host's own taggers, ``"deepbooru"`` in a web UI."""
+
+    def tag_probabilities(self, name: str, image: Image.Image) -> dict[str, float]:
+        """Tag, as the model spells it -> probability, of an RGB picture.
+
+        Raises:
+            UserError: there is no such tagger.
+        """

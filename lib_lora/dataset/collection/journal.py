@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,23 @@ class Journal:
         Raises:
             UserError: a file is missing or in the way, or the disk refuses.
         """
+        work = self.applying(change)
+        while True:
+            try:
+                done = next(work)
+            except StopIteration as finished:
+                return finished.value
+            if progress:
+                progress(*done)
+
+    def applying(self, change: Change) -> Generator[tuple[int, int], None, Entry]:
+        """`apply` operation by operation; yields (done, total). Closing it before the end takes all of it back."""
         check(change.operations)
         numbers = [int(record.folder.name) for record in self._records()]
         record = _Record(self.folder / f"{max(numbers, default=0) + 1:06}")
         try:
             record.begin(change)
-            record.carry_out(change.operations, progress)
+            yield from record.carry_out(change.operations)
         except BaseException as error:
             record.roll_back()
             if isinstance(error, OSError):
@@ -124,13 +135,12 @@ class _Record:
         plan = {"title": change.title, "time": time.time(), "operations": operations, "folders": folders}
         write_text(self.folder / "change.json", json.dumps(plan))
 
-    def carry_out(self, operations: tuple[Operation, ...], progress: Progress | None) -> None:
+    def carry_out(self, operations: tuple[Operation, ...]) -> Iterator[tuple[int, int]]:
         with open(self.folder / "begun", "a", encoding="ascii", buffering=1) as begun:
             for number, operation in enumerate(operations, start=1):
                 begun.write(f"{number}\n")
                 _do(operation)
-                if progress:
-                    progress(number, len(operations))
+                yield number, len(operations)
         after = {str(o.path): _digest(o) for o in operations if not isinstance(o, Move)}
         write_text(self.folder / "after.json", json.dumps(after))
         write_text(self.folder / "state", DONE)

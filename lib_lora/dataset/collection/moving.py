@@ -43,6 +43,11 @@ def plan_move(pictures: Sequence[Picture], folder: Path, title: str) -> Change:
     return _change(title, moves, {"pictures moved": len(pictures), "files moved": len(set(moves))})
 
 
+def set_aside(change: Change, pictures: Sequence[Picture], folder: Path) -> Change:
+    """``change``, which makes copies of these pictures, and then moves the originals into ``folder``."""
+    return merged([change, plan_move(pictures, folder, change.title)], change.title)
+
+
 def merged(changes: Sequence[Change], title: str) -> Change:
     """Several changes as one, which is undone in one step. They must not touch the same files."""
     counts: Counter[str] = Counter()

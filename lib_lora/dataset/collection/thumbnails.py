@@ -15,8 +15,9 @@ SIDE = 256  # pixels of the longer side
 class Thumbnails:
     """A folder of thumbnails, named by path, time and length of the picture: a changed picture gets a new one."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, side: int = SIDE):
         self.folder = Path(folder)
+        self.side = side
 
     def path(self, picture: Picture) -> Path:
         """The thumbnail's file, made now if it is missing.
@@ -27,8 +28,8 @@ class Thumbnails:
         key = f"{picture.path}|{picture.modified}|{picture.bytes}"
         path = self.folder / f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:24]}.jpg"
         if not path.exists():
-            image = load_rgb(picture.path, at_least=SIDE)
-            image.thumbnail((SIDE, SIDE))
+            image = load_rgb(picture.path, at_least=self.side)
+            image.thumbnail((self.side, self.side))
             with atomic_write(path, durable=False) as part:
                 image.save(part, "JPEG", quality=85)
         return path

@@ -40,12 +40,16 @@ class Duplicates:
 
 
 def find_duplicates(
-    pictures: Sequence[Picture], options: SearchOptions | None = None
+    pictures: Sequence[Picture], options: SearchOptions | None = None, cache: Path | None = None
 ) -> Generator[tuple[int, int], None, Duplicates]:
-    """Compare all pictures with each other; yields (done, total): reading counts once, comparing once more."""
+    """Compare all pictures with each other; yields (done, total): reading counts once, comparing once more.
+
+    Args:
+        cache: see `read_signatures`.
+    """
     options = options or SearchOptions()
     total = 2 * len(pictures)
-    reading = read_signatures(pictures, options.ignore_background)
+    reading = read_signatures(pictures, options.ignore_background, cache)
     while True:
         try:
             yield next(reading)[0], total

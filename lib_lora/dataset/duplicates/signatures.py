@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.content import without_background
+from lib_lora.dataset.duplicates.store import Grids, SignatureStore
 from lib_lora.dataset.images import load_rgb
 from lib_lora.dataset.problems import BadFile, Problem
 
@@ -51,15 +53,17 @@ class Signatures:
 
 
 def read_signatures(
-    pictures: Sequence[Picture], ignore_background: bool = False
+    pictures: Sequence[Picture], ignore_background: bool = False, cache: Path | None = None
 ) -> Generator[tuple[int, int], None, tuple[Signatures, tuple[Problem, ...]]]:
     """Decode every picture once; yields (done, total). Damaged ones become problems.
 
     Args:
         ignore_background: transparency and a flat colour that reaches in from the border do not count.
+        cache: folder that remembers signatures; without one all pictures are read.
     """
-    grids, rows, aspects, problems = [], [], [], []
-    read = partial(_read, ignore_background=ignore_background)
+    grids, rows, problems = [], [], []
+    store = SignatureStore(cache, ignore_background) if cache else None
+    read = partial(_read, ignore_background=ignore_background, store=store)
     with ThreadPoolExecutor(THREADS) as pool:
         results = pool.map(read, pictures)
         for start in range(0, len(pictures), SLICE):
@@ -68,10 +72,13 @@ def read_signatures(
                     problems.append(Problem.of(pictures[row].path, found))
                 else:
                     rows.append(row)
-                    grids.append(found[0])
-                    aspects.append(found[1])
+                    grids.append(found)
+                    if store:
+                        store.put(pictures[row], found)
             yield min(start + SLICE, len(pictures)), len(pictures)
-    return _signatures(rows, grids, aspects), tuple(problems)
+    if store:
+        store.save()
+    return _signatures(rows, grids), tuple(problems)
 
 
 def perceptual_hashes(brightness: Array) -> Array:
@@ -82,22 +89,26 @@ def perceptual_hashes(brightness: Array) -> Array:
     return np.where(low > np.median(low, axis=1, keepdims=True), 1, -1).astype(np.float32)
 
 
-def _read(picture: Picture, ignore_background: bool) -> tuple[tuple[Array, Array], float] | BadFile:
+def _read(picture: Picture, ignore_background: bool, store: SignatureStore | None) -> Grids | BadFile:
+    if store and (known := store.get(picture)):
+        return known
     try:
         path = picture.path
         image = without_background(path) if ignore_background else load_rgb(path, at_least=2 * DETAIL)
     except BadFile as error:
         return error
-    grids = tuple(np.asarray(image.resize((side, side), Image.Resampling.BOX)) for side in (BLOCKS, DETAIL))
-    return grids, (image.width / image.height if ignore_background else picture.size[0] / picture.size[1])
+    coarse, fine = (np.asarray(image.resize((side, side), Image.Resampling.BOX)) for side in (BLOCKS, DETAIL))
+    width, height = image.size if ignore_background else picture.size
+    return coarse, fine, width / height
 
 
-def _signatures(rows: list[int], grids: list[tuple[Array, Array]], aspects: list[float]) -> Signatures:
-    blocks = np.array([coarse for coarse, _ in grids], np.uint8).reshape(-1, BLOCKS, BLOCKS, 3)
-    details = np.array([fine for _, fine in grids], np.uint8).reshape(-1, DETAIL, DETAIL, 3)
+def _signatures(rows: list[int], grids: list[Grids]) -> Signatures:
+    blocks = np.array([coarse for coarse, _, _ in grids], np.uint8).reshape(-1, BLOCKS, BLOCKS, 3)
+    details = np.array([fine for _, fine, _ in grids], np.uint8).reshape(-1, DETAIL, DETAIL, 3)
     step = DETAIL // HASH_INPUT
     parts = np.array_split(details, max(1, len(details) // 512))  # a float copy of all would need gigabytes
     grey = [(part @ BRIGHTNESS).reshape(-1, HASH_INPUT, step, HASH_INPUT, step).mean((2, 4)) for part in parts]
     brightness = np.concatenate(grey)
     hashes, mirrored = perceptual_hashes(brightness), perceptual_hashes(brightness[:, :, ::-1])
-    return Signatures(np.array(rows, np.int64), blocks, details, hashes, mirrored, np.array(aspects))
+    aspects = np.array([aspect for _, _, aspect in grids])
+    return Signatures(np.array(rows, np.int64), blocks, details, hashes, mirrored, aspects)

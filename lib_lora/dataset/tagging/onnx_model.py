@@ -42,7 +42,7 @@ class OnnxTagger:
         self.name = folder.name
         self.choice = choice or TagChoice()
         self.labels = read_labels(folder)
-        self._session = _open(folder / MODEL_NAME, gpu)
+        self._session = open_session(folder / MODEL_NAME, gpu)
         model_input = self._session.get_inputs()[0]
         self._input = model_input.name
         self._dtype = DTYPES.get(model_input.type)
@@ -89,7 +89,7 @@ class OnnxTagger:
         return (bgr.transpose(2, 0, 1) if self._channels_first else bgr).astype(self._dtype)
 
 
-def _open(path: Path, gpu: bool) -> Any:
+def open_session(path: Path, gpu: bool) -> Any:
     if not path.is_file():
         raise UserError("There is no model here", where=path, fix="Give the folder that holds model.onnx")
     runtime = _runtime()

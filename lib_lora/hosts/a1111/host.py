@@ -20,10 +20,11 @@ from lib_lora.hosts.a1111.session import Session
 from lib_lora.hosts.a1111.support import family, require_trainable, text_layers
 from lib_lora.hosts.queue_lock import QueueLock
 from lib_lora.hosts.requests import check
+from lib_lora.hosts.web_ui_pictures import WebUiPictures
 from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
 
 
-class A1111Host:
+class A1111Host(WebUiPictures):
     """The running web UI: its model, its queue, its samplers and its folders."""
 
     name = "a1111"

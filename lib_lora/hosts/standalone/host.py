@@ -21,6 +21,8 @@ from lib_lora.hosts.standalone.sampling import batches, decode, sample
 from lib_lora.hosts.standalone.session import borrowed
 from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
 
+LANCZOS = "Lanczos"
+
 
 class StandaloneHost:
     """Implements :class:`lib_lora.models.base.Host` on diffusers and transformers.
@@ -128,6 +130,24 @@ class StandaloneHost:
 
     def refresh_loras(self) -> None:
         """Nothing to tell anybody: LoRA files are looked up when they are used."""
+
+    def upscalers(self) -> list[str]:
+        """Only resampling: there is no upscaling model of our own."""
+        return [LANCZOS]
+
+    def upscale(self, name: str, image: Image.Image, factor: float) -> Image.Image:
+        """See :meth:`lib_lora.models.base.Host.upscale`."""
+        if name != LANCZOS:
+            raise UserError("There is no such upscaler", where=name, fix=f"Use {LANCZOS}")
+        return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
+
+    def taggers(self) -> list[str]:
+        """None of our own; a tagger in ONNX needs no host."""
+        return []
+
+    def tag_probabilities(self, name: str, image: Image.Image) -> dict[str, float]:
+        """See :meth:`lib_lora.models.base.Host.tag_probabilities`."""
+        raise UserError("There is no such tagger", where=name, fix="Give the folder of a tagger model")
 
     def _loaded(self) -> StandaloneModel:
         if self._model is None:

@@ -64,6 +64,20 @@ class State:
         self.interrupted = True
 
 
+class Scaler:
+    """Sides in steps of 8 like all upscalers there."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def upscale(self, img, scale, selected_model=None):
+        self.calls += 1
+        return img.resize((int(img.width * scale) // 8 * 8, int(img.height * scale) // 8 * 8))
+
+
+sd_upscalers = [
+    SimpleNamespace(name=name, scaler=Scaler(), data_path=None, scale=4) for name in ("None", "Lanczos", "Double")
+]
 opts = Options()
 state = State()
 

@@ -1,0 +1,1 @@
+"""Where faces are, by whatever detector can be imported; none is installed for it."""
