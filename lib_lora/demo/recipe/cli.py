@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     b.add_argument("--state", type=Path, default=STATE, help="folder for states (default: %(default)s)")
     b.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     b.add_argument("--half", action="store_true", help="denoiser: begin with pictures of half the size")
+    b.add_argument("--lr", type=float, default=0.02, help="denoiser: Muon's learning rate (default: %(default)s)")
+    b.add_argument("--decay-from", type=float, default=0.55, help="denoiser: share of the time before the rate falls")
     b.add_argument("--output", type=Path, default=CHECKPOINT, help="checkpoint that export writes")
     b.set_defaults(run=build)
     s = commands.add_parser("score", help="measure how well the miniature follows prompts; one JSON line")
@@ -47,7 +49,7 @@ def build(args: argparse.Namespace) -> int:
     elif args.stage == "encoder":
         autoencoder.train_encoder(square, args.state, args.minutes)
     elif args.stage == "denoiser":
-        denoiser.train(rendered, args.state, args.minutes, half=args.half)
+        denoiser.train(rendered, args.state, args.minutes, args.half, args.lr, args.decay_from)
     elif args.stage == "export":
         print(export.export(args.state, args.output))
     if args.stage in ("decoder", "polish", "encoder"):
