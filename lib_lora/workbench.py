@@ -11,13 +11,19 @@ from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import GeneratorJob
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.models.base import Host
+from lib_lora.training.backups import go_back
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.continuation import extend
 from lib_lora.training.data import usable_scan
 from lib_lora.training.preflight import Preflight, preflight
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.sample_prompts import parse_sample_prompts
+from lib_lora.training.validation import split
+from lib_lora.training.variants import variants
+from lib_lora.training.warm_start import start_file
 
 
 @dataclass(frozen=True)
@@ -73,26 +79,67 @@ class Workbench:
         Raises:
             UserError: a setting, folder or file name that cannot work.
         """
-        config = self._with_model(config).check()
-        parse_sample_prompts(config.sample_prompts)
-        usable_scan(config)
-        self._refuse_existing(config)
-        return self.queue.submit(TrainJob(self.runs.create(config)))
+        return self.queue.submit(TrainJob(self.runs.create(self._startable(config))))
+
+    def start_variants(self, config: TrainConfig, text: str) -> list[int]:
+        """Queue a run for every combination in ``text`` (see :func:`variants`) and a grid of them all; the jobs' ids.
+
+        Raises:
+            UserError: as :meth:`start_training`, for any of them; nothing is queued then.
+        """
+        wanted = [(variant.label, self._startable(variant.config)) for variant in variants(config, text)]
+        folder = self._fresh_folder(self.host.paths.data / "grids" / f"{config.name}-variants")
+        runs = []
+        for label, variant in wanted:
+            runs.append(self.runs.create(variant))
+            runs[-1].join_sweep(label, folder)
+        grid = SweepGridJob(self.queue, runs, wanted[0][1], folder)
+        return [self.queue.submit(job) for job in (*map(TrainJob, runs), grid)]
+
+    def change_waiting(self, job_id: int, config: TrainConfig) -> None:
+        """Give a queued training other settings.
+
+        Raises:
+            UserError: it has begun, is no training, or the settings cannot work.
+        """
+        job = self.queue.find(job_id)
+        if not isinstance(job, TrainJob) or job.run.status != "unfinished" or job.run.metrics():
+            raise UserError("Only a training that has not begun can be changed", where=job.title)
+        config = self._startable(config)
+        with self.queue.held_waiting(job_id):
+            job.change(config)
 
     def resume(self, run_id: str) -> int:
         """Queue an unfinished or stopped run to go on from its last saved step; returns the job's id."""
         run = self.runs.open(run_id)
         if run.status == "finished":
-            raise UserError("This run is finished", where=run_id, fix="Start a new one with more epochs")
+            raise UserError("This run is finished", where=run_id, fix="Give it more epochs, or start a new one")
         if self._active_job(run_id) is not None:
             raise UserError("This run is in the queue already", where=run_id)
         return self.queue.submit(TrainJob(run))
 
+    def extend(self, run_id: str, more_epochs: int) -> int:
+        """Queue a finished run for further epochs, see :func:`extend`; returns the job's id."""
+        if self._active_job(run_id) is not None:
+            raise UserError("This run is in the queue already", where=run_id)
+        run = self.runs.open(run_id)
+        extend(run, more_epochs)
+        return self.queue.submit(TrainJob(run))
+
+    def go_back(self, run_id: str, step: int) -> None:
+        """Make a backup the present state of a run that is not being trained; it can be resumed from there."""
+        if self._active_job(run_id) is not None:
+            raise UserError("This run is being trained", where=run_id, fix="Stop it first")
+        go_back(self.runs.open(run_id), step)
+
     def request(self, job_id: int, what: str) -> None:
-        """``"save"`` or ``"sample"`` now, in a training job that goes on afterwards."""
+        """``"save"``, ``"sample"`` or ``"backup"`` now, in a training job that goes on afterwards."""
         job = self.queue.find(job_id)
         if not isinstance(job, TrainJob):
             raise UserError("Only a training can do that", where=job.title)
+        if what == "sample" and not job.config.sample_prompts.strip():
+            fix = "Write some before the start, under Saving and samples"
+            raise UserError("This run has no sample prompts", where=job.title, fix=fix)
         job.request(what)
 
     # -- other work ---------------------------------------------------------------------------------------------------
@@ -139,6 +186,29 @@ class Workbench:
         return self.runs.delete(run_id)
 
     # -- small parts --------------------------------------------------------------------------------------------------
+
+    def free_name(self, name: str) -> str:
+        """``name``, else ``name-2``, ``name-3`` …, of which there is neither a LoRA nor a run yet."""
+        stem, _, number = name.rpartition("-")
+        stem = stem if stem and number.isdigit() else name
+        taken = {entry.name for entry in self.list_loras()} | {run.config().name for run in self.runs.list()}
+        names = (name, *(f"{stem}-{count}" for count in range(2, len(taken) + 3)))
+        return next(free for free in names if free not in taken)
+
+    def _startable(self, config: TrainConfig) -> TrainConfig:
+        """The config with its checkpoint's name; UserError if it cannot start."""
+        config = self._with_model(config).check()
+        parse_sample_prompts(config.sample_prompts)
+        split(usable_scan(config), config.validation_split, config.seed)
+        if config.start_from:
+            start_file(config.start_from, self.host.paths.loras)
+        self._refuse_existing(config)
+        return config
+
+    def _fresh_folder(self, folder: Path) -> Path:
+        """``folder``, or that name with a number where it exists."""
+        names = (folder, *(folder.with_name(f"{folder.name}-{count}") for count in range(2, 1000)))
+        return next(name for name in names if not name.exists())
 
     def _with_model(self, config: TrainConfig) -> TrainConfig:
         """The config with the loaded checkpoint's name filled in."""

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lib_lora.errors import Cancelled, UserError
@@ -115,6 +116,19 @@ class JobQueue:
             order.insert(max(0, min(len(order) - 1, place + places)), order.pop(place))
             for slot, moved in zip(slots, order, strict=True):
                 self._jobs[slot] = moved
+
+    @contextmanager
+    def held_waiting(self, job_id: int) -> Iterator[Job]:
+        """The job, which does not begin within the ``with`` block.
+
+        Raises:
+            UserError: it does not wait any more.
+        """
+        with self._changed:
+            job = self.find(job_id)
+            if job.state != WAITING:
+                raise UserError("This job does not wait any more", where=job.title, fix="Choose a waiting one")
+            yield job
 
     def wait(self, job_id: int, timeout: float | None = None) -> JobView:
         """Block until the job has ended (or the time is over); for scripts, not for pages."""

@@ -10,6 +10,7 @@ from lib_lora.errors import Cancelled
 from lib_lora.jobs.job import FAILED, STOPPED, Job, described
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.pictures import save_png
+from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import (
     EpochDone,
     Event,
@@ -39,6 +40,11 @@ class TrainJob(Job):
         self.trainer: Trainer | None = None
         self._early: str | None = None  # what was asked before the trainer existed
         self._ending = False
+
+    def change(self, config: TrainConfig) -> None:
+        """Other settings for a run that has not begun; call it while the queue keeps the job waiting."""
+        self.run.write_config(config)
+        self.config, self.title = config, config.name
 
     def work(self, host: Host) -> Iterator[Any]:
         self._load_model(host)

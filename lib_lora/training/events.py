@@ -86,6 +86,14 @@ class Saved(Event):
 
 
 @dataclass(frozen=True)
+class BackedUp(Event):
+    """The progress was kept in a file of its own, to go back to."""
+
+    path: Path
+    step: int
+
+
+@dataclass(frozen=True)
 class Stopped(Event):
     """Ended on request; the run can be continued from ``step``."""
 

@@ -21,8 +21,8 @@ def fixed_batches(batches: Batches, config: TrainConfig) -> list[int]:
     return [i * batches.steps_per_epoch // count for i in range(count)]
 
 
-def fixed_loss(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> float | None:
-    """Mean loss over fixed images × fixed timesteps, or None if it is switched off."""
+def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> list[float]:
+    """The loss of each fixed image with its fixed noise, averaged over fixed timesteps; empty if it is switched off."""
     levels = spread_timesteps(config.fixed_loss_timesteps, denoiser.steps)
     losses = []
     with torch.no_grad():
@@ -30,7 +30,9 @@ def fixed_loss(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> flo
             batch = batches.batch(index)
             latents = batch.latents.to(denoiser.model.device)
             noise = torch.randn(latents.shape, generator=torch_generator(config.seed, "fixed-loss", index))
+            of_levels = []
             for level in levels:
                 t = torch.full((len(latents),), level)
-                losses.append(denoiser.loss(latents, batch.captions, noise.to(latents.device), t))
-    return torch.cat(losses).mean().item() if losses else None
+                of_levels.append(denoiser.loss(latents, batch.captions, noise.to(latents.device), t))
+            losses.append(torch.stack(of_levels).mean(dim=0))
+    return torch.cat(losses).tolist() if losses else []

@@ -16,6 +16,8 @@ from lib_lora.training.data import dataset_config, usable_scan
 from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.probe import Cost, probe
 from lib_lora.training.sample_prompts import parse_sample_prompts
+from lib_lora.training.validation import split
+from lib_lora.training.warm_start import start_file
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
     config.check()
     parse_sample_prompts(config.sample_prompts)
     data = dataset_config(config)
+    if config.start_from:
+        start_file(config.start_from, paths.loras)
     report = check_dataset(
-        usable_scan(config),
+        split(usable_scan(config), config.validation_split, config.seed)[0],
         data,
         epochs=config.epochs,
         accumulation=config.gradient_accumulation,

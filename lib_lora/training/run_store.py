@@ -1,7 +1,8 @@
 """Runs on disk. A run is a folder:
 
 ``config.toml`` the whole truth · ``run.json`` its birth record · ``metrics.jsonl`` a line per step · ``epochs.json`` ·
-``samples/`` · ``state/`` · ``result.json`` how it ended (missing: it is running, or was cut off and can be continued).
+``samples/`` · ``state/`` · ``backups/`` · ``notes.txt`` · an event file for TensorBoard · ``result.json`` how it ended
+(missing: it is running, or was cut off and can be continued) · ``extensions.json`` how many epochs it had before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from lib_lora.errors import UserError
 from lib_lora.files import write_text
+from lib_lora.training import tensorboard
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import read_config, write_config
 
@@ -62,7 +64,8 @@ class Run:
         return _read_lines(self.folder / "metrics.jsonl")
 
     def epochs(self) -> list[dict[str, Any]]:
-        """A dict per finished epoch: epoch, step, running_loss, fixed_loss, lora_path (or None)."""
+        """A dict per finished epoch: epoch, step, running_loss, fixed_loss, lora_path (or None), validation_loss, and
+        both losses image by image in ``fixed_losses`` and ``validation_losses``."""
         return _read_json(self.folder / "epochs.json", [])
 
     def result(self) -> dict[str, Any]:
@@ -75,14 +78,36 @@ class Run:
         return self.result().get("status", "unfinished")
 
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
-        """Add lines to ``metrics.jsonl``."""
+        """Add lines to ``metrics.jsonl``, and the same to the event file."""
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8", newline="\n") as f:
             f.writelines(json.dumps(row) + "\n" for row in rows)
+        tensorboard.append_rows(self._events, rows)
 
     def add_epoch(self, row: dict[str, Any]) -> None:
-        """Add or replace an epoch in ``epochs.json``."""
+        """Add or replace an epoch in ``epochs.json``, and add it to the event file."""
+        self.set_epoch(row)
+        tensorboard.append_rows(self._events, [row])
+
+    def set_epoch(self, row: dict[str, Any]) -> None:
+        """Add or replace an epoch in ``epochs.json`` only."""
         rows = [known for known in self.epochs() if known["epoch"] != row["epoch"]]
-        _write_json(self.folder / "epochs.json", [*rows, row])
+        _write_json(self.folder / "epochs.json", sorted([*rows, row], key=lambda known: known["epoch"]))
+
+    @property
+    def _events(self) -> Path:
+        return self.folder / f"events.out.tfevents.{self.record.created:.0f}.lora-workbench"
+
+    def notes(self) -> str:
+        """What the user wrote about it."""
+        path = self.folder / "notes.txt"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def set_notes(self, text: str) -> None:
+        """Keep the user's notes; empty text removes them."""
+        if text.strip():
+            write_text(self.folder / "notes.txt", text.strip() + "\n")
+        else:
+            (self.folder / "notes.txt").unlink(missing_ok=True)
 
     def set_result(self, status: str, step: int, path: Path | None = None, reason: str = "") -> None:
         """Record how it ended."""
@@ -97,12 +122,38 @@ class Run:
         """Remember the user's choice."""
         _write_json(self.folder / "chosen.json", {"epoch": epoch, "weight": weight})
 
+    def write_config(self, config: TrainConfig) -> None:
+        """Replace the settings; only for a run that has not begun, or with what :meth:`extended` allows."""
+        write_config(self.folder / "config.toml", config)
+
+    def extensions(self) -> list[int]:
+        """The numbers of epochs that it was planned with before it was extended."""
+        return _read_json(self.folder / "extensions.json", [])
+
+    def extended(self, epochs: int) -> None:
+        """Remember that it was planned with ``epochs`` epochs."""
+        _write_json(self.folder / "extensions.json", sorted({*self.extensions(), epochs}))
+
+    def sweep(self) -> dict[str, Any]:
+        """``label``, what this run varies, and ``grid``, the folder of the sweep's grid; empty outside of a sweep."""
+        return _read_json(self.folder / "sweep.json", {})
+
+    def join_sweep(self, label: str, grid: Path) -> None:
+        """Remember that this run is one of a sweep."""
+        _write_json(self.folder / "sweep.json", {"label": label, "grid": str(grid)})
+
+    def reopen(self) -> None:
+        """Forget that it had ended."""
+        (self.folder / "result.json").unlink(missing_ok=True)
+
     def rewind(self, step: int) -> None:
         """Forget what was recorded after ``step``, which is about to be done again, and that the run had ended."""
-        (self.folder / "result.json").unlink(missing_ok=True)
+        self.reopen()
         kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= step]
         write_text(self.folder / "metrics.jsonl", "".join(kept))
         _write_json(self.folder / "epochs.json", [row for row in self.epochs() if row["step"] <= step])
+        rows = sorted([*self.metrics(), *self.epochs()], key=lambda row: row["step"])
+        tensorboard.rewrite_rows(self._events, rows)
 
 
 class RunStore:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,16 @@ class Fingerprint:
     data: str
     model: str
 
-    def require(self, present: Fingerprint, where: Path) -> None:
-        """Raise UserError if the run would go on with something else than it began with."""
+    def require(self, present: Fingerprint, where: Path, earlier_configs: Collection[str] = ()) -> None:
+        """Raise UserError if the run would go on with something else than it began with.
+
+        Args:
+            earlier_configs: hashes of settings that may become the present ones.
+        """
         remedy = "Undo that, or start a new run"
         if self.model != present.model:
             raise UserError("This run was made on another checkpoint", where=where, fix="Load that one to continue")
-        if self.config != present.config:
+        if self.config not in (present.config, *earlier_configs):
             raise UserError("The settings in config.toml were changed since this run began", where=where, fix=remedy)
         if self.data != present.data:
             raise UserError("Images or captions were changed since this run began", where=where, fix=remedy)
@@ -87,8 +92,12 @@ class StateSlots:
         optimizer: torch.optim.Optimizer,
         present: Fingerprint,
         averaging: Averaging | None = None,
+        earlier_configs: Collection[str] = (),
     ) -> int:
         """Put the newest whole slot into ``network`` and ``optimizer``; the steps done, 0 if there is no slot.
+
+        Args:
+            earlier_configs: as in :meth:`Fingerprint.require`.
 
         Raises:
             UserError: the state belongs to other settings, images or another checkpoint than ``present``.
@@ -97,7 +106,7 @@ class StateSlots:
         if newest is None:
             return 0
         path, position = newest
-        position.fingerprint.require(present, self.folder.parent)
+        position.fingerprint.require(present, self.folder.parent, earlier_configs)
         tensors, numbers = _read_whole(path)
         _put_network(network, tensors)
         restore_optimizer(network, optimizer, _under("optimizer/", tensors), numbers)
@@ -110,6 +119,11 @@ class StateSlots:
         """Where the newest whole slot stands."""
         newest = self._newest()
         return newest[1] if newest else None
+
+    def newest_path(self) -> Path | None:
+        """The file of the newest whole slot."""
+        newest = self._newest()
+        return newest[0] if newest else None
 
     def _newest(self) -> tuple[Path, Position] | None:
         whole = []

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,12 +24,14 @@ from lib_lora.dataset.scan import Scan
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths, LoadedModel
 from lib_lora.training.averaging import Averaging
+from lib_lora.training.backups import back_up
 from lib_lora.training.checkpoints import Checkpoints
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
 from lib_lora.training.data import data_hash, dataset_config, usable_scan
 from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.events import (
+    BackedUp,
     EpochDone,
     Event,
     Failed,
@@ -39,7 +43,7 @@ from lib_lora.training.events import (
     Stopped,
     Warned,
 )
-from lib_lora.training.fixed_loss import fixed_loss
+from lib_lora.training.fixed_loss import fixed_losses
 from lib_lora.training.meter import Meter
 from lib_lora.training.noise import training_noise
 from lib_lora.training.optim import build_optimizer, set_learning_rate
@@ -47,9 +51,11 @@ from lib_lora.training.run_metadata import network_spec, run_metadata
 from lib_lora.training.run_store import Run
 from lib_lora.training.state import Fingerprint, Position, StateSlots
 from lib_lora.training.timesteps import timesteps
+from lib_lora.training.validation import split
+from lib_lora.training.warm_start import start_file, start_from
 from lib_lora.training.weight_norms import limit_weight_norms
 
-REQUESTS = ("stop", "save_and_stop", "save", "sample")
+REQUESTS = ("stop", "save_and_stop", "save", "sample", "backup")
 
 
 class Diverged(UserError):
@@ -88,7 +94,7 @@ class Trainer:
         self._request: str | None = None
 
     def request(self, what: str) -> None:
-        """Ask for ``"stop"``, ``"save_and_stop"``, ``"save"`` or ``"sample"``; done after the present step."""
+        """Ask for ``"stop"``, ``"save_and_stop"``, ``"save"``, ``"sample"`` or ``"backup"``; done after this step."""
         if what not in REQUESTS:
             raise ValueError(f"unknown request {what!r}")
         self._request = what
@@ -110,6 +116,7 @@ class Trainer:
         yield from self._prepare()
         layers = self.model.layers()
         network = self.network = Network.create(layers, network_spec(self.config), self.config.seed)
+        yield from self._warm_start()
         self.denoiser = Denoiser(self.model, self.config, network)
         self.model.gradient_checkpointing(self.config.gradient_checkpointing)
         with network.attached_to(layers):
@@ -178,19 +185,28 @@ class Trainer:
     def _end_epoch(self) -> Iterator[Event]:
         self._read_meter()
         epoch, config = self.epoch, self.config
-        with self.averaging.shown():
-            fixed = fixed_loss(self.denoiser, self.batches, config)
+        measured = self._measure()
         last = self.step == self.total
         path = None
         if last or epoch % config.save_every_n_epochs == 0:
             path = self._write_lora(self.checkpoints.final_path if last else self.checkpoints.epoch_path(epoch))
         running = self._running_loss(epoch)
-        row = {"epoch": epoch, "step": self.step, "running_loss": running, "fixed_loss": fixed}
+        row = {"epoch": epoch, "step": self.step, "running_loss": running, **measured}
         self.run_folder.add_epoch({**row, "lora_path": str(path) if path else None})
         self._save_state()  # last: a crash before this line repeats the end of the epoch, with the same result
-        yield EpochDone(epoch, self.step, running, fixed, path)
+        yield EpochDone(epoch, self.step, running, row["fixed_loss"], path)
         if config.sample_every_n_epochs and epoch % config.sample_every_n_epochs == 0:
             yield SampleDue(epoch, self.step)
+
+    def _measure(self) -> dict[str, Any]:
+        """The fixed-noise loss of trained and of held-out images: their means, and each image's own."""
+        found: dict[str, Any] = {}
+        with self.averaging.shown():
+            for name, batches in (("fixed", self.batches), ("validation", self.held_out)):
+                losses = fixed_losses(self.denoiser, batches, self.config) if batches is not None else []
+                found[f"{name}_loss"] = fmean(losses) if losses else None
+                found[f"{name}_losses"] = losses
+        return found
 
     def _answer(self, request: str) -> Iterator[Event]:
         if request == "sample":
@@ -200,7 +216,9 @@ class Trainer:
         if request in ("save", "save_and_stop"):
             yield Saved(self._write_lora(self.checkpoints.step_path(self.step)), self.step)
         self._save_state()
-        if request != "save":
+        if request == "backup":
+            yield BackedUp(back_up(self.run_folder), self.step)
+        elif request != "save":
             self.run_folder.set_result("stopped", self.step, self.last_saved)
             yield Stopped(self.step)
 
@@ -210,12 +228,15 @@ class Trainer:
         scan = yield from self._encode_images()
         hashes = (training_hash(self.config), data_hash(scan, self.cache.hashes), self.model.hashes()["model"])
         self.fingerprint = Fingerprint(*hashes)
-        self.batches = Batches(scan, self.cache, dataset_config(self.config), self.config.seed)
+        data, seed = dataset_config(self.config), self.config.seed
+        trained, held_out = split(scan, self.config.validation_split, seed)
+        self.batches = Batches(trained, self.cache, data, seed)
+        self.held_out = Batches(held_out, self.cache, replace(data, flip=False), seed) if held_out.items else None
         batches, accumulate = self.batches.steps_per_epoch, self.config.gradient_accumulation
         self.steps_per_epoch = -(-batches // accumulate)
         self.total = self.steps_per_epoch * self.config.epochs
         self.meter = Meter(torch.device(self.model.device))
-        metadata = run_metadata(self.run_folder.record, self.config, scan, self.model, batches, self.total)
+        metadata = run_metadata(self.run_folder.record, self.config, trained, self.model, batches, self.total)
         self.checkpoints = Checkpoints(self.loras, self.config.name, self.config.save_precision, metadata)
         self.checkpoints.refuse_foreign(self.config.epochs)
 
@@ -227,8 +248,14 @@ class Trainer:
             yield Warned(str(problem))
         return encoding.value
 
+    def _warm_start(self) -> Iterator[Event]:
+        if self.config.start_from and self.state.position() is None:
+            for note in start_from(self.network, start_file(self.config.start_from, self.loras)):
+                yield Warned(note)
+
     def _resume(self) -> None:
-        self.step = self.state.load(self.network, self.optimizer, self.fingerprint, self.averaging)
+        shorter = [training_hash(replace(self.config, epochs=epochs)) for epochs in self.run_folder.extensions()]
+        self.step = self.state.load(self.network, self.optimizer, self.fingerprint, self.averaging, shorter)
         self.run_folder.rewind(self.step)
 
     # -- small parts --------------------------------------------------------------------------------------------------

@@ -79,4 +79,7 @@ class LossSettings:
         low=0, high=256, unit="images", kohya="max_validation_steps")
     fixed_loss_timesteps: int = setting(4, LOSS, "Fixed-noise loss: noise levels", "Per image, evenly spread",
         low=1, high=32, kohya="validation_timesteps")
+    validation_split: float = setting(0.0, LOSS, "Held-out share",
+        "Images kept from training, whose fixed-noise loss tells learning from memorising; 0.1-0.2, 0 is off",
+        low=0, high=0.5, unit="of the images", kohya="validation_split")
     # fmt: on

@@ -23,6 +23,9 @@ class RunSettings:
         kohya="pretrained_model_name_or_path")
     epochs: int = setting(10, RUN, "Epochs", "How often all images are seen (times their repeats)",
         low=1, high=1000, kohya="max_train_epochs")
+    start_from: str = setting("", RUN, "Start from",
+        "Name or path of a LoRA whose training goes on, with its algorithm and rank; empty starts anew",
+        kohya="network_weights")
     batch_size: int = setting(2, RUN, "Batch size", "Images per step; more is smoother and needs more memory",
         low=1, high=64, unit="images", kohya="train_batch_size")
     seed: int = setting(42, RUN, "Seed", "Same seed, same settings: same LoRA", low=0, high=2**31 - 1, kohya="seed")
