@@ -41,10 +41,10 @@ class Advice:
 
 def advise(scan: Scan, config: DatasetConfig, hashes: FileHashes) -> Iterator[Advice]:
     """All that applies to these images under these settings."""
-    yield from few_images(scan.items)
-    yield from missing_captions(scan.items, config)
-    yield from uneven_trigger(scan.items, config)
-    yield from tags_everywhere(scan.items, config)
+    yield from few_images(scan.subject)
+    yield from missing_captions(scan.subject, config)
+    yield from uneven_trigger(scan.subject, config)
+    yield from tags_everywhere(scan.subject, config)
     yield from small_images(scan.items)
     yield from odd_shapes(scan.items)
     yield from mostly_monochrome(scan.items)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch import Tensor
 from lib_lora.dataset.buckets import Size
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.config import DatasetConfig
+from lib_lora.dataset.masks import Masks
 from lib_lora.dataset.scan import Item, Scan
 from lib_lora.errors import UserError
 from lib_lora.training.randomness import rng
@@ -26,11 +29,16 @@ class Draw:
 
 @dataclass(frozen=True)
 class Batch:
-    """Latents float32 [B, 4, h, w] on the CPU, one final caption and one draw per sample."""
+    """Latents float32 [B, 4, h, w] on the CPU, one final caption and one draw per sample.
+
+    ``weights`` [B] are those of the samples' losses; ``masks`` [B, 1, h, w] say where the loss counts, None: all over.
+    """
 
     latents: Tensor
     captions: list[str]
     draws: list[Draw]
+    weights: Tensor
+    masks: Tensor | None = None
 
     @property
     def items(self) -> list[Item]:
@@ -45,7 +53,7 @@ class Plan:
     """
 
     def __init__(self, scan: Scan, config: DatasetConfig, seed: int):
-        if not scan.items:
+        if not scan.subject:
             folders = ", ".join(str(c.path) for c in config.folders) or "no folder given"
             fix = "Choose a folder with images" + (f"; {scan.problems[0]}" if scan.problems else "")
             raise UserError("There is no image to train on", where=folders, fix=fix)
@@ -53,9 +61,10 @@ class Plan:
         self.config = config
         self.seed = seed
         self._buckets: dict[Size, list[Item]] = {}
-        for item in scan.items:
-            self._buckets.setdefault(item.bucket, []).extend([item] * item.concept.repeats)
+        for item in samples(scan):
+            self._buckets.setdefault(item.bucket, []).append(item)
         self._pipeline = config.pipeline()
+        self._plain_pipeline = replace(self._pipeline, trigger="")
         self._order: tuple[int, list[list[Item]]] = (-1, [])
 
     @property
@@ -84,8 +93,9 @@ class Plan:
         draws = []
         for item in self._order[1][position]:
             flipped = self.config.flip and flips.random() < 0.5
-            caption = self._pipeline(item.caption, captions, flipped, epoch + 1, warmed)
-            draws.append(Draw(item, caption, flipped))
+            written = captions.choice(item.lines) if item.lines else item.caption
+            pipeline = self._plain_pipeline if item.concept.regularisation else self._pipeline
+            draws.append(Draw(item, pipeline(written, captions, flipped, epoch + 1, warmed), flipped))
         return draws
 
 
@@ -102,6 +112,7 @@ class Batches(Plan):
     def __init__(self, scan: Scan, cache: LatentCache, config: DatasetConfig, seed: int):
         super().__init__(scan, config, seed)
         self._cache = cache
+        self._masks = Masks(config.masks) if config.masks else None
 
     def batch(self, step: int) -> Batch:
         """Batch of step ``step``, counted from 0; any step at any time.
@@ -111,4 +122,28 @@ class Batches(Plan):
         """
         draws = self.draws(step)
         latents = torch.stack([self._cache.get(draw.item, draw.flipped) for draw in draws])
-        return Batch(latents, [draw.caption for draw in draws], draws)
+        weights = torch.tensor([self.config.prior_weight if d.item.concept.regularisation else 1.0 for d in draws])
+        masks = self._masks and self._masks.batch([(d.item, d.flipped) for d in draws], latents.shape[-2:])
+        return Batch(latents, [draw.caption for draw in draws], draws, weights, masks)
+
+
+def samples(scan: Scan) -> list[Item]:
+    """The items of an epoch, each as often as it is seen.
+
+    Regularisation is seen as often as the subject, its items in turn (as in kohya).
+    """
+    subject = [item for item in scan.subject for _ in range(item.concept.repeats)]
+    return subject + _in_turn([item for item in scan.items if item.concept.regularisation], len(subject))
+
+
+def _in_turn(items: Sequence[Item], count: int) -> list[Item]:
+    """``count`` items or a few more: first each with its repeats, then each once more, again and again."""
+    seen: list[Item] = []
+    for item in items:
+        if len(seen) < count:
+            seen += [item] * item.concept.repeats
+    for item in cycle(items):
+        if len(seen) >= count:
+            break
+        seen.append(item)
+    return seen

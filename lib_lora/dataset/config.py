@@ -17,11 +17,13 @@ class Concept:
         path: the folder.
         repeats: how often each image is seen per epoch, where no folder name (``10_name``) says so; 0 means once.
         class_tokens: caption of images without a caption file, where no folder name gives one.
+        regularisation: pictures of the class, not of the subject (prior preservation); they get no trigger.
     """
 
     path: Path
     repeats: int = 0
     class_tokens: str = ""
+    regularisation: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class DatasetConfig:
         captions: what else happens to captions; its trigger, shuffle and keep_tokens are those above.
         token_warmup: epochs (also parts of one) in which captions grow from their first tags to all; 0 is off.
         no_upscale: never enlarge an image; a small one gets a bucket of its own size.
+        random_line: draw one of the lines of a caption file each time; else its first line counts.
+        masks: ``"files"`` or ``"alpha"``: what is black or transparent there does not count; "" is off.
+        mask_folder: where mask files of the pictures' names lie; None looks for NAME-masklabel and NAME_mask beside.
+        prior_weight: of the loss of regularisation pictures.
     """
 
     folders: tuple[Concept, ...]
@@ -59,6 +65,10 @@ class DatasetConfig:
     no_upscale: bool = False
     captions: CaptionPipeline = CaptionPipeline()  # noqa: RUF009 — frozen
     token_warmup: float = 0.0
+    random_line: bool = False
+    masks: str = ""
+    mask_folder: Path | None = None
+    prior_weight: float = 1.0
 
     def pipeline(self) -> CaptionPipeline:
         """What turns a written caption into the one that the model sees."""

@@ -18,6 +18,7 @@ from lib_lora.dataset.sidecars import Caption, CaptionFiles
 
 CONCEPT_NAME = re.compile(r"(\d+)_(.*)")
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".avif", ".jxl")
+MASK_ENDINGS = ("-masklabel", "_mask")  # OneTrainer's, and the common one
 FOREIGN_EXTENSIONS = (".gif", ".tif", ".tiff", ".psd", ".heic", ".heif", ".svg", ".ico", ".jp2", ".tga", ".kra", ".xcf")
 
 
@@ -31,6 +32,8 @@ class Item:
     bucket: Size
     caption: str
     caption_path: Path | None = None  # None: the caption is the concept's class tokens
+    lines: tuple[str, ...] = ()  # of the caption file, where there are several
+    mask_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,13 @@ class Scan:
 
     @cached_property
     def samples_per_epoch(self) -> int:
-        """Images times their repeats."""
-        return sum(item.concept.repeats for item in self.items)
+        """Images times their repeats, without regularisation."""
+        return sum(item.concept.repeats for item in self.subject)
+
+    @cached_property
+    def subject(self) -> tuple[Item, ...]:
+        """The items that are no regularisation."""
+        return tuple(item for item in self.items if not item.concept.regularisation)
 
     def without(self, problems: Iterable[Problem]) -> Scan:
         """This scan with further problems noted, and the files they make unusable left out."""
@@ -77,6 +85,12 @@ def _resolved(concept: Concept) -> Concept:
     return replace(concept, repeats=concept.repeats or 1)
 
 
+def _by_stem(folder: Path | None) -> dict[str, Path]:
+    """The image files of a folder of masks."""
+    files = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+    return {f.stem: f for f in files if f.suffix.lower() in IMAGE_EXTENSIONS}
+
+
 class _Walk:
     """One pass over the folders, collecting items, problems and concepts."""
 
@@ -103,16 +117,31 @@ class _Walk:
             return
         folders, files = listing
         named = {f for f in folders if CONCEPT_NAME.fullmatch(f.name)}
-        images = [f for f in files if f.suffix.lower() in IMAGE_EXTENSIONS]
+        images, masks = self._without_masks([f for f in files if f.suffix.lower() in IMAGE_EXTENSIONS])
         for stray in (f for f in files if f.suffix.lower() in FOREIGN_EXTENSIONS):
             self.report(stray, f"{stray.suffix} files are not read", "Convert it to PNG or JPEG")
         if images and named and not CONCEPT_NAME.fullmatch(folder.name):
             reason = f"images beside folders named like N_name are not used ({len(images)} here)"
             self.report(folder, reason, "Move them into a folder named like 1_name")
         elif images:
-            self._add_images(images, CaptionFiles(files, self.config.caption_extension), concept)
+            self._add_images(images, masks, CaptionFiles(files, self.config.caption_extension), concept)
         for child in folders:
-            self.visit(_resolved(Concept(child)) if child in named else replace(concept, path=child))
+            own = Concept(child, regularisation=concept.regularisation)
+            self.visit(_resolved(own) if child in named else replace(concept, path=child))
+
+    def _without_masks(self, images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
+        """The pictures, and the mask files beside them by the picture's stem."""
+        stems = {image.stem for image in images}
+        masks = {}
+        for image in images:
+            for ending in MASK_ENDINGS:
+                if image.stem.removesuffix(ending) in stems - {image.stem}:
+                    masks[image.stem.removesuffix(ending)] = image
+        if masks and self.config.masks != "files":
+            example = next(iter(masks.values()))
+            self.report(example, f"mask files are not used ({len(masks)} here)", "Set the masks to “files”", False)
+        found = set(masks.values())
+        return [image for image in images if image not in found], masks
 
     def _listing(self, folder: Path) -> tuple[list[Path], list[Path]] | None:
         """(folders, files) in an order that does not depend on the file system; None when that was reported."""
@@ -139,15 +168,21 @@ class _Walk:
         self.seen.add(real)
         return True
 
-    def _add_images(self, images: list[Path], captions: CaptionFiles, concept: Concept) -> None:
+    def _add_images(self, images: list[Path], masks: dict[str, Path], captions: CaptionFiles, concept: Concept) -> None:
         self.concepts.append(concept)
+        if self.config.masks == "files":
+            masks = masks | _by_stem(self.config.mask_folder)
         for path in images:
             try:
                 item = self._item(path, captions, concept)
+                item = replace(item, mask_path=masks.get(path.stem)) if self.config.masks == "files" else item
             except BadFile as error:
                 self.problems.append(Problem.of(path, error))
             else:
                 self.items.append(item)
+        if other := captions.overlooked(images):
+            reason = f"no image here has a {captions.extensions[0]} file, but there are {other} files"
+            self.report(concept.path, reason, "Leave caption_extension empty, or name that one", skipped=False)
         if captions.mixed(images):
             reason = "captions are in .txt and in .caption files; an image that has both uses its .txt"
             self.report(concept.path, reason, "Keep one kind, or name it in caption_extension", skipped=False)
@@ -162,7 +197,9 @@ class _Walk:
             self._note_odd_caption(caption)
         text = caption.text if caption else ""
         source = caption.path if caption and text else None
-        return Item(path, concept, size, bucket_for(size, self.config), text or concept.class_tokens, source)
+        bucket, written = bucket_for(size, self.config), text or concept.class_tokens
+        lines = caption.texts if caption and self.config.random_line and caption.lines > 1 else ()
+        return Item(path, concept, size, bucket, written, source, lines)
 
     def _note_wrong_extension(self, path: Path, kind: str) -> None:
         expected = Image.registered_extensions().get(path.suffix.lower(), kind)
@@ -171,7 +208,7 @@ class _Walk:
             self.report(path, reason, "It is used all the same; rename it so that other programs read it", False)
 
     def _note_odd_caption(self, caption: Caption) -> None:
-        if caption.lines > 1:
+        if caption.lines > 1 and not self.config.random_line:
             self.report(caption.path, "only the first line is used", "Put the whole caption into one line", False)
         if caption.lines == 0:
             reason = "the caption file is empty, so the folder's class tokens are used"

@@ -8,15 +8,23 @@ from pathlib import Path
 from lib_lora.dataset.problems import BadFile
 
 CAPTION_EXTENSIONS = (".txt", ".caption")  # the first that exists wins
+FURTHER_EXTENSIONS = (".tags", ".tag", ".prompt", ".cap")  # of other programs, where there is none of the above
 
 
 @dataclass(frozen=True)
 class Caption:
-    """What a caption file says: its first line that is not empty (as in kohya), and how many such lines it has."""
+    """What a caption file says: its lines that are not empty. The first one counts, as in kohya."""
 
-    text: str
+    texts: tuple[str, ...]
     path: Path
-    lines: int
+
+    @property
+    def text(self) -> str:
+        return self.texts[0] if self.texts else ""
+
+    @property
+    def lines(self) -> int:
+        return len(self.texts)
 
 
 class CaptionFiles:
@@ -24,15 +32,27 @@ class CaptionFiles:
 
     Args:
         files: all files of the folder.
-        extension: ``".txt"`` (the dot may be missing) reads only those; empty reads .txt, else .caption.
+        extension: ``".txt"`` (the dot may be missing) reads only those; empty reads .txt, else .caption, and where
+            there is neither, what other programs call their files.
     """
 
     def __init__(self, files: list[Path], extension: str = ""):
         extension = extension.strip().lower()
         if extension and not extension.startswith("."):
             extension = f".{extension}"
-        self.extensions = (extension,) if extension else CAPTION_EXTENSIONS
+        known = (*CAPTION_EXTENSIONS, *FURTHER_EXTENSIONS)
+        present = {f.suffix.lower() for f in files}
+        detected = CAPTION_EXTENSIONS if present & set(CAPTION_EXTENSIONS) else known
+        self.extensions = (extension,) if extension else detected
         self._files = {(f.stem, f.suffix.lower()): f for f in files if f.suffix.lower() in self.extensions}
+        self._others = {(f.stem, f.suffix.lower()) for f in files if f.suffix.lower() in known}
+
+    def overlooked(self, images: list[Path]) -> str:
+        """The ending of caption files beside these images, if none has one of those that are read; else ""."""
+        stems = {image.stem for image in images}
+        if any(stem in stems for stem, _ in self._files):
+            return ""
+        return next((ending for stem, ending in sorted(self._others) if stem in stems), "")
 
     def mixed(self, images: list[Path]) -> bool:
         """Whether these images have caption files of more than one extension between them."""
@@ -49,8 +69,7 @@ class CaptionFiles:
         path = next((f for f in found if f is not None), None)
         if path is None:
             return None
-        lines = [line.strip() for line in decode(path).splitlines() if line.strip()]
-        return Caption(lines[0] if lines else "", path, len(lines))
+        return Caption(tuple(line.strip() for line in decode(path).splitlines() if line.strip()), path)
 
 
 def decode(path: Path) -> str:

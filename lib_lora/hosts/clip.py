@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from lib_lora.errors import UserError
-from lib_lora.models.captions import CHUNK, MAX_TOKENS, chunk_ids, split_tokens
+from lib_lora.models.captions import CHUNK, MAX_TOKENS, chunk_ids, chunk_weights, kohya_chunk_ids, split_tokens
+from lib_lora.models.emphasis import weighted_tokens
 
 
 def chunk_count(tokens: Sequence[int]) -> int:
@@ -17,25 +19,32 @@ def chunk_count(tokens: Sequence[int]) -> int:
 
 def encode(
     text_encoder: nn.Module,
-    captions: Sequence[Sequence[int]],
+    tokens: Callable[[str], Sequence[int]],
+    captions: Sequence[str],
     *,
     max_tokens: int = MAX_TOKENS,
     clip_skip: int = 1,
     min_chunks: int = 1,
+    weighted: bool = False,
+    kohya_layout: bool = False,
     device: object = None,
 ) -> Tensor:
     """Conditioning of captions, differentiable.
 
     Args:
         text_encoder: a ``CLIPTextModel``.
-        captions: token ids of B captions, without begin and end.
+        tokens: a text's token ids, without begin and end.
+        captions: B texts.
         max_tokens: what is beyond is dropped; a multiple of 75.
         clip_skip: 1 is the last layer of the text encoder, 2 the one before.
         min_chunks: pad with empty chunks to at least so many.
+        weighted: captions have weights, as prompts have; they multiply the states (kohya's ``weighted_captions``).
+        kohya_layout: ``max_tokens`` + 2 states, without begin and end between the chunks.
         device: where the token ids go.
 
     Returns:
-        ``[B, 77·n, D]``; the text encoder sees ``B·n`` rows, the chunks of one caption beside each other.
+        ``[B, 77·n, D]``, in kohya's layout ``[B, 75·n + 2, D]``; the text encoder sees ``B·n`` rows, the chunks of one
+        caption beside each other.
 
     Raises:
         UserError: ``clip_skip`` is not in 1 … number of layers.
@@ -43,9 +52,19 @@ def encode(
     layers = text_encoder.config.num_hidden_layers
     if not 1 <= clip_skip <= layers:
         raise UserError("There is no such layer", where=f"clip skip {clip_skip}", fix=f"1 to {layers}")
-    ids = chunk_ids(captions, max_tokens, min_chunks).to(device)
-    states = _hidden(text_encoder, ids.flatten(0, 1), clip_skip)
-    return states.reshape(ids.shape[0], -1, states.shape[-1])
+    read = [weighted_tokens(text, tokens) if weighted else (list(tokens(text)), []) for text in captions]
+    rows = [ids for ids, _ in read]
+    ids = kohya_chunk_ids(rows, max_tokens) if kohya_layout else chunk_ids(rows, max_tokens, min_chunks)
+    states = _hidden(text_encoder, ids.flatten(0, 1).to(device), clip_skip)
+    states = states.reshape(*ids.shape, states.shape[-1])
+    if weighted:
+        states = states * chunk_weights(rows, [w for _, w in read], ids, kohya_layout)[..., None].to(states)
+    return _without_inner_ends(states) if kohya_layout else states.flatten(1, 2)
+
+
+def _without_inner_ends(states: Tensor) -> Tensor:
+    """[B, n, 77, D] -> [B, 75·n + 2, D]: the first begin, all tokens, the last end."""
+    return torch.cat([states[:, 0, :1], states[:, :, 1:-1].flatten(1, 2), states[:, -1, -1:]], dim=1)
 
 
 def _hidden(text_encoder: nn.Module, ids: Tensor, clip_skip: int) -> Tensor:

@@ -103,8 +103,23 @@ class LoadedModel(Protocol):
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
         """Kohya key -> live module: every Linear and Conv2d of ``"unet"``, ``"te"`` or (None) both."""
 
-    def encode_text(self, captions: Sequence[str], *, max_tokens: int = 225, clip_skip: int = 1) -> Tensor:
-        """Conditioning ``[B, 77·n, D]`` of literal captions, differentiable; n is the same for the whole batch."""
+    def encode_text(
+        self,
+        captions: Sequence[str],
+        *,
+        max_tokens: int = 225,
+        clip_skip: int = 1,
+        min_chunks: int = 1,
+        weighted: bool = False,
+        kohya_layout: bool = False,
+    ) -> Tensor:
+        """Conditioning ``[B, 77·n, D]`` of captions, differentiable; n is the same for the whole batch.
+
+        Captions are literal, unless ``weighted``. In ``kohya_layout`` it is ``[B, 75·n + 2, D]``.
+        """
+
+    def chunk_count(self, caption: str) -> int:
+        """Chunks of 75 tokens that a literal caption needs."""
 
     def token_count(self, caption: str) -> int:
         """Tokens of a caption, without begin, end and padding."""

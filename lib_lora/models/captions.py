@@ -59,5 +59,34 @@ def chunk_ids(captions: Sequence[Sequence[int]], max_tokens: int = MAX_TOKENS, m
     return torch.tensor([[_framed(chunk) for chunk in chunks] for chunks in padded], dtype=torch.long)
 
 
+def kohya_chunk_ids(captions: Sequence[Sequence[int]], max_tokens: int = MAX_TOKENS) -> Tensor:
+    """Token ids as kohya's trainer lays them out: cut every 75 tokens, and always ``max_tokens`` long.
+
+    Returns:
+        int64 ``[B, max_tokens/75, 77]``.
+    """
+    starts = range(0, max_tokens, CHUNK)
+    return torch.tensor([[_framed(t[i : i + CHUNK]) for i in starts] for t in captions], dtype=torch.long)
+
+
+def chunk_weights(
+    captions: Sequence[Sequence[int]], weights: Sequence[Sequence[float]], ids: Tensor, kohya: bool
+) -> Tensor:
+    """The weight of every id of :func:`chunk_ids` or :func:`kohya_chunk_ids`, [B, n, 77]; begin and end have 1.
+
+    Args:
+        captions: tokens, as given to that function.
+        weights: one for each token.
+    """
+    laid = torch.ones(ids.shape)
+    for row, tokens, values in zip(laid, captions, weights, strict=True):
+        cuts = [tokens[i : i + CHUNK] for i in range(0, len(tokens), CHUNK)] if kohya else split_tokens(tokens)
+        done = 0
+        for line, chunk in zip(row, cuts):  # noqa: B905 — chunks beyond the limit were dropped
+            line[1 : 1 + len(chunk)] = torch.tensor(values[done : done + len(chunk)])
+            done += len(chunk)
+    return laid
+
+
 def _framed(chunk: Sequence[int]) -> list[int]:
     return [BOS, *chunk, *[EOS] * (CHUNK - len(chunk)), EOS]

@@ -16,8 +16,9 @@ from lib_lora.training.config import TrainConfig
 def dataset_config(config: TrainConfig) -> DatasetConfig:
     """The part of the settings that concerns images and captions."""
     repeats = 0 if config.repeats == "auto" else int(config.repeats)
+    regularisation = [Concept(Path(config.reg_dir), regularisation=True)] if config.reg_dir.strip() else []
     return DatasetConfig(
-        folders=(Concept(Path(config.data_dir), repeats),),
+        folders=(Concept(Path(config.data_dir), repeats), *regularisation),
         resolution=config.resolution,
         batch_size=config.batch_size,
         trigger=config.trigger,
@@ -41,6 +42,10 @@ def dataset_config(config: TrainConfig) -> DatasetConfig:
             warmup_min=config.token_warmup_min,
         ),
         token_warmup=config.token_warmup * config.epochs,
+        random_line=config.random_line,
+        masks="" if config.masks == "off" else config.masks,
+        mask_folder=Path(config.mask_dir) if config.mask_dir.strip() else None,
+        prior_weight=config.prior_loss_weight,
     )
 
 
@@ -51,7 +56,7 @@ def usable_scan(config: TrainConfig) -> Scan:
         UserError: no usable image; says what was wrong with those that are there.
     """
     found = scan(dataset_config(config))
-    if not found.items:
+    if not found.subject:
         problems = "; ".join(str(p) for p in found.problems[:3]) or "the folder is empty"
         raise UserError(f"No usable image ({problems})", where=config.data_dir, fix="Choose a folder with images")
     return found
@@ -62,4 +67,8 @@ def data_hash(found: Scan, hashes: FileHashes) -> str:
     digest = hashlib.sha256()
     for item in found.items:
         digest.update(repr((hashes.sha256(item.path), item.concept.repeats, item.caption)).encode())
+        if item.concept.regularisation or item.lines:
+            digest.update(repr((item.concept.regularisation, item.lines)).encode())
+        if item.mask_path is not None:
+            digest.update(hashes.sha256(item.mask_path).encode())
     return digest.hexdigest()

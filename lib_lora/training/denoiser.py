@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,12 @@ class Denoiser:
             self.schedule = NoiseSchedule(zero_terminal_alphas(model.schedule.alphas_cumprod))
         weighting = model.schedule if config.zero_terminal_old_snr else self.schedule
         self._loss = DenoisingLoss(config, self.schedule, model.prediction, weighting)
-        self._cache = TextCache(model, max_tokens=config.max_tokens, clip_skip=config.clip_skip)
+        self._text_options: dict[str, Any] = {"max_tokens": config.max_tokens, "clip_skip": config.clip_skip}
+        if config.weighted_captions:
+            self._text_options["weighted"] = True
+        if config.chunk_layout == "kohya":
+            self._text_options["kohya_layout"] = True
+        self._cache = TextCache(model, **self._text_options)
 
     @property
     def steps(self) -> int:
@@ -44,19 +50,31 @@ class Denoiser:
         return len(self.schedule)
 
     def loss(
-        self, latents: Tensor, captions: list[str], noise: Tensor, t: Tensor, added: Tensor | None = None
+        self,
+        latents: Tensor,
+        captions: list[str],
+        noise: Tensor,
+        t: Tensor,
+        added: Tensor | None = None,
+        mask: Tensor | None = None,
+        min_chunks: int = 1,
     ) -> Tensor:
         """Loss per sample, [B]; latents and noise [B,4,h,w], t [B] on any device.
 
         Args:
             added: the noise in the model's input, where that is not what it must predict.
+            mask: [B,1,h,w], where the loss counts; None: all over.
+            min_chunks: chunks of 75 tokens that the conditioning has at least.
         """
         t = t.to(latents.device)
         noisy = self.schedule.add_noise(latents, noise if added is None else added, t)
         target = self.schedule.target(self.model.prediction, latents, noise, t)
-        return self._loss(self._predict(noisy, t, captions), target, t)
+        mask = None if mask is None else mask.to(latents.device)
+        return self._loss(self._predict(noisy, t, captions, min_chunks), target, t, mask)
 
-    def preservation_loss(self, latents: Tensor, captions: list[str], noise: Tensor, t: Tensor) -> Tensor:
+    def preservation_loss(
+        self, latents: Tensor, captions: list[str], noise: Tensor, t: Tensor, min_chunks: int = 1
+    ) -> Tensor:
         """How far the network moves images without the trigger: mean squared error per sample, [B].
 
         The same noisy latents go through the model with the class word in the place of the trigger, once with and once
@@ -67,22 +85,23 @@ class Denoiser:
         noisy = self.schedule.add_noise(latents, noise, t)
         plain = [without_trigger(caption, self.config.trigger, self.config.preserve_class) for caption in captions]
         with torch.no_grad(), self._network_off():
-            before = self._predict(noisy, t, plain, cached=False)
-        after = self._predict(noisy, t, plain, cached=False)
+            before = self._predict(noisy, t, plain, min_chunks, cached=False)
+        after = self._predict(noisy, t, plain, min_chunks, cached=False)
         return F.mse_loss(after.float(), before.float(), reduction="none").mean(dim=(1, 2, 3))
 
-    def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], cached: bool = True) -> Tensor:
+    def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], min_chunks: int, cached: bool = True) -> Tensor:
         with self._autocast(noisy.device.type):
-            cond = self._encode(captions, cached)
+            cond = self._encode(captions, min_chunks, cached)
             return self.model.predict(noisy.to(self.model.dtype), t, cond)
 
-    def _encode(self, captions: list[str], cached: bool) -> Tensor:
+    def _encode(self, captions: list[str], min_chunks: int, cached: bool) -> Tensor:
         config = self.config
         varied = config.shuffle or config.tag_dropout or config.wildcards
         if cached and not self.train_text and not varied:
-            return self._cache.encode(captions)
+            return self._cache.encode(captions, min_chunks)
         with torch.set_grad_enabled(self.train_text and torch.is_grad_enabled()):
-            return self.model.encode_text(captions, max_tokens=config.max_tokens, clip_skip=config.clip_skip)
+            options = self._text_options | ({"min_chunks": min_chunks} if min_chunks > 1 else {})
+            return self.model.encode_text(captions, **options)
 
     @contextmanager
     def _network_off(self) -> Iterator[None]:

@@ -33,6 +33,6 @@ def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> l
             of_levels = []
             for level in levels:
                 t = torch.full((len(latents),), level)
-                of_levels.append(denoiser.loss(latents, batch.captions, noise.to(latents.device), t))
+                of_levels.append(denoiser.loss(latents, batch.captions, noise.to(latents.device), t, mask=batch.masks))
             losses.append(torch.stack(of_levels).mean(dim=0))
     return torch.cat(losses).tolist() if losses else []

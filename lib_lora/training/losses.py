@@ -114,6 +114,20 @@ def elementwise_error(kind: str, predicted: Tensor, target: Tensor, width: Tenso
     return soft * width if kind == "huber" else soft
 
 
+def masked_weights(mask: Tensor, unmasked: float, by_area: bool) -> Tensor:
+    """What each element's error is multiplied with, [B, 1, h, w].
+
+    Args:
+        mask: from 0 to 1.
+        unmasked: weight where the mask is 0. OneTrainer's; 0 in kohya.
+        by_area: divide by the mask's mean, so that a small subject counts as much as a large one. Off in kohya.
+    """
+    weights = unmasked + (1 - unmasked) * mask
+    if by_area:
+        weights = weights / weights.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1 / mask[0].numel())
+    return weights
+
+
 class DenoisingLoss:
     """The loss of a run.
 
@@ -129,19 +143,23 @@ class DenoisingLoss:
     ):
         everywhere = torch.arange(len(schedule))
         self.kind = config.loss_type
+        self.unmasked, self.by_area = config.unmasked_weight, config.mask_by_area
         self.weights = timestep_weights(config, (weighting or schedule).snr(everywhere), prediction)
         self.widths = huber_widths(config, schedule.alphas_cumprod.cpu())
 
-    def __call__(self, predicted: Tensor, target: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, predicted: Tensor, target: Tensor, t: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weighted loss per sample, [B].
 
         Args:
             predicted, target: [B, C, h, w], of any float type.
             t: timesteps, [B].
+            mask: [B, 1, h, w], 0 where nothing counts; None counts all.
         """
         self._move(t.device)
         width = self.widths[t].reshape(-1, 1, 1, 1)
         error = elementwise_error(self.kind, predicted.float(), target.float(), width)
+        if mask is not None:
+            error = error * masked_weights(mask, self.unmasked, self.by_area)
         return error.mean(dim=(1, 2, 3)) * self.weights[t]
 
     def _move(self, device: torch.device) -> None:

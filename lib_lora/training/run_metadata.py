@@ -9,6 +9,7 @@ from lib_lora import __version__
 from lib_lora.adapters import metadata
 from lib_lora.adapters.dropout import Dropout
 from lib_lora.adapters.selection import NetworkSpec
+from lib_lora.dataset.batches import samples
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.scan import Scan
 from lib_lora.models.base import LoadedModel
@@ -20,10 +21,8 @@ ABSENT = {  # what kohya also writes, for options that do not exist here
     "color_aug": False,
     "random_crop": False,
     "face_crop_aug_range": None,
-    "prior_loss_weight": 1.0,
     "full_fp16": False,
     "lowram": False,
-    "reg_dataset_dirs": {},
 }
 
 
@@ -135,14 +134,16 @@ def _noise_and_loss(c: TrainConfig) -> dict[str, object]:
 
 def _dataset(config: TrainConfig, scan: Scan, batches: int) -> dict[str, object]:
     c = config
-    folders: dict[str, dict[str, int]] = {
-        concept.path.name: {"n_repeats": concept.repeats, "img_count": 0} for concept in scan.concepts
-    }
-    for item in scan.items:
-        folders[item.concept.path.name]["img_count"] += 1
+    images = Counter(item.concept for item in scan.items)
+    folders: dict[bool, dict[str, dict[str, int]]] = {False: {}, True: {}}
+    for concept in scan.concepts:
+        row = {"n_repeats": concept.repeats, "img_count": images[concept]}
+        folders[concept.regularisation][concept.path.name] = row
     return {
         "num_train_images": scan.samples_per_epoch,
-        "num_reg_images": 0,
+        "num_reg_images": len(samples(scan)) - scan.samples_per_epoch,
+        "reg_dataset_dirs": folders[True],
+        "prior_loss_weight": c.prior_loss_weight,
         "num_batches_per_epoch": batches,
         "total_batch_size": c.batch_size,
         "batch_size_per_device": c.batch_size,
@@ -158,7 +159,7 @@ def _dataset(config: TrainConfig, scan: Scan, batches: int) -> dict[str, object]
         "caption_dropout_rate": c.caption_dropout,
         "caption_dropout_every_n_epochs": c.caption_dropout_every_n_epochs,
         "caption_tag_dropout_rate": c.tag_dropout,
-        "dataset_dirs": folders,
+        "dataset_dirs": folders[False],
         "tag_frequency": _tag_frequency(config, scan),
     }
 
@@ -175,7 +176,7 @@ def _tag_frequency(config: TrainConfig, scan: Scan) -> dict[str, dict[str, int]]
     """Folder -> tag -> images; hosts show it as tag buttons."""
     trigger = split_tags(config.trigger)
     tags: dict[str, Counter[str]] = {}
-    for item in scan.items:
+    for item in scan.subject:
         counted = tags.setdefault(item.concept.path.name, Counter())
         counted.update([*trigger, *(tag for tag in split_tags(item.caption) if tag not in trigger)])
     return {folder: dict(counted.most_common()) for folder, counted in tags.items()}

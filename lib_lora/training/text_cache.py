@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,17 +14,20 @@ class TextCache:
     """Encodes each caption once, alone, so the result does not depend on what it is batched with.
 
     Only for a text encoder that is not trained; shuffled captions would fill it without ever being found again.
+
+    Args:
+        options: of ``encode_text``.
     """
 
-    def __init__(self, model: LoadedModel, *, max_tokens: int, clip_skip: int):
+    def __init__(self, model: LoadedModel, **options: Any):
         self.model = model
-        self.options = {"max_tokens": max_tokens, "clip_skip": clip_skip}
+        self.options = options
         self.known: dict[str, Tensor] = {}
 
-    def encode(self, captions: list[str]) -> Tensor:
+    def encode(self, captions: list[str], min_chunks: int = 1) -> Tensor:
         """[B, 77·n, D]; shorter captions are filled up with the chunk of the empty caption, as hosts do."""
         conds = [self._one(caption) for caption in captions]
-        length = max(cond.shape[1] for cond in conds)
+        length = max(77 * min_chunks, *(cond.shape[1] for cond in conds))
         return torch.cat([self._filled(cond, length) for cond in conds])
 
     def _one(self, caption: str) -> Tensor:

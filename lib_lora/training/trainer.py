@@ -176,11 +176,11 @@ class Trainer:
         latents = batch.latents.to(self.model.device)
         noise, added = training_noise(latents, self.config, micro)
         t = timesteps(len(latents), self.denoiser.steps, self.config, micro)
-        loss = self.denoiser.loss(latents, batch.captions, noise, t, added).mean()
+        losses = self.denoiser.loss(latents, batch.captions, noise, t, added, batch.masks)
         if self.config.preserve_weight:
-            preserved = self.denoiser.preservation_loss(latents, batch.captions, noise, t).mean()
-            loss = loss + self.config.preserve_weight * preserved
-        return loss
+            preserved = self.denoiser.preservation_loss(latents, batch.captions, noise, t)
+            losses = losses + self.config.preserve_weight * preserved
+        return (losses * batch.weights.to(losses.device)).mean()
 
     def _end_epoch(self) -> Iterator[Event]:
         self._read_meter()

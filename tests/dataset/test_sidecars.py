@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from lib_lora.dataset.batches import Plan
 from lib_lora.dataset.scan import scan
+from lib_lora.dataset.sidecars import CaptionFiles
 
 
 def captions(found) -> dict[str, str]:
@@ -60,3 +62,29 @@ def test_empty_and_many_lined_captions_are_used_and_reported(add_image, config):
     found = scan(config)
     assert captions(found) == {"empty": "fox", "lines": "first, line"}
     assert [(p.path.name, p.skipped) for p in found.problems] == [("empty.txt", False), ("lines.txt", False)]
+
+
+def test_captions_of_other_programs_are_found_where_there_are_no_usual_ones(add_image, tmp_path):
+    image = add_image("a.png")
+    tags = tmp_path / "a.tags"
+    tags.write_text("fox", encoding="utf-8")
+    assert CaptionFiles([image, tags]).read(image).text == "fox"
+    usual = tmp_path / "b.txt"
+    usual.write_text("other", encoding="utf-8")
+    assert CaptionFiles([image, tags, usual]).read(image) is None
+
+
+def test_an_ending_that_no_picture_has_is_noticed(add_image, config):
+    add_image("a.png", caption="fox")
+    problems = scan(replace(config, caption_extension=".caption")).problems
+    assert any("there are .txt files" in problem.reason for problem in problems)
+    assert not scan(config).problems
+
+
+def test_a_random_line_is_drawn_each_time(add_image, config):
+    add_image("a.png", caption="first\nsecond\nthird")
+    config = replace(config, random_line=True)
+    found = scan(config)
+    assert not found.problems
+    plan = Plan(found, config, 0)
+    assert {plan.draws(step)[0].caption for step in range(30)} == {"first", "second", "third"}

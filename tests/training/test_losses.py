@@ -180,3 +180,29 @@ def test_a_perfect_prediction_costs_nothing():
     for kind in ("l2", "l1", "huber", "smooth_l1"):
         loss = DenoisingLoss(replace(PLAIN, loss_type=kind), SCHEDULE, "epsilon")
         assert loss(target.clone(), target, torch.tensor([0, 999])).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("unmasked", "by_area"), product((0.0, 0.3), (False, True)))
+@pytest.mark.parametrize("kind", ["l2", "huber"])
+def test_masked_loss(kind, unmasked, by_area):
+    """Kohya multiplies the error before its mean; by area, the mean is over what the mask leaves."""
+    config = replace(PLAIN, loss_type=kind, unmasked_weight=unmasked, mask_by_area=by_area)
+    rng = np.random.default_rng(4)
+    predicted, _, noise = rng.normal(size=(3, 4, 4, 8, 8))
+    mask = (rng.random((4, 1, 8, 8)) > 0.6).astype(float)
+    weights = np.broadcast_to(mask + (1 - mask) * unmasked, predicted.shape)
+    alphas = alphas64()[T][:, None, None, None]
+    d, c = predicted - noise, reference_width(config, alphas, T)
+    error = d**2 if kind == "l2" else 2 * c * (np.sqrt(d**2 + c**2) - c)
+    scale = weights.mean((1, 2, 3)) if by_area else 1.0
+    expected = (error * weights).mean((1, 2, 3)) / scale
+    loss = DenoisingLoss(config, SCHEDULE, "epsilon")
+    found = loss(*map(torch.from_numpy, (predicted, noise, T)), torch.from_numpy(mask).float())
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5)
+
+
+def test_an_empty_mask_teaches_nothing():
+    config = replace(PLAIN, mask_by_area=True)
+    loss = DenoisingLoss(config, SCHEDULE, "epsilon")
+    found = loss(torch.ones(1, 4, 8, 8), torch.zeros(1, 4, 8, 8), torch.tensor([3]), torch.zeros(1, 1, 8, 8))
+    assert found.item() == 0

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from lib_lora.adapters.file import read_lora
 from lib_lora.errors import UserError
@@ -240,3 +241,27 @@ def test_gradient_checkpointing_gives_the_same_gradients(tiny_host, start):
             list(trainer.run())
             norms.append([row["grad_norm"] for row in trainer.run_folder.metrics()])
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+
+
+def test_masks_regularisation_and_kohyas_captions_in_a_run(tiny_host, start, tmp_path):
+    """A mask over everything is no mask; a regularisation weight of 0 leaves its batches without a gradient."""
+    Image.new("L", (64, 64), 255).save(tmp_path / "set" / "2_girl" / "0_mask.png")
+    reg = tmp_path / "reg"
+    reg.mkdir()
+    Image.new("RGB", (64, 64), "red").save(reg / "r.png")
+    extra = {"epochs": 1, "batch_size": 1, "flip": False, "te_lr": 0.0, "fixed_loss_images": 0, "rank": 1}
+    with tiny_host.training_session() as model:
+        losses = {}
+        for name, changes in {
+            "plain": {"masks": "off"},
+            "masked": {"masks": "files"},
+            "text": {"chunk_layout": "kohya", "weighted_captions": True, "max_tokens": 150},
+        }.items():
+            events = list(start(model, name=name, **extra, **changes).run())
+            losses[name] = [e.loss for e in kinds(events, StepDone)]
+        weighed = start(model, name="reg", reg_dir=str(reg), prior_loss_weight=0.0, **extra)
+        norms = [e.loss for e in kinds(weighed.run(), StepDone)]
+    assert losses["masked"] == losses["plain"] != losses["text"]
+    assert len(norms) == 12 and norms.count(0.0) == 6
+    final = read_lora(tiny_host.paths.loras / "reg.safetensors").metadata
+    assert final["ss_num_reg_images"] == "6" and '"reg"' in final["ss_reg_dataset_dirs"]

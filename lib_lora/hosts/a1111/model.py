@@ -103,14 +103,21 @@ class A1111Model:
         return clip.chunk_count(self.tokens(caption))
 
     def encode_text(
-        self, captions: Sequence[str], *, max_tokens: int = MAX_TOKENS, clip_skip: int = 1, min_chunks: int = 1
+        self,
+        captions: Sequence[str],
+        *,
+        max_tokens: int = MAX_TOKENS,
+        clip_skip: int = 1,
+        min_chunks: int = 1,
+        weighted: bool = False,
+        kohya_layout: bool = False,
     ) -> Tensor:
-        """Conditioning ``[B, 77·n, D]`` of literal captions, differentiable; see :func:`lib_lora.hosts.clip.encode`."""
+        """Conditioning ``[B, 77·n, D]`` of captions, differentiable; see :func:`lib_lora.hosts.clip.encode`."""
         self._ready()
         with self._autocast():
             return clip.encode(
-                self.text_encoder, [self.tokens(c) for c in captions],
-                max_tokens=max_tokens, clip_skip=clip_skip, min_chunks=min_chunks, device=self.device,
+                self.text_encoder, self.tokens, captions, max_tokens=max_tokens, clip_skip=clip_skip,
+                min_chunks=min_chunks, weighted=weighted, kohya_layout=kohya_layout, device=self.device,
             )  # fmt: skip
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from lib_lora.training.config_groups.setting import CAPTIONS, IMAGES, setting
 
+CHUNK_LAYOUTS = ("web UI", "kohya")
+
 
 @dataclass
 class CaptionSettings:
@@ -31,6 +33,13 @@ class CaptionSettings:
         "Such as ;;; : tags joined by it stay together", kohya="secondary_separator")
     wildcards: bool = setting(False, CAPTIONS, "Wildcards", "{a|b} in a caption is one of both, drawn each time",
         kohya="enable_wildcard")
+    random_line: bool = setting(False, CAPTIONS, "Random line",
+        "One of the lines of a caption file, drawn each time; else its first", kohya="enable_wildcard")
+    weighted_captions: bool = setting(False, CAPTIONS, "Weighted captions",
+        "(tag:1.2) and [tag] weigh tags as in a prompt; else brackets are letters", kohya="weighted_captions")
+    chunk_layout: str = setting("web UI", CAPTIONS, "Long captions",
+        "How they are cut into chunks of 75 tokens: web UI breaks at commas; kohya for parity only",
+        choices=CHUNK_LAYOUTS)
     caption_dropout: float = setting(0.0, CAPTIONS, "Caption dropout",
         "Share of images that are shown without any caption; 0.05-0.1 for styles", low=0, high=1,
         kohya="caption_dropout_rate")

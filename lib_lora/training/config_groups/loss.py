@@ -8,6 +8,7 @@ from lib_lora.training.config_groups.setting import LOSS, NOISE, setting
 
 LOSS_TYPES = ("l2", "l1", "huber", "smooth_l1")
 HUBER_SCHEDULES = ("snr", "exponential", "constant")
+MASKS = ("off", "files", "alpha")
 DISTRIBUTIONS = ("uniform", "logit-normal", "sigmoid", "beta")
 
 
@@ -69,6 +70,17 @@ class LossSettings:
     v_pred_like_loss: float = setting(0.0, LOSS, "v-prediction-like loss",
         "Adds so much of what a v-prediction loss would weigh, to a noise-prediction model's; 0 is off",
         low=0, high=1, kohya="v_pred_like_loss")
+    masks: str = setting("off", LOSS, "Masks",
+        "Learn only what is white in NAME-masklabel.png or NAME_mask.png, or not transparent (alpha)",
+        choices=MASKS, kohya="masked_loss")
+    mask_dir: str = setting("", LOSS, "Mask folder", "With masks of the images' names; empty: beside the images",
+        kohya="conditioning_data_dir")
+    unmasked_weight: float = setting(0.0, LOSS, "Weight outside of masks", "0 ignores it, 0.1 keeps it plausible",
+        low=0, high=1)
+    mask_by_area: bool = setting(False, LOSS, "Weigh masks by area",
+        "A small masked part counts as much as a large one")
+    prior_loss_weight: float = setting(1.0, LOSS, "Regularisation weight",
+        "Of the loss of regularisation images", low=0, high=10, kohya="prior_loss_weight")
     preserve_weight: float = setting(0.0, LOSS, "Preserve the base",
         "Keeps images without the trigger as they were (no regularisation images needed); 0.5-1, 0 is off; slower",
         low=0, high=10)

@@ -17,6 +17,9 @@ class RunSettings:
     trigger: str = setting("", RUN, "Trigger", "Word put first in every caption; empty for a style", kohya="trigger")
     data_dir: str = setting("", RUN, "Folder", "Folder with images, or with one sub-folder N_name per concept",
         kohya="train_data_dir")
+    reg_dir: str = setting("", RUN, "Regularisation folder",
+        "Images of the class without the subject, trained beside it as often, without the trigger; empty is off",
+        kohya="reg_data_dir")
     repeats: str = setting("auto", RUN, "Repeats",
         "auto: the number in the folder's name, else 1; a number: for folders without one", kohya="num_repeats")
     model: str = setting("", RUN, "Model", "Checkpoint to train on; empty: the one that is loaded",

@@ -34,6 +34,10 @@ def to_kohya_toml(config: TrainConfig) -> str:
         cache_latents=True,
     )
     options.setdefault("caption_extension", ".txt")
+    if config.masks != "off":
+        options["alpha_mask" if config.masks == "alpha" else "masked_loss"] = True
+    if config.wildcards or config.random_line:
+        options["enable_wildcard"] = True
     if config.max_tokens > 75:
         options["max_token_length"] = config.max_tokens
     if config.zero_terminal_snr:

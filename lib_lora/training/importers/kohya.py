@@ -189,6 +189,20 @@ def _repeats(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -
     reading.translate(key, value, f"Repeats = {int(value)}", repeats=str(int(value)))
 
 
+def _masks(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    kinds = {"masked_loss": "files", "alpha_mask": "alpha"}  # kohya uses alpha masks whenever there are some
+    on = _on(value)
+    chosen = kinds[key] if on and not (key == "masked_loss" and _on(given.get("alpha_mask"))) else None
+    reading.translate(key, value, f"Masks = {chosen or 'as the other key says' if on else 'off'}")
+    if chosen:
+        reading.values["masks"] = chosen
+
+
+def _wildcard(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    on = _on(value)
+    reading.translate(key, value, f"Wildcards and random line: {'on' if on else 'off'}", wildcards=on, random_line=on)
+
+
 def _samples(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
     if str(value).endswith((".txt", ".toml", ".json")) and "\n" not in str(value):
         reading.ignore(key, value, "Copy the lines of that file into the sample prompts")
@@ -228,6 +242,9 @@ RULES: dict[str, Callable[[Reading, str, Any, Mapping[str, Any]], None]] = {
     "num_repeats": _repeats,
     "dataset_repeats": _repeats,
     "sample_prompts": _samples,
+    "masked_loss": _masks,
+    "alpha_mask": _masks,
+    "enable_wildcard": _wildcard,
     "save_state": _state,
     "stop_text_encoder_training": _stop_text,
 }

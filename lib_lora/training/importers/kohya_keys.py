@@ -18,7 +18,8 @@ _SPECIAL = {
     "network_module", "optimizer_type", "optimizer_args", "lr_scheduler", "lr_warmup_steps", "lr_decay_steps",
     "resolution", "zero_terminal_snr", "save_state", "mixed_precision", "token_warmup_step", "num_repeats", "unet_lr",
     "text_encoder_lr", "max_token_length", "sample_prompts", "pretrained_model_name_or_path", "trigger",
-    "max_validation_steps", "validation_timesteps", "clip_skip", "stop_text_encoder_training",
+    "max_validation_steps", "validation_timesteps", "clip_skip", "stop_text_encoder_training", "masked_loss",
+    "enable_wildcard",
 }  # fmt: skip
 
 # kohya's name -> our setting, where value and meaning are the same
@@ -60,15 +61,10 @@ IGNORED: dict[str, str] = {
     **dict.fromkeys(("full_fp16", "full_bf16", "fp8_base", "fp8_base_unet"), "The LoRA is always trained in fp32"),
     **dict.fromkeys(("color_aug", "random_crop", "face_crop_aug_range"),
                     "Not offered: it would keep latents from being cached. The result will differ"),
-    **dict.fromkeys(("reg_data_dir", "prior_loss_weight", "is_reg"),
-                    "Regularisation images are not read; “Preserve the base” does their work without any"),
-    **dict.fromkeys(("masked_loss", "alpha_mask", "conditioning_data_dir"),
-                    "Masks are not read. The result will differ"),
     **dict.fromkeys(("sample_every_n_steps", "save_every_n_steps", "sample_at_first", "save_n_epoch_ratio",
                      "validation_seed", "validate_every_n_steps", "validate_every_n_epochs",
                      "max_validation_steps", "validation_timesteps"),
                     "Files, samples and the fixed-noise loss come once per epoch, as set here"),
-    **dict.fromkeys(("weighted_captions",), "Captions are literal here. The result will differ"),
     **dict.fromkeys(("base_weights", "base_weights_multiplier", "dim_from_weights"),
                     "A run starts from nothing or from one file, with the rank set here. The result may differ"),
     "skip_cache_check": "The cache knows by content what it holds",

@@ -40,7 +40,9 @@ def dataset(document: dict[str, Any], defaults: Mapping[str, Any] = DATA_DEFAULT
     datasets = document["datasets"]
     subsets = [(d, s) for d in datasets for s in d.get("subsets", [])] or [(datasets[0], {})]
     general = document.get("general", {})
-    rows = [{**general, **{k: v for k, v in d.items() if k != "subsets"}, **s} for d, s in subsets]
+    every = [{**general, **{k: v for k, v in d.items() if k != "subsets"}, **s} for d, s in subsets]
+    rows = [row for row in every if not row.get("is_reg")] or every
+    regularisation = [row for row in every if row not in rows]
     first = rows[0]
     lines = [
         Line(f"subsets[{i}].{key}", row[key], IGNORED, f"All subsets are read with the first one's, {first.get(key)!r}")
@@ -50,6 +52,12 @@ def dataset(document: dict[str, Any], defaults: Mapping[str, Any] = DATA_DEFAULT
     ]
     folders = [str(row["image_dir"]) for row in rows if "image_dir" in row]
     options = {RENAMED.get(key, key): value for key, value in first.items() if key not in PATHS}
+    options.pop("is_reg", None)
+    if len(regularisation) == 1:
+        options["reg_data_dir"] = regularisation[0].get("image_dir", "")
+    elif regularisation:
+        text = "Put the regularisation folders into one and choose that"
+        lines += [Line("is_reg", row.get("image_dir"), IGNORED, text) for row in regularisation]
     if len(folders) == 1:
         options["train_data_dir"] = folders[0]
     elif folders:

@@ -105,3 +105,23 @@ def test_gradient_checkpointing_changes_memory_only(model):
     assert once == {"unet": 1, "te": 1} and twice == {"unet": 2, "te": 2}
     for a, b in zip(plain, saved, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_weighted_captions_scale_the_states_of_their_tokens(model):
+    plain, weighted = model.encode_text(["red fox"]), model.encode_text(["red (fox:1.5)"], weighted=True)
+    ratio = (weighted / plain)[0, :, 0].detach()
+    words = len(model.tokens("fox"))
+    changed = (ratio - 1.5).abs() < 1e-4
+    assert changed.sum() == words and torch.allclose(ratio[~changed], torch.ones(77 - words))
+    assert torch.equal(model.encode_text(["red fox"], weighted=True), plain)
+    assert not torch.equal(model.encode_text(["red (fox:1.5)"]), plain)
+
+
+def test_kohyas_layout_leaves_out_the_inner_ends(model):
+    long = "red fox " * 60  # no comma, so both layouts cut at the same places
+    ours = model.encode_text([long], max_tokens=150)[0].reshape(2, 77, -1)
+    kohya = model.encode_text([long], max_tokens=150, kohya_layout=True)
+    assert kohya.shape == (1, 152, ours.shape[-1])
+    expected = torch.cat([ours[0, :76], ours[1, 1:]])
+    assert torch.equal(kohya[0], expected)
+    assert model.encode_text(["a"], max_tokens=225, kohya_layout=True).shape[1] == 227
