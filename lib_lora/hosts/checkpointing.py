@@ -7,7 +7,8 @@ checkpoint has neither limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -48,3 +49,21 @@ def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+
+@contextmanager
+def own_checkpointing_off(module: nn.Module) -> Iterator[None]:
+    """ldm's gradient checkpointing switched off: with frozen weights it loses the gradients of adapters."""
+    found = [
+        (m, flag)
+        for m in module.modules()
+        for flag in ("use_checkpoint", "checkpoint")
+        if vars(m).get(flag) is True  # ResBlock and BasicTransformerBlock name their switch differently
+    ]
+    try:
+        for m, flag in found:
+            setattr(m, flag, False)
+        yield
+    finally:
+        for m, flag in found:
+            setattr(m, flag, True)

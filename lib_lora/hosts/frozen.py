@@ -10,18 +10,21 @@ from torch import nn
 
 @contextmanager
 def frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """No gradients, evaluation mode; flags and modes come back at the end, gradients do not stay."""
-    parameters = [p for module in modules for p in module.parameters()]
+    """No gradients, evaluation mode; flags and modes come back at the end, gradients do not stay.
+
+    Parameters are remembered by where they are: a host may put others there meanwhile, and none is kept alive.
+    """
     submodules = [m for module in modules for m in module.modules()]
-    flags = [p.requires_grad for p in parameters]
     modes = [m.training for m in submodules]
+    flags = [(m, name, p.requires_grad) for m in submodules for name, p in m._parameters.items() if p is not None]
     try:
         for module in modules:
             module.requires_grad_(False).eval()
         yield
     finally:
-        for parameter, flag in zip(parameters, flags, strict=True):
-            parameter.requires_grad_(flag)
-            parameter.grad = None
+        for module, name, flag in flags:
+            if module._parameters.get(name) is not None:
+                module._parameters[name].requires_grad_(flag)
+                module._parameters[name].grad = None
         for submodule, mode in zip(submodules, modes, strict=True):
             submodule.training = mode

@@ -1,66 +1,44 @@
-"""The loaded model, borrowed for training and given back as it was."""
+"""A1111's model, borrowed for training and given back as it was."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 from modules import sd_models, sd_unet
-from torch import nn
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.support import require_trainable
+from lib_lora.hosts.checkpointing import own_checkpointing_off
 from lib_lora.hosts.frozen import frozen
 from lib_lora.hosts.queue_lock import QueueLock
+from lib_lora.hosts.webui.session import Session
 
 
-class Session:
-    """A training's claim to ``shared.sd_model``. Open and close it while holding the lock.
+class A1111Session(Session):
+    """A training's claim to ``shared.sd_model``; see :class:`lib_lora.hosts.webui.session.Session`.
 
-    Whenever the lock was in other hands, the model is put in order again before its next use: a user's image may have
-    merged LoRAs into it, moved it, or exchanged its weights for those of another checkpoint.
-
-    Attributes:
-        model: what is trained on.
+    Raises:
+        UserError: the model cannot be trained on as it is.
     """
 
     def __init__(self, sd_model: Any, lock: QueueLock):
         require_trainable(sd_model)
-        self.model = A1111Model(sd_model, self.reclaim)
+        super().__init__(A1111Model(sd_model, self.reclaim), lock)
         self._sd_model = sd_model
-        self._lock = lock
-        self._turn = lock.turn
-        self._undo = ExitStack()
 
-    def open(self) -> None:
-        """Put the model in order for training; what was done is undone if that fails."""
+    def _prepare(self, undo: ExitStack) -> None:
         m = self._sd_model
-        with ExitStack() as undo:
-            undo.callback(sd_unet.apply_unet)
-            clean(m)
-            undo.enter_context(frozen([m.model, m.first_stage_model, m.cond_stage_model]))
-            undo.enter_context(own_checkpointing_off(m.model))
-            undo.callback(self.model.gradient_checkpointing, False)
-            self._undo = undo.pop_all()
+        undo.callback(sd_unet.apply_unet)
+        clean(m)
+        undo.enter_context(frozen([m.model, m.first_stage_model, m.cond_stage_model]))
+        undo.enter_context(own_checkpointing_off(m.model))
 
-    def close(self) -> None:
-        """Give the model back."""
-        self._undo.close()
-
-    def reclaim(self) -> None:
-        """Put the model in order if others may have used it since the last call.
-
-        Raises:
-            UserError: it is no longer there.
-        """
-        if self._turn == self._lock.turn:
-            return
+    def _restore(self) -> None:
         self._keep_checkpoint()
         clean(self._sd_model)
-        self._turn = self._lock.turn
 
     def _keep_checkpoint(self) -> None:
         """Back to our checkpoint if the user has chosen another; theirs comes back with their next image."""
@@ -77,21 +55,3 @@ class Session:
                 where=self.model.name,
                 fix="Choose that checkpoint again and resume the run; it goes on from its last saved step",
             )
-
-
-@contextmanager
-def own_checkpointing_off(module: nn.Module) -> Iterator[None]:
-    """ldm's gradient checkpointing switched off: with frozen weights it loses the gradients of adapters."""
-    found = [
-        (m, flag)
-        for m in module.modules()
-        for flag in ("use_checkpoint", "checkpoint")
-        if vars(m).get(flag) is True  # ResBlock and BasicTransformerBlock name their switch differently
-    ]
-    try:
-        for m, flag in found:
-            setattr(m, flag, False)
-        yield
-    finally:
-        for m, flag in found:
-            setattr(m, flag, True)

@@ -18,6 +18,7 @@ from lib_lora.adapters.network import Network, NetworkSpec
 
 DOUBLE = Path(__file__).parents[1] / "doubles" / "a1111"
 OWN = {"modules", "networks", "ldm_double"}
+OUR_HOSTS = ("lib_lora.hosts.a1111", "lib_lora.hosts.webui")
 PICTURE = {"prompt": "1girl, (red hat)", "negative_prompt": "blurry", "width": 64, "height": 64, "steps": 2, "seed": 5}
 
 
@@ -96,7 +97,7 @@ def _started(checkpoint: Path, folder: Path) -> WebUI:
 
 def _forget() -> None:
     for name in list(sys.modules):
-        if name.split(".")[0] in OWN or name.startswith("lib_lora.hosts.a1111"):
+        if name.split(".")[0] in OWN or name.startswith(OUR_HOSTS):
             del sys.modules[name]
 
 

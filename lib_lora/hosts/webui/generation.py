@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -33,16 +33,24 @@ def progress(count: int) -> Iterator[None]:
         shared.state.end()
 
 
-def draw(request: GenerationRequest, sd_model: Any, networks: Sequence[Network]) -> Image.Image:
+def draw(
+    request: GenerationRequest, sd_model: Any, networks: Sequence[Network], settings: Mapping[str, Any]
+) -> Image.Image:
     """One image with the attached ``networks`` at the request's weights; call it while holding the host's lock.
 
     The prompt is the web UI's: parentheses and ``<lora:…>`` mean what they always mean there. Always-on scripts of
     other extensions do not run.
 
+    Args:
+        request: what to make.
+        sd_model: the web UI's model.
+        networks: as in :meth:`lib_lora.models.base.Host.generate`.
+        settings: the web UI's settings that must have these values for this image, besides the clip skip.
+
     Raises:
         Cancelled: the user pressed Interrupt.
     """
-    overrides = _overrides(request, sd_model)
+    overrides = _overrides({**settings, "CLIP_stop_at_last_layers": request.clip_skip})
     with _weights(networks, request), _unset_after(overrides), closing(_processing(request, sd_model, overrides)) as p:
         images = processing.process_images(p).images
         if shared.state.interrupted or shared.state.stopping_generation or not images:
@@ -81,12 +89,8 @@ def _processing(request: GenerationRequest, sd_model: Any, overrides: dict[str, 
     return p
 
 
-def _overrides(request: GenerationRequest, sd_model: Any) -> dict[str, Any]:
+def _overrides(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Settings for this image only; those that are as wanted are left alone, for some may be locked."""
-    wanted = {
-        "sd_model_checkpoint": sd_model.sd_checkpoint_info.title,  # else the one chosen in the top bar gets loaded
-        "CLIP_stop_at_last_layers": request.clip_skip,
-    }
     return {name: value for name, value in wanted.items() if getattr(shared.opts, name, None) != value}
 
 

@@ -1,0 +1,150 @@
+"""A web UI as ``models.base.Host``: what is the same in all of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from modules import call_queue, paths, sd_models, sd_samplers, shared
+from PIL import Image
+
+from lib_lora.adapters.network import Network
+from lib_lora.errors import UserError
+from lib_lora.hosts.queue_lock import QueueLock
+from lib_lora.hosts.requests import check
+from lib_lora.hosts.webui.generation import draw, progress, stopping
+from lib_lora.hosts.webui.model import WebUIModel
+from lib_lora.hosts.webui.pictures import WebUiPictures
+from lib_lora.hosts.webui.session import Session
+from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
+
+
+class WebUIHost(WebUiPictures, ABC):
+    """The running web UI: its model, its queue, its samplers and its folders."""
+
+    name: str
+
+    def __init__(self) -> None:
+        data = Path(paths.data_path) / "lora_workbench"
+        checkpoints = shared.cmd_opts.ckpt_dir or Path(paths.models_path) / "Stable-diffusion"
+        self.paths = HostPaths(Path(shared.cmd_opts.lora_dir), Path(checkpoints), data / "runs", data)
+        self.gpu_lock = QueueLock(call_queue.queue_lock)
+        self._sessions: list[Session] = []
+
+    def checkpoints(self) -> list[str]:
+        """Names of all checkpoints: paths below the checkpoint folder, with suffix."""
+        return sorted({info.name for info in sd_models.checkpoints_list.values()})
+
+    def load(self, name: str) -> None:
+        """Make a checkpoint the current model. The choice in the top bar stays, and is back with the user's next image.
+
+        Raises:
+            UserError: no such checkpoint, or a training that uses the present one.
+        """
+        wanted = sd_models.checkpoint_aliases.get(name)
+        if wanted is None:
+            raise UserError("There is no such checkpoint", where=name, fix="Refresh the list in the web UI's top bar")
+        with self.gpu_lock:
+            present = self.info()
+            if present is not None and present.path == Path(wanted.filename):
+                return
+            if self._sessions:
+                raise UserError("The model is being trained on", where=present.name, fix="Stop the training first")
+            self._switch_to(wanted)
+            self.gpu_lock.used_by_host()
+
+    @abstractmethod
+    def info(self) -> ModelInfo | None:
+        """The current model, None while there is none; never loads one."""
+
+    @abstractmethod
+    def refresh_loras(self) -> None:
+        """Let the web UI list its LoRA folder again, and forget what it has read of files that were replaced."""
+
+    @contextmanager
+    def training_session(self) -> Iterator[WebUIModel]:
+        """The model in order for training; given back as it was, whatever happens. Loads one if none is loaded yet.
+
+        Raises:
+            UserError: there is no model, or it cannot be trained on as it is.
+        """
+        with self.gpu_lock:
+            session = self._session(self._loaded())
+            session.open()
+            self._sessions.append(session)
+        try:
+            yield session.model
+        finally:
+            with self.gpu_lock:
+                self._sessions.remove(session)
+                session.close()
+
+    def waiting(self) -> bool:
+        """Whether a generation, or anything else of the web UI's, is queueing."""
+        return self.gpu_lock.waiting()
+
+    def samplers(self) -> list[str]:
+        """The web UI's samplers, each with its own schedule; other schedules are appended: ``"Euler Karras"``."""
+        return sd_samplers.visible_sampler_names()
+
+    def generate(
+        self,
+        requests: Sequence[GenerationRequest],
+        networks: Sequence[Network] = (),
+        on_image: Callable[[int, Image.Image], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Image.Image]:
+        """One image per request, in order, by the web UI itself; see :meth:`lib_lora.models.base.Host.generate`."""
+        for request in requests:
+            check(request, WebUIModel.latent_factor, networks)
+        images = []
+        with self.gpu_lock, ExitStack() as around:
+            for session in self._sessions:
+                session.reclaim()  # a sample shows the model that is being trained on, not one chosen meanwhile
+            sd_model = self._loaded()
+            around.enter_context(self._made_current(sd_model))
+            around.callback(self.gpu_lock.used_by_host)
+            if networks:
+                self._attach(networks, sd_model, around)
+            around.enter_context(stopping(self._unet(sd_model), cancelled))
+            around.enter_context(progress(len(requests)))
+            for index, request in enumerate(requests):
+                image = draw(request, sd_model, networks, self._settings(sd_model))
+                images.append(image)
+                if on_image is not None:
+                    on_image(index, image)
+        return images
+
+    def _attach(self, networks: Sequence[Network], sd_model: Any, around: ExitStack) -> None:
+        layers = self._model(sd_model).layers()
+        for network in networks:
+            around.enter_context(network.attached_to(layers))
+
+    @abstractmethod
+    def _loaded(self) -> Any:
+        """The web UI's model; it is loaded where that has not happened yet, UserError if there is none."""
+
+    @abstractmethod
+    def _switch_to(self, checkpoint: Any) -> None:
+        """Load another checkpoint without touching the user's choice."""
+
+    @abstractmethod
+    def _session(self, sd_model: Any) -> Session: ...
+
+    @abstractmethod
+    def _model(self, sd_model: Any) -> WebUIModel:
+        """For adapters that only generate; UserError where they cannot act."""
+
+    @abstractmethod
+    def _unet(self, sd_model: Any) -> Any: ...
+
+    def _made_current(self, sd_model: Any) -> AbstractContextManager[Any]:
+        """Whatever it takes that the web UI generates with ``sd_model``, around all images."""
+        return nullcontext()
+
+    def _settings(self, sd_model: Any) -> Mapping[str, Any]:
+        """Settings that it takes, for each image."""
+        return {}

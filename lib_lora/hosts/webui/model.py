@@ -1,0 +1,165 @@
+"""A web UI's Stable Diffusion model as ``models.base.LoadedModel``: its live modules, no copy of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib_lora.files import sha256_file
+from lib_lora.hosts import clip, vae
+from lib_lora.hosts.checkpointing import BlockCheckpointing
+from lib_lora.hosts.live_layers import live_layers
+from lib_lora.models.captions import MAX_TOKENS
+from lib_lora.models.layers import ldm_to_diffusers_module
+from lib_lora.models.schedule import NoiseSchedule
+
+NAN_HELP = "Start the web UI with --no-half-vae, or choose another VAE"
+
+
+def do_nothing(part: str) -> None:
+    """For models that nobody trains."""
+
+
+class WebUIModel(ABC):
+    """``shared.sd_model``; the subclasses know where each web UI keeps the parts.
+
+    Args:
+        sd_model: the live model.
+        ready: called before each use with ``"unet"``, ``"te"`` or ``"vae"``; may put the model in order.
+    """
+
+    family = "sd1"
+    latent_factor = 8
+    prediction: str
+    latent_scale: float
+    schedule: NoiseSchedule
+    unet: nn.Module
+    vae: nn.Module
+    text_encoder: nn.Module
+    device: torch.device
+
+    def __init__(self, sd_model: Any, ready: Callable[[str], None] = do_nothing):
+        self.sd_model = sd_model
+        self._ready = ready
+        self.checkpoint = sd_model.sd_checkpoint_info
+        self.name: str = self.checkpoint.name
+        self.path = Path(self.checkpoint.filename)
+        self._checkpointing = BlockCheckpointing([self.unet, self.text_encoder])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.unet.parameters()).dtype
+
+    @property
+    def max_clip_skip(self) -> int:
+        return self.text_encoder.config.num_hidden_layers
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        # the web UI has hashed the file when it loaded it, unless it was started with --no-hashing
+        return {"model": self.checkpoint.sha256 or sha256_file(self.path), "vae": vae.tensor_hash(self.vae)}
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the checkpoint file and of the VAE's tensors; computed once."""
+        return dict(self._hashes)
+
+    def layers(self, part: str | None = None) -> dict[str, nn.Module]:
+        """Kohya key -> live module: every Linear and Conv2d of ``"unet"``, ``"te"`` or (None) both."""
+        found: dict[str, nn.Module] = {}
+        if part in (None, "unet"):
+            found |= live_layers("unet", self.unet, ldm_to_diffusers_module)
+        if part in (None, "te"):
+            found |= live_layers("te", self.text_encoder)
+        return found
+
+    @abstractmethod
+    def tokens(self, caption: str) -> list[int]:
+        """Token ids of a caption, without begin and end; nothing in it is syntax."""
+
+    def token_count(self, caption: str) -> int:
+        """Tokens of a caption, without begin, end and padding."""
+        return len(self.tokens(caption))
+
+    def chunk_count(self, caption: str) -> int:
+        """Chunks of 75 tokens that a caption needs."""
+        return clip.chunk_count(self.tokens(caption))
+
+    def encode_text(
+        self,
+        captions: Sequence[str],
+        *,
+        max_tokens: int = MAX_TOKENS,
+        clip_skip: int = 1,
+        min_chunks: int = 1,
+        weighted: bool = False,
+        kohya_layout: bool = False,
+    ) -> Tensor:
+        """Conditioning ``[B, 77·n, D]`` of captions, differentiable; see :func:`lib_lora.hosts.clip.encode`."""
+        self._ready("te")
+        with self._precision():
+            return clip.encode(
+                self.text_encoder, self.tokens, captions, max_tokens=max_tokens, clip_skip=clip_skip,
+                min_chunks=min_chunks, weighted=weighted, kohya_layout=kohya_layout, device=self.device,
+            )  # fmt: skip
+
+    def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        """The U-Net's raw output ``[B, 4, h, w]``, float32, for noisy latents, timesteps ``[B]`` and conditioning."""
+        self._ready("unet")
+        x_t = x_t.to(self.dtype)
+        # float timesteps, as the web UIs' samplers pass them: A1111's patched embedding keeps integers in float32
+        t = t.to(x_t.device, torch.float32)
+        with self._precision():
+            return self._unet_output(x_t, t, cond.to(self.dtype)).float()
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Scaled latents ``[B, 4, H/8, W/8]``, float32 (posterior mean) of images ``[B, 3, H, W]`` in [-1, 1].
+
+        Raises:
+            UserError: the VAE made NaN of them.
+        """
+        self._ready("vae")
+        latents = self._posterior_mean(pixels.to(self.device, next(self.vae.parameters()).dtype)).float()
+        return vae.finite(latents * self.latent_scale, "encoding an image", self.path, NAN_HELP)
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]``, float32, in [-1, 1] of scaled latents.
+
+        Raises:
+            UserError: the VAE made NaN of them.
+        """
+        self._ready("vae")
+        latents = latents.to(self.device, next(self.vae.parameters()).dtype)
+        images = self._decoded(latents).float().clamp(-1, 1)
+        return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
+
+    def gradient_checkpointing(self, on: bool) -> None:
+        """Trade time for memory in the backward pass of U-Net and text encoder."""
+        self._checkpointing.set(on)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        """The web UI's own precision for half weights, unless the caller has chosen one."""
+        chosen = torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
+        return nullcontext() if chosen or self.dtype == torch.float32 else self._autocast()
+
+    @abstractmethod
+    def _unet_output(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _posterior_mean(self, pixels: Tensor) -> Tensor:
+        """Unscaled."""
+
+    @abstractmethod
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """Of scaled latents."""
+
+    @abstractmethod
+    def _autocast(self) -> AbstractContextManager[Any]: ...
