@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = Path(__file__).resolve().parent / "demo"  # the miniature model lies here
 MINIATURE = "miniature"
-BENCHMARKS = ("step", "merge", "grid")
+BENCHMARKS = ("step", "merge", "grid", "start")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 

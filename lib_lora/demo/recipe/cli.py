@@ -1,4 +1,4 @@
-"""``python -m lib_lora demo build|score``."""
+"""``python -m lib_lora demo build|score|export``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .. import CHECKPOINT
+from .. import CHECKPOINT, web_ui
 
 STATE = Path(".state/demo")
 PICTURES = 14_000
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     s.add_argument("--cfg", type=float, default=4.0, help="guidance scale (default: %(default)s)")
     s.add_argument("--sheet", type=Path, help="also write a contact sheet of the first 40")
     s.set_defaults(run=score)
+    web_ui.add_arguments(commands.add_parser("export", help="put the miniature among a web UI's models"))
 
 
 def build(args: argparse.Namespace) -> int:

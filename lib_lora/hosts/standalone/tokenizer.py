@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 
 from transformers import CLIPTokenizer
 
+from lib_lora.files import write_text
+
 BPE_FILE = Path(__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
 MERGES = 49152 - 256 - 2  # as in openai/CLIP simple_tokenizer.py; the file holds more than CLIP uses
 NO_LIMIT = 1_000_000  # long captions are chunked later, a warning for each would only frighten
@@ -18,15 +20,20 @@ NO_LIMIT = 1_000_000  # long captions are chunked later, a warning for each woul
 @lru_cache(maxsize=1)
 def clip_tokenizer() -> CLIPTokenizer:
     """The tokenizer of Stable Diffusion 1.x: 49408 ids, begin 49406, end 49407."""
+    with TemporaryDirectory() as folder:
+        write_vocabulary(Path(folder))
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=NO_LIMIT)
+
+
+def write_vocabulary(folder: Path) -> None:
+    """Write ``vocab.json`` and ``merges.txt``, of which transformers makes the tokenizer, into ``folder``."""
     merges = gzip.decompress(BPE_FILE.read_bytes()).decode("utf-8").split("\n")[1 : MERGES + 1]
     symbols = _byte_symbols()
     words = symbols + [s + "</w>" for s in symbols] + [m.replace(" ", "") for m in merges]
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocab = {word: index for index, word in enumerate(words)}
-    with TemporaryDirectory() as folder:
-        Path(folder, "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
-        Path(folder, "merges.txt").write_text("\n".join(["#version: 0.2", *merges]), encoding="utf-8")
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=NO_LIMIT)
+    write_text(folder / "vocab.json", json.dumps(vocab))
+    write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *merges]))
 
 
 def _byte_symbols() -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from lib_lora.adapters.file import write_lora
 from lib_lora.adapters.network import Network, NetworkSpec
 
 DOUBLE = Path(__file__).parents[1] / "doubles" / "a1111"
-OWN = {"modules", "networks", "ldm_double"}
+OWN = {"modules", "networks", "ldm_double", "starting"}
 OUR_HOSTS = ("lib_lora.hosts.a1111", "lib_lora.hosts.webui")
 PICTURE = {"prompt": "1girl, (red hat)", "negative_prompt": "blurry", "width": 64, "height": 64, "steps": 2, "seed": 5}
 
@@ -61,38 +59,21 @@ class WebUI:
 @pytest.fixture
 def webui(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebUI]:
     monkeypatch.syspath_prepend(str(DOUBLE))
-    # ldm's U-Net only asks whether context_dim is one of omegaconf's lists
-    monkeypatch.setitem(sys.modules, "omegaconf", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "omegaconf.listconfig", SimpleNamespace(ListConfig=()))
     _forget()
     try:
-        web_ui = _started(tiny_checkpoint, tmp_path)
-        unet_torch = web_ui.modules.sd_hijack.TorchForUNet()
-        monkeypatch.setattr("ldm.modules.diffusionmodules.openaimodel.th", unet_torch)
-        yield web_ui
+        import starting
+        from ldm.modules.diffusionmodules import openaimodel
+
+        for name, module in starting.needed_by_ldm().items():
+            monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(openaimodel, "th", openaimodel.th)  # put back afterwards
+        host = starting.start(tiny_checkpoint, tmp_path / "webui")
+        import modules.call_queue
+        import modules.processing
+
+        yield WebUI(host, modules, tmp_path / "webui")
     finally:
         _forget()
-
-
-def _started(checkpoint: Path, folder: Path) -> WebUI:
-    import modules
-    import modules.call_queue
-    import modules.paths
-    import modules.processing
-    import modules.sd_models
-    import modules.shared
-
-    data = folder / "webui"
-    (data / "models" / "Lora").mkdir(parents=True)
-    modules.paths.data_path, modules.paths.models_path = str(data), str(data / "models")
-    modules.shared.cmd_opts.lora_dir = str(data / "models" / "Lora")
-    modules.shared.cmd_opts.ckpt_dir = str(checkpoint.parent)
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    modules.sd_models.CheckpointInfo(checkpoint, digest).register()
-
-    from lib_lora.hosts.detect import web_ui_host
-
-    return WebUI(web_ui_host(), modules, data)
 
 
 def _forget() -> None:
