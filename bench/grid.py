@@ -18,7 +18,8 @@ from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.demo.architecture import MINIATURE, random_checkpoint
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.models.base import GenerationRequest, HostPaths
-from lib_lora.tools.grid import Candidate, Cell, GridSpec, make_grid
+from lib_lora.tools.grid import make_grid
+from lib_lora.tools.grid_spec import Candidate, Cell, GridSpec
 
 EPOCHS, RANK = 5, 8
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -47,7 +47,9 @@
         const target = event.composedPath()[0];
         if (!(target instanceof Element)) return;
         const cell = target.closest("[data-lw-cell]");
-        if (cell) type("lw_grid_pick", cell.dataset.lwCell + "|" + Date.now());
+        const star = target.closest("[data-lw-star]");
+        if (star) type("lw_grid_star", star.dataset.lwStar + "|" + Date.now());
+        else if (cell) type("lw_grid_pick", cell.dataset.lwCell + "|" + Date.now());
         else if (target.matches("img[data-lw-zoom]")) zoom(target);
         const group = target.closest("[data-lw-group]");
         if (group) setGroup(group.dataset.lwGroup, Number(group.dataset.lwValue));

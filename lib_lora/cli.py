@@ -16,7 +16,7 @@ from .errors import Cancelled, UserError
 if TYPE_CHECKING:
     from .hosts.standalone.host import StandaloneHost
     from .jobs.job import JobView
-    from .tools.grid import Candidate
+    from .tools.grid_spec import Candidate
     from .workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     from .demo.recipe.cli import add_arguments
+    from .tools.cli import add_commands
 
     top = argparse.ArgumentParser(prog="python -m lib_lora", description="Train, compare, tune and merge LoRAs.")
     top.add_argument("--version", action="version", version=__version__)
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", parents=[model], help="open the tabs in the browser, on this machine"))
     _add_train(commands.add_parser("train", parents=[model], help="train by a settings file, or continue a run"))
     _add_grid(commands.add_parser("grid", parents=[model], help="the same prompts for several LoRA files and weights"))
-    _add_merge(commands.add_parser("merge", parents=[_data_options()], help="add and subtract LoRAs by a formula"))
+    add_commands(commands, [_data_options()])
     _add_tour(commands.add_parser("tour", parents=[model], help="a character, its epochs and a merge in minutes"))
     bench_command = commands.add_parser("bench", help="measure; the last line is JSON")
     bench_command.add_argument("name", choices=BENCHMARKS)
@@ -106,14 +107,6 @@ def _add_grid(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=grid)
 
 
-def _add_merge(command: argparse.ArgumentParser) -> None:
-    command.add_argument("formula", help="NAME:weight:BLOCKS,… for example STYLE:1:GP1,BASE:-1:GP2")
-    command.add_argument("--rank", type=int, help="reduce each layer to this rank (default: exact)")
-    command.add_argument("--save", metavar="NAME", help="write it among the LoRAs; without, only the report is shown")
-    command.add_argument("--precision", choices=("float16", "bfloat16", "float32"), default="float16")
-    command.set_defaults(run=merge)
-
-
 def _add_tour(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, metavar="FOLDER",
                          help="for pictures and table (default: tour in the data)")  # fmt: skip
@@ -155,7 +148,8 @@ def train(args: argparse.Namespace) -> int:
 def grid(args: argparse.Namespace) -> int:
     """Make a grid and print where it is."""
     from .models.base import GenerationRequest
-    from .tools.grid import GridSpec, make_grid
+    from .tools.grid import make_grid
+    from .tools.grid_spec import GridSpec
     from .workbench import Workbench
 
     workbench = Workbench(make_host(args))
@@ -166,24 +160,6 @@ def grid(args: argparse.Namespace) -> int:
     for cell in make_grid(workbench.host, spec, folder):
         print(f"{cell.done}/{cell.total}  {cell.cell.file.label} × {cell.cell.weight:g}  {cell.path}", flush=True)
     print(folder / "grid.png")
-    return 0
-
-
-def merge(args: argparse.Namespace) -> int:
-    """Merge, report and perhaps save."""
-    import torch
-
-    from .tools.lora_files import new_lora_path
-    from .tools.merge import merge as merge_formula
-    from .tools.merge import report
-
-    loras = args.data / "loras"
-    target = None if args.save is None else new_lora_path(args.save, loras)
-    merged = merge_formula(args.formula, loras, presets=args.data / "block_presets.txt", rank=args.rank)
-    saved = None if target is None else merged.save(target, getattr(torch, args.precision))
-    print(report(merged))
-    if saved is not None:
-        print(f"saved {saved}")
     return 0
 
 
@@ -239,7 +215,7 @@ def follow(workbench: Workbench, job_id: int) -> JobView:
 
 
 def _columns(workbench: Workbench, args: argparse.Namespace) -> tuple[Candidate, ...]:
-    from .tools.grid import Candidate
+    from .tools.grid_spec import Candidate
     from .tools.lora_files import find_lora
 
     if args.lora:

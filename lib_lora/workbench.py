@@ -14,6 +14,7 @@ from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.models.base import Host
+from lib_lora.tools.lora_files import find_lora, list_loras
 from lib_lora.training.backups import go_back
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.continuation import extend
@@ -152,20 +153,12 @@ class Workbench:
 
     def list_loras(self) -> list[LoraEntry]:
         """All LoRA files of the host, by name; damaged ones without metadata."""
-        folder = self.host.paths.loras
-        files = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stem.casefold())
-        return [LoraEntry(path.stem, path, _metadata(path)) for path in files if not path.name.startswith(".")]
+        files = sorted(list_loras(self.host.paths.loras).items(), key=lambda item: item[0].casefold())
+        return [LoraEntry(name, path, _metadata(path)) for name, path in files]
 
     def lora_path(self, name: str) -> Path:
-        """The file of the LoRA called ``name``.
-
-        Raises:
-            UserError: there is none.
-        """
-        for entry in self.list_loras():
-            if entry.name == name:
-                return entry.path
-        raise UserError("There is no LoRA of that name", where=name, fix="Choose one from the list, or refresh it")
+        """The file of the LoRA called ``name``; see :func:`find_lora`."""
+        return find_lora(name, self.host.paths.loras)
 
     def epoch_files(self, run_id: str) -> list[EpochFile]:
         """The epochs of a run whose LoRA files still exist, in order."""

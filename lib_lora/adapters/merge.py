@@ -68,6 +68,17 @@ class Merged:
         """The merge as an unsaved file, to preview it or to merge it further."""
         return LoraFile(None, self.metadata, self.modules, self.extras)
 
+    def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
+        """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
+        loss = {key: e for key, e in rounding_loss(self.modules, dtype).items() if e > ROUNDING_LIMIT}
+        if not loss:
+            return []
+        name, worst = str(dtype).removeprefix("torch."), max(loss, key=loss.__getitem__)
+        if math.isinf(loss[worst]):
+            return [f"{worst} holds values that {name} cannot store; save as bfloat16 or float32"]
+        others = f" and {len(loss) - 1} more" if len(loss) > 1 else ""
+        return [f"Saving as {name} changes {worst} by {loss[worst]:.2%}{others}; save as float32"]
+
     def save(self, path: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False) -> Path:
         """Write the file; adds to ``report.warnings`` what ``dtype`` loses.
 
@@ -77,12 +88,8 @@ class Merged:
         path = Path(path)
         if path.resolve() in {source.resolve() for source in self.sources}:
             raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
-        loss = rounding_loss(self.modules, dtype)
-        self.report.warnings = [w for w in self.report.warnings if w == BIAS_WARNING] + [
-            f"{key}: saving as {str(dtype).removeprefix('torch.')} changes this layer by {error:.2%}; save as float32"
-            for key, error in loss.items()
-            if error > ROUNDING_LIMIT
-        ]
+        kept = [warning for warning in self.report.warnings if warning == BIAS_WARNING]
+        self.report.warnings = kept + self.rounding_warnings(dtype)
         return write_lora(path, {**self.modules, **self.extras}, self.metadata, dtype, overwrite)
 
 

@@ -27,11 +27,12 @@ def check(request: GenerationRequest, latent_factor: int, networks: Sequence[Net
 
 
 def lora_tags(request: GenerationRequest, networks: Sequence[Network]) -> list[str]:
-    """``<lora:name:weight>`` of each network that has a ``name``."""
+    """``<lora:name:weight>`` of each network that has a ``name``, with ``lbw=`` where it has block weights."""
     tags = []
     for index, network in enumerate(networks):
         name = getattr(network, "name", None)
         weight = request.weights[index] if request.weights else network.multiplier
         if name:
-            tags.append(f"<lora:{name}:{weight:g}>")
+            blocks = getattr(network, "lbw", "")
+            tags.append(f"<lora:{name}:{weight:g}{f':lbw={blocks}' if blocks else ''}>")
     return tags

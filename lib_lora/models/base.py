@@ -158,6 +158,9 @@ class Host(Protocol):
     def checkpoints(self) -> list[str]:
         """Names that :meth:`load` accepts."""
 
+    def checkpoint_path(self, name: str) -> Path:
+        """The file of a checkpoint; a :class:`UserError` if there is none of that name."""
+
     def load(self, name: str) -> None:
         """Make a checkpoint the current model."""
 

@@ -6,7 +6,7 @@ Pictures are generated from tag prompts, and each becomes a training image with 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -20,8 +20,16 @@ from .pictures import generate_missing
 
 RECORD = "base_style.json"
 
-# Framings as taggers call them; a base style needs faces, half figures and whole ones alike.
-FRAMINGS = ("1girl, solo, face focus", "1girl, solo, cowboy shot", "1girl, solo, full body", "1boy, solo, cowboy shot")
+# As taggers call them; a base style needs faces, half figures and whole ones alike.
+FRAMINGS = ("face_focus", "portrait", "upper_body", "cowboy_shot", "full_body", "from_side", "from_behind", "sitting")
+USUAL_FRAMINGS = ("face_focus", "cowboy_shot", "full_body")
+SUBJECTS = ("1girl, solo", "1boy, solo")
+
+
+def framed(subjects: Sequence[str] = SUBJECTS, framings: Sequence[str] = USUAL_FRAMINGS) -> tuple[str, ...]:
+    """A prompt for each subject in each framing, in captions' spelling: ``1girl, solo, face focus``."""
+    endings = [f", {framing.replace('_', ' ')}" for framing in framings] or [""]
+    return tuple(f"{subject}{ending}" for ending in endings for subject in subjects)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class BaseStyleSpec:
         seed: of the first picture; each next one counts up.
     """
 
-    prompts: tuple[str, ...] = FRAMINGS
+    prompts: tuple[str, ...] = field(default_factory=framed)
     count: int = 40
     settings: GenerationRequest = field(default_factory=lambda: GenerationRequest(""))
     seed: int = 1
@@ -87,13 +95,31 @@ def generate_dataset(
     return folder
 
 
-def training_config(name: str, folder: Path, like: TrainConfig) -> TrainConfig:
+def read_spec(folder: Path) -> tuple[str, BaseStyleSpec] | None:
+    """The model and the settings that the pictures in ``folder`` are made with; None where there are none."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    settings = {**record.pop("settings"), "weights": ()}
+    model, prompts = record.pop("model"), tuple(record.pop("prompts"))
+    return model, BaseStyleSpec(prompts, settings=GenerationRequest(**settings), **record)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures that are there already, in order."""
+    return sorted(folder.glob("[0-9]*.png"))
+
+
+def training_config(name: str, folder: Path, like: TrainConfig, model: str = "") -> TrainConfig:
     """Settings to train the pictures in ``folder`` as a style LoRA called ``name``.
 
     Args:
         like: the settings of the style LoRA it will be subtracted from; the two should have learned alike.
+        model: checkpoint to train on, the one that made the pictures; empty takes that of ``like``.
     """
-    return replace(like, name=name, data_dir=str(folder), trigger="", keep_tokens=0, sample_prompts="")
+    own = {"name": name, "data_dir": str(folder), "model": model or like.model}
+    return replace(like, **own, trigger="", keep_tokens=0, sample_prompts="")
 
 
 def _claim(host: Host, spec: BaseStyleSpec, folder: Path) -> None:

@@ -46,14 +46,19 @@ def new_lora_path(name: str, folder: Path) -> Path:
     Raises:
         UserError: the name cannot be a file's, or is taken.
     """
-    name = name.strip().removesuffix(SUFFIX)
+    return new_path(name, folder, SUFFIX, "LoRA")
+
+
+def new_path(name: str, folder: Path, suffix: str, kind: str) -> Path:
+    """Where a new file called ``name`` goes; ``kind`` says what it is in messages. Errors as :func:`new_lora_path`."""
+    name = name.strip().removesuffix(suffix)
     if not name or BAD_NAME.search(name):
         raise UserError(f"{name!r} cannot be the name of a file", where="name", fix="Use letters, digits, - and _.")
-    path = folder / f"{name}{SUFFIX}"
+    path = folder / f"{name}{suffix}"
     if folder.resolve() not in path.resolve().parents:
-        raise UserError("The name leads out of the LoRA folder", where=name, fix="Use letters, digits, - and _.")
+        raise UserError(f"The name leads out of the {kind} folder", where=name, fix="Use letters, digits, - and _.")
     if path.exists():
-        raise UserError("There is a LoRA of this name already", where=path, fix="Choose another name.")
+        raise UserError(f"There is a {kind} of this name already", where=path, fix="Choose another name.")
     return path
 
 

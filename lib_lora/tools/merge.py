@@ -1,17 +1,26 @@
-"""From a formula to a merged LoRA, with the names looked up in the host's folder."""
+"""From a formula, or two checkpoints, to a LoRA or a checkpoint, with the names looked up in the host's folders."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..adapters import formula as formulas
 from ..adapters.blocks import load_presets, parse_weights
-from ..adapters.file import read_lora
-from ..adapters.merge import Merged, combine
-from .lora_files import find_lora
+from ..adapters.build import adapter_from
+from ..adapters.checkpoint import merge_into_checkpoint
+from ..adapters.file import LoraFile, read_lora
+from ..adapters.formula import Term
+from ..adapters.merge import Merged, MergeTerm, combine
+from ..errors import UserError
+from ..files import atomic_write
+from .lora_files import SUFFIX, find_lora, new_path
+
+LoadBase = Callable[[], "Mapping[str, Tensor]"]
 
 
 def merge(
@@ -21,7 +30,7 @@ def merge(
     presets: Path | None = None,
     rank: int | None = None,
     energy: float | None = None,
-    base: Mapping[str, Tensor] | None = None,
+    base: LoadBase | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Merged:
     """The merge that ``formula`` says, not saved yet; ``.report`` has what a reduced rank loses.
@@ -32,13 +41,72 @@ def merge(
         presets: file with the user's own block presets, over the built-in ones; it need not exist.
         rank: reduce each layer to at most this; None keeps the exact sum.
         energy: or to the smallest rank that keeps this share of its energy, such as 0.99.
-        base: the weights that DoRA, GLoRA, IA3, OFT and BOFT act on: ``CheckpointWeights(path)`` or, for the loaded
-            model, ``LayerWeights(model.layers())``.
+        base: gives the weights that DoRA, GLoRA, IA3, OFT and BOFT act on; called only where a file has one of them.
         progress: called with (layers done, layers); what it raises ends the merge.
 
     Raises:
         UserError: a formula, name, preset or file that cannot be used.
     """
+    terms = read_terms(formula, loras, presets)
+    weights = base() if base is not None and any(needs_base(file) for file, _, _ in terms) else None
+    return combine(terms, rank=rank, energy=energy, base=weights, formula=formula, progress=progress)
+
+
+def resize(
+    name: str,
+    loras: Path,
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    base: LoadBase | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Merged:
+    """One file of any algorithm as LoRA: of a smaller rank, layer by layer, or exact where neither limit is given.
+
+    Arguments and errors are those of :func:`merge`.
+    """
+    formula = formulas.render([Term(name, 1.0)])
+    return merge(formula, loras, rank=rank, energy=energy, base=base, progress=progress)
+
+
+def merge_to_checkpoint(
+    formula: str,
+    loras: Path,
+    checkpoint: Path,
+    target: Path,
+    *,
+    presets: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Write ``target``: ``checkpoint`` with the formula's changes; a yaml that lies beside it goes along.
+
+    Returns:
+        The layers that the checkpoint does not have, which are left out.
+
+    Raises:
+        UserError: as :func:`merge`, or ``target`` exists.
+    """
+    terms = read_terms(formula, loras, presets)
+    left_out = merge_into_checkpoint(checkpoint, terms, target, formula=formula, progress=progress)
+    sidecar = checkpoint.with_suffix(".yaml")
+    if sidecar.exists():
+        with atomic_write(target.with_suffix(".yaml")) as part:
+            shutil.copyfile(sidecar, part)
+    return left_out
+
+
+def new_checkpoint_path(name: str, folder: Path) -> Path:
+    """Where a new checkpoint called ``name`` goes; errors as :func:`new_lora_path`, also for its yaml."""
+    path = new_path(name, folder, SUFFIX, "checkpoint")
+    if path.with_suffix(".yaml").exists():
+        raise UserError(
+            "There is a yaml of this name already", where=path.with_suffix(".yaml"), fix="Use another name."
+        )
+    return path
+
+
+def read_terms(formula: str, loras: Path, presets: Path | None = None) -> list[MergeTerm]:
+    """The files of a formula with their weights. Errors as :func:`merge`."""
     terms = formulas.parse(formula)
     known = load_presets(presets)
     for term in terms:
@@ -49,8 +117,32 @@ def merge(
         None if term.blocks is None else parse_weights(term.blocks, known, file.family)
         for term, file in zip(terms, files, strict=True)
     ]
-    parts = [(file, term.weight, by_block) for file, term, by_block in zip(files, terms, weights, strict=True)]
-    return combine(parts, rank=rank, energy=energy, base=base, formula=formula, progress=progress)
+    return [(file, term.weight, by_block) for file, term, by_block in zip(files, terms, weights, strict=True)]
+
+
+def needs_base(file: LoraFile) -> bool:
+    """Whether any layer's change depends on the weight that it is added to."""
+    return any(adapter_from(params).needs_base for params in file.modules.values())
+
+
+def energy_curve(merged: Merged) -> list[float]:
+    """Share of Σσ² of all layers that is kept if each layer keeps its 1, 2, 3, … largest singular values.
+
+    A reduced merge knows its singular values, of the sum before the reduction; of an exact one they are computed here.
+    Layers without factors (full differences) count only in the former.
+    """
+    spectra = [torch.tensor(values) for values in merged.report.spectrum.values()]
+    if not spectra:
+        deltas = (adapter.delta() for adapter in map(adapter_from, merged.modules.values()) if not adapter.needs_base)
+        spectra = [delta.singular_values() for delta in deltas if delta.rank]
+    if not spectra:
+        return []
+    squares = torch.zeros(len(spectra), max(len(values) for values in spectra), dtype=torch.float64)
+    for row, values in zip(squares, spectra, strict=True):
+        row[: len(values)] = values.double().square()
+    kept = squares.sum(dim=0).cumsum(dim=0)
+    curve = (kept / kept[-1]).tolist() if kept[-1] > 0 else []
+    return curve[: next((i + 1 for i, share in enumerate(curve) if share > 1 - 1e-9), len(curve))]
 
 
 def report(merged: Merged) -> str:

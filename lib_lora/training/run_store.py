@@ -167,8 +167,7 @@ class RunStore:
         """A new run folder named by time and LoRA; ``config.model`` should say which checkpoint is meant."""
         created = self.clock()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-        safe_name = re.sub(r"[^\w.-]+", "_", config.name)
-        folder = self._fresh_folder(f"{stamp}-{safe_name}")
+        folder = self._fresh_folder(f"{stamp}-{_safe(config.name)}")
         record = Record(folder.name, created, uuid.uuid4().int >> 96, config.model)
         write_config(folder / "config.toml", config)
         _write_json(folder / "run.json", asdict(record))  # last: without it the folder is no run yet
@@ -198,6 +197,18 @@ class RunStore:
                 continue  # a damaged record must not hide the other runs; opening it by id names the problem
         return sorted(runs, key=lambda run: run.record.created, reverse=True)
 
+    def named(self, name: str) -> list[Run]:
+        """The readable runs of a LoRA called ``name``, newest first; the others' folders are not opened."""
+        runs = []
+        for path in sorted(self.folder.glob(f"*-{_safe(name)}*/run.json"), reverse=True):
+            try:
+                run = self.open(path.parent.name)
+            except UserError:
+                continue  # as in list()
+            if run.config().name == name:
+                runs.append(run)
+        return runs
+
     def delete(self, run_id: str) -> Path:
         """Move a run to ``.trash``, from where it can be taken back; LoRA files stay. Returns its new place."""
         run = self.open(run_id)
@@ -217,6 +228,11 @@ class RunStore:
                 continue
             return folder
         raise UserError("Too many runs of this name in one second", where=self.folder)
+
+
+def _safe(name: str) -> str:
+    """A LoRA's name as part of a folder's."""
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -46,10 +46,10 @@ class Axes:
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         return f'<polyline class="{css}" points="{path}"/>'
 
-    def dots(self, points: Sequence[Point], css: str, label: str) -> str:
+    def dots(self, points: Sequence[Point], css: str, label: str, unit: str = "step") -> str:
         return "".join(
             f'<circle class="{css}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="4.5">'
-            f"<title>{escape(label)} {y:.4g} at step {x:g}</title></circle>"
+            f"<title>{escape(label)} {y:.4g} at {unit} {x:g}</title></circle>"
             for x, y in points
         )
 
@@ -107,6 +107,19 @@ def spectrum_chart(values: Sequence[float], kept: int) -> str:
         f'<svg class="lw-spectrum" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{label}">'
         f"{bars}</svg>"
     )
+
+
+def energy_chart(curve: Sequence[float], kept: int) -> str:
+    """Share of the energy that each rank keeps, from the first on, with a line at the ``kept`` rank."""
+    if len(curve) < 2:
+        return ""
+    points = [(float(rank), share) for rank, share in enumerate(curve, start=1)]
+    axes = Axes([x for x, _ in points], [min(y for _, y in points), 1.0])
+    parts = [axes.frame("rank"), axes.line(points, "lw-line-a")]
+    if 1 <= kept <= len(curve):
+        parts.append(axes.dots([(float(kept), curve[kept - 1])], "lw-dot lw-best", "Kept energy", unit="rank"))
+    names = [("lw-line-a", "share kept by each rank")] + ([("lw-dot", f"rank {kept}")] if kept <= len(curve) else [])
+    return _figure("".join(parts), "Energy", names)
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:

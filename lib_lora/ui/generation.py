@@ -60,6 +60,10 @@ class GenerationFields:
         whole = {name: int(named[name]) for name in WHOLE}
         return GenerationRequest(**{**named, **whole, "prompt": prompt, "seed": seed})
 
+    def values(self, request: GenerationRequest) -> list[Any]:
+        """The values of all fields for a request: :meth:`request` the other way round."""
+        return [getattr(request, name) for name in FIELDS]
+
     def sized(self, width: int, height: int, clip_skip: int = 1) -> list[Any]:
         """Updates of all fields for another size and clip skip."""
         new = {"width": width, "height": height, "clip_skip": clip_skip}

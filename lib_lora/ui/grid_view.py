@@ -1,44 +1,58 @@
-"""The epoch grid as HTML: a table for each prompt and seed, pictures that are there, places for those to come."""
+"""The grid as HTML: tables of pictures that are there, and places for those to come."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from lib_lora.tools.likeness import FileLikeness
+from lib_lora.tools.picks import Pick, Picks
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
 from lib_lora.workbench import EpochFile
 
-FOLDER = "grid"  # below a run's
+RISE = 1.02  # times the lowest fixed-noise loss: more is no noise
+MANY_COPIES = 0.5  # of a file's pictures
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """An epoch and a weight."""
+class Badge:
+    """A hint at a heading; ``why`` is shown by the pointer."""
 
-    epoch: int
-    weight: float
-
-    def __str__(self) -> str:
-        return f"epoch {self.epoch} at {self.weight:g}"
+    text: str
+    why: str
 
 
-def read_grid(folder: Path) -> dict[str, Any]:
-    """``grid.json`` of a grid; empty if there is none yet."""
-    try:
-        return json.loads((folder / "grid.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
+def badges(epochs: Sequence[EpochFile], likeness: Mapping[str, FileLikeness]) -> dict[str, list[Badge]]:
+    """Heading of a file -> what the figures suggest about it. Hints, no decisions."""
+    found: dict[str, list[Badge]] = {}
+    best = next((e for e in epochs if e.best), None)
+    if best is not None:
+        found[f"e{best.epoch}"] = [Badge("● lowest loss", "Lowest loss on fixed noise and timesteps")]
+        for e in epochs:
+            if e.epoch > best.epoch and e.fixed_loss is not None and e.fixed_loss > RISE * best.fixed_loss:
+                why = (
+                    f"Its fixed-noise loss is {e.fixed_loss / best.fixed_loss - 1:.0%} above that of epoch {best.epoch}"
+                )
+                found.setdefault(f"e{e.epoch}", []).append(Badge("⚠ loss rises", why))
+    if len(likeness) > 1:
+        nearest = max(likeness, key=lambda label: likeness[label].mean)
+        why = f"Colours and composition: likeness {likeness[nearest].mean:.2f} to the nearest training picture"
+        found.setdefault(nearest, []).append(Badge("◆ most like the set", why))
+    for label, like in likeness.items():
+        if like.copies >= MANY_COPIES:
+            why = f"{like.copies:.0%} of its pictures are nearer to a training picture than those are to each other"
+            found.setdefault(label, []).append(Badge("⚠ maybe over-fit", why))
+    return found
 
 
-def parse_pick(text: str) -> Chosen:
-    """``"e4:0.8|time"``, as a click on a cell says it."""
-    label, _, weight = text.partition("|")[0].partition(":")
-    return Chosen(int(label[1:]), float(weight))
+def parse_pick(text: str) -> Pick:
+    """``"e4:0.8:GP1|time"``, as a click on a cell says it."""
+    file, weight, blocks = text.rpartition("|")[0].rsplit(":", 2)
+    return Pick(file, float(weight), blocks)
 
 
 @dataclass(frozen=True)
@@ -48,70 +62,82 @@ class GridView:
     Args:
         grid: content of ``grid.json``.
         folder: where it is.
-        epochs: of the run, for the badges.
-        chosen: the cell with the star.
+        badges: of its files.
+        picks: stars and the chosen cell.
     """
 
     grid: dict[str, Any]
     folder: Path
-    epochs: Sequence[EpochFile]
-    chosen: Chosen | None
+    badges: Mapping[str, Sequence[Badge]]
+    picks: Picks
     pictures: Pictures
 
     def render(self) -> str:
         """All tables."""
-        tables = [self._table(prompt, seed) for prompt in self.grid["prompts"] for seed in self.grid["seeds"]]
         size = self.grid["settings"]
-        return f'<div style="--lw-ratio: {size["width"]} / {size["height"]}">{"".join(tables)}</div>'
+        tables = "".join(self._table(table) for table in self.grid["tables"])
+        return f'<div style="--lw-ratio: {size["width"]} / {size["height"]}">{tables}</div>'
 
-    def chosen_pictures(self) -> str:
-        """The chosen cell for every prompt and seed, to be enlarged."""
-        if self.chosen is None:
-            return ""
-        cells = [
-            c for c in self._cells() if (int(c["file"][1:]), c["weight"]) == (self.chosen.epoch, self.chosen.weight)
-        ]
+    def pictures_of(self, pick: Pick) -> str:
+        """A cell for every prompt and seed, to be enlarged."""
         shown = [
-            html.picture(self.pictures.url(p), f"{c['prompt']}, seed {c['seed']}")
-            for c in cells
-            if (p := self._file(c))
+            html.picture(self.pictures.url(path), f"{cell['prompt']}, seed {cell['seed']}")
+            for cell in self.grid["cells"]
+            if _pick(cell) == pick and (path := self._file(cell))
         ]
         return f'<div class="lw-strip">{"".join(shown)}</div>' if shown else ""
 
-    def _table(self, prompt: str, seed: int) -> str:
-        cells = {(c["file"], c["weight"]): c for c in self._cells() if (c["prompt"], c["seed"]) == (prompt, seed)}
-        labels = [file["label"] for file in self.grid["files"]]
-        head = "".join(f'<th scope="col">{self._heading(label)}</th>' for label in labels)
+    def starred(self) -> str:
+        """The first picture of each cell with a star, side by side."""
+        shown = []
+        for pick in self.picks.stars:
+            files = [self._file(cell) for cell in self.grid["cells"] if _pick(cell) == pick]
+            if path := next(filter(None, files), None):
+                shown.append(html.picture(self.pictures.url(path), str(pick), badge="★"))
+        return f'<p class="lw-prompt">★ Starred</p><div class="lw-strip">{"".join(shown)}</div>' if shown else ""
+
+    def _table(self, table: dict[str, Any]) -> str:
+        head = "".join(f'<th scope="col">{self._heading(text, "columns")}</th>' for text in table["columns"])
         rows = "".join(
-            f'<tr><th scope="row">{weight:g}</th>'
-            + "".join(f"<td>{self._cell(cells[label, weight])}</td>" for label in labels)
+            f'<tr><th scope="row">{self._heading(text, "rows")}</th>'
+            + "".join(f"<td>{self._cell(self.grid['cells'][number])}</td>" for number in numbers)
             + "</tr>"
-            for weight in sorted(self.grid["weights"], reverse=True)
+            for text, numbers in zip(table["rows"], table["cells"], strict=True)
         )
-        title = f'<p class="lw-prompt">{escape(prompt)} <span class="lw-quiet">seed {seed}</span></p>'
+        title = f'<p class="lw-prompt">{escape(table["title"])}</p>'
         return f'{title}<div class="lw-scroll"><table class="lw-grid"><tr><td></td>{head}</tr>{rows}</table></div>'
 
-    def _heading(self, label: str) -> str:
-        best = any(e.best and f"e{e.epoch}" == label for e in self.epochs)
-        note = "<small>● lowest loss</small>" if best else "<small>&nbsp;</small>"
-        return f"epoch {escape(label[1:])}{note}"
+    def _heading(self, text: str, side: str) -> str:
+        if self.grid[side] != "file":
+            return escape(text)
+        epoch = Pick(text, 1.0).epoch
+        hints = "".join(
+            f'<small title="{escape(badge.why)}">{escape(badge.text)}</small>' for badge in self.badges.get(text, ())
+        )
+        return (escape(text) if epoch is None else f"epoch {epoch}") + (hints or "<small>&nbsp;</small>")
 
     def _cell(self, cell: dict[str, Any]) -> str:
         path = self._file(cell)
         if path is None:
             return '<span class="lw-cell lw-empty"></span>'
-        here = Chosen(int(cell["file"][1:]), cell["weight"])
-        star = '<span class="lw-badge">★</span>' if here == self.chosen else ""
-        css, pressed = ("lw-cell lw-chosen", "true") if star else ("lw-cell", "false")
-        image = f'<img src="{self.pictures.url(path)}" alt="{here}" loading="lazy">'
+        here = _pick(cell)
+        key = escape(f"{here.file}:{here.weight!r}:{here.blocks}")
+        chosen, starred = here == self.picks.chosen, here in self.picks.stars
+        name, css = escape(str(here)), "lw-cell lw-chosen" if chosen else "lw-cell"
+        pressed = str(chosen).lower()
+        image = f'<img src="{self.pictures.url(path)}" alt="{name}" loading="lazy">'
+        mark = '<span class="lw-badge">chosen</span>' if chosen else ""
         return (
-            f'<button type="button" class="{css}" data-lw-cell="e{here.epoch}:{here.weight!r}" '
-            f'aria-pressed="{pressed}" aria-label="Choose {here}">{image}{star}</button>'
+            f'<div class="lw-cell-box"><button type="button" class="{css}" '
+            f'data-lw-cell="{key}" aria-pressed="{pressed}" aria-label="Choose {name}">{image}{mark}</button>'
+            f'<button type="button" class="lw-star" data-lw-star="{key}" aria-pressed="{str(starred).lower()}" '
+            f'aria-label="Star {name}">{"★" if starred else "☆"}</button></div>'
         )
-
-    def _cells(self) -> list[dict[str, Any]]:
-        return self.grid["cells"]
 
     def _file(self, cell: dict[str, Any]) -> Path | None:
         path = self.folder / cell["image"]
         return path if path.is_file() else None
+
+
+def _pick(cell: dict[str, Any]) -> Pick:
+    return Pick(cell["file"], cell["weight"], cell["blocks"])

@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from html import escape
 
 from lib_lora.jobs.job import CANCELLED, WAITING, JobView
+from lib_lora.jobs.queue import JobQueue
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
+
+
+def of_kind(queue: JobQueue, *kinds: str) -> list[JobView]:
+    """The jobs of these kinds."""
+    return [job for job in queue.jobs() if job.kind in kinds]
 
 
 def newest(jobs: Sequence[JobView]) -> JobView | None:

@@ -39,19 +39,3 @@ def to_rows(formula: str, count: int) -> list[Row]:
     terms = parse(formula) if formula.strip() else []
     rows: list[Row] = [(term.name, term.weight, term.blocks or ALL) for term in terms[:count]]
     return rows + [(None, 1.0, ALL)] * (count - len(rows))
-
-
-def rank_of(text: str) -> int | None:
-    """``"exact"`` is None; else a number from 1.
-
-    Raises:
-        UserError: it is neither.
-    """
-    text = str(text or "exact").strip().lower()
-    if text == "exact":
-        return None
-    if not text.isdigit() or not 1 <= int(text) <= 4096:
-        raise UserError(
-            f"The rank cannot be {text!r}", where="Rank of the result", fix='Use "exact" or a number such as 16'
-        )
-    return int(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lib_lora.adapters.file import read_lora
 from lib_lora.training.config import settings
 from lib_lora.ui.form import group_title
+from tests.browser.desk import Desk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -15,44 +16,6 @@ if TYPE_CHECKING:
     from lib_lora.workbench import Workbench
 
 SETTINGS = {"resolution": 64, "bucket_step": 8, "rank": 2, "batch_size": 1, "sample_every_n_epochs": 1}
-
-
-class Desk:
-    """The page in the words of its user."""
-
-    def __init__(self, page: Page, pictures: Path):
-        self.page = page
-        self.pictures = pictures
-        pictures.mkdir()
-
-    def tab(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name, exact=True).click()
-
-    def type(self, elem_id: str, text: object) -> None:
-        field = self.page.locator(f"#{elem_id} textarea, #{elem_id} input").first
-        field.fill(str(text))
-        field.blur()
-
-    def pick(self, elem_id: str, option: str) -> None:
-        self.page.locator(f"#{elem_id} input").click()
-        self.page.get_by_role("option", name=option, exact=True).click()
-
-    def click(self, elem_id: str) -> None:
-        self.page.locator(f"#{elem_id}").click()
-
-    def read(self, elem_id: str) -> str:
-        return self.page.locator(f"#{elem_id} textarea, #{elem_id} input").first.input_value()
-
-    def sees(self, selector: str, text: str = "") -> None:
-        self.page.locator(selector).filter(has_text=text).first.wait_for()
-
-    def says(self, elem_id: str, text: str) -> None:
-        self.sees(f"#{elem_id} [role=status]", text)
-
-    def photograph(self, name: str) -> None:
-        path = self.pictures / f"{name}.png"
-        self.page.screenshot(path=path, full_page=True)
-        assert path.stat().st_size > 5000
 
 
 def test_whole_job(page: Page, workbench: Workbench, images: Path, tmp_path: Path) -> None:
@@ -121,9 +84,9 @@ def make_the_grid(desk: Desk, workbench: Workbench) -> None:
     desk.click("lw_grid_make")
     desk.page.wait_for_function("document.querySelectorAll('#lw_grid_table [data-lw-cell] img').length == 4")
     desk.page.wait_for_function("document.querySelector('#lw_grid_table [data-lw-cell] img').naturalWidth == 64")
-    desk.page.locator('[data-lw-cell="e1:0.5"]').click()
+    desk.page.locator('[data-lw-cell="e1:0.5:"]').click()
     desk.sees("#lw_grid_chosen", "Chosen: epoch 1 at 0.5")
-    desk.sees(".lw-cell.lw-chosen", "★")
+    desk.sees(".lw-cell.lw-chosen", "chosen")
     assert workbench.runs.list()[0].chosen() == {"epoch": 1, "weight": 0.5}
     desk.photograph("grid")
     desk.page.wait_for_function("document.querySelector('#lw_grid_name input, #lw_grid_name textarea').value != ''")
@@ -166,6 +129,7 @@ def merge(desk: Desk, workbench: Workbench) -> None:
     desk.click("lw_merge_calculate")
     desk.sees("#lw_merge_facts", "Largest error")
     desk.photograph("merge")
+    desk.page.wait_for_function("document.querySelector('#lw_merge_name input, #lw_merge_name textarea').value != ''")
     desk.type("lw_merge_name", "mira")
     desk.click("lw_merge_save")
     desk.says("lw_merge_saved", "There is a LoRA of this name already")

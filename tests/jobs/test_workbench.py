@@ -52,7 +52,7 @@ def test_train_with_samples(bench, folder):
     assert [f.epoch for f in files] == [1, 2] and sum(f.best for f in files) == 1
     assert [entry.name for entry in bench.list_loras()] == ["mira", "mira-000001"]
     assert bench.lora_path("mira").is_file()
-    with pytest.raises(UserError, match="no LoRA of that name"):
+    with pytest.raises(UserError, match="no LoRA called 'nobody'"):
         bench.lora_path("nobody")
 
 

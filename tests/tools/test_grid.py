@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.tools.grid import Candidate, GridSpec, make_grid
+from lib_lora.tools.grid import make_grid
+from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec
 from lib_lora.tools.lora_files import load_network
 from lib_lora.tools.pictures import BATCH, read_png
 
@@ -68,6 +69,21 @@ def test_a_picture_of_other_settings_or_another_file_is_not_kept(tiny_host, spec
     make_lora("mira-000001", seed=9)
     made = [c.cell for c in make_grid(tiny_host, spec, tmp_path) if not c.kept]
     assert {(cell.file.label, cell.weight) for cell in made} == {("e1", 0.5), ("e1", 1.0)}
+
+
+def test_block_weights_are_a_dimension(tiny_host, spec, tmp_path):
+    text_encoder = ",".join(["1"] + ["0"] * 16)
+    blocks = (BlockChoice(), BlockChoice("TE", text_encoder))
+    compared = replace(spec, files=spec.files[:1], weights=(1.0,), prompts=("1girl",), blocks=blocks, rows="blocks")
+    plain, weighted = (done for done in make_grid(tiny_host, compared, tmp_path))
+    assert f"<lora:mira-000001:1:lbw={text_encoder}>" in weighted.image.info["parameters"]
+    assert "lbw" not in plain.image.info["parameters"]
+    network = load_network(spec.files[0].path)
+    network.set_block_weights([1.0] + [0.0] * 16)
+    request = replace(spec.settings, prompt="1girl", seed=3)
+    (expected,) = tiny_host.generate([request], networks=(network,))
+    assert np.abs(pixels(weighted.image) - pixels(expected)).max() <= 1
+    assert np.abs(pixels(weighted.image) - pixels(plain.image)).max() > 1
 
 
 def test_cancel_leaves_finished_cells(tiny_host, spec, tmp_path):

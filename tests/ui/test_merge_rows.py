@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_lora.errors import UserError
-from lib_lora.ui.merge_rows import ALL, rank_of, to_formula, to_rows
+from lib_lora.ui.merge_rows import ALL, to_formula, to_rows
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=12)
 weights = st.floats(-4, 4, allow_nan=False)
@@ -27,11 +27,3 @@ def test_rows_survive_the_way_through_the_formula(rows: list[tuple[str, float, s
 def test_a_row_without_a_weight_is_refused() -> None:
     with pytest.raises(UserError, match="weight of mira is empty"):
         to_formula([("mira", None, ALL)])
-
-
-def test_rank() -> None:
-    assert rank_of("exact") is None
-    assert rank_of(" 16 ") == 16
-    for text in ("0", "-1", "many", "99999"):
-        with pytest.raises(UserError):
-            rank_of(text)

@@ -1,60 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+import torch
 
 from lib_lora.adapters.merge import Merged, MergeReport
 from lib_lora.errors import UserError
-from lib_lora.models.base import HostPaths
+from lib_lora.jobs.merge_jobs import Reduction
 from lib_lora.ui import html
 from lib_lora.ui.actions import safely
 from lib_lora.ui.compat import SKIP
-from lib_lora.ui.files import Pictures
-from lib_lora.ui.grid_view import Chosen, GridView, parse_pick
 from lib_lora.ui.merge_report import merge_report
-from lib_lora.workbench import EpochFile
-
-
-@pytest.fixture
-def grid(tmp_path: Path) -> GridView:
-    folder = tmp_path / "runs" / "one" / "grid"
-    (folder / "cells").mkdir(parents=True)
-    (folder / "cells" / "a.png").write_bytes(b"x")
-    cells = [
-        {"file": f"e{epoch}", "weight": weight, "prompt": "<b>", "seed": 1, "image": f"cells/{name}.png"}
-        for epoch, weight, name in ((1, 0.5, "a"), (1, 1.0, "b"), (2, 0.5, "c"), (2, 1.0, "d"))
-    ]
-    document = {
-        "files": [{"label": "e1"}, {"label": "e2"}],
-        "weights": [0.5, 1.0],
-        "prompts": ["<b>"],
-        "seeds": [1],
-        "settings": {"width": 64, "height": 96},
-        "cells": cells,
-    }
-    epochs = [EpochFile(1, 4, Path("x"), 0.2, 0.3, best=False), EpochFile(2, 8, Path("y"), 0.1, 0.2, best=True)]
-    paths = HostPaths(tmp_path / "loras", tmp_path / "models", tmp_path / "runs", tmp_path / "data")
-    return GridView(document, folder, epochs, Chosen(1, 0.5), Pictures(paths))
-
-
-def test_grid_has_pictures_that_are_there_and_places_for_the_others(grid: GridView) -> None:
-    shown = grid.render()
-    assert shown.count("<img") == 1
-    assert shown.count("lw-empty") == 3
-    assert "&lt;b&gt;" in shown
-    assert "--lw-ratio: 64 / 96" in shown
-
-
-def test_grid_badges(grid: GridView) -> None:
-    shown = grid.render()
-    assert shown.index("epoch 1") < shown.index("epoch 2") < shown.index("lowest loss")
-    assert shown.count("★") == 1
-    assert "<img" in grid.chosen_pictures()
-
-
-def test_a_click_names_the_cell() -> None:
-    assert parse_pick("e12:0.8|1700000000") == Chosen(12, 0.8)
 
 
 def test_merge_report_names_the_worst_block() -> None:
@@ -66,10 +21,14 @@ def test_merge_report_names_the_worst_block() -> None:
         {layer: 0.011, "lora_te_text_model_encoder_layers_0_mlp_fc1": 0.001},
         {layer: [2.0, 1.0, 0.1]},
     )
-    shown = merge_report(Merged({layer: {}}, report, 2, {}), 2)
+    modules = {layer: {"lora_down.weight": torch.zeros(2, 4)}}
+    shown = merge_report(Merged(modules, report, 2, {}), Reduction(2), [0.8, 0.995, 1.0])
     assert "0.40%" in shown
-    assert shown.index("OUT05") < shown.index("1.10%") < shown.index("BASE")
-    assert "exact" in merge_report(Merged({layer: {}}, MergeReport(), 24, {}), None)
+    assert shown.index("OUT05") < shown.index("1.10%</td>") < shown.index("BASE")
+    assert "rank 2 keeps 99.0%" in shown and "rank 3 keeps 99.9%" in shown
+    assert "All 1 layer" in shown
+    exact = merge_report(Merged(modules, MergeReport(warnings=["It overflows"]), 2, {}), Reduction())
+    assert "exact" in exact and "It overflows" in exact
 
 
 def test_what_goes_wrong_becomes_a_message(caplog: pytest.LogCaptureFixture) -> None:

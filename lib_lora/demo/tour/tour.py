@@ -13,7 +13,8 @@ from ...adapters.file import model_hash
 from ...jobs.train_job import TrainJob
 from ...models.base import GenerationRequest, Host
 from ...tools.base_style import BaseStyleSpec, generate_dataset, training_config
-from ...tools.grid import Candidate, GridSpec, draw_grid, make_grid
+from ...tools.grid import draw_grid, make_grid
+from ...tools.grid_spec import Candidate, GridSpec
 from ...tools.lora_files import load_network
 from ...tools.merge import merge
 from ...tools.pictures import fingerprint, generate_missing, save_png

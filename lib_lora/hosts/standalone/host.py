@@ -55,6 +55,17 @@ class StandaloneHost:
         """Checkpoint files of all folders, relative to their folder and without suffix."""
         return sorted(self._files())
 
+    def checkpoint_path(self, name: str) -> Path:
+        """The file of a checkpoint.
+
+        Raises:
+            UserError: no such checkpoint.
+        """
+        path = self._files().get(name)
+        if path is None:
+            raise UserError("There is no such checkpoint", where=name, fix=f"Put it into {self.paths.checkpoints}")
+        return path
+
     def load(self, name: str) -> None:
         """Make a checkpoint the current model; until it is complete, the present one stays.
 
@@ -62,9 +73,7 @@ class StandaloneHost:
             UserError: no such checkpoint, a file that cannot be loaded, or a training that uses the present one.
         """
         with self.gpu_lock:
-            path = self._files().get(name)
-            if path is None:
-                raise UserError("There is no such checkpoint", where=name, fix=f"Put it into {self.paths.checkpoints}")
+            path = self.checkpoint_path(name)
             if self._model is not None and self._model.path == path:
                 return
             if self._sessions:

@@ -38,15 +38,17 @@ class WebUIHost(WebUiPictures, ABC):
         """Names of all checkpoints: paths below the checkpoint folder, with suffix."""
         return sorted({info.name for info in sd_models.checkpoints_list.values()})
 
+    def checkpoint_path(self, name: str) -> Path:
+        """The file of a checkpoint; errors as :meth:`load`."""
+        return Path(_checkpoint(name).filename)
+
     def load(self, name: str) -> None:
         """Make a checkpoint the current model. The choice in the top bar stays, and is back with the user's next image.
 
         Raises:
             UserError: no such checkpoint, or a training that uses the present one.
         """
-        wanted = sd_models.checkpoint_aliases.get(name)
-        if wanted is None:
-            raise UserError("There is no such checkpoint", where=name, fix="Refresh the list in the web UI's top bar")
+        wanted = _checkpoint(name)
         with self.gpu_lock:
             present = self.info()
             if present is not None and present.path == Path(wanted.filename):
@@ -148,3 +150,10 @@ class WebUIHost(WebUiPictures, ABC):
     def _settings(self, sd_model: Any) -> Mapping[str, Any]:
         """Settings that it takes, for each image."""
         return {}
+
+
+def _checkpoint(name: str) -> Any:
+    info = sd_models.checkpoint_aliases.get(name)
+    if info is None:
+        raise UserError("There is no such checkpoint", where=name, fix="Refresh the list in the web UI's top bar")
+    return info

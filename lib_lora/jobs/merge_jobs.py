@@ -1,0 +1,162 @@
+"""Merging, resizing and extracting as jobs; each ends with an unsaved :class:`Merged`, which a preview can draw."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lib_lora.adapters.base_weights import CheckpointWeights, LayerWeights
+from lib_lora.adapters.extract import Extraction, extract
+from lib_lora.adapters.merge import Merged
+from lib_lora.errors import Cancelled
+from lib_lora.jobs.job import Progress
+from lib_lora.jobs.queue import JobQueue
+from lib_lora.jobs.tool_jobs import ToolJob, save_preview
+from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.tools.lora_files import load_network
+from lib_lora.tools.merge import energy_curve, merge, merge_to_checkpoint
+
+LOADED_MODEL = ""  # as name of the checkpoint whose weights are the base
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How small a result is to be.
+
+    Args:
+        rank: of each layer at most; None keeps the exact sum.
+        energy: share of Σσ² that each layer keeps at the smallest rank that does; None keeps what ``rank`` allows.
+    """
+
+    rank: int | None = None
+    energy: float | None = None
+
+    def __str__(self) -> str:
+        limits = [f"rank {self.rank}" if self.rank else "", f"{self.energy:.2%} of the energy" if self.energy else ""]
+        return " and ".join(filter(None, limits)) or "exact"
+
+
+class LayerJob(ToolJob):
+    """Work through layers or tensors one by one, to be cancelled between two of them."""
+
+    def layer_done(self, done: int, total: int) -> None:
+        """For the ``progress`` of merges."""
+        if self.cancelled():
+            raise Cancelled
+        self.advance(done, total, "layers")
+
+
+class MergedJob(LayerJob):
+    """Makes a :class:`Merged`, which is the result; ``name`` is what it may be called."""
+
+    kind = "merge"
+
+    def __init__(self, queue: JobQueue, title: str, reduction: Reduction, name: str):
+        super().__init__(queue, title)
+        self.reduction, self.name = reduction, name
+        self.curve: list[float] = []
+
+    @abstractmethod
+    def make(self, host: Host) -> Merged:
+        """The whole work."""
+
+    def work(self, host: Host) -> Iterator[Progress]:
+        yield Progress(0, 0, "reading the files")
+        merged = self.make(host)
+        yield Progress(self.done, self.total, "what half precision loses")
+        merged.report.warnings += merged.rounding_warnings(torch.float16)
+        yield Progress(self.done, self.total, "its spectrum")
+        self.curve = energy_curve(merged)
+        return merged
+
+    def data(self) -> dict[str, Any]:
+        return {"reduction": self.reduction, "name": self.name, "curve": self.curve}
+
+
+class MergeJob(MergedJob):
+    """Merges by formula; ``base`` names the checkpoint that DoRA and its like act on."""
+
+    def __init__(
+        self, queue: JobQueue, formula: str, reduction: Reduction, presets: Path, base: str = LOADED_MODEL,
+        name: str = "merged",
+    ):  # fmt: skip
+        super().__init__(queue, formula, reduction, name)
+        self.formula, self.presets, self.base = formula, presets, base
+
+    def make(self, host: Host) -> Merged:
+        with ExitStack() as borrowed:
+            return merge(
+                self.formula,
+                host.paths.loras,
+                presets=self.presets,
+                rank=self.reduction.rank,
+                energy=self.reduction.energy,
+                base=partial(base_weights, host, self.base, borrowed),
+                progress=self.layer_done,
+            )
+
+
+class ExtractJob(MergedJob):
+    """A LoRA from the difference of two of the host's checkpoints."""
+
+    def __init__(self, queue: JobQueue, tuned: str, original: str, options: Extraction):
+        reduction = Reduction(options.rank, options.energy)
+        super().__init__(queue, f"{tuned} - {original}", reduction, f"{Path(tuned).stem}-extracted")
+        self.tuned, self.original, self.options = tuned, original, options
+
+    def make(self, host: Host) -> Merged:
+        paths = (host.checkpoint_path(name) for name in (self.tuned, self.original))
+        return extract(*paths, self.options, progress=self.layer_done)
+
+
+class CheckpointJob(LayerJob):
+    """Writes ``target``, a checkpoint with a formula's changes; the result has its path and what was left out."""
+
+    kind = "checkpoint merge"
+
+    def __init__(self, queue: JobQueue, formula: str, checkpoint: str, target: Path, presets: Path):
+        super().__init__(queue, f"{formula} into {checkpoint}")
+        self.formula, self.checkpoint, self.target, self.presets = formula, checkpoint, target, presets
+
+    def work(self, host: Host) -> Iterator[Progress]:
+        yield Progress(0, 0, "reading the files")
+        source = host.checkpoint_path(self.checkpoint)
+        options = {"presets": self.presets, "progress": self.layer_done}
+        left_out = merge_to_checkpoint(self.formula, host.paths.loras, source, self.target, **options)
+        yield Progress(self.done, self.total)
+        return {"path": self.target, "left_out": left_out}
+
+
+class MergePreviewJob(ToolJob):
+    """The checkpoint alone, and with a merge that is not saved yet; the result has ``before`` and ``after``."""
+
+    kind = "merge preview"
+
+    def __init__(self, queue: JobQueue, merged: Merged, request: GenerationRequest):
+        super().__init__(queue, "Preview of the merge")
+        self.merged, self.request = merged, request
+
+    def work(self, host: Host) -> Iterator[Progress]:
+        yield Progress(0, 2, "drawing both")
+        network = load_network(self.merged.file())
+        requests = [replace(self.request, weights=(weight,)) for weight in (0.0, 1.0)]
+        images = host.generate(requests, networks=(network,), cancelled=self.cancelled)
+        names = ("before", "after")
+        paths = {name: save_preview(host, f"merge-{name}", image) for name, image in zip(names, images, strict=True)}
+        yield Progress(2, 2)
+        return paths
+
+
+def base_weights(host: Host, name: str, borrowed: ExitStack) -> Mapping[str, Tensor]:
+    """The weights of a checkpoint, or of the loaded model, which is borrowed until ``borrowed`` is closed."""
+    if name != LOADED_MODEL:
+        return CheckpointWeights(host.checkpoint_path(name))
+    return LayerWeights(borrowed.enter_context(host.training_session()).layers())

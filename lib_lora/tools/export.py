@@ -1,0 +1,130 @@
+"""A LoRA under its final name: with its weight, its picture, and the card that web UIs show."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..adapters import metadata as about
+from ..adapters.file import LoraFile, read_lora, write_lora
+from ..adapters.merge import combine
+from ..errors import UserError
+from ..files import write_text
+from .pictures import PARAMETERS, save_png
+
+CARD_SIDE, THUMBNAIL_SIDE = 1024, 256  # pixels
+SD_VERSIONS = {
+    "sd_v1": "SD1",
+    "sd_v2": "SD2",
+    "sdxl": "SDXL",
+}  # beginnings of ss_base_model_version, as A1111 calls them
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the web UI shows of a LoRA, and puts into the prompt with it.
+
+    Args:
+        activation: text that is added to the prompt.
+        weight: that is proposed; 1 where it is built into the file.
+        description: for the user.
+        negative: text that is added to the negative prompt.
+    """
+
+    activation: str = ""
+    weight: float = 1.0
+    description: str = ""
+    negative: str = ""
+
+
+def export_lora(
+    source: Path,
+    target: Path,
+    card: Card,
+    picture: Image.Image | None = None,
+    *,
+    weight: float = 1.0,
+    blocks: Mapping[str, float] | None = None,
+) -> list[Path]:
+    """Write ``target`` with ``weight`` and ``blocks`` built in, ``NAME.preview.png`` and ``NAME.json`` beside it.
+
+    Where nothing is built in, the tensors are those of ``source``, bit for bit. The metadata are those of ``source``
+    under the new name, with the card as ``modelspec`` entries.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UserError: one of the files exists, ``source`` is damaged, or its algorithm needs the model's weights to have
+            something built in.
+    """
+    beside = [target.with_suffix(".json"), *([target.with_suffix(".preview.png")] if picture is not None else [])]
+    for path in (target, *beside):
+        if path.exists():
+            raise UserError("There is a file of this name already", where=path, fix="Choose another name.")
+    lora = read_lora(source)
+    tensors, own, dtype = _contents(lora, weight, blocks)
+    write_lora(target, tensors, {**own, **_entries(target.stem, card, picture)}, dtype)
+    if picture is not None:
+        save_png(_smaller(picture, CARD_SIDE), target.with_suffix(".preview.png"))
+    write_text(target.with_suffix(".json"), json.dumps(_card_file(lora, card), indent=4, ensure_ascii=False))
+    return [target, *beside]
+
+
+def _contents(
+    lora: LoraFile, weight: float, blocks: Mapping[str, float] | None
+) -> tuple[dict[str, Mapping[str, Tensor] | Tensor], dict[str, str], torch.dtype | None]:
+    """Tensors, metadata and precision of the new file."""
+    if weight == 1 and blocks is None:
+        return {**lora.modules, **lora.extras}, lora.metadata, None
+    merged = combine([(lora, weight, blocks)])
+    return {**merged.modules, **merged.extras}, {**lora.metadata, **merged.metadata}, torch.float16
+
+
+def _entries(name: str, card: Card, picture: Image.Image | None) -> dict[str, str]:
+    return {
+        **about.kohya({"output_name": name}),  # web UIs take this for the name in <lora:NAME:1>
+        **about.modelspec(
+            title=name,
+            trigger_phrase=card.activation or None,
+            description=card.description or None,
+            usage_hint=f"weight {card.weight:g}",
+            thumbnail=None if picture is None else _data_url(_smaller(picture, THUMBNAIL_SIDE)),
+        ),
+    }
+
+
+def _card_file(lora: LoraFile, card: Card) -> dict[str, object]:
+    """``NAME.json`` by the names that A1111's card editor reads and writes."""
+    version = lora.metadata.get("ss_base_model_version", "")
+    return {
+        "description": card.description,
+        "sd version": next((name for start, name in SD_VERSIONS.items() if version.startswith(start)), "Unknown"),
+        "activation text": card.activation,
+        "preferred weight": card.weight,
+        "negative text": card.negative,
+        "notes": "",
+    }
+
+
+def _smaller(picture: Image.Image, side: int) -> Image.Image:
+    """At most ``side`` pixels high and wide."""
+    copy = picture.convert("RGB")
+    copy.thumbnail((side, side))
+    if text := picture.info.get(PARAMETERS):
+        copy.info[PARAMETERS] = text
+    return copy
+
+
+def _data_url(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

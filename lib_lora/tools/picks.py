@@ -1,0 +1,60 @@
+"""What the user thinks of a grid: the cells with a star, and the one that is chosen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..files import write_text
+
+RECORD = "picks.json"
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A LoRA file, a weight and block weights, by their headings; prompt and seed do not matter."""
+
+    file: str
+    weight: float
+    blocks: str = ""
+
+    def __str__(self) -> str:
+        epoch = self.file.removeprefix("e")
+        name = f"epoch {epoch}" if epoch.isdigit() and epoch != self.file else self.file
+        return f"{name} at {self.weight:g}" + (f" with blocks {self.blocks}" if self.blocks else "")
+
+    @property
+    def epoch(self) -> int | None:
+        """Of a run; None where the file is not one of its epochs."""
+        number = self.file.removeprefix("e")
+        return int(number) if number != self.file and number.isdigit() else None
+
+
+@dataclass(frozen=True)
+class Picks:
+    """The stars in the order in which they were given, and the chosen cell."""
+
+    stars: tuple[Pick, ...] = ()
+    chosen: Pick | None = None
+
+    def starred(self, pick: Pick) -> Picks:
+        """With a star more, or without the one that was there."""
+        rest = tuple(star for star in self.stars if star != pick)
+        return Picks(rest if pick in self.stars else (*rest, pick), self.chosen)
+
+
+def read_picks(folder: Path) -> Picks:
+    """The picks of the grid in ``folder``."""
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return Picks()
+    chosen = content["chosen"]
+    return Picks(tuple(Pick(**star) for star in content["stars"]), Pick(**chosen) if chosen else None)
+
+
+def write_picks(folder: Path, picks: Picks) -> None:
+    """Remember them beside the grid."""
+    content = {"stars": [asdict(star) for star in picks.stars], "chosen": picks.chosen and asdict(picks.chosen)}
+    write_text(folder / RECORD, json.dumps(content, indent=1, ensure_ascii=False))

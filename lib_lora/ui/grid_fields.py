@@ -1,0 +1,165 @@
+"""What to compare: a field for each dimension of a grid, and how they are laid out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.adapters.blocks import format_weights, load_presets, parse_weights
+from lib_lora.errors import UserError
+from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
+from lib_lora.ui.blocks_tab import PRESETS_FILE
+from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
+from lib_lora.ui.compat import SKIP
+from lib_lora.ui.generation import GenerationFields
+from lib_lora.ui.grid_place import FILES, GridPlace
+from lib_lora.ui.values import lines, numbers, show, whole_numbers
+from lib_lora.workbench import Workbench
+
+AXES = {"Epoch or file": "file", "Weight": "weight", "Prompt": "prompt", "Seed": "seed", "Block preset": "blocks"}
+ALL = "ALL"  # a block preset: every block at 1
+
+
+class GridFields:
+    """Run or files, epochs, weights, prompts, seeds, block presets; columns and rows; size and sampler."""
+
+    def __init__(self, workbench: Workbench):
+        self.workbench = workbench
+        self.runs = run_names(workbench)
+        self.loras = lora_names(workbench)
+        self.generation = GenerationFields("Grid", "lw_grid")
+
+    def build(self) -> None:
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.run = _dropdown("Run to compare", "run", self.names(), None, scale=2)
+            self.epochs = gr.Textbox(
+                "", label="Epochs to compare", info="empty: all; a list or range: 2, 4-8", elem_id="lw_grid_epochs"
+            )
+            self.weights = gr.Textbox(
+                "0.6-1.0:0.2",
+                label="Weights to compare",
+                info="a list or a range: 0.6-1.0:0.2",
+                elem_id="lw_grid_weights",
+            )
+            self.seeds = gr.Textbox("1", label="Grid seeds", info="such as 1, 2 or 1-4", elem_id="lw_grid_seeds")
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.prompts = gr.Textbox(
+                "",
+                label="Grid prompts",
+                info="one a line; write the trigger yourself",
+                lines=2,
+                elem_id="lw_grid_prompts",
+                scale=3,
+            )
+            self.columns = _dropdown("Columns", "columns", list(AXES), "Epoch or file", info="from left to right")
+            self.rows = _dropdown("Rows", "rows", list(AXES), "Weight", info="other choices make tables")
+        with gr.Accordion("More to compare: block presets, words of the prompt, other LoRAs", open=False):
+            self._build_more()
+        self.generation.build(self.workbench.host)
+
+    def _build_more(self) -> None:
+        with gr.Row(elem_classes=["lw-fields"]):
+            presets = list(load_presets(self._presets))
+            self.blocks = _dropdown("Block presets to compare", "blocks", presets, [], multiselect=True)
+            self.replace = gr.Textbox(
+                "",
+                label="Replace in prompt",
+                info="the first is searched, all are drawn: red hat, blue hat",
+                elem_id="lw_grid_replace",
+            )
+            self.others = _dropdown("LoRA files beside the epochs", "others", self.loras(), [], multiselect=True)
+
+    @property
+    def components(self) -> list[Any]:
+        """In the order of :meth:`spec`."""
+        return [self.run, *self.filled]
+
+    @property
+    def filled(self) -> list[Any]:
+        """In the order of :meth:`of_run`."""
+        own = [self.epochs, self.weights, self.seeds, self.prompts, self.columns, self.rows, self.blocks, self.replace]
+        return [*own, self.others, *self.generation.components]
+
+    def names(self) -> list[str]:
+        """The runs, and what stands for none."""
+        return [*self.runs(), *([FILES] if self.loras() else [])]
+
+    def of_run(self, name: str | None) -> list[Any]:
+        """Sensible values for a run: those of its last grid, else its own prompts and size."""
+        if not name:
+            return [SKIP] * len(self.filled)
+        try:
+            place = GridPlace(self.workbench, name)
+            before, config = place.read(), place.config()
+        except UserError:
+            return [SKIP] * len(self.filled)
+        if before:
+            axis = {dimension: text for text, dimension in AXES.items()}
+            blocks = [b["label"] or ALL for b in before["blocks"]]
+            chosen = [] if blocks == [ALL] else blocks
+            others = [f["label"] for f in before["files"] if f["label"] in self.loras()]
+            own = ["", show(before["weights"]), show(before["seeds"]), "\n".join(before["prompts"]),
+                   axis[before["columns"]], axis[before["rows"]], chosen, "", others]  # fmt: skip
+            size = before["settings"]
+            return [*own, *self.generation.sized(size["width"], size["height"], size["clip_skip"])]
+        if config is None:
+            return [SKIP] * len(self.filled)
+        own = ["", SKIP, SKIP, sample_prompt_of(place.run), SKIP, SKIP, [], "", []]
+        return [*own, *self.generation.sized(config.resolution, config.resolution, config.clip_skip)]
+
+    def spec(
+        self, run: str | None, epochs: str, weights: str, seeds: str, prompts: str, columns: str, rows: str,
+        blocks: list[str] | None, replaced: str, others: list[str] | None, *generation: Any,
+    ) -> GridSpec:  # fmt: skip
+        """What the fields ask for.
+
+        Raises:
+            UserError: naming the field that cannot be read.
+        """
+        if not run:
+            raise UserError("No run is chosen", where="Run to compare", fix="Train a LoRA first")
+        spec = GridSpec(
+            files=(*self._epochs(run, epochs), *(Candidate(n, self.workbench.lora_path(n)) for n in others or ())),
+            weights=tuple(numbers(weights, where="Weights to compare")),
+            prompts=search_replace(lines(prompts, where="Grid prompts"), replaced or ""),
+            seeds=tuple(whole_numbers(seeds, where="Grid seeds")),
+            settings=self.generation.request(generation),
+            blocks=self._blocks(blocks or ()),
+            columns=AXES[columns],
+            rows=AXES[rows],
+        )
+        if not spec.files:
+            raise UserError("No LoRA is chosen", where="LoRA files beside the epochs", fix="Choose at least one")
+        spec.check()
+        return spec
+
+    def _epochs(self, run: str, text: str) -> list[Candidate]:
+        if run == FILES:
+            return []
+        saved = {e.epoch: e.path for e in self.workbench.epoch_files(run)}
+        wanted = whole_numbers(text, where="Epochs to compare") if (text or "").strip() else list(saved)
+        if not wanted:
+            raise UserError("No epoch is saved yet", where=run, fix="Wait until the first epoch of the run ends")
+        if missing := [e for e in wanted if e not in saved]:
+            fix = f"Saved are {show(list(saved))}" if saved else "Wait until the first epoch is saved"
+            raise UserError(f"Epoch {missing[0]} has no LoRA file", where="Epochs to compare", fix=fix)
+        return [Candidate(f"e{e}", saved[e]) for e in wanted]
+
+    def _blocks(self, names: Any) -> tuple[BlockChoice, ...]:
+        """Each preset with its numbers for all 26 blocks, so that a later change of the preset does not change them."""
+        presets = load_presets(self._presets)
+        found = []
+        for name in names:
+            weights = parse_weights(name, presets)
+            changed = any(weight != 1 for weight in weights.values())
+            found.append(BlockChoice(name, format_weights(weights) if changed else ""))
+        return tuple(found) or (BlockChoice(),)
+
+    @property
+    def _presets(self) -> Any:
+        return self.workbench.host.paths.data / PRESETS_FILE
+
+
+def _dropdown(label: str, key: str, choices: list[str], value: Any, **options: Any) -> Any:
+    return gr.Dropdown(choices=choices, value=value, label=label, elem_id=f"lw_grid_{key}", interactive=True, **options)

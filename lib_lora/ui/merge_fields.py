@@ -1,0 +1,80 @@
+"""How large a merge is to be: the same two fields wherever one makes a LoRA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.errors import UserError
+from lib_lora.jobs.merge_jobs import Reduction
+
+EXACT = "exact"
+MOST_RANK = 4096
+
+
+class ReductionFields:
+    """Largest rank, and energy to keep.
+
+    Args:
+        prefix: of the element ids.
+        title: distinguishes the labels of this panel from those of others.
+        rank: what stands in the rank field at first.
+    """
+
+    def __init__(self, prefix: str, title: str, rank: str = EXACT):
+        self.prefix, self.title, self.start = prefix, title, rank
+        self.components: list[Any] = []
+
+    def build(self) -> None:
+        rank = gr.Textbox(
+            self.start,
+            label=f"Rank of the {self.title}",
+            elem_id=f"{self.prefix}_rank",
+            scale=1,
+            info="exact, or the largest rank of a layer",
+        )
+        energy = gr.Textbox(
+            "",
+            label=f"Energy that the {self.title} keeps",
+            elem_id=f"{self.prefix}_energy",
+            scale=1,
+            info="empty, or such as 99 %: each layer gets the rank it needs",
+        )
+        self.components = [rank, energy]
+
+    def read(self, rank: str, energy: str) -> Reduction:
+        """What the fields say; errors name the field."""
+        return Reduction(rank_of(rank, where=f"Rank of the {self.title}"), energy_of(energy))
+
+
+def rank_of(text: str, where: str = "Rank") -> int | None:
+    """``"exact"`` is None; else a number from 1.
+
+    Raises:
+        UserError: it is neither.
+    """
+    text = str(text or EXACT).strip().lower()
+    if text == EXACT:
+        return None
+    if not text.isdigit() or not 1 <= int(text) <= MOST_RANK:
+        raise UserError(f"The rank cannot be {text!r}", where=where, fix='Use "exact" or a number such as 16')
+    return int(text)
+
+
+def energy_of(text: str) -> float | None:
+    """``"99 %"`` and ``"0.99"`` are 0.99; empty is None.
+
+    Raises:
+        UserError: it is no share between 0 and 1.
+    """
+    text = str(text or "").strip().replace(",", ".")
+    if not text:
+        return None
+    try:
+        share = float(text.rstrip("% ")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UserError(f"The energy to keep cannot be {text!r}", where="Energy", fix="Write 99 % or 0.99")
+    return share

@@ -1,0 +1,193 @@
+"""Add and subtract: rows and formula are two views of one merge; the formula is what counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.adapters.blocks import load_presets
+from lib_lora.errors import UserError
+from lib_lora.jobs.job import DONE
+from lib_lora.jobs.merge_jobs import LOADED_MODEL, CheckpointJob, MergeJob
+from lib_lora.tools.merge import new_checkpoint_path
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.blocks_tab import PRESETS_FILE
+from lib_lora.ui.choices import choices, lora_names
+from lib_lora.ui.job_view import newest, of_kind, progress
+from lib_lora.ui.merge_fields import ReductionFields
+from lib_lora.ui.merge_rows import ALL, to_formula, to_rows
+from lib_lora.ui.poll import Poller
+from lib_lora.workbench import Workbench
+
+ROWS = 6
+START = 2  # rows in view at first
+LOADED = "the loaded model"
+
+
+class FormulaPanel:
+    """LoRAs with weights and blocks, as rows and as text; into a LoRA, or into a checkpoint."""
+
+    def __init__(self, workbench: Workbench):
+        self.workbench = workbench
+        self.loras = lora_names(workbench)
+        self.rows: list[tuple[Any, Any, Any]] = []
+        self.size = ReductionFields("lw_merge", "merge")
+
+    # -- components ---------------------------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        presets = list(load_presets(self._presets))
+        with gr.Group(elem_id="lw_merge_rows"):
+            self.lines: list[gr.Row] = []
+            self.rows = [self._build_row(number, presets) for number in range(1, ROWS + 1)]
+        self.shown = gr.State(START)
+        self.add = gr.Button("Add a row", elem_id="lw_merge_add", size="sm")
+        self.formula = gr.Textbox(
+            "",
+            label="Formula",
+            elem_id="lw_merge_formula",
+            info="NAME:weight:BLOCKS with commas between; the rows say the same",
+        )
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.size.build()
+            self.base = gr.Dropdown(
+                choices=[LOADED, *self.workbench.host.checkpoints()],
+                value=LOADED,
+                label="Base weights",
+                info="what DoRA, GLoRA, IA3 and OFT act on",
+                elem_id="lw_merge_base",
+                interactive=True,
+                scale=1,
+            )
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.calculate = gr.Button("Calculate", variant="primary", elem_id="lw_merge_calculate")
+        with gr.Accordion("Write into a checkpoint instead", open=False, elem_id="lw_merge_into"):
+            self._build_checkpoint()
+        self.message = panel("lw_merge_message")
+
+    def _build_checkpoint(self) -> None:
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.checkpoint = gr.Dropdown(
+                choices=self.workbench.host.checkpoints(),
+                value=None,
+                label="Checkpoint to merge into",
+                elem_id="lw_merge_checkpoint",
+                interactive=True,
+            )
+            self.new_checkpoint = gr.Textbox(
+                "",
+                label="Name of the new checkpoint",
+                info=".safetensors, in the checkpoint folder; the old one stays as it is",
+                elem_id="lw_merge_new_checkpoint",
+            )
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.write = gr.Button("Write checkpoint", elem_id="lw_merge_write")
+        self.written = panel("lw_merge_written")
+        self.progress = panel("lw_merge_write_progress")
+
+    def _build_row(self, number: int, presets: list[str]) -> tuple[Any, Any, Any]:
+        with gr.Row(elem_classes=["lw-fields"], visible=number <= START) as line:
+            lora = gr.Dropdown(
+                choices=self.loras(),
+                value=None,
+                label=f"LoRA {number}",
+                elem_id=f"lw_merge_lora_{number}",
+                interactive=True,
+                scale=3,
+            )
+            weight = gr.Number(
+                1.0, label=f"Weight {number}", elem_id=f"lw_merge_weight_{number}", scale=1, min_width=90
+            )
+            blocks = gr.Dropdown(
+                choices=presets,
+                value=ALL,
+                label=f"Blocks {number} (preset or numbers)",
+                allow_custom_value=True,
+                elem_id=f"lw_merge_blocks_{number}",
+                interactive=True,
+                scale=3,
+            )
+        self.lines.append(line)
+        return lora, weight, blocks
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def connect(self, poller: Poller) -> None:
+        cells = [cell for row in self.rows for cell in row]
+        for cell in cells:
+            act(cell.input, self.write_formula, cells, self.message, [self.formula])
+        for trigger in (self.formula.submit, self.formula.blur):
+            act(trigger, self.fill_rows, [self.formula, self.shown], self.message, [*cells, self.shown, *self.lines])
+        act(self.add.click, self.add_row, [self.shown], self.message, [self.shown, *self.lines])
+        act(self.calculate.click, self.start, [self.formula, self.base, *self.size.components], self.message)
+        act(self.write.click, self.start_writing, [self.formula, self.checkpoint, self.new_checkpoint], self.written)
+        loras = [row[0] for row in self.rows]
+        poller.keep(self.now, [*loras, self.progress], loras)
+
+    @property
+    def filled(self) -> list[Any]:
+        """The components that :meth:`fill_rows` has values for, after its message."""
+        return [*(cell for row in self.rows for cell in row), self.shown, *self.lines]
+
+    def write_formula(self, *cells: Any) -> list[Any]:
+        rows = [tuple(cells[i : i + 3]) for i in range(0, len(cells), 3)]
+        return ["", to_formula(rows)]
+
+    def fill_rows(self, formula: str, shown: int) -> list[Any]:
+        known = self.loras()
+        rows = to_rows(formula, ROWS)
+        if missing := [name for name, _, _ in rows if name and name not in known]:
+            raise UserError(f"There is no LoRA called {missing[0]!r}", where="Formula", fix="Choose it in a row")
+        used = sum(name is not None for name, _, _ in rows)
+        return ["", *(cell for row in rows for cell in row), *self._in_view(max(shown, used))]
+
+    def add_row(self, shown: int) -> list[Any]:
+        if shown == ROWS:
+            raise UserError(f"There are {ROWS} rows only", fix="Write further LoRAs into the formula")
+        return ["", *self._in_view(shown + 1)]
+
+    def _in_view(self, count: int) -> list[Any]:
+        return [count, *(gr.update(visible=number < count) for number in range(ROWS))]
+
+    def start(self, formula: str, base: str, *size: str) -> str:
+        """Queue the merge."""
+        name = f"{self._first(formula)}-merged"
+        base = LOADED_MODEL if base == LOADED else base
+        queue = self.workbench.queue
+        queue.submit(MergeJob(queue, formula, self.size.read(*size), self._presets, base, name))
+        return ""
+
+    def start_writing(self, formula: str, checkpoint: str | None, name: str) -> str:
+        self._first(formula)
+        if not checkpoint:
+            raise UserError("No checkpoint is chosen", where="Checkpoint to merge into", fix="Choose one")
+        folder = self.workbench.host.checkpoint_path(checkpoint).parent
+        target = new_checkpoint_path(name, folder)
+        queue = self.workbench.queue
+        queue.submit(CheckpointJob(queue, formula, checkpoint, target, self._presets))
+        return ""
+
+    def now(self, *chosen: str | None) -> list[Any]:
+        names = self.loras()
+        job = newest(of_kind(self.workbench.queue, CheckpointJob.kind))
+        text = progress(job)
+        if job is not None and job.state == DONE:
+            text = html.message(f"Wrote {job.result['path'].name}.", html.GOOD)
+            if left_out := job.result["left_out"]:
+                what = f"{html.plural(len(left_out), 'layer')} are not in this checkpoint, such as {left_out[0]}"
+                text += html.message(what, html.WARNING)
+        return [*(choices(names, name, first=False) for name in chosen), text]
+
+    # -- small parts --------------------------------------------------------------------------------------------------
+
+    @property
+    def _presets(self) -> Any:
+        return self.workbench.host.paths.data / PRESETS_FILE
+
+    def _first(self, formula: str) -> str:
+        """The first LoRA of a formula; an error where there is none."""
+        if not formula.strip():
+            raise UserError("Nothing to merge", where="Formula", fix="Choose a LoRA in a row")
+        return next(name for name, _, _ in to_rows(formula, ROWS) if name).rsplit("/")[-1]

@@ -1,0 +1,101 @@
+"""LoRAs out of one file or out of two checkpoints: resize, convert, extract."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from lib_lora.adapters.extract import Extraction
+from lib_lora.adapters.formula import Term, render
+from lib_lora.errors import UserError
+from lib_lora.jobs.merge_jobs import LOADED_MODEL, ExtractJob, MergeJob
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.blocks_tab import PRESETS_FILE
+from lib_lora.ui.choices import choices, lora_names
+from lib_lora.ui.merge_fields import EXACT, ReductionFields
+from lib_lora.ui.poll import Poller
+from lib_lora.workbench import Workbench
+
+
+class ResizePanel:
+    """One LoRA of any algorithm, as LoRA of another rank."""
+
+    def __init__(self, workbench: Workbench):
+        self.workbench = workbench
+        self.loras = lora_names(workbench)
+        self.size = ReductionFields("lw_resize", "new file")
+
+    def build(self) -> None:
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.lora = gr.Dropdown(
+                choices=self.loras(),
+                value=None,
+                label="LoRA to resize",
+                info="LoHa, LoKr, DoRA and all others become LoRA",
+                elem_id="lw_resize_lora",
+                interactive=True,
+                scale=2,
+            )
+            self.size.build()
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.start_button = gr.Button("Calculate new size", variant="primary", elem_id="lw_resize_calculate")
+        self.message = panel("lw_resize_message")
+
+    def connect(self, poller: Poller) -> None:
+        act(self.start_button.click, self.start, [self.lora, *self.size.components], self.message)
+        poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
+
+    def start(self, name: str | None, *size: str) -> str:
+        if not name:
+            raise UserError("No LoRA is chosen", where="LoRA to resize", fix="Choose one")
+        reduction = self.size.read(*size)
+        new_name = f"{name.rsplit('/')[-1]}-{'lora' if reduction.rank is None else f'r{reduction.rank}'}"
+        queue, presets = self.workbench.queue, self.workbench.host.paths.data / PRESETS_FILE
+        queue.submit(MergeJob(queue, render([Term(name, 1.0)]), reduction, presets, LOADED_MODEL, new_name))
+        return ""
+
+
+class ExtractPanel:
+    """What a checkpoint has learned over the one that it was made from."""
+
+    def __init__(self, workbench: Workbench):
+        self.workbench = workbench
+        self.size = ReductionFields("lw_extract", "extracted LoRA", rank="32")
+
+    def build(self) -> None:
+        names = self.workbench.host.checkpoints()
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.tuned, self.original = (
+                gr.Dropdown(choices=names, value=None, label=label, elem_id=f"lw_extract_{key}", interactive=True)
+                for label, key in (("Fine-tuned checkpoint", "tuned"), ("made from this one", "original"))
+            )
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.size.build()
+            self.conv_rank = gr.Number(
+                0,
+                precision=0,
+                label="Convolution rank",
+                info="0 leaves 3×3 convolutions out",
+                elem_id="lw_extract_conv",
+            )
+            self.text_encoder = gr.Checkbox(True, label="With the text encoder", elem_id="lw_extract_te")
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.start_button = gr.Button("Calculate difference", variant="primary", elem_id="lw_extract_calculate")
+        self.message = panel("lw_extract_message")
+
+    def connect(self, poller: Poller) -> None:
+        fields = [self.tuned, self.original, self.conv_rank, self.text_encoder, *self.size.components]
+        act(self.start_button.click, self.start, fields, self.message)
+
+    def start(
+        self, tuned: str | None, original: str | None, conv_rank: float | None, text_encoder: bool, *size: str
+    ) -> str:
+        if not tuned or not original:
+            raise UserError("Two checkpoints are needed", where="Fine-tuned checkpoint", fix="Choose both")
+        reduction = self.size.read(*size)
+        if reduction.rank is None:
+            what = f"A difference of checkpoints cannot be {EXACT}"
+            raise UserError(what, where="Rank of the extracted LoRA", fix="Give a rank such as 32")
+        options = Extraction(reduction.rank, int(conv_rank or 0), reduction.energy, text_encoder)
+        queue = self.workbench.queue
+        queue.submit(ExtractJob(queue, tuned, original, options))
+        return ""

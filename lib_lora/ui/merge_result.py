@@ -1,0 +1,126 @@
+"""What was calculated, by whichever panel: its report, a preview, and the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import torch
+
+from lib_lora.adapters.merge import Merged
+from lib_lora.errors import UserError
+from lib_lora.jobs.job import DONE, JobView
+from lib_lora.jobs.merge_jobs import CheckpointJob, MergedJob, MergePreviewJob
+from lib_lora.tools.lora_files import new_lora_path
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.blocks_tab import SAVED_AS
+from lib_lora.ui.compat import SKIP
+from lib_lora.ui.files import Pictures
+from lib_lora.ui.generation import GenerationFields
+from lib_lora.ui.job_view import compare, newest, of_kind, progress
+from lib_lora.ui.merge_report import merge_report
+from lib_lora.ui.poll import Poller
+from lib_lora.workbench import Workbench
+
+EMPTY = "Choose LoRAs in the rows, or write a formula such as STYLE:1:GP1,BASE:-1:GP2. A weight of -1 subtracts."
+PRECISIONS = ("float16", "bfloat16", "float32")
+
+
+class ResultPanel:
+    """The newest calculated LoRA, which is not saved before the user says so."""
+
+    def __init__(self, workbench: Workbench, pictures: Pictures):
+        self.workbench = workbench
+        self.pictures = pictures
+        self.generation = GenerationFields("Merge preview", "lw_merge")
+
+    def build(self) -> None:
+        self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False, size="sm")
+        self.progress = panel("lw_merge_progress")
+        self.report = panel("lw_merge_report", html.hint(EMPTY))
+        with gr.Column(visible=False, elem_id="lw_merge_next") as self.next:
+            with gr.Row(elem_classes=["lw-actions"]):
+                self.prompt = gr.Textbox("", label="Merge preview prompt", elem_id="lw_merge_prompt", scale=4)
+                self.seed = gr.Number(1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1)
+                self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=1)
+            self.generation.build(self.workbench.host)
+            self.progress_preview = panel("lw_merge_preview_progress")
+            self.result = panel("lw_merge_result")
+            with gr.Row(elem_classes=["lw-actions"]):
+                self.name = gr.Textbox("", label="Save merge as", info=SAVED_AS, elem_id="lw_merge_name", scale=2)
+                self.precision = gr.Dropdown(
+                    choices=list(PRECISIONS),
+                    value=PRECISIONS[0],
+                    label="Precision of the file",
+                    elem_id="lw_merge_precision",
+                    interactive=True,
+                    scale=1,
+                )
+                self.save = gr.Button("Save merge", elem_id="lw_merge_save")
+        self.saved = panel("lw_merge_saved")
+        self.named = gr.State(0)  # the job that the name field was filled for
+
+    def connect(self, poller: Poller) -> None:
+        act(self.cancel.click, self.end, [], self.saved)
+        act(self.save.click, self.save_merge, [self.name, self.precision], self.saved)
+        request = [self.prompt, self.seed, *self.generation.components]
+        act(self.preview.click, self.start_preview, request, self.saved)
+        shown = [self.progress, self.cancel, self.report, self.next, self.progress_preview, self.result]
+        poller.keep(self.now, [*shown, self.name, self.named], [self.named])
+
+    def end(self) -> str:
+        for job in of_kind(self.workbench.queue, MergedJob.kind, MergePreviewJob.kind, CheckpointJob.kind):
+            if not job.ended:
+                self.workbench.queue.cancel(job.id)
+        return ""
+
+    def save_merge(self, name: str, precision: str) -> str:
+        job = self._calculated()
+        merged: Merged = job.result
+        target = new_lora_path(name, self.workbench.host.paths.loras)
+        merged.save(target, getattr(torch, precision))
+        self.workbench.host.refresh_loras()
+        return html.message(f"Saved {target.name}: {job.title}.", html.GOOD) + "".join(
+            html.message(text, html.WARNING) for text in merged.report.warnings
+        )
+
+    def start_preview(self, prompt: str, seed: float, *generation: Any) -> str:
+        merged = self._calculated().result
+        if seed is None:
+            raise UserError("The seed is empty", where="Merge preview seed", fix="Type a whole number")
+        request = self.generation.request(generation, prompt, int(seed))
+        queue = self.workbench.queue
+        queue.submit(MergePreviewJob(queue, merged, request))
+        return ""
+
+    def now(self, named: int) -> list[Any]:
+        queue = self.workbench.queue
+        job = newest(of_kind(queue, MergedJob.kind))
+        drawn = newest(of_kind(queue, MergePreviewJob.kind))
+        writing = newest(of_kind(queue, CheckpointJob.kind))
+        busy = any(j is not None and not j.ended for j in (job, drawn, writing))
+        done = job is not None and job.state == DONE
+        fresh = drawn is not None and job is not None and drawn.id > job.id
+        return [
+            progress(job),
+            gr.update(interactive=busy),
+            _report(job) if done else "" if job else html.hint(EMPTY),
+            gr.update(visible=done),
+            progress(drawn) if fresh else "",
+            compare(drawn, self.pictures, "without LoRA", "with the merge") if fresh else "",
+            job.data["name"] if done and job.id != named else SKIP,
+            job.id if done else named,
+        ]
+
+    def _calculated(self) -> JobView:
+        job = newest(of_kind(self.workbench.queue, MergedJob.kind))
+        if job is None or job.state != DONE:
+            raise UserError("Nothing is calculated yet", fix="Press Calculate and look at the error first")
+        return job
+
+
+def _report(job: JobView) -> str:
+    reduction = job.data["reduction"]
+    head = f'<p class="lw-prompt">{html.escape(job.title)} <span class="lw-quiet">{reduction}</span></p>'
+    return head + merge_report(job.result, reduction, job.data["curve"])

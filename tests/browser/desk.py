@@ -1,0 +1,60 @@
+"""The page in the words of its user, for the tests of all tabs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+class Desk:
+    """The page in the words of its user."""
+
+    def __init__(self, page: Page, pictures: Path):
+        self.page = page
+        self.pictures = pictures
+        pictures.mkdir()
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name, exact=True).click()
+
+    def type(self, elem_id: str, text: object) -> None:
+        field = self.page.locator(f"#{elem_id} textarea, #{elem_id} input").first
+        field.fill(str(text))
+        field.blur()
+
+    def pick(self, elem_id: str, option: str) -> None:
+        self.page.locator(f"#{elem_id} input").click()
+        self.page.get_by_role("option", name=option, exact=True).click()
+
+    def click(self, elem_id: str) -> None:
+        self.page.locator(f"#{elem_id}").click()
+
+    def read(self, elem_id: str) -> str:
+        return self.page.locator(f"#{elem_id} textarea, #{elem_id} input").first.input_value()
+
+    def open(self, accordion: str) -> None:
+        self.page.get_by_role("button", name=accordion).click()
+
+    def sees_value(self, elem_id: str, text: str) -> None:
+        """Wait until a text field or dropdown shows ``text``."""
+        found = f"Array.from(document.querySelectorAll('#{elem_id} input, #{elem_id} textarea'))"
+        self.page.wait_for_function(f"(text) => {found}.some((field) => field.value === text)", arg=text)
+
+    def sees_picture(self, selector: str, side: int, count: int = 1) -> None:
+        """Wait until ``count`` pictures of that width are loaded."""
+        found = f"Array.from(document.querySelectorAll('{selector}')).filter((i) => i.naturalWidth === {side})"
+        self.page.wait_for_function(f"{found}.length >= {count}")
+
+    def sees(self, selector: str, text: str = "") -> None:
+        self.page.locator(selector).filter(has_text=text).first.wait_for()
+
+    def says(self, elem_id: str, text: str) -> None:
+        self.sees(f"#{elem_id} [role=status]", text)
+
+    def photograph(self, name: str) -> None:
+        path = self.pictures / f"{name}.png"
+        self.page.screenshot(path=path, full_page=True)
+        assert path.stat().st_size > 5000

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.tools.grid_spec import DIMENSIONS, BlockChoice, Candidate, GridSpec, differing, search_replace
+
+FILES = (Candidate("e1", Path("1")), Candidate("e2", Path("2")))
+SPEC = GridSpec(FILES, (0.5, 1.0), ("1girl, red hat, smile", "1girl, cap, smile"), (1, 2))
+
+
+def test_epochs_by_weights_make_a_table_for_each_prompt_and_seed():
+    tables = list(SPEC.tables())
+    assert len(tables) == 4
+    assert tables[0].title == "1girl, red hat, smile  (seed 1)"
+    assert (tables[0].columns, tables[0].rows) == (["e1", "e2"], ["1", "0.5"])
+    assert [(cell.file.label, cell.weight) for cell in tables[0].cells[0]] == [("e1", 1.0), ("e2", 1.0)]
+
+
+@pytest.mark.parametrize("columns", DIMENSIONS)
+@pytest.mark.parametrize("rows", DIMENSIONS)
+def test_any_two_dimensions_can_be_laid_out(columns, rows):
+    spec = replace(SPEC, blocks=(BlockChoice(), BlockChoice("GP1", "1,1")), columns=columns, rows=rows)
+    if columns == rows:
+        with pytest.raises(UserError):
+            spec.check()
+        return
+    spec.check()
+    shown = [cell for table in spec.tables() for row in table.cells for cell in row]
+    assert len(shown) == 32 and set(shown) == set(spec.cells())
+    for table in spec.tables():
+        same = [d for d in DIMENSIONS if d not in (columns, rows)]
+        assert all(len({getattr(cell, d) for row in table.cells for cell in row}) == 1 for d in same)
+        assert len({table.title for table in spec.tables()}) == 8
+
+
+def test_prompts_are_told_apart_by_the_tags_that_differ():
+    assert replace(SPEC, columns="prompt").headings("prompt") == ["red hat", "cap"]
+    assert differing(["1girl", "1girl, hat"]) == ["—", "hat"]
+    assert differing(["1girl"]) == ["1girl"]
+
+
+def test_search_and_replace():
+    assert search_replace(["1girl, red hat"], 'red hat, cap, "big, red hat"') == (
+        "1girl, red hat", "1girl, cap", "1girl, big, red hat")  # fmt: skip
+    assert search_replace(["a", "b"], "") == ("a", "b")
+    for text, what in (("red", "nothing to put"), ("blue, green", "is not in")):
+        with pytest.raises(UserError, match=what):
+            search_replace(["red hat"], text)
+
+
+def test_a_grid_without_end_is_refused():
+    with pytest.raises(UserError, match="2002 images"):
+        replace(SPEC, prompts=("a",), weights=(1.0,), seeds=tuple(range(1001))).check()
