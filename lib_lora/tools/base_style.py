@@ -28,8 +28,19 @@ SUBJECTS = ("1girl, solo", "1boy, solo")
 
 def framed(subjects: Sequence[str] = SUBJECTS, framings: Sequence[str] = USUAL_FRAMINGS) -> tuple[str, ...]:
     """A prompt for each subject in each framing, in captions' spelling: ``1girl, solo, face focus``."""
-    endings = [f", {framing.replace('_', ' ')}" for framing in framings] or [""]
-    return tuple(f"{subject}{ending}" for ending in endings for subject in subjects)
+    return tuple(f"{subject}{ending}" for ending in map(_ending, framings or [""]) for subject in subjects)
+
+
+def unframed(prompts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Subjects and framings that :func:`framed` made ``prompts`` of."""
+    framings = [name for name in FRAMINGS if any(prompt.endswith(_ending(name)) for prompt in prompts)]
+    endings = tuple(map(_ending, framings))
+    subjects = (p.removesuffix(next((end for end in endings if p.endswith(end)), "")) for p in prompts)
+    return list(dict.fromkeys(subjects)), framings
+
+
+def _ending(framing: str) -> str:
+    return f", {framing.replace('_', ' ')}" if framing else ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import gradio as gr
 from lib_lora.errors import UserError
 from lib_lora.jobs.base_style import BaseStyle, BaseStyleJob
 from lib_lora.jobs.job import JobView
-from lib_lora.tools.base_style import FRAMINGS, SUBJECTS, USUAL_FRAMINGS, BaseStyleSpec, framed
+from lib_lora.tools.base_style import FRAMINGS, SUBJECTS, USUAL_FRAMINGS, BaseStyleSpec, framed, unframed
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import PRESETS, preset
 from lib_lora.ui import html
@@ -133,12 +133,7 @@ class BaseStylePanel:
         if begun is None:
             return [""]
         model, spec = begun
-        framings = [f for f in FRAMINGS if any(p.endswith(f", {f.replace('_', ' ')}") for p in spec.prompts)]
-        subjects = spec.prompts
-        if framings:
-            endings = tuple(f", {f.replace('_', ' ')}" for f in framings)
-            cut = (p[: -len(e)] for p in spec.prompts for e in endings if p.endswith(e))
-            subjects = tuple(dict.fromkeys(cut))
+        subjects, framings = unframed(spec.prompts)
         settings = self.generation.values(spec.settings)
         return ["", model, spec.count, spec.seed, framings, "\n".join(subjects), *settings]
 

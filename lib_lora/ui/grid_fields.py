@@ -13,7 +13,7 @@ from lib_lora.ui.blocks_tab import PRESETS_FILE
 from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.generation import GenerationFields
-from lib_lora.ui.grid_place import FILES, GridPlace
+from lib_lora.ui.grid_place import FILES, GridPlace, saved_grids
 from lib_lora.ui.values import lines, numbers, show, whole_numbers
 from lib_lora.workbench import Workbench
 
@@ -28,6 +28,7 @@ class GridFields:
         self.workbench = workbench
         self.runs = run_names(workbench)
         self.loras = lora_names(workbench)
+        self.grids = saved_grids(workbench)
         self.generation = GenerationFields("Grid", "lw_grid")
 
     def build(self) -> None:
@@ -82,8 +83,8 @@ class GridFields:
         return [*own, self.others, *self.generation.components]
 
     def names(self) -> list[str]:
-        """The runs, and what stands for none."""
-        return [*self.runs(), *([FILES] if self.loras() else [])]
+        """The runs, other grids, and what stands for none."""
+        return [*self.runs(), *self.grids(), *([FILES] if self.loras() else [])]
 
     def of_run(self, name: str | None) -> list[Any]:
         """Sensible values for a run: those of its last grid, else its own prompts and size."""
@@ -98,7 +99,8 @@ class GridFields:
             axis = {dimension: text for text, dimension in AXES.items()}
             blocks = [b["label"] or ALL for b in before["blocks"]]
             chosen = [] if blocks == [ALL] else blocks
-            others = [f["label"] for f in before["files"] if f["label"] in self.loras()]
+            own_files = [candidate.label for candidate in place.candidates()]
+            others = [f["label"] for f in before["files"] if f["label"] in self.loras() and f["label"] not in own_files]
             own = ["", show(before["weights"]), show(before["seeds"]), "\n".join(before["prompts"]),
                    axis[before["columns"]], axis[before["rows"]], chosen, "", others]  # fmt: skip
             size = before["settings"]
@@ -120,7 +122,7 @@ class GridFields:
         if not run:
             raise UserError("No run is chosen", where="Run to compare", fix="Train a LoRA first")
         spec = GridSpec(
-            files=(*self._epochs(run, epochs), *(Candidate(n, self.workbench.lora_path(n)) for n in others or ())),
+            files=(*self._own(run, epochs), *(Candidate(n, self.workbench.lora_path(n)) for n in others or ())),
             weights=tuple(numbers(weights, where="Weights to compare")),
             prompts=search_replace(lines(prompts, where="Grid prompts"), replaced or ""),
             seeds=tuple(whole_numbers(seeds, where="Grid seeds")),
@@ -134,17 +136,20 @@ class GridFields:
         spec.check()
         return spec
 
-    def _epochs(self, run: str, text: str) -> list[Candidate]:
-        if run == FILES:
-            return []
-        saved = {e.epoch: e.path for e in self.workbench.epoch_files(run)}
-        wanted = whole_numbers(text, where="Epochs to compare") if (text or "").strip() else list(saved)
+    def _own(self, run: str, epochs: str) -> list[Candidate]:
+        """The epochs of a run, or the files of an earlier grid."""
+        place = GridPlace(self.workbench, run)
+        found = place.candidates()
+        if not place.of_run:
+            return found
+        saved = {saved.epoch: one for saved, one in zip(place.epochs(), found, strict=True)}
+        wanted = whole_numbers(epochs, where="Epochs to compare") if (epochs or "").strip() else list(saved)
         if not wanted:
             raise UserError("No epoch is saved yet", where=run, fix="Wait until the first epoch of the run ends")
         if missing := [e for e in wanted if e not in saved]:
             fix = f"Saved are {show(list(saved))}" if saved else "Wait until the first epoch is saved"
             raise UserError(f"Epoch {missing[0]} has no LoRA file", where="Epochs to compare", fix=fix)
-        return [Candidate(f"e{e}", saved[e]) for e in wanted]
+        return [saved[e] for e in wanted]
 
     def _blocks(self, names: Any) -> tuple[BlockChoice, ...]:
         """Each preset with its numbers for all 26 blocks, so that a later change of the preset does not change them."""

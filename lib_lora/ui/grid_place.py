@@ -1,4 +1,4 @@
-"""Where a grid is kept and what it compares: the epochs of a run, or LoRA files without a run."""
+"""Where a grid is kept and what it compares: the epochs of a run, LoRA files, or what an earlier grid compared."""
 
 from __future__ import annotations
 
@@ -11,19 +11,34 @@ from PIL import Image
 
 from lib_lora.errors import UserError
 from lib_lora.tools.grid import RECORD, SHEET
+from lib_lora.tools.grid_spec import Candidate
 from lib_lora.tools.picks import Pick, Picks, read_picks, write_picks
 from lib_lora.tools.pictures import read_png
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run_store import Run
+from lib_lora.ui.poll import Watched
 from lib_lora.workbench import EpochFile, Workbench
 
 FILES = "LoRA files, without a run"  # among the names of runs
+SAVED = "Grid "  # before the name of a grid of a sweep, or of the command line
 FOLDER = "grid"  # below a run's
+LORAS = "loras"  # folder of the grid of FILES, among those of other grids
+
+
+def saved_grids(workbench: Workbench) -> Watched[list[str]]:
+    """The grids that belong to no run."""
+    root = grids_folder(workbench)
+    return Watched(lambda: [SAVED + path.name for path in sorted(root.glob("*")) if path.name != LORAS], root)
+
+
+def grids_folder(workbench: Workbench) -> Path:
+    """The folder of the grids that belong to no run."""
+    return workbench.host.paths.data / "grids"
 
 
 @dataclass(frozen=True)
 class GridPlace:
-    """The grid of the run ``name``, or of :data:`FILES`."""
+    """The grid of the run ``name``, of :data:`FILES`, or one of :func:`saved_grids`."""
 
     workbench: Workbench
     name: str
@@ -31,20 +46,32 @@ class GridPlace:
     @property
     def run(self) -> Run | None:
         """Raises UserError where there is no such run (any more)."""
-        return None if self.name == FILES else self.workbench.runs.open(self.name)
+        return self.workbench.runs.open(self.name) if self.of_run else None
+
+    @property
+    def of_run(self) -> bool:
+        return self.name != FILES and not self.name.startswith(SAVED)
 
     @property
     def folder(self) -> Path:
-        run = self.run
-        return self.workbench.host.paths.data / "grids" / "loras" if run is None else run.folder / FOLDER
+        if self.of_run:
+            return self.run.folder / FOLDER
+        return grids_folder(self.workbench) / (LORAS if self.name == FILES else self.name.removeprefix(SAVED))
 
     def config(self) -> TrainConfig | None:
         """The settings of the run."""
-        return None if self.run is None else self.run.config()
+        return self.run.config() if self.of_run else None
 
     def epochs(self) -> list[EpochFile]:
         """Those that are saved."""
-        return [] if self.name == FILES else self.workbench.epoch_files(self.name)
+        return self.workbench.epoch_files(self.name) if self.of_run else []
+
+    def candidates(self) -> list[Candidate]:
+        """What it compares by itself: the saved epochs, or the files of the grid that is there; of FILES nothing."""
+        if self.of_run:
+            return [Candidate(f"e{saved.epoch}", saved.path) for saved in self.epochs()]
+        files = [] if self.name == FILES else self.read().get("files", [])
+        return [Candidate(file["label"], Path(file["path"])) for file in files if Path(file["path"]).is_file()]
 
     def read(self) -> dict[str, Any]:
         """``grid.json``; empty if there is none yet."""
@@ -62,7 +89,7 @@ class GridPlace:
     def choose(self, pick: Pick) -> None:
         """Remember the choice, with the run too where it is one of its epochs."""
         write_picks(self.folder, Picks(self.picks().stars, pick))
-        if self.run is not None and pick.epoch in [e.epoch for e in self.epochs()]:
+        if self.of_run and pick.epoch in [e.epoch for e in self.epochs()]:
             self.run.choose(pick.epoch, pick.weight)
 
     def star(self, pick: Pick) -> None:

@@ -17,7 +17,7 @@ from lib_lora.ui.choices import choices
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
 from lib_lora.ui.grid_fields import GridFields
-from lib_lora.ui.grid_place import FILES, GridPlace
+from lib_lora.ui.grid_place import GridPlace
 from lib_lora.ui.grid_view import GridView, badges, parse_pick
 from lib_lora.ui.job_view import newest, of_kind, progress
 from lib_lora.ui.poll import Poller
@@ -137,7 +137,7 @@ class GridTab:
         if not grid:
             return "", ""
         picks = place.picks()
-        hints = badges(place.epochs(), {} if name == FILES else read_likeness(place.folder))
+        hints = badges(place.epochs(), read_likeness(place.folder))
         view = GridView(grid, place.folder, hints, picks, self.pictures)
         if picks.chosen is None:
             return view.render() + f'<p class="lw-quiet">{PICK_ONE}</p>', view.starred()

@@ -36,7 +36,8 @@ class ResultPanel:
         self.generation = GenerationFields("Merge preview", "lw_merge")
 
     def build(self) -> None:
-        self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False, size="sm")
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False)
         self.progress = panel("lw_merge_progress")
         self.report = panel("lw_merge_report", html.hint(EMPTY))
         with gr.Column(visible=False, elem_id="lw_merge_next") as self.next:

@@ -6,7 +6,7 @@ import pytest
 
 from lib_lora.dataset.scan import scan
 from lib_lora.errors import UserError
-from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, training_config
+from lib_lora.tools.base_style import BaseStyleSpec, framed, generate_dataset, read_spec, training_config, unframed
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config
 
@@ -48,6 +48,21 @@ def test_other_settings_and_strange_folders_are_refused(tiny_host, spec, tmp_pat
     (tmp_path / "mine" / "holiday.png").touch()
     with pytest.raises(UserError):
         next(generate_dataset(tiny_host, spec, tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("framings", [["full_body", "face_focus"], ["sitting"], []])
+def test_prompts_are_subjects_in_framings(framings):
+    prompts = framed(["1girl, solo", "1boy"], framings)
+    assert len(prompts) == 2 * max(1, len(framings))
+    subjects, found = unframed(prompts)
+    assert subjects == ["1girl, solo", "1boy"] and sorted(found) == sorted(framings)
+    assert set(framed(subjects, found)) == set(prompts)
+
+
+def test_the_record_says_what_the_pictures_are_made_with(tiny_host, spec, tmp_path):
+    assert read_spec(tmp_path) is None
+    next(generate_dataset(tiny_host, spec, tmp_path))
+    assert read_spec(tmp_path) == ("tiny", spec)
 
 
 @pytest.mark.parametrize("change", [{"prompts": ()}, {"prompts": (" ",)}, {"count": 0}])
