@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .hosts.standalone.host import StandaloneHost
     from .jobs.job import JobView
     from .tools.grid_spec import Candidate
+    from .training.config import TrainConfig
+    from .training.parallel import Parallel
     from .workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,12 +128,16 @@ def serve(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """One run from start to end, or from where it was."""
+    """One run from start to end, or from where it was; with others, where a launcher has started several processes."""
     from .training.config_file import read_config
+    from .training.parallel import joined
     from .training.run_store import RunStore
     from .workbench import Workbench
 
     config = read_config(args.config) if args.config else RunStore(args.data / "runs").open(args.resume).config()
+    with joined() as parallel:
+        if parallel.world > 1:
+            return _train_together(args, config, parallel)
     workbench = Workbench(make_host(args, config.model))
     job = workbench.resume(args.resume) if args.resume else workbench.start_training(config)
     view = follow(workbench, job)
@@ -143,6 +149,23 @@ def train(args: argparse.Namespace) -> int:
         return 0
     print(f"stopped; go on with: train --resume {run}")
     return EXIT_INTERRUPTED
+
+
+def _train_together(args: argparse.Namespace, config: TrainConfig, parallel: Parallel) -> int:
+    from .jobs.together import choose_run, train_together
+    from .workbench import Workbench
+
+    workbench = Workbench(make_host(args, config.model))
+    runs = workbench.runs
+    run = choose_run(parallel, lambda: runs.open(args.resume) if args.resume else workbench.new_run(config), runs)
+    try:
+        train_together(workbench.host, run, parallel, lambda line: print(line, flush=True))
+    finally:
+        if parallel.leads and run.status != "finished":
+            print(f"go on with: train --resume {run.id}", flush=True)
+    if parallel.leads:
+        print(f"saved {run.result()['path']}\nrun {run.id}")
+    return 0
 
 
 def grid(args: argparse.Namespace) -> int:

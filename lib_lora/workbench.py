@@ -20,7 +20,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.continuation import extend
 from lib_lora.training.data import usable_scan
 from lib_lora.training.preflight import Preflight, preflight
-from lib_lora.training.run_store import RunStore
+from lib_lora.training.run_store import Run, RunStore
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.training.validation import split
 from lib_lora.training.variants import variants
@@ -80,7 +80,11 @@ class Workbench:
         Raises:
             UserError: a setting, folder or file name that cannot work.
         """
-        return self.queue.submit(TrainJob(self.runs.create(self._startable(config))))
+        return self.queue.submit(TrainJob(self.new_run(config)))
+
+    def new_run(self, config: TrainConfig) -> Run:
+        """A run that is not trained yet. Errors as :meth:`start_training`."""
+        return self.runs.create(self._startable(config))
 
     def start_variants(self, config: TrainConfig, text: str) -> list[int]:
         """Queue a run for every combination in ``text`` (see :func:`variants`) and a grid of them all; the jobs' ids.

@@ -23,6 +23,7 @@ from lib_lora.training.events import (
     StepDone,
     Stopped,
 )
+from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.run_store import Run
 from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
 from lib_lora.training.trainer import Trainer
@@ -33,8 +34,9 @@ class TrainJob(Job):
 
     kind = "train"
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, parallel: Parallel = ALONE):
         self.run = run
+        self.parallel = parallel
         self.config = run.config()
         super().__init__(self.config.name)
         self.trainer: Trainer | None = None
@@ -49,13 +51,13 @@ class TrainJob(Job):
     def work(self, host: Host) -> Iterator[Any]:
         self._load_model(host)
         with host.training_session() as model:
-            self.trainer = Trainer(self.run, model, host.paths)
+            self.trainer = Trainer(self.run, model, host.paths, self.parallel)
             if self._early is not None:
                 self.trainer.request(self._early)
             for event in self.trainer.run():
                 self._note(event)
                 yield event
-                if isinstance(event, SampleDue) and self.config.sample_prompts.strip():
+                if isinstance(event, SampleDue) and self.config.sample_prompts.strip() and self.parallel.leads:
                     yield from self._sample(host, event)
                 if isinstance(event, (EpochDone, Saved, Finished)):
                     host.refresh_loras()

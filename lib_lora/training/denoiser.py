@@ -17,6 +17,8 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.losses import DenoisingLoss
 from lib_lora.training.text_cache import TextCache
 
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class Denoiser:
     """The borrowed model with the settings that matter to the loss.
@@ -48,6 +50,12 @@ class Denoiser:
     def steps(self) -> int:
         """How many timesteps there are."""
         return len(self.schedule)
+
+    @property
+    def half_precision(self) -> bool:
+        """Whether activations are float16, whose gradients need a scaled loss."""
+        as_loaded = self.model.dtype if self.config.precision == "as loaded" else None
+        return torch.float16 in (as_loaded, AUTOCAST.get(self.config.precision))
 
     def loss(
         self,
@@ -112,7 +120,8 @@ class Denoiser:
             self.network.enabled = before
 
     def _autocast(self, device_type: str) -> torch.autocast:
-        return torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
+        dtype = AUTOCAST.get(self.config.precision)
+        return torch.autocast(device_type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def without_trigger(caption: str, trigger: str, class_word: str) -> str:

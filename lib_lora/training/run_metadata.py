@@ -95,7 +95,7 @@ def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, obje
         "gradient_checkpointing": c.gradient_checkpointing,
         "gradient_accumulation_steps": c.gradient_accumulation,
         "max_grad_norm": c.max_grad_norm,
-        "mixed_precision": "bf16" if c.precision == "bf16" else "no",
+        "mixed_precision": c.precision if c.precision in ("bf16", "fp16") else "no",
         "clip_skip": c.clip_skip,
         "max_token_length": c.max_tokens,
         "cache_latents": True,

@@ -156,6 +156,22 @@ class Run:
         tensorboard.rewrite_rows(self._events, rows)
 
 
+class Onlooker(Run):
+    """A run that another process records: reading works, recording does nothing."""
+
+    def append_metrics(self, rows: list[dict[str, Any]]) -> None:
+        pass
+
+    def add_epoch(self, row: dict[str, Any]) -> None:
+        pass
+
+    def set_result(self, status: str, step: int, path: Path | None = None, reason: str = "") -> None:
+        pass
+
+    def rewind(self, step: int) -> None:
+        pass
+
+
 class RunStore:
     """All runs in one folder."""
 

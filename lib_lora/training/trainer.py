@@ -15,7 +15,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import Batches
@@ -45,15 +44,14 @@ from lib_lora.training.events import (
 )
 from lib_lora.training.fixed_loss import fixed_losses
 from lib_lora.training.meter import Meter
-from lib_lora.training.noise import training_noise
-from lib_lora.training.optim import build_optimizer, set_learning_rate
+from lib_lora.training.optim import build_optimizer
+from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.run_metadata import network_spec, run_metadata
-from lib_lora.training.run_store import Run
+from lib_lora.training.run_store import Onlooker, Run
 from lib_lora.training.state import Fingerprint, Position, StateSlots
-from lib_lora.training.timesteps import timesteps
+from lib_lora.training.update import Update, steps_per_epoch
 from lib_lora.training.validation import split
 from lib_lora.training.warm_start import start_file, start_from
-from lib_lora.training.weight_norms import limit_weight_norms
 
 REQUESTS = ("stop", "save_and_stop", "save", "sample", "backup")
 
@@ -79,10 +77,12 @@ class Trainer:
         run: the run folder; its config is the whole truth.
         model: borrowed from ``host.training_session()``.
         paths: where LoRA files and latents go.
+        parallel: this process's place, if several train together; all use the same folders, the first one writes.
     """
 
-    def __init__(self, run: Run, model: LoadedModel, paths: HostPaths):
-        self.run_folder = run
+    def __init__(self, run: Run, model: LoadedModel, paths: HostPaths, parallel: Parallel = ALONE):
+        self.parallel = parallel
+        self.run_folder = run if parallel.leads else Onlooker(run.folder, run.record)
         self.model = model
         self.config: TrainConfig = run.config().check()
         self.cache = LatentCache(paths.data / "latents", model)
@@ -122,6 +122,7 @@ class Trainer:
         with network.attached_to(layers):
             self.optimizer = build_optimizer(network, self.config)
             self.averaging = Averaging(network, self.optimizer, self.config.ema_decay)
+            self.update = Update(self.denoiser, network, self.optimizer, self.averaging, self.batches, self.parallel)
             self._resume()
             try:
                 yield from self._steps()
@@ -132,11 +133,12 @@ class Trainer:
     def _steps(self) -> Iterator[Event]:
         while self.step < self.total:
             started = time.perf_counter()
-            lr = self._train_step(self.step)
+            done = self.update(self.step)
             self.step += 1
+            self.meter.add(self.step, done.lr, done.loss, done.grad_norm)
             if self.meter.due:
                 self._read_meter()
-            yield StepDone(self.step, self.total, self.epoch, self.meter.last, lr, time.perf_counter() - started)
+            yield StepDone(self.step, self.total, self.epoch, self.meter.last, done.lr, time.perf_counter() - started)
             if self.step % self.steps_per_epoch == 0:
                 yield from self._end_epoch()
             elif self.step % self.config.state_every_n_steps == 0:
@@ -151,39 +153,10 @@ class Trainer:
         self.run_folder.set_result("finished", self.step, self.checkpoints.final_path)
         yield Finished(self.checkpoints.final_path, self.step)
 
-    def _train_step(self, step: int) -> float:
-        config, optimizer = self.config, self.optimizer
-        lr = set_learning_rate(optimizer, config, step, self.total)
-        micro_steps = self._micro_steps(step)
-        total_loss = torch.zeros((), device=self.model.device)
-        for micro in micro_steps:
-            with self.network.dropping(config.seed, micro):  # backward too: checkpointing runs the layers again
-                loss = self._batch_loss(micro) / len(micro_steps)
-                loss.backward()
-            total_loss += loss.detach()
-        clip = config.max_grad_norm or float("inf")
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if config.scale_weight_norms:
-            limit_weight_norms(self.network, config.scale_weight_norms)
-        self.averaging.update(step + 1)
-        self.meter.add(step + 1, lr, total_loss, grad_norm)
-        return lr
-
-    def _batch_loss(self, micro: int) -> Tensor:
-        batch = self.batches.batch(micro)
-        latents = batch.latents.to(self.model.device)
-        noise, added = training_noise(latents, self.config, micro)
-        t = timesteps(len(latents), self.denoiser.steps, self.config, micro)
-        losses = self.denoiser.loss(latents, batch.captions, noise, t, added, batch.masks)
-        if self.config.preserve_weight:
-            preserved = self.denoiser.preservation_loss(latents, batch.captions, noise, t)
-            losses = losses + self.config.preserve_weight * preserved
-        return (losses * batch.weights.to(losses.device)).mean()
-
     def _end_epoch(self) -> Iterator[Event]:
         self._read_meter()
+        if not self.parallel.leads:
+            return
         epoch, config = self.epoch, self.config
         measured = self._measure()
         last = self.step == self.total
@@ -232,8 +205,8 @@ class Trainer:
         trained, held_out = split(scan, self.config.validation_split, seed)
         self.batches = Batches(trained, self.cache, data, seed)
         self.held_out = Batches(held_out, self.cache, replace(data, flip=False), seed) if held_out.items else None
-        batches, accumulate = self.batches.steps_per_epoch, self.config.gradient_accumulation
-        self.steps_per_epoch = -(-batches // accumulate)
+        batches = self.batches.steps_per_epoch
+        self.steps_per_epoch = steps_per_epoch(self.batches, self.config)
         self.total = self.steps_per_epoch * self.config.epochs
         self.meter = Meter(torch.device(self.model.device))
         metadata = run_metadata(self.run_folder.record, self.config, trained, self.model, batches, self.total)
@@ -241,7 +214,13 @@ class Trainer:
         self.checkpoints.refuse_foreign(self.config.epochs)
 
     def _encode_images(self) -> Generator[Event, None, Scan]:
-        encoding = _Returning(self.cache.prepare(usable_scan(self.config), self.config.flip))
+        found = usable_scan(self.config)
+        if self.parallel.world > 1:  # each its share first, then all of it is there for all
+            mine = replace(found, items=found.items[self.parallel.rank :: self.parallel.world])
+            for _ in self.cache.prepare(mine, self.config.flip):
+                pass
+            self.parallel.wait()
+        encoding = _Returning(self.cache.prepare(found, self.config.flip))
         for done, total in encoding:
             yield Preparing("Encoding images", done, total)
         for problem in encoding.value.problems:
@@ -256,6 +235,7 @@ class Trainer:
     def _resume(self) -> None:
         shorter = [training_hash(replace(self.config, epochs=epochs)) for epochs in self.run_folder.extensions()]
         self.step = self.state.load(self.network, self.optimizer, self.fingerprint, self.averaging, shorter)
+        self.parallel.wait()  # all have read the state before the first step may replace it
         self.run_folder.rewind(self.step)
 
     # -- small parts --------------------------------------------------------------------------------------------------
@@ -264,13 +244,6 @@ class Trainer:
     def epoch(self) -> int:
         """The epoch, from 1, that the last finished step belongs to."""
         return max(0, self.step - 1) // self.steps_per_epoch + 1
-
-    def _micro_steps(self, step: int) -> range:
-        """The batches of an optimizer step; the last step of an epoch may have fewer, epochs never mix."""
-        batches, accumulate = self.batches.steps_per_epoch, self.config.gradient_accumulation
-        epoch, within = divmod(step, self.steps_per_epoch)
-        first = within * accumulate
-        return range(epoch * batches + first, epoch * batches + min(first + accumulate, batches))
 
     def _read_meter(self) -> None:
         readings = self.meter.read()
@@ -289,10 +262,13 @@ class Trainer:
         return sum(losses) / len(losses)
 
     def _write_lora(self, path: Path) -> Path:
+        if not self.parallel.leads:
+            return path
         with self.averaging.shown():
             self.last_saved = self.checkpoints.write(path, self.network, epoch=self.epoch, step=self.step)
         return self.last_saved
 
     def _save_state(self) -> None:
         self._read_meter()  # never save weights that a broken step has touched
-        self.state.save(Position(self.step, self.fingerprint), self.network, self.optimizer, self.averaging)
+        if self.parallel.leads:
+            self.state.save(Position(self.step, self.fingerprint), self.network, self.optimizer, self.averaging)

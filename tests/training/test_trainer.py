@@ -265,3 +265,21 @@ def test_masks_regularisation_and_kohyas_captions_in_a_run(tiny_host, start, tmp
     assert len(norms) == 12 and norms.count(0.0) == 6
     final = read_lora(tiny_host.paths.loras / "reg.safetensors").metadata
     assert final["ss_num_reg_images"] == "6" and '"reg"' in final["ss_reg_dataset_dirs"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_the_same_and_continues_exactly(tiny_host, start, precision):
+    extra = {"epochs": 2, "fixed_loss_images": 0, "te_lr": 0.0, "rank": 1, "save_precision": "fp32"}
+    with tiny_host.training_session() as model:
+        full = [e.loss for e in kinds(start(model, name="full", **extra).run(), StepDone)]
+        half = start(model, name="half", precision=precision, **extra)
+        losses = [e.loss for e in kinds(half.run(), StepDone)]
+        assert losses == pytest.approx(full, rel=0.03) and losses != full
+        parts = start(model, name="parts", precision=precision, **extra)
+        for event in parts.run():
+            if isinstance(event, StepDone) and event.step == 2:
+                parts.request("stop")
+        list(start(model, parts.run_folder).run())
+    a, b = (read_lora(tiny_host.paths.loras / f"{name}.safetensors").modules for name in ("half", "parts"))
+    assert all(torch.equal(tensor, b[key][name]) for key, params in a.items() for name, tensor in params.items())
+    assert ("loss_scale" in half.optimizer.param_groups[0]) == (precision == "fp16")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lib_lora.training.config_groups.setting import MEMORY, SAVING, setting
 
-BASE_PRECISIONS = ("as loaded", "bf16")
+BASE_PRECISIONS = ("as loaded", "bf16", "fp16")
 SAVE_PRECISIONS = ("fp16", "bf16", "fp32")
 
 
@@ -34,5 +34,6 @@ class MemorySettings:
     gradient_checkpointing: bool = setting(False, MEMORY, "Gradient checkpointing",
         "Much less memory, about a third slower", kohya="gradient_checkpointing")
     precision: str = setting("as loaded", MEMORY, "Precision of the base",
-        "bf16 is faster on new cards; the LoRA itself is always fp32", choices=BASE_PRECISIONS, kohya="mixed_precision")
+        "bf16 on new cards, fp16 on older ones; the LoRA itself is always fp32",
+        choices=BASE_PRECISIONS, kohya="mixed_precision")
     # fmt: on

@@ -29,7 +29,7 @@ def to_kohya_toml(config: TrainConfig) -> str:
         unet_lr=config.unet_lr,
         text_encoder_lr=config.te_lr,
         clip_skip=config.clip_skip,
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        mixed_precision=config.precision if config.precision in ("bf16", "fp16") else "no",
         enable_bucket=True,
         cache_latents=True,
     )

@@ -166,7 +166,7 @@ def _model(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> 
 
 
 def _precision(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    precision = "bf16" if value == "bf16" else "as loaded"
+    precision = value if value in ("bf16", "fp16") else "as loaded"
     reading.translate(key, value, f"Precision of the base = {precision}", precision=precision)
 
 
