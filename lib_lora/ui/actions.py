@@ -47,8 +47,8 @@ def act(
     *,
     busy: str = "",
     error_html: Callable[[UserError], str] = html.error_message,
-) -> None:
-    """Connect an event to a handler as described at :func:`safely`.
+) -> Any:
+    """Connect an event to a handler as described at :func:`safely`; returns the dependency, whose ``then`` is an event.
 
     Args:
         busy: shown until a handler that takes longer has an answer.
@@ -56,4 +56,4 @@ def act(
     run = safely(fn, len(outputs), error_html)
     if busy:
         trigger = listen(trigger, lambda: html.message(busy), [], [message]).then
-    listen(trigger, run, inputs, [message, *outputs])
+    return listen(trigger, run, inputs, [message, *outputs])

@@ -1,0 +1,176 @@
+"""The caption of one picture: typed with completion, saved by key, picture after picture."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.dataset.caption import split_tags
+from lib_lora.dataset.collection.captions import plan_new_tags
+from lib_lora.dataset.tags.index import CHUNK
+from lib_lora.dataset.tags.text import join
+from lib_lora.dataset.tags.vocabulary import Vocabulary, read_vocabulary
+from lib_lora.errors import UserError
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.compat import listen
+from lib_lora.ui.dataset.panel import On, Panel, Verb, View
+from lib_lora.ui.dataset.views import link, text
+
+SUGGESTIONS = 12
+LIMITS = (CHUNK, 2 * CHUNK, 3 * CHUNK)
+
+
+class CaptionPanel(Panel):
+    """At the right of the gallery."""
+
+    def build(self) -> None:
+        self.picture = panel("lw_ds_current", html.hint("Click a picture to edit its caption."))
+        self.caption = gr.Textbox(
+            label="Caption",
+            info="Tab completes · Ctrl+Enter saves and goes on · Alt+← → turns",
+            lines=6,
+            elem_id="lw_ds_caption",
+            interactive=True,
+        )
+        self.count = panel("lw_ds_count")
+        self.suggestions = panel("lw_ds_suggestions")
+        with gr.Row(elem_classes=["lw-ds-keys"]):
+            self.back = gr.Button("‹", elem_id="lw_ds_back", size="sm", min_width=40)
+            self.save = gr.Button("Save", elem_id="lw_ds_save", size="sm", min_width=70)
+            self.save_next = gr.Button("Save, next", elem_id="lw_ds_save_next", size="sm", min_width=90)
+            self.next = gr.Button("›", elem_id="lw_ds_next", size="sm", min_width=40)
+        self.message = panel("lw_ds_caption_message")
+        self.word = gr.Textbox(label="Word", elem_id="lw_ds_word", elem_classes=["lw-hidden"])
+        with gr.Accordion("Complete from a booru's list too", open=False, elem_id="lw_ds_booru"):
+            self.csv = gr.Textbox(
+                label="List of tags (csv)", info="For example danbooru.csv; tag, type, posts", elem_id="lw_ds_csv"
+            )
+
+    def connect(self, on: On) -> None:
+        for button, step, save in ((self.back, -1, False), (self.next, 1, False), (self.save, 0, True)):
+            on(button.click, self._move(step, save), [self.caption], self.message, [self.caption])
+        on(self.save_next.click, self._move(1, True), [self.caption], self.message, [self.caption])
+        listen(self.word.change, self.complete, [self.word, self.caption, self.csv], [self.suggestions, self.count])
+        act(self.csv.change, self.load_csv, [self.csv], self.message)
+
+    def views(self) -> list[View]:
+        return [(self.picture, self._picture)]
+
+    def verbs(self) -> dict[str, Verb]:
+        return {"select": self.select}
+
+    def select(self, key: str) -> None:
+        """Edit the caption of another picture."""
+        self.session.current = self.session.find(key).path
+        self.session.touch()
+
+    def now(self) -> str:
+        """The current caption as saved."""
+        try:
+            return join(self.session.current_picture().tags)
+        except UserError:
+            return ""
+
+    def load_csv(self, path: str) -> str:
+        if not (path or "").strip():
+            return ""
+        return html.message(f"{_vocabulary(path.strip()).size:,} tags can be completed.", html.GOOD)
+
+    def complete(self, word: str, caption: str, csv: str) -> list[str]:
+        """Suggestions for the word that is being typed (before ``|``), and the length of the caption."""
+        start = (word or "").split("|")[0].strip()
+        found = self._suggestions(start, (csv or "").strip()) if start else []
+        buttons = "".join(
+            f'<button class="lw-tag" data-lw-complete="{text(tag)}">{text(tag)} <small>{count:,}</small></button>'
+            for tag, count in found
+        )
+        return [f'<div class="lw-chips">{buttons}</div>' if buttons else "", count_view(caption or "")]
+
+    def _suggestions(self, start: str, csv: str) -> list[tuple[str, int]]:
+        if self.session.editor is None:
+            return []
+        tags = self.session.editor.tags
+        own = tags.complete(start, SUGGESTIONS)
+        counter = tags.counter()
+        found = {tag: counter[tag] for tag in own}
+        if csv:
+            for known in safely_read(csv).complete(start, SUGGESTIONS):
+                found.setdefault(known.tag, known.count)
+        return list(found.items())[:SUGGESTIONS]
+
+    def _move(self, step: int, save: bool) -> Any:
+        def go(caption: str) -> list[str]:
+            saved = self._save(caption) if save else ""
+            shown = self.session.shown()
+            here = next((row for row, picture in enumerate(shown) if picture.path == self.session.current), -1)
+            if step and shown:
+                self.session.current = shown[min(len(shown) - 1, max(0, here + step))].path
+            self.session.touch()
+            return [saved, self.now()]
+
+        return go
+
+    def _save(self, caption: str) -> str:
+        picture = self.session.current_picture()
+        change = plan_new_tags([(picture, tuple(split_tags(caption or "")))], f"Caption of {picture.path.name}")
+        if change.notes:
+            raise UserError("This caption cannot be read, so it is left alone", where=picture.source)
+        if not change:
+            return ""
+        self.session.apply_now(change)
+        return html.message("Saved.", html.GOOD)
+
+    def _picture(self) -> str:
+        try:
+            picture = self.session.current_picture()
+        except UserError:
+            return html.hint("Click a picture to edit its caption.")
+        url = self.album.preview(picture)
+        image = f'<img src="{text(url)}" alt="{text(picture.path.name)}" data-lw-zoom>' if url else ""
+        others = self._common()
+        size = f"{picture.size[0]}×{picture.size[1]}"
+        mark = link("unmark" if picture.path in self.session.marked else "mark", "mark", self.session.key(picture))
+        return f'<figure class="lw-ds-current">{image}<figcaption>{text(picture.path.name)} · {size} {mark}</figcaption></figure>{others}'  # fmt: skip
+
+    def _common(self) -> str:
+        """Tags of the marked pictures: those of all in bold, of some in grey."""
+        marked = [p for p in self.session.opened().pictures if p.path in self.session.marked]
+        if len(marked) < 2:
+            return ""
+        shared = set(marked[0].tags).intersection(*(picture.tags for picture in marked[1:]))
+        some = dict.fromkeys(tag for picture in marked for tag in picture.tags)
+        items = "".join(f"<b>{text(tag)}</b> " if tag in shared else f"<i>{text(tag)}</i> " for tag in some)
+        return f'<div class="lw-ds-common"><span>{len(marked)} marked:</span> {items}</div>'
+
+
+def count_view(caption: str) -> str:
+    """Tokens of a caption against the chunks of the text encoder."""
+    count = count_tokens(caption)
+    limit = next((limit for limit in LIMITS if count <= limit), LIMITS[-1])
+    share = min(100, 100 * count / limit)
+    over = " – the rest is cut off" if count > LIMITS[-1] else ""
+    return f'<div class="lw-job-line"><progress max=100 value={share:.0f}></progress><span class="lw-quiet">{count} of {limit} tokens{over}</span></div>'  # fmt: skip
+
+
+def count_tokens(caption: str) -> int:
+    """Tokens of CLIP, without begin and end."""
+    from lib_lora.hosts.standalone.tokenizer import clip_tokenizer  # transformers takes seconds to import
+
+    return len(clip_tokenizer()(caption, add_special_tokens=False).input_ids)
+
+
+def safely_read(path: str) -> Vocabulary:
+    """The list, or an empty one while its path is being typed."""
+    try:
+        return _vocabulary(path)
+    except UserError:
+        return Vocabulary([])
+
+
+@lru_cache(maxsize=2)
+def _vocabulary(path: str) -> Vocabulary:
+    return read_vocabulary(Path(path).expanduser())

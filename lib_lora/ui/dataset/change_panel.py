@@ -1,0 +1,75 @@
+"""The dry run of whatever was chosen, the button that does it, and the one that takes it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.ui import html
+from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.panel import On, Panel, View
+from lib_lora.ui.dataset.views import change_view, history_view
+from lib_lora.ui.job_view import progress
+
+
+class ChangePanel(Panel):
+    """Stands above the tools, the same for all of them."""
+
+    def build(self) -> None:
+        self.dry_run = panel("lw_ds_change")
+        with gr.Row(elem_classes=["lw-actions"], visible=False) as self.buttons:
+            self.apply = gr.Button("Apply", variant="primary", elem_id="lw_ds_apply")
+            self.discard = gr.Button("Discard", elem_id="lw_ds_discard")
+        self.progress = panel("lw_ds_progress")
+        with gr.Row(elem_classes=["lw-actions"], visible=False) as self.running:
+            self.cancel = gr.Button("Cancel", elem_id="lw_ds_cancel")
+        self.message = panel("lw_ds_applied")
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.undo = gr.Button("Undo", elem_id="lw_ds_undo", interactive=False)
+        with gr.Accordion("History", open=False, elem_id="lw_ds_history"):
+            self.history = panel("lw_ds_history_list")
+
+    def connect(self, on: On) -> None:
+        on(self.apply.click, self.do_apply, [], self.message, busy="Applying …")
+        on(self.discard.click, self.do_discard, [], self.message)
+        on(self.undo.click, self.do_undo, [], self.message, busy="Taking back …")
+        on(self.cancel.click, self.do_cancel, [], self.message)
+
+    def do_apply(self) -> str:
+        title = self.session.pending.title if self.session.pending else ""
+        if self.session.apply() is not None:
+            return html.message(f"{title}: the pictures are being made; it can be cancelled above.")
+        return html.message(f"Done: {title}. “Undo” takes it back.", html.GOOD)
+
+    def do_discard(self) -> str:
+        self.session.pending = None
+        self.session.touch()
+        return ""
+
+    def do_undo(self) -> str:
+        return html.message(f"Taken back: {self.session.undo()}.", html.GOOD)
+
+    def do_cancel(self) -> str:
+        job = self.session.job()
+        if job is not None and not job.ended:
+            self.session.workbench.queue.cancel(job.id)
+        return html.message("Cancelled; a change that was begun is taken back.")
+
+    def views(self) -> list[View]:
+        return [
+            (self.dry_run, lambda: change_view(self.session.pending)),
+            (self.buttons, lambda: gr.update(visible=bool(self.session.pending))),
+            (self.history, lambda: history_view(self.session.editor.history()) if self.session.editor else ""),
+            (self.undo, self._undo),
+        ]
+
+    def live(self) -> list[Any]:
+        """Progress of the newest job, and whether it can be cancelled."""
+        job = self.session.job()
+        return [progress(job), gr.update(visible=job is not None and not job.ended)]
+
+    def _undo(self) -> Any:
+        entries = self.session.editor.history() if self.session.editor else []
+        last = next((entry for entry in reversed(entries) if entry.state == "done"), None)
+        return gr.update(value=f"Undo: {last.title}" if last else "Undo", interactive=last is not None)

@@ -1,0 +1,164 @@
+"""Open, filter, look, mark: the pictures of the set, page by page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.dataset.caption import split_tags
+from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.scan import CONCEPT_NAME
+from lib_lora.dataset.tags.index import TagFilter
+from lib_lora.errors import UserError
+from lib_lora.ui import html
+from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.session import Session
+from lib_lora.ui.dataset.views import Album, link, shown_path, text
+
+PAGE = 48
+SHOWN_PROBLEMS = 10
+EMPTY = "Open a folder of images: kohya's 10_name folders, plain folders, or downloads with their side-cars."
+
+
+class Gallery:
+    """Folders on the left, thumbnails in the middle."""
+
+    def __init__(self, session: Session, album: Album):
+        self.session, self.album = session, album
+
+    def build_open(self) -> None:
+        with gr.Row(elem_classes=["lw-fields", "lw-tight"]):
+            self.folders = gr.Textbox(
+                label="Folders of images",
+                info="One a line; sub-folders are included",
+                elem_id="lw_ds_folders",
+                lines=1,
+                scale=5,
+            )
+            self.open = gr.Button("Open", variant="primary", elem_id="lw_ds_open", scale=0, min_width=110)
+        self.message = panel("lw_ds_message")
+
+    def build_folders(self) -> None:
+        self.summary = panel("lw_ds_summary", html.hint(EMPTY))
+
+    def build_pictures(self) -> None:
+        with gr.Row(elem_classes=["lw-fields", "lw-ds-filter"]):
+            self.all_of = gr.Textbox(label="With all of", placeholder="1girl, *hair", elem_id="lw_ds_all")
+            self.any_of = gr.Textbox(label="With any of", placeholder="smile, grin", elem_id="lw_ds_any")
+            self.none_of = gr.Textbox(label="Without", placeholder="monochrome", elem_id="lw_ds_none")
+        self.pictures = panel("lw_ds_pictures")
+
+    @property
+    def filters(self) -> list[Any]:
+        return [self.all_of, self.any_of, self.none_of]
+
+    # -- handlers -----------------------------------------------------------------------------------------------------
+
+    def do_open(self, folders: str) -> list[Any]:
+        paths = [Path(line.strip().strip('"')).expanduser() for line in (folders or "").splitlines() if line.strip()]
+        if missing := next((path for path in paths if not path.is_dir()), None):
+            raise UserError("There is no such folder", where=missing, fix="Check the path")
+        editor = self.session.open(paths)
+        repaired = f" Rolled back after a crash: {', '.join(editor.recovered)}." if editor.recovered else ""
+        if not editor.pictures:
+            return [html.message("There is no picture in this folder." + repaired, html.WARNING), "", "", ""]
+        return [html.message(repaired.strip(), html.WARNING) if repaired else "", "", "", ""]
+
+    def do_filter(self, all_of: str, any_of: str, none_of: str) -> str:
+        self.session.filter = TagFilter(*(tuple(split_tags(part or "")) for part in (all_of, any_of, none_of)))
+        self.session.page = 0
+        self.session.touch()
+        return ""
+
+    def turn(self, step: str) -> None:
+        """To another page of the gallery."""
+        self.session.page = max(0, self.session.page + int(step))
+        self.session.touch()
+
+    def choose_folder(self, number: str) -> None:
+        """Show one folder; the same again shows all."""
+        folder = self._folders()[int(number)]
+        self.session.folder = None if self.session.folder == folder else folder
+        self.session.page = 0
+        self.session.touch()
+
+    def mark(self, key: str) -> None:
+        """Add a picture to the marked ones, or take it away."""
+        self.session.marked ^= {self.session.find(key).path}
+        self.session.touch()
+
+    def mark_all(self, which: str) -> None:
+        """Mark everything that passes the filter, or nothing."""
+        self.session.marked = frozenset(p.path for p in self.session.shown()) if which == "shown" else frozenset()
+        self.session.touch()
+
+    def clear(self, _: str) -> None:
+        """Leave the list of pictures that a warning has named."""
+        self.session.only = None
+        self.session.touch()
+
+    # -- views --------------------------------------------------------------------------------------------------------
+
+    def summary_view(self) -> str:
+        """Folders with their counts, and files that cannot be used."""
+        if self.session.editor is None:
+            return html.hint(EMPTY)
+        editor = self.session.editor
+        rows = "".join(self._folder_row(number, folder) for number, folder in enumerate(self._folders()))
+        tagged = sum(bool(picture.tags) for picture in editor.pictures)
+        head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with tags"
+        return f'<div class="lw-panel" id="lw_ds_set">{head}<div class="lw-ds-folders">{rows}</div>{self._problems()}</div>'
+
+    def pictures_view(self) -> str:
+        """One page of thumbnails with what can be done about them."""
+        if self.session.editor is None:
+            return ""
+        shown = self.session.shown()
+        pages = max(1, -(-len(shown) // PAGE))
+        self.session.page = min(self.session.page, pages - 1)
+        page = shown[self.session.page * PAGE : (self.session.page + 1) * PAGE]
+        marks = [self._mark(picture) for picture in page]
+        figures = self.album.figures(page, "select", marks=marks) or html.hint("No picture passes the filter.")
+        return f'{self._bar(len(shown), pages)}<div class="lw-ds-gallery">{figures}</div>'
+
+    def _bar(self, shown: int, pages: int) -> str:
+        session, total = self.session, len(self.session.opened().pictures)
+        acting = f"{html.plural(len(session.marked), 'marked image')}" if session.marked else f"these {shown:,} images"
+        parts = [f"<b>{shown:,}</b> of {total:,} · tools act on <b>{acting}</b>"]
+        if session.only:
+            parts.append(f"{text(session.only[0])} {link('show all', 'clear')}")
+        parts.append(link("mark these", "markall", "shown") + link("unmark", "markall", "none"))
+        if pages > 1:
+            parts.append(f"{link('‹', 'page', '-1')} page {session.page + 1} of {pages} {link('›', 'page', '1')}")
+        return f'<div class="lw-ds-bar">{"".join(f"<span>{part}</span>" for part in parts)}</div>'
+
+    def _mark(self, picture: Picture) -> str:
+        marks = ["lw-chosen"] if picture.path == self.session.current else []
+        marks += ["lw-ds-marked"] if picture.path in self.session.marked else []
+        marks += ["lw-ds-untagged"] if not picture.tags else []
+        return " ".join(marks)
+
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys(picture.folder for picture in self.session.opened().pictures))
+
+    def _folder_row(self, number: int, folder: Path) -> str:
+        editor = self.session.opened()
+        own = sum(picture.folder == folder for picture in editor.pictures)
+        named = CONCEPT_NAME.fullmatch(folder.name)
+        repeats = int(named[1]) if named else 1
+        chosen = "lw-chosen" if folder == self.session.folder else ""
+        name = shown_path(folder, editor.folders[0])
+        return (
+            f'<button class="lw-ds-folder {chosen}" data-lw-do="folder:{number}"><b>{text(name)}</b>'
+            f"<span>{own:,} × {repeats} = {own * repeats:,}</span></button>"
+        )
+
+    def _problems(self) -> str:
+        problems = self.session.opened().problems
+        if not problems:
+            return ""
+        items = "".join(f"<li>{text(p.path.name)}: {text(p.reason)}. {text(p.fix)}.</li>" for p in problems[:SHOWN_PROBLEMS])
+        more = f"<li>and {len(problems) - SHOWN_PROBLEMS} more</li>" if len(problems) > SHOWN_PROBLEMS else ""
+        return f"<details><summary>{html.plural(len(problems), 'file')} to look at</summary><ul>{items}{more}</ul></details>"

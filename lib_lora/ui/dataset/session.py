@@ -1,0 +1,194 @@
+"""What the Dataset tab has open: one set for all browsers, so that a reload loses nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lib_lora.dataset.collection.change import Change, Make
+from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.duplicates.groups import Duplicates
+from lib_lora.dataset.editor import DatasetEditor
+from lib_lora.dataset.tags.index import TagFilter
+from lib_lora.errors import UserError
+from lib_lora.jobs.job import JobView, Progress
+from lib_lora.workbench import Workbench
+
+KIND = "dataset"  # of all jobs of this tab
+
+
+class Session:
+    """The open set, what of it is shown, marked and current, and the change that waits to be applied.
+
+    ``version`` grows with everything that the page shows, so that views are computed only then.
+    """
+
+    def __init__(self, workbench: Workbench):
+        self.workbench = workbench
+        self.editor: DatasetEditor | None = None
+        self.version = 0
+        self.page = 0
+        self.filter = TagFilter()
+        self.folder: Path | None = None
+        self.only: tuple[str, frozenset[Path]] | None = None  # a list of pictures by name, e.g. those of a warning
+        self.current: Path | None = None
+        self.marked: frozenset[Path] = frozenset()
+        self.pending: Change | None = None
+        self.duplicates: Duplicates | None = None
+        self.rejects: frozenset[Path] = frozenset()
+        self.classes: dict[Path, str] = {}  # corrected by hand
+        self.faces: dict[Path, tuple[float, float, float, float]] = {}
+        self._keys: dict[str, Picture] = {}
+        self._keys_of: tuple[Picture, ...] = ()
+
+    @property
+    def cache(self) -> Path:
+        """Thumbnails, headers and signatures of all sets."""
+        return self.workbench.host.paths.data / "dataset"
+
+    def touch(self) -> None:
+        """Something that the page shows has changed."""
+        self.version += 1
+
+    # -- the set ------------------------------------------------------------------------------------------------------
+
+    def open(self, folders: Iterable[Path]) -> DatasetEditor:
+        """Open folders in place of what was open."""
+        editor = DatasetEditor(list(folders), self.cache)
+        self.editor, self.pending, self.duplicates = editor, None, None
+        self.filter, self.folder, self.only, self.page = TagFilter(), None, None, 0
+        self.marked, self.rejects, self.classes, self.faces = frozenset(), frozenset(), {}, {}
+        self.current = editor.pictures[0].path if editor.pictures else None
+        self.touch()
+        return editor
+
+    def opened(self) -> DatasetEditor:
+        """The open set.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.editor is None:
+            raise UserError("No folder is open", where="Folders", fix="Give a folder above and press Open")
+        return self.editor
+
+    def key(self, picture: Picture) -> str:
+        """A name for a picture that a page can send back, whatever bytes its path has."""
+        return hashlib.blake2s(os.fsencode(picture.path), digest_size=8).hexdigest()
+
+    def find(self, key: str) -> Picture:
+        """The picture of that key.
+
+        Raises:
+            UserError: it is not there any more.
+        """
+        pictures = self.opened().pictures
+        if self._keys_of is not pictures:
+            self._keys, self._keys_of = {self.key(picture): picture for picture in pictures}, pictures
+        if key not in self._keys:
+            raise UserError("This picture is not part of the set any more", fix="Open the folder again")
+        return self._keys[key]
+
+    def current_picture(self) -> Picture:
+        """The picture that is edited.
+
+        Raises:
+            UserError: none is chosen.
+        """
+        found = next((p for p in self.opened().pictures if p.path == self.current), None)
+        if found is None:
+            raise UserError("No picture is chosen", fix="Click one")
+        return found
+
+    # -- which pictures -----------------------------------------------------------------------------------------------
+
+    def shown(self) -> list[Picture]:
+        """Pictures that pass the filter, in order."""
+        found = self.opened().select(self.filter)
+        if self.folder is not None:
+            found = [picture for picture in found if picture.folder == self.folder]
+        if self.only is not None:
+            found = [picture for picture in found if picture.path in self.only[1]]
+        return found
+
+    def chosen(self) -> list[Picture]:
+        """What the tools act on: the marked pictures, or all that pass the filter where none is marked.
+
+        Raises:
+            UserError: there is none.
+        """
+        editor = self.opened()
+        marked = [picture for picture in editor.pictures if picture.path in self.marked]
+        found = marked or self.shown()
+        if not found:
+            raise UserError("No picture passes the filter", where="Filter", fix="Clear the filter")
+        return found
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    def propose(self, change: Change) -> str:
+        """Show a dry run; returns "" or why there is nothing to do."""
+        self.pending = change if change or change.notes else None
+        self.touch()
+        return "" if change else "Nothing would change."
+
+    def apply(self) -> int | None:
+        """Carry out what was shown: at once, or as a job (whose id is returned) where pictures have to be made.
+
+        Raises:
+            UserError: nothing was shown, or it cannot be done.
+        """
+        change = self.pending
+        if not change:
+            raise UserError("There is no change to apply", fix="Choose what to do first")
+        if any(isinstance(operation, Make) for operation in change.operations):
+            return self.run(change.title, lambda: self._applying(change))
+        self.opened().apply(change)
+        self._applied()
+        return None
+
+    def apply_now(self, change: Change) -> None:
+        """Carry out a small change that needs no dry run, such as a caption that was typed."""
+        pending = self.pending
+        self.opened().apply(change)
+        self._applied()
+        self.pending = pending
+
+    def undo(self) -> str:
+        """Take back the newest change; returns its title."""
+        entry = self.opened().undo()
+        self._applied()
+        return entry.title
+
+    def _applying(self, change: Change) -> Generator[tuple[int, int], None, None]:
+        yield from self.opened().applying(change)
+        self._applied()
+
+    def _applied(self) -> None:
+        self.pending, self.duplicates = None, None
+        here = {picture.path for picture in self.opened().pictures}
+        self.marked &= here
+        if self.current not in here:
+            self.current = next((picture.path for picture in self.shown()), None)
+        self.touch()
+
+    # -- long work ----------------------------------------------------------------------------------------------------
+
+    def run(self, title: str, work: Callable[[], Iterator[tuple[int, int]]]) -> int:
+        """Queue work that yields (done, total); returns the job's id."""
+
+        def pump(host: Any) -> Iterator[Progress]:
+            yield Progress(0, 0)
+            for done, total in work():
+                yield Progress(done, total, "pictures")
+            self.touch()
+
+        return self.workbench.submit(KIND, title, pump)
+
+    def job(self) -> JobView | None:
+        """The newest job of this tab."""
+        jobs = [job for job in self.workbench.queue.jobs() if job.kind == KIND]
+        return max(jobs, key=lambda job: job.id, default=None)

@@ -1,0 +1,116 @@
+"""Tags by a model, as a job; the result is a dry run like any other change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+
+from lib_lora.dataset.caption import split_tags
+from lib_lora.dataset.tagging.choice import TagChoice, balanced_threshold
+from lib_lora.dataset.tagging.host_tagger import HostTagger
+from lib_lora.dataset.tagging.labels import CSV_NAME, JSON_NAME
+from lib_lora.dataset.tagging.onnx_model import MODEL_NAME, OnnxTagger
+from lib_lora.dataset.tagging.run import APPEND, MISSING, REPLACE, Tagger, chosen, plan_tagging, tag_pictures
+from lib_lora.errors import UserError
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.compat import listen
+from lib_lora.ui.dataset.panel import On, Panel
+
+FOLDER = "taggers"  # in the data folder: one sub-folder a model
+MODES = {"only images without tags": MISSING, "add to the tags that are there": APPEND, "replace all tags": REPLACE}
+
+
+class TaggingPanel(Panel):
+    """Model, thresholds, what to do with the result."""
+
+    name, key = "Tagging", "tagging"
+
+    def build(self) -> None:
+        names = self.model_names()
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.model = gr.Dropdown(
+                choices=names,
+                value=names[0] if names else None,
+                label="Tagger",
+                info="Of the data folder's taggers, or the web UI's own",
+                elem_id="lw_ds_tagger",
+                interactive=True,
+            )
+            self.folder = gr.Textbox(
+                label="or a folder with model.onnx and selected_tags.csv", elem_id="lw_ds_tagger_folder"
+            )
+            self.threshold = gr.Slider(0, 1, value=0.35, step=0.01, label="Threshold", elem_id="lw_ds_threshold")
+            self.characters = gr.Slider(
+                0, 1.01, value=0.85, step=0.01, label="Threshold of names", info="1.01: none", elem_id="lw_ds_characters"
+            )
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.mode = gr.Dropdown(
+                choices=list(MODES), value=next(iter(MODES)), label="Write", elem_id="lw_ds_mode", interactive=True
+            )
+            self.exclude = gr.Textbox(label="Never take", placeholder="simple background", elem_id="lw_ds_exclude")
+            self.mcut = gr.Checkbox(value=False, label="Threshold for each image (MCut)", elem_id="lw_ds_mcut")
+            self.rating = gr.Checkbox(value=False, label="Rating tag at the end", elem_id="lw_ds_rating")
+            self.gpu = gr.Checkbox(value=False, label="On the graphics card", elem_id="lw_ds_gpu")
+        self.hint = panel("lw_ds_tagger_hint")
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.start = gr.Button("Tag the images", variant="primary", elem_id="lw_ds_tag")
+            self.refresh = gr.Button("Look for taggers again", elem_id="lw_ds_taggers")
+        self.message = panel("lw_ds_tagging_message")
+
+    def connect(self, on: On) -> None:
+        fields = [self.model, self.folder, self.threshold, self.characters, self.mode, self.exclude]
+        on(self.start.click, self.do_tag, [*fields, self.mcut, self.rating, self.gpu], self.message)
+        act(self.refresh.click, lambda: ["", gr.update(choices=self.model_names())], [], self.message, [self.model])
+        for field in (self.model, self.folder):
+            listen(field.change, self.hint_view, [self.model, self.folder], [self.hint])
+
+    def model_names(self) -> list[str]:
+        """Folders of models, then what the host brings."""
+        host = self.session.workbench.host
+        root = host.paths.data / FOLDER
+        models = sorted(path.parent.name for path in root.glob(f"*/{MODEL_NAME}") if _has_labels(path.parent))
+        return [*models, *host.taggers()]
+
+    def hint_view(self, model: str | None, folder: str) -> str:
+        """The threshold at which a known model is balanced."""
+        name = (folder or "").strip() or model or ""
+        balanced = balanced_threshold(name)
+        if balanced is None:
+            return ""
+        return html.message(f"{Path(name).name} misses as much as it invents at {balanced:.2f}; lower gives more tags.")
+
+    def do_tag(
+        self, model: str | None, folder: str, threshold: float, characters: float, mode: str, exclude: str,
+        mcut: bool, rating: bool, gpu: bool,
+    ) -> str:  # fmt: skip
+        choice = TagChoice(threshold, characters, mcut, rating, tuple(split_tags(exclude or "")))
+        tagger = self._tagger(model, (folder or "").strip(), choice, gpu)
+        how = MODES[mode]
+        pictures = chosen(self.session.chosen(), how)
+        if not pictures:
+            return html.message("All of these images have tags already.")
+
+        def work() -> Iterator[tuple[int, int]]:
+            tagged = yield from tag_pictures(pictures, tagger, self.session.cache / "tags.jsonl")
+            self.session.propose(plan_tagging(tagged, how))
+
+        self.session.run("Tag images", work)
+        return html.message("When all are tagged, the result is shown before anything is written.")
+
+    def _tagger(self, model: str | None, folder: str, choice: TagChoice, gpu: bool) -> Tagger:
+        host = self.session.workbench.host
+        if folder:
+            return OnnxTagger(Path(folder).expanduser(), choice, gpu)
+        if not model:
+            fix = f"Put a WD tagger into {host.paths.data / FOLDER}, or give its folder"
+            raise UserError("There is no tagger", where="Tagger", fix=fix)
+        if model in host.taggers():
+            return HostTagger(host, model, choice)
+        return OnnxTagger(host.paths.data / FOLDER / model, choice, gpu)
+
+
+def _has_labels(folder: Path) -> bool:
+    return (folder / CSV_NAME).exists() or (folder / JSON_NAME).exists()

@@ -1,0 +1,119 @@
+"""HTML of pictures, dry runs and lists; what is clicked says so in ``data-lw-do``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from html import escape
+from pathlib import Path
+
+from lib_lora.dataset.collection.change import Change
+from lib_lora.dataset.collection.journal import Entry
+from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.collection.thumbnails import Thumbnails
+from lib_lora.dataset.problems import BadFile
+from lib_lora.ui import html
+from lib_lora.ui.dataset.session import Session
+from lib_lora.ui.files import Pictures
+
+THREADS = 2
+SHOWN_ENTRIES = 12
+SHOWN_EXAMPLES = 5
+
+
+def text(value: object) -> str:
+    """Escaped; names that are no Unicode get a replacement letter instead of breaking the page."""
+    return escape(str(value).encode(errors="replace").decode())
+
+
+class Album:
+    """Thumbnails by address."""
+
+    def __init__(self, session: Session, files: Pictures):
+        self.session, self.files = session, files
+
+    def urls(self, pictures: Sequence[Picture]) -> list[str]:
+        """One a picture, "" where it cannot be decoded; missing thumbnails are made now."""
+        thumbnails = self.session.opened().thumbnails
+        with ThreadPoolExecutor(THREADS) as pool:
+            return list(pool.map(lambda picture: self._url(thumbnails, picture), pictures))
+
+    def preview(self, picture: Picture) -> str:
+        """A larger one to work on."""
+        return self._url(self.session.opened().previews, picture)
+
+    def figures(
+        self, pictures: Sequence[Picture], verb: str, captions: Iterable[str] = (), marks: Iterable[str] = ()
+    ) -> str:
+        """Thumbnails side by side; a click sends ``verb`` and the picture's key.
+
+        Args:
+            captions: a line below each; its name without.
+            marks: class names of each, e.g. ``lw-chosen``.
+        """
+        captions, marks = list(captions) or [p.path.stem for p in pictures], list(marks) or [""] * len(pictures)
+        return "".join(
+            f'<button class="lw-thumb {mark}" data-lw-do="{verb}:{self.session.key(picture)}" title="{text(_title(picture))}">'
+            f'{_image(url, picture)}<span>{text(caption)}</span></button>'
+            for picture, url, caption, mark in zip(pictures, self.urls(pictures), captions, marks, strict=True)
+        )  # fmt: skip
+
+    def _url(self, thumbnails: Thumbnails, picture: Picture) -> str:
+        try:
+            return self.files.url(thumbnails.path(picture))
+        except BadFile:
+            return ""
+
+
+def change_view(change: Change | None) -> str:
+    """The dry run: counts, a few examples, and what is left out."""
+    if change is None:
+        return ""
+    counts = "".join(f"<span>{text(name)} <b>{count:,}</b></span>" for name, count in change.counts.items())
+    rows = "".join(
+        f"<tr><td>{text(e.path.name)}</td><td><del>{text(e.before)}</del></td><td>{text(e.after)}</td></tr>"
+        for e in change.examples[:SHOWN_EXAMPLES]
+    )
+    examples = f'<div class="lw-scroll"><table class="lw-table">{rows}</table></div>' if rows else ""
+    notes = "".join(html.message(note, html.WARNING) for note in change.notes)
+    return (
+        f'<div class="lw-panel" id="lw_ds_dry_run"><b>{text(change.title)}</b> '
+        f'<span class="lw-quiet">– nothing has been changed yet</span><div class="lw-chips">{counts}</div>'
+        f"{examples}{notes}</div>"
+    )
+
+
+def history_view(entries: Sequence[Entry]) -> str:
+    """Changes, newest first; those taken back are struck out."""
+    if not entries:
+        return html.hint("Every change will be listed here, and can be undone.")
+    rows = []
+    for entry in list(reversed(entries))[:SHOWN_ENTRIES]:
+        title = f"<del>{text(entry.title)}</del> (undone)" if entry.state == "undone" else text(entry.title)
+        rows.append(f"<tr><td>{entry.number}</td><td>{title}</td><td>{html.plural(entry.files, 'file')}</td></tr>")
+    return f'<div class="lw-scroll"><table class="lw-table">{"".join(rows)}</table></div>'
+
+
+def link(label: str, verb: str, value: str = "") -> str:
+    """A button in running text."""
+    return f'<button class="lw-link" data-lw-do="{verb}:{text(value)}">{text(label)}</button>'
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
+    """Names above values, side by side."""
+    return '<dl class="lw-facts">' + "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in pairs) + "</dl>"  # fmt: skip
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """Relative to the opened folder where it is inside."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) and path != root else path.name
+
+
+def _title(picture: Picture) -> str:
+    return f"{picture.path.name} · {picture.size[0]}×{picture.size[1]} · {', '.join(picture.tags)}"
+
+
+def _image(url: str, picture: Picture) -> str:
+    if not url:
+        return '<i class="lw-quiet">cannot be read</i>'
+    return f'<img src="{escape(url)}" alt="{text(picture.path.name)}" loading="lazy">'
