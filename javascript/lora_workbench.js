@@ -51,6 +51,10 @@
         if (star) type("lw_grid_star", star.dataset.lwStar + "|" + Date.now());
         else if (cell) type("lw_grid_pick", cell.dataset.lwCell + "|" + Date.now());
         else if (target.matches("img[data-lw-zoom]")) zoom(target);
+        const action = target.closest("[data-lw-do]");
+        if (action) datasetAction(action.dataset.lwDo, event);
+        const word = target.closest("[data-lw-complete]");
+        if (word) complete(word.dataset.lwComplete);
         const group = target.closest("[data-lw-group]");
         if (group) setGroup(group.dataset.lwGroup, Number(group.dataset.lwValue));
     }
@@ -99,10 +103,122 @@
         const target = event.composedPath()[0];
         if (!(target instanceof Element)) return;
         if (target.matches("#lw_blocks_sliders input[type=range]")) slidersToText();
+        if (target === captionField()) {
+            const word = target.value.slice(wordStart(target), target.selectionStart);
+            type("lw_ds_word", word + "|" + Date.now());
+        }
         if (target.matches(".lw-compare input[type=range]")) {
             target.parentElement.style.setProperty("--lw-cut", target.value + "%");
         }
     }
+
+    // ---- dataset: clicks, captions, and areas drawn on a picture ----
+    function datasetAction(action, event) {
+        const select = action.startsWith("select:");
+        const marks = select && (event.ctrlKey || event.metaKey || event.shiftKey);
+        type("lw_ds_do", (marks ? action.replace("select:", "mark:") : action) + "|" + Date.now());
+    }
+
+    const captionField = () => root().querySelector("#lw_ds_caption textarea");
+    const wordStart = (field) => field.value.lastIndexOf(",", field.selectionStart - 1) + 1;
+    const suggestions = () => Array.from(root().querySelectorAll("#lw_ds_suggestions [data-lw-complete]"));
+
+    function complete(tag) {
+        const field = captionField();
+        const from = wordStart(field);
+        const comma = field.value.indexOf(",", field.selectionStart);
+        const rest = comma < 0 ? "" : field.value.slice(comma);
+        const start = field.value.slice(0, from) + (from ? " " : "") + tag + (rest ? "" : ", ");
+        type("lw_ds_caption", start + rest);
+        field.focus();
+        field.setSelectionRange(start.length, start.length);
+        type("lw_ds_word", "|" + Date.now());
+    }
+
+    function captionKey(event) {
+        const press = (id) => { event.preventDefault(); byId(id).click(); };
+        if (event.ctrlKey && event.key === "Enter") press("lw_ds_save_next");
+        else if (event.altKey && event.key === "ArrowRight") press("lw_ds_next");
+        else if (event.altKey && event.key === "ArrowLeft") press("lw_ds_back");
+        else if (event.key === "Tab" && suggestions().length && !event.shiftKey) {
+            event.preventDefault();
+            complete(suggestions()[0].dataset.lwComplete);
+        }
+    }
+
+    let shapes = [];
+    let drawing = null;
+
+    function point(event, canvas) {
+        const box = canvas.getBoundingClientRect();
+        return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    }
+
+    function drawStart(event, canvas) {
+        event.preventDefault();
+        const at = point(event, canvas);
+        const brush = root().querySelector("#lw_ds_brush input");
+        const box = root().querySelector("#lw_ds_tool input").value !== "brush";
+        drawing = box ? { box: [...at, ...at] } : { radius: Number(brush.value) / 100, points: [at] };
+        if (box) shapes = shapes.filter((shape) => !shape.box);
+        shapes.push(drawing);
+        paint(canvas);
+    }
+
+    function drawMove(event) {
+        const canvas = root().querySelector("#lw_ds_canvas canvas");
+        if (!drawing || !canvas) return;
+        const at = point(event, canvas);
+        if (drawing.box) drawing.box = [...drawing.box.slice(0, 2), ...at];
+        else drawing.points.push(at);
+        paint(canvas);
+    }
+
+    function drawEnd() {
+        if (drawing) type("lw_ds_area", JSON.stringify(shapes));
+        drawing = null;
+    }
+
+    function paint(canvas) {
+        const width = canvas.width = canvas.clientWidth;
+        const height = canvas.height = canvas.clientHeight;
+        const pen = canvas.getContext("2d");
+        pen.fillStyle = pen.strokeStyle = "#e3342f";
+        pen.lineCap = pen.lineJoin = "round";
+        shapes.forEach((shape) => {
+            if (shape.box) {
+                const [left, top, right, bottom] = shape.box;
+                pen.fillRect(left * width, top * height, (right - left) * width, (bottom - top) * height);
+                return;
+            }
+            pen.lineWidth = 2 * shape.radius * width;
+            pen.beginPath();
+            shape.points.forEach(([x, y]) => pen.lineTo(x * width, y * height));
+            pen.lineTo(shape.points[0][0] * width + 0.1, shape.points[0][1] * height);
+            pen.stroke();
+        });
+    }
+
+    function clearArea() {
+        shapes = [];
+        type("lw_ds_area", "");
+        const canvas = root().querySelector("#lw_ds_canvas canvas");
+        if (canvas) paint(canvas);
+    }
+
+    document.addEventListener("pointerdown", (event) => {
+        const target = event.composedPath()[0];
+        if (target instanceof Element && target.matches("#lw_ds_canvas canvas")) drawStart(event, target);
+    });
+    document.addEventListener("pointermove", drawMove);
+    document.addEventListener("pointerup", drawEnd);
+    document.addEventListener("click", (event) => {
+        if (event.composedPath().includes(byId("lw_ds_area_clear"))) clearArea();
+        if (event.composedPath().some((node) => node.dataset && (node.dataset.lwDo || "").startsWith("select:"))) clearArea();
+    });
+    document.addEventListener("keydown", (event) => {
+        if (event.composedPath()[0] === captionField()) captionKey(event);
+    });
 
     document.addEventListener("click", onClick);
     document.addEventListener("keydown", (event) => {

@@ -197,7 +197,7 @@ class Workbench:
         config = self._with_model(config).check()
         parse_sample_prompts(config.sample_prompts)
         split(usable_scan(config), config.validation_split, config.seed)
-        if config.start_from:
+        if config.start_from and not self._will_be_trained(config.start_from):
             start_file(config.start_from, self.host.paths.loras)
         self._refuse_existing(config)
         return config
@@ -222,6 +222,11 @@ class Workbench:
         path = self.host.paths.loras / f"{config.name}.safetensors"
         if path.exists():
             raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
+
+    def _will_be_trained(self, name: str) -> bool:
+        """Whether a run in the queue will write this LoRA, e.g. the first stage of two."""
+        waiting = [view.data["run"] for view in self.queue.jobs() if view.kind == "train" and not view.ended]
+        return any(self.runs.open(run).config().name == name for run in waiting)
 
     def _active_job(self, run_id: str) -> int | None:
         for view in self.queue.jobs():

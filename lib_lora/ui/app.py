@@ -13,6 +13,7 @@ import gradio as gr
 
 from lib_lora.ui import compat
 from lib_lora.ui.blocks_tab import BlocksTab
+from lib_lora.ui.dataset_tab import DatasetTab
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_tab import GridTab
 from lib_lora.ui.merge_tab import MergeTab
@@ -33,6 +34,7 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
         standalone: also bring the style sheet and the script, which a web UI would load by itself.
     """
     poller = Poller()
+    dataset = DatasetTab(workbench, pictures)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
     blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
     status = StatusStrip(workbench)
@@ -45,6 +47,7 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
             poller.build()
             with gr.Tabs(elem_id="lw_tabs") as tabs:
                 for name, key, tab in (
+                    ("Dataset", "dataset", dataset),
                     ("Train", "train", train),
                     ("Epoch grid", "grid", grid),
                     ("Blocks", "blocks", blocks),
@@ -54,6 +57,7 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
                     with gr.TabItem(name, id=key, elem_id=f"lw_tab_{key}"):
                         tab.build()
         status.connect(poller)
+        dataset.connect(page, poller, tabs, train.form.fields)
         train.connect(page, poller, tabs, grid.run)
         grid.connect(poller, tabs, blocks.lora)
         blocks.connect(poller)

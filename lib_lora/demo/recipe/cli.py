@@ -1,4 +1,4 @@
-"""``python -m lib_lora demo build|score|export``."""
+"""``python -m lib_lora demo build|score|export|pair``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     s.add_argument("--sheet", type=Path, help="also write a contact sheet of the first 40")
     s.set_defaults(run=score)
     web_ui.add_arguments(commands.add_parser("export", help="put the miniature among a web UI's models"))
+    p = commands.add_parser("pair", help="two characters in one picture: three ways to train them, as a table")
+    p.add_argument("--data", type=Path, default=STATE / "pair", help="LoRAs and pictures (default: %(default)s)")
+    p.add_argument("--output", type=Path, default=STATE / "pair", help="for pair.md, pair.json and pair.png")
+    p.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    p.add_argument("--singles", type=int, default=20, help="pictures of each character (default: %(default)s)")
+    p.add_argument("--steps", type=int, default=240, help="of training for each way (default: %(default)s)")
+    p.add_argument("--pictures", type=int, default=32, help="drawn for each way (default: %(default)s)")
+    p.set_defaults(run=pair)
 
 
 def build(args: argparse.Namespace) -> int:
@@ -63,4 +71,18 @@ def score(args: argparse.Namespace) -> int:
     from .score import score as measure
 
     print(json.dumps(measure(args.checkpoint, args.count, cfg=args.cfg, sheet=args.sheet)))
+    return 0
+
+
+def pair(args: argparse.Namespace) -> int:
+    """Train two characters in three ways and print the table."""
+    from ...hosts.standalone.host import StandaloneHost
+    from ...models.base import HostPaths
+    from ..pair import Amounts, run
+
+    data = args.data.absolute()
+    host = StandaloneHost(HostPaths(data / "loras", args.checkpoint.absolute().parent, data / "runs", data))
+    host.load(args.checkpoint.stem)
+    run(host, args.output, Amounts(args.singles, steps=args.steps, pictures=args.pictures))
+    print((args.output / "pair.md").read_text(encoding="utf-8"))
     return 0

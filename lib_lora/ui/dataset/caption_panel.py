@@ -134,7 +134,8 @@ class CaptionPanel(Panel):
         others = self._common()
         size = f"{picture.size[0]}×{picture.size[1]}"
         mark = link("unmark" if picture.path in self.session.marked else "mark", "mark", self.session.key(picture))
-        return f'<figure class="lw-ds-current">{image}<figcaption>{text(picture.path.name)} · {size} {mark}</figcaption></figure>{others}'  # fmt: skip
+        below = f"<figcaption>{text(picture.path.name)} · {size} {mark}</figcaption>"
+        return f'<figure class="lw-ds-current">{image}{below}</figure>{others}'
 
     def _common(self) -> str:
         """Tags of the marked pictures: those of all in bold, of some in grey."""
@@ -153,7 +154,8 @@ def count_view(caption: str) -> str:
     limit = next((limit for limit in LIMITS if count <= limit), LIMITS[-1])
     share = min(100, 100 * count / limit)
     over = " – the rest is cut off" if count > LIMITS[-1] else ""
-    return f'<div class="lw-job-line"><progress max=100 value={share:.0f}></progress><span class="lw-quiet">{count} of {limit} tokens{over}</span></div>'  # fmt: skip
+    bar = f'<progress max=100 value={share:.0f} aria-label="Length of the caption"></progress>'
+    return f'<div class="lw-job-line">{bar}<span class="lw-quiet">{count} of {limit} tokens{over}</span></div>'
 
 
 def count_tokens(caption: str) -> int:

@@ -8,13 +8,19 @@ import gradio as gr
 
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.panel import On, Panel, View
-from lib_lora.ui.dataset.views import change_view, history_view
+from lib_lora.ui.dataset.session import Session
+from lib_lora.ui.dataset.views import Album, change_view, history_view
 from lib_lora.ui.job_view import progress
 
 
 class ChangePanel(Panel):
     """Stands above the tools, the same for all of them."""
+
+    def __init__(self, session: Session, album: Album, caption: CaptionPanel):
+        super().__init__(session, album)
+        self.caption = caption
 
     def build(self) -> None:
         self.dry_run = panel("lw_ds_change")
@@ -26,29 +32,32 @@ class ChangePanel(Panel):
             self.cancel = gr.Button("Cancel", elem_id="lw_ds_cancel")
         self.message = panel("lw_ds_applied")
         with gr.Row(elem_classes=["lw-actions"]):
-            self.undo = gr.Button("Undo", elem_id="lw_ds_undo", interactive=False)
+            self.undo = gr.Button("Undo", elem_id="lw_ds_undo", interactive=False, size="sm")
         with gr.Accordion("History", open=False, elem_id="lw_ds_history"):
             self.history = panel("lw_ds_history_list")
 
     def connect(self, on: On) -> None:
-        on(self.apply.click, self.do_apply, [], self.message, busy="Applying …")
+        caption = [self.caption.caption]
+        on(self.apply.click, self.do_apply, [], self.message, caption, busy="Applying …")
         on(self.discard.click, self.do_discard, [], self.message)
-        on(self.undo.click, self.do_undo, [], self.message, busy="Taking back …")
+        on(self.undo.click, self.do_undo, [], self.message, caption, busy="Taking back …")
         on(self.cancel.click, self.do_cancel, [], self.message)
 
-    def do_apply(self) -> str:
+    def do_apply(self) -> list[str]:
         title = self.session.pending.title if self.session.pending else ""
         if self.session.apply() is not None:
-            return html.message(f"{title}: the pictures are being made; it can be cancelled above.")
-        return html.message(f"Done: {title}. “Undo” takes it back.", html.GOOD)
+            text = html.message(f"{title}: the pictures are being made; it can be cancelled above.")
+        else:
+            text = html.message(f"Done: {title}. “Undo” takes it back.", html.GOOD)
+        return [text, self.caption.now()]
 
     def do_discard(self) -> str:
         self.session.pending = None
         self.session.touch()
         return ""
 
-    def do_undo(self) -> str:
-        return html.message(f"Taken back: {self.session.undo()}.", html.GOOD)
+    def do_undo(self) -> list[str]:
+        return [html.message(f"Taken back: {self.session.undo()}.", html.GOOD), self.caption.now()]
 
     def do_cancel(self) -> str:
         job = self.session.job()

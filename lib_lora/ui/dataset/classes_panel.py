@@ -34,6 +34,7 @@ class ClassesPanel(Panel):
     """Classes of one subject, or folders of several evened out."""
 
     name, key = "Classes and repeats", "classes"
+    mirrored, base = False, next(iter(BY_IMAGES))  # what the balance is computed for
 
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
@@ -61,7 +62,7 @@ class ClassesPanel(Panel):
         on(self.even.click, self.do_even, [], self.message)
         on(self.faces.click, self.do_faces, [], self.message)
         for field in (self.flipped, self.model):
-            listen(field.change, self.balance_view, [self.flipped, self.model], [self.balance])
+            listen(field.change, self.recompute, [self.flipped, self.model], [self.balance])
 
     def views(self) -> list[View]:
         return [(self.table, self.classes_view), (self.balance, self.balance_view)]
@@ -129,20 +130,25 @@ class ClassesPanel(Panel):
             return ""
         return "".join(self._class(name, pictures) for name, pictures in self.classes().items())
 
-    def balance_view(self, flipped: bool = False, model: str = "NAI 1.5") -> str:
+    def recompute(self, mirrored: bool, base: str) -> str:
+        """The balance under other conditions."""
+        self.mirrored, self.base = mirrored, base
+        return self.balance_view()
+
+    def balance_view(self) -> str:
         """Repeats, their sum, the ratio, and what stands in the way; then the epochs of the guide."""
         if self.session.editor is None or not self.session.shown():
             return ""
-        balance = self.solved(self.classes(), flipped)
+        balance = self.solved(self.classes(), self.mirrored)
         pairs = [(NAMES[name], f"{balance.images[name]} × {n} repeats") for name, n in balance.repeats.items()]
         ratio = f"{balance.ratio:.1f} : 1" if balance.ratio else "no faces"
-        factor = 2 if flipped else 4
+        factor = 2 if self.mirrored else 4
         pairs += [("Main : face (4 : 1)", ratio), (f"Σ × {factor} (1000 to 2000)", f"{balance.total:,}")]
         problems = "".join(html.message(problem, html.WARNING) for problem in balance.problems)
         grey = monochrome_share(self.session.shown())
         if grey > MUCH_GREY:
             problems += html.message(f"{grey:.0%} are black and white: leave some out for a colour model", html.WARNING)
-        return f'<div class="lw-panel">{facts(pairs)}{problems}{self._epochs(model)}</div>'
+        return f'<div class="lw-panel">{facts(pairs)}{problems}{self._epochs(self.base)}</div>'
 
     def _epochs(self, model: str) -> str:
         folders = Counter(picture.folder for picture in self.session.shown())
@@ -154,7 +160,8 @@ class ClassesPanel(Panel):
         else:
             advice = for_images(model, sum(folders.values()))
             start = f"As one concept: {advice.repeats} repeats"
-        return f'<p class="lw-quiet">{start}, {advice.epochs} epochs at batch {advice.batch_size}, {advice.steps:,} steps ({model}).</p>'  # fmt: skip
+        run = f"{advice.epochs} epochs at batch {advice.batch_size}, {advice.steps:,} steps ({model})"
+        return f'<p class="lw-quiet">{start}, {run}.</p>'
 
     def _class(self, name: str, pictures: list[Picture]) -> str:
         reasons = [self._reason(picture) for picture in pictures[:SHOWN]]

@@ -92,12 +92,13 @@ class DuplicatesPanel(Panel):
             f'<div class="lw-ds-group">{self.album.figures(group, "select")}</div>' for group in found.variants[:SHOWN]
         )
         hidden = max(0, len(found.copies) - SHOWN) + max(0, len(found.variants) - SHOWN)
+        more = f'<p class="lw-quiet">and {hidden} more groups</p>' if hidden else ""
         return (
             f"<h4>{html.plural(len(found.copies), 'picture')} with copies – a click keeps a copy, or sets it aside</h4>"
             f"{copies or html.hint('No copies.')}"
             f"<h4>{html.plural(len(found.variants), 'group')} of variants – each counts as one image</h4>"
-            f"{variants or html.hint('No variants.')}" + (f'<p class="lw-quiet">and {hidden} more groups</p>' if hidden else "")
-        )  # fmt: skip
+            f"{variants or html.hint('No variants.')}{more}"
+        )
 
     def _copies(self, group: CopyGroup) -> str:
         pictures = [group.keep, *(picture for picture, _ in group.copies)]
@@ -115,4 +116,6 @@ class DuplicatesPanel(Panel):
 
     def _aside(self) -> Any:
         count = len(self.session.rejects) if self.session.duplicates else 0
-        return gr.update(visible=count > 0, value=f"Set {html.plural(count, 'copy' if count == 1 else 'copie')} aside …")
+        return gr.update(
+            visible=count > 0, value=f"Set {html.plural(count, 'copy' if count == 1 else 'copie')} aside …"
+        )

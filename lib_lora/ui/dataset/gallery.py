@@ -56,15 +56,15 @@ class Gallery:
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 
-    def do_open(self, folders: str) -> list[Any]:
+    def do_open(self, folders: str) -> str:
         paths = [Path(line.strip().strip('"')).expanduser() for line in (folders or "").splitlines() if line.strip()]
         if missing := next((path for path in paths if not path.is_dir()), None):
             raise UserError("There is no such folder", where=missing, fix="Check the path")
         editor = self.session.open(paths)
         repaired = f" Rolled back after a crash: {', '.join(editor.recovered)}." if editor.recovered else ""
         if not editor.pictures:
-            return [html.message("There is no picture in this folder." + repaired, html.WARNING), "", "", ""]
-        return [html.message(repaired.strip(), html.WARNING) if repaired else "", "", "", ""]
+            return html.message("There is no picture in this folder." + repaired, html.WARNING)
+        return html.message(repaired.strip(), html.WARNING)
 
     def do_filter(self, all_of: str, any_of: str, none_of: str) -> str:
         self.session.filter = TagFilter(*(tuple(split_tags(part or "")) for part in (all_of, any_of, none_of)))
@@ -109,7 +109,8 @@ class Gallery:
         rows = "".join(self._folder_row(number, folder) for number, folder in enumerate(self._folders()))
         tagged = sum(bool(picture.tags) for picture in editor.pictures)
         head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with tags"
-        return f'<div class="lw-panel" id="lw_ds_set">{head}<div class="lw-ds-folders">{rows}</div>{self._problems()}</div>'
+        folders = f'<div class="lw-ds-folders">{rows}</div>'
+        return f'<div class="lw-panel" id="lw_ds_set">{head}{folders}{self._problems()}</div>'
 
     def pictures_view(self) -> str:
         """One page of thumbnails with what can be done about them."""
@@ -159,6 +160,7 @@ class Gallery:
         problems = self.session.opened().problems
         if not problems:
             return ""
-        items = "".join(f"<li>{text(p.path.name)}: {text(p.reason)}. {text(p.fix)}.</li>" for p in problems[:SHOWN_PROBLEMS])
-        more = f"<li>and {len(problems) - SHOWN_PROBLEMS} more</li>" if len(problems) > SHOWN_PROBLEMS else ""
-        return f"<details><summary>{html.plural(len(problems), 'file')} to look at</summary><ul>{items}{more}</ul></details>"
+        items = [f"{text(p.path.name)}: {text(p.reason)}. {text(p.fix)}." for p in problems[:SHOWN_PROBLEMS]]
+        items += [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
+        shown = "".join(f"<li>{item}</li>" for item in items)
+        return f"<details><summary>{html.plural(len(problems), 'file')} to look at</summary><ul>{shown}</ul></details>"

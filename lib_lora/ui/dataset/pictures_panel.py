@@ -27,9 +27,7 @@ from lib_lora.ui.dataset.panel import On, Panel, View
 from lib_lora.ui.dataset.views import text
 
 RATIOS = {"free": 0.0, "1 : 1": 1.0, "2 : 3": 2 / 3, "3 : 2": 1.5, "3 : 4": 0.75, "4 : 3": 4 / 3, "9 : 16": 9 / 16}
-CANVAS = (
-    '<div class="lw-canvas" data-lw-canvas="{key}"><img src="{url}" alt="{name}" draggable="false"><canvas></canvas></div>'
-)
+CANVAS = '<div class="lw-canvas"><img src="{url}" alt="{name}" draggable="false"><canvas></canvas></div>'
 
 
 class PicturesPanel(Panel):
@@ -141,7 +139,8 @@ class PicturesPanel(Panel):
     def do_buckets(self, ratio: str, aside: bool) -> str:
         config = DatasetConfig(folders=())
         parts = [
-            (p, box_of_ratio(p.size, RATIOS[ratio] or _aspect(bucket_for(p.size, config)))) for p in self.session.chosen()
+            (p, box_of_ratio(p.size, RATIOS[ratio] or _aspect(bucket_for(p.size, config))))
+            for p in self.session.chosen()
         ]
         return self._crops([(p, box) for p, box in parts if box != (0, 0, *p.size)], aside)
 
@@ -181,7 +180,7 @@ class PicturesPanel(Panel):
         except UserError:
             return html.hint("Click a picture above; it will be shown here to draw on.")
         url = self.album.preview(picture)
-        return CANVAS.format(key=self.session.key(picture), url=text(url), name=text(picture.path.name))
+        return CANVAS.format(url=text(url), name=text(picture.path.name))
 
 
 def _aspect(size: tuple[int, int]) -> float:

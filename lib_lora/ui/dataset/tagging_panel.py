@@ -44,7 +44,13 @@ class TaggingPanel(Panel):
             )
             self.threshold = gr.Slider(0, 1, value=0.35, step=0.01, label="Threshold", elem_id="lw_ds_threshold")
             self.characters = gr.Slider(
-                0, 1.01, value=0.85, step=0.01, label="Threshold of names", info="1.01: none", elem_id="lw_ds_characters"
+                0,
+                1.01,
+                value=0.85,
+                step=0.01,
+                label="Threshold of names",
+                info="1.01: none",
+                elem_id="lw_ds_characters",
             )
         with gr.Row(elem_classes=["lw-fields"]):
             self.mode = gr.Dropdown(

@@ -50,6 +50,7 @@ class TagsPanel(Panel):
     """A table of tags beside the edits."""
 
     name, key = "Tags", "tags"
+    wanted = ""  # what the table is narrowed to
 
     def build(self) -> None:
         with gr.Row():
@@ -80,7 +81,7 @@ class TagsPanel(Panel):
     def connect(self, on: On) -> None:
         on(self.plan.click, self.do_plan, [self.action, self.tags, self.new, self.keep], self.message)
         on(self.gaps.click, self.do_gaps, [self.tags], self.message)
-        listen(self.search.change, self.table_view, [self.search], [self.table])
+        listen(self.search.change, self.narrow, [self.search], [self.table])
 
     def views(self) -> list[View]:
         return [(self.table, self.table_view)]
@@ -110,11 +111,16 @@ class TagsPanel(Panel):
         self.session.touch()
         return html.message(f"{html.plural(len(rows), 'image')} without {', '.join(wanted)}.")
 
-    def table_view(self, search: str = "") -> str:
+    def narrow(self, wanted: str) -> str:
+        """Show only tags that have these words."""
+        self.wanted = wanted or ""
+        return self.table_view()
+
+    def table_view(self) -> str:
         """Tags with counts; a click filters by them, the crossed circle filters them out."""
         if self.session.editor is None:
             return ""
-        words = (search or "").casefold().split()
+        words = self.wanted.casefold().split()
         found = [
             (tag, count)
             for tag, count in self.session.editor.tags.frequencies()

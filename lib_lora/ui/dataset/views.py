@@ -52,11 +52,14 @@ class Album:
             marks: class names of each, e.g. ``lw-chosen``.
         """
         captions, marks = list(captions) or [p.path.stem for p in pictures], list(marks) or [""] * len(pictures)
-        return "".join(
-            f'<button class="lw-thumb {mark}" data-lw-do="{verb}:{self.session.key(picture)}" title="{text(_title(picture))}">'
-            f'{_image(url, picture)}<span>{text(caption)}</span></button>'
-            for picture, url, caption, mark in zip(pictures, self.urls(pictures), captions, marks, strict=True)
-        )  # fmt: skip
+        rows = zip(pictures, self.urls(pictures), captions, marks, strict=True)
+        return "".join(self._figure(p, url, f"{verb}:{self.session.key(p)}", *more) for p, url, *more in rows)
+
+    def _figure(self, picture: Picture, url: str, action: str, caption: str, mark: str) -> str:
+        return (
+            f'<button class="lw-thumb {mark}" data-lw-do="{action}" title="{text(_title(picture))}">'
+            f"{_image(url, picture)}<span>{text(caption)}</span></button>"
+        )
 
     def _url(self, thumbnails: Thumbnails, picture: Picture) -> str:
         try:
@@ -101,7 +104,8 @@ def link(label: str, verb: str, value: str = "") -> str:
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:
     """Names above values, side by side."""
-    return '<dl class="lw-facts">' + "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in pairs) + "</dl>"  # fmt: skip
+    items = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
+    return f'<dl class="lw-facts">{items}</dl>'
 
 
 def shown_path(path: Path, root: Path) -> str:

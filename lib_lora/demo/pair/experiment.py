@@ -1,0 +1,141 @@
+"""The experiment: three ways to train two characters, the same prompts and seeds, and the judge's table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...dataset.collection.change import Change
+from ...dataset.collection.picture import Picture
+from ...dataset.editor import DatasetEditor
+from ...dataset.pictures.composites import CompositeOptions
+from ...files import write_text
+from ...models.base import GenerationRequest, Host
+from ...tools.pictures import save_png
+from ...tools.sheet import Sheet
+from ...tools.two_subjects import APART, Subjects, plan_joint, plan_stages
+from ..judge import Judge
+from ..tour.report import table
+from ..tour.tour import PICTURE, Tour
+from ..tour.tour import Amounts as TourAmounts
+from .scores import pair_scores
+from .subjects import PAIR, SIZE, write_singles
+
+TEMPLATE = "CharLeft, CharRight, 2girls, TagsLeft, TagsRight"
+PROMPT = "{}, {}, 2girls, full body, simple background, white background"
+SHOWN = 6  # pictures of each way on the sheet
+TEXT = """\
+# Two characters in one picture
+
+Share of {n} pictures (192×128, the same prompts and seeds for each way; `{prompt}`, half of them with the names
+exchanged) in which the judge sees the right character in the right half: colour of hair and of outfit. Each character
+has {singles} pictures of its own; composites are {share:.0%} of the set; all ways train {steps} steps. Data seed
+{seed}, picture seeds from {first_seed}.
+
+{table}
+"""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much of everything; the defaults are meant for a quarter of an hour on two CPU cores.
+
+    Args:
+        singles: pictures of each character.
+        share: composites in the whole set.
+        regularisation: singles in the second stage.
+        steps: of training for each way; the two stages share them.
+        pictures: drawn for each way.
+        training: settings over those of the preset for the miniature.
+    """
+
+    singles: int = 20
+    share: float = 0.3
+    regularisation: float = 0.2
+    steps: int = 240
+    pictures: int = 32
+    seed: int = 0
+    first_seed: int = 5000
+    training: tuple[tuple[str, object], ...] = (("rank", 8), ("keep_tokens", 2))
+
+
+def run(host: Host, output: Path, amounts: Amounts | None = None, judge: Judge | None = None) -> dict:
+    """Train, draw, read, and write ``pair.md``, ``pair.json`` and ``pair.png`` into ``output``; returns the scores.
+
+    What is there already is not made again, so a second start goes on where the first one ended.
+    """
+    amounts = amounts or Amounts()
+    return Experiment(host, output, amounts, judge or Judge.load()).run()
+
+
+class Experiment:
+    """One experiment; see :func:`run`."""
+
+    def __init__(self, host: Host, output: Path, amounts: Amounts, judge: Judge):
+        self.host, self.output, self.amounts, self.judge = host, output, amounts, judge
+        self.folder = host.paths.data / "pair"
+        self.desk = Tour(host, output, TourAmounts(), judge)  # trains and draws, and keeps what is done
+
+    def run(self) -> dict:
+        loras = {"base model": None, **self.train()}
+        names = [tuple(PAIR) if i % 2 == 0 else tuple(PAIR)[::-1] for i in range(self.amounts.pictures)]
+        requests = [self.request(i, *pair) for i, pair in enumerate(names)]
+        drawn = {name: self.desk.pictures(f"drawing {name}", requests, lora) for name, lora in loras.items()}
+        shown = min(SHOWN, len(requests))
+        rows = [images[:shown] for images in drawn.values()]
+        save_png(Sheet(rows, [""] * shown, list(drawn)).draw(), self.output / "pair.png")
+        scores = {name: pair_scores(self.judge, images, names, PAIR) for name, images in drawn.items()}
+        write_text(self.output / "pair.json", json.dumps(scores, indent=1))
+        write_text(self.output / "pair.md", self.report(scores))
+        return scores
+
+    def train(self) -> dict[str, Path]:
+        """Way -> its LoRA."""
+        stages, joint = self.folder / "stages", self.folder / "joint"
+        options = CompositeOptions(share=self.amounts.share, template=TEMPLATE, seed=self.amounts.seed)
+        for root in (stages, joint):
+            write_singles(root, self.amounts.singles, self.amounts.seed)
+        self.compose(stages, lambda found: plan_stages(found, stages, options, self.amounts.regularisation))
+        self.compose(joint, lambda found: plan_joint(found, joint, options))
+        half = self.amounts.steps // 2
+        self.fit("pair-singles", stages, self.amounts.steps)
+        self.fit("pair-first", stages, half)
+        self.fit("pair-sequential", stages / APART, half, start_from="pair-first")
+        self.fit("pair-joint", joint, self.amounts.steps)
+        ways = {"singles only": "pair-singles", "two stages": "pair-sequential", "joint": "pair-joint"}
+        return {way: self.host.paths.loras / f"{name}.safetensors" for way, name in ways.items()}
+
+    def compose(self, root: Path, plan: Callable[[Subjects], Change]) -> None:
+        """Make composites below ``root`` unless that is done."""
+        editor = DatasetEditor([root], self.folder / "cache")
+        if editor.history():
+            return
+        found: dict[str, list[Picture]] = {name: [] for name in PAIR}
+        for picture in editor.pictures:
+            found[picture.folder.name.removeprefix("1_")].append(picture)
+        editor.apply(plan(found))
+
+    def fit(self, name: str, folder: Path, steps: int, **values: object) -> None:
+        """Train for about ``steps`` steps, in whole epochs."""
+        config = self.desk.config(name, folder, **dict(self.amounts.training), **values)
+        images = sum(1 for _ in folder.glob("[0-9]*_*/*.png"))
+        epochs = max(1, round(steps * config.batch_size / images))
+        self.desk.train(replace(config, epochs=epochs))
+
+    def request(self, index: int, left: str, right: str) -> GenerationRequest:
+        size = {"width": 2 * SIZE[0], "height": SIZE[1]}
+        return replace(PICTURE, prompt=PROMPT.format(left, right), seed=self.amounts.first_seed + index, **size)
+
+    def report(self, scores: dict) -> str:
+        return TEXT.format(
+            n=self.amounts.pictures,
+            prompt=PROMPT.format(*PAIR),
+            singles=self.amounts.singles,
+            share=self.amounts.share,
+            steps=self.amounts.steps,
+            seed=self.amounts.seed,
+            first_seed=self.amounts.first_seed,
+            table=table(scores),
+        )

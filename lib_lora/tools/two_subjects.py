@@ -1,0 +1,89 @@
+"""Two or three subjects in one LoRA: mixed into one run, or singles first and composites after ("1to2").
+
+Files: each subject has a folder ``N_trigger``. For one joint run, composites lie beside them; for two stages they lie
+apart in ``.two-subjects``, which the first stage does not read.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lib_lora.dataset.collection.change import Change, Make, Operation, Write
+from lib_lora.dataset.collection.moving import merged
+from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.pictures.composites import CompositeOptions, count_for_share, plan_composites
+from lib_lora.dataset.tags.text import join
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.presets import preset
+
+STAGE_1, STAGE_2 = "Two subjects · stage 1", "Two subjects · stage 2"
+APART = ".two-subjects"  # below the set; folders with a dot are passed over
+COMPOSITES, SINGLES = "1_composites", "1_singles"
+Subjects = Mapping[str, Sequence[Picture]]  # trigger -> its pictures
+
+
+@dataclass(frozen=True)
+class TwoStages:
+    """Settings of both runs; the second goes on from the first's LoRA."""
+
+    first: TrainConfig
+    second: TrainConfig
+
+
+def plan_joint(subjects: Subjects, root: Path, options: CompositeOptions) -> Change:
+    """Composites beside the subjects' folders."""
+    return plan_composites(subjects, root / COMPOSITES, options)
+
+
+def plan_stages(subjects: Subjects, root: Path, options: CompositeOptions, regularisation: float = 0.0) -> Change:
+    """Composites apart from the subjects' folders, with copies of single pictures among them.
+
+    Args:
+        regularisation: share of the second stage that are single pictures, 0 to 1 (not included), so that it does not
+            forget them.
+    """
+    composites = plan_composites(subjects, root / APART / COMPOSITES, options)
+    count = count_for_share(composites.counts["pictures made"], regularisation)
+    singles = _singles(subjects, root / APART / SINGLES, count, options.seed)
+    return merged([composites, singles], "Composites for a second stage")
+
+
+def joint_config(name: str, root: Path, **values: object) -> TrainConfig:
+    """One run over singles and composites, by the settings of stage 1."""
+    return _config(STAGE_1, name, root, values)
+
+
+def stage_configs(name: str, root: Path, **values: object) -> TwoStages:
+    """``NAME-singles`` over the subjects' folders, then ``NAME`` over the composites.
+
+    Args:
+        values: settings for both in place of the presets'.
+    """
+    first = _config(STAGE_1, f"{name}-singles", root, values)
+    second = _config(STAGE_2, name, root / APART, values)
+    return TwoStages(first, replace(second, start_from=first.name))
+
+
+def _config(stage: str, name: str, folder: Path, values: Mapping[str, object]) -> TrainConfig:
+    plain = TrainConfig(name=name, data_dir=str(folder))
+    return replace(preset(stage).applied_to(plain), **values)
+
+
+def _singles(subjects: Subjects, folder: Path, count: int, seed: int) -> Change:
+    """Copies of pictures, the subjects in turn, each picture once."""
+    rng = random.Random(seed)
+    rows = [rng.sample(list(pictures), len(pictures)) for pictures in subjects.values() if pictures]
+    turns = [row[i] for i in range(max(map(len, rows), default=0)) for row in rows if i < len(row)]
+    made: list[Operation] = []
+    for number, picture in enumerate(turns[:count], start=1):
+        path = folder / f"single-{number:05}{picture.path.suffix}"
+        made += [Make(path, _copier(picture.path)), Write(path.with_suffix(".txt"), join(picture.tags).encode())]
+    return Change("Single pictures", tuple(made), {"single pictures copied": len(made) // 2})
+
+
+def _copier(source: Path) -> Callable[[Path], object]:
+    return lambda target: shutil.copyfile(source, target)

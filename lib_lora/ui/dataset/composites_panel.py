@@ -1,0 +1,131 @@
+"""Pictures of two or three subjects from those of one, and the runs that learn from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.pictures.composites import PLACES, CompositeOptions
+from lib_lora.dataset.scan import CONCEPT_NAME
+from lib_lora.errors import UserError
+from lib_lora.tools.two_subjects import APART, COMPOSITES, joint_config, plan_joint, plan_stages, stage_configs
+from lib_lora.training.config import TrainConfig
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.dataset.panel import On, Panel
+
+JOINT, STAGES = "one joint run (beside the singles)", "two stages (singles first)"
+TEMPLATE = "CharLeft/CharRight/COMPOSITE, TagsLeft, TagsRight"
+
+
+class CompositesPanel(Panel):
+    """Options, the dry run, then the runs."""
+
+    name, key = "Composites", "composites"
+
+    def build(self) -> None:
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.subjects = gr.Textbox(
+                label="Subjects",
+                info="Folder = activation tag, one a line; empty: each N_tag folder",
+                lines=2,
+                elem_id="lw_ds_subjects",
+                scale=2,
+            )
+            self.people = gr.Dropdown(
+                choices=[str(n) for n in PLACES],
+                value="2",
+                label="Subjects a picture",
+                elem_id="lw_ds_people",
+                interactive=True,
+            )
+            self.share = gr.Slider(
+                0.05, 0.6, value=0.25, step=0.05, label="Share of the set", info="0.2 to 0.4", elem_id="lw_ds_share"
+            )
+            self.ratio = gr.Number(
+                value=0,
+                label="Width ÷ height",
+                info="0: as the parts give it; else padded",
+                elem_id="lw_ds_joined_ratio",
+            )
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.template = gr.Textbox(
+                value="",
+                placeholder=TEMPLATE,
+                label="Caption",
+                info="Empty: as shown",
+                elem_id="lw_ds_template",
+                scale=2,
+            )
+            self.how = gr.Dropdown(
+                choices=[JOINT, STAGES], value=JOINT, label="Training", elem_id="lw_ds_how", interactive=True
+            )
+            self.regularisation = gr.Slider(
+                0, 0.8, value=0.2, step=0.05, label="Singles in stage 2", elem_id="lw_ds_regularisation"
+            )
+            self.seed = gr.Number(value=0, precision=0, label="Seed of the draw", elem_id="lw_ds_seed")
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.plan = gr.Button("Make composites …", variant="primary", elem_id="lw_ds_compose")
+        self.message = panel("lw_ds_compose_message")
+        with gr.Row(elem_classes=["lw-fields", "lw-tight"]):
+            self.run_name = gr.Textbox(label="Name of the LoRA", elem_id="lw_ds_run_name")
+            self.epochs = gr.Number(value=40, precision=0, label="Epochs of each run", elem_id="lw_ds_run_epochs")
+            self.resolution = gr.Number(
+                value=0, precision=0, label="Resolution", info="0: 640, then 768", elem_id="lw_ds_run_resolution"
+            )
+            self.queue = gr.Button("Queue the training", elem_id="lw_ds_run_queue")
+        self.queued = panel("lw_ds_queued")
+
+    def connect(self, on: On) -> None:
+        fields = [self.subjects, self.people, self.share, self.ratio, self.template, self.seed]
+        on(self.plan.click, self.do_plan, [*fields, self.how, self.regularisation], self.message)
+        act(self.queue.click, self.do_queue, [self.run_name, self.epochs, self.resolution, self.how], self.queued)
+
+    def do_plan(
+        self, subjects: str, people: str, share: float, ratio: float | None, template: str, seed: float | None,
+        how: str, regularisation: float,
+    ) -> str:  # fmt: skip
+        options = CompositeOptions(int(people), share, ratio or 0.0, (template or "").strip(), int(seed or 0))
+        found, root = self.pictures_of(subjects or ""), self.session.opened().folders[0]
+        if how == JOINT:
+            return html.message(self.session.propose(plan_joint(found, root, options)))
+        return html.message(self.session.propose(plan_stages(found, root, options, regularisation)))
+
+    def do_queue(self, name: str, epochs: float | None, resolution: float | None, how: str) -> str:
+        root = self.session.opened().folders[0]
+        folder = root / COMPOSITES if how == JOINT else root / APART / COMPOSITES
+        if not folder.is_dir():
+            raise UserError("The composites are not made yet", where=folder, fix="Press “Make composites”, then Apply")
+        values = {"epochs": int(epochs or 40)} | ({"resolution": int(resolution)} if resolution else {})
+        configs = self._configs((name or "").strip(), root, how, values)
+        for config in configs:
+            self.session.workbench.start_training(config)
+        return html.message(f"In the queue: {', then '.join(config.name for config in configs)}. See Train.", html.GOOD)
+
+    def pictures_of(self, subjects: str) -> dict[str, list[Picture]]:
+        """Activation tag -> pictures, from ``folder = tag`` lines or from folders named ``N_tag``."""
+        folders: dict[Path, list[Picture]] = {}
+        for picture in self.session.opened().pictures:
+            folders.setdefault(picture.folder, []).append(picture)
+        if not subjects.strip():
+            named = {folder: CONCEPT_NAME.fullmatch(folder.name) for folder in folders}
+            return {m[2]: folders[f] for f, m in named.items() if m and f.name != COMPOSITES}
+        found = {}
+        for line in filter(None, map(str.strip, subjects.splitlines())):
+            folder, _, tag = (part.strip() for part in line.partition("="))
+            match = [pictures for path, pictures in folders.items() if path.name == folder]
+            if not match or not tag:
+                known = ", ".join(path.name for path in folders)
+                raise UserError(f"{line!r} names no folder and tag", where="Subjects", fix=f"Folders are {known}")
+            found[tag] = match[0]
+        return found
+
+    def _configs(self, name: str, root: Path, how: str, values: dict[str, object]) -> list[TrainConfig]:
+        if not name:
+            raise UserError("The LoRA needs a name", where="Name of the LoRA", fix="Type one")
+        if how == JOINT:
+            return [joint_config(name, root, **values)]
+        stages = stage_configs(name, root, **values)
+        return [stages.first, stages.second]

@@ -1,0 +1,145 @@
+"""What training would make of the set, each warning with a link to its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.dataset import advice
+from lib_lora.dataset.check import CheckReport, check
+from lib_lora.dataset.config import Concept, DatasetConfig
+from lib_lora.dataset.scan import scan
+from lib_lora.errors import UserError
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.dataset.caption_panel import count_tokens
+from lib_lora.ui.dataset.panel import On, Panel, Verb
+from lib_lora.ui.dataset.views import facts, link, shown_path, text
+
+# Topic of a warning -> the tool that helps, and its name
+REMEDIES = {
+    advice.CAPTIONS: ("tagging", "tag them"),
+    advice.TRIGGER: ("tags", "add the trigger"),
+    advice.LEAKS: ("tags", "remove tags"),
+    advice.SMALL: ("pictures", "enlarge them"),
+    advice.SHAPE: ("pictures", "crop them"),
+    advice.COLOUR: ("classes", "leave some out"),
+    advice.COPIES: ("duplicates", "set copies aside"),
+}
+
+
+class ReportPanel(Panel):
+    """The last step here; from it the set goes to Train."""
+
+    name, key = "Check", "check"
+
+    def build(self) -> None:
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.trigger = gr.Textbox(label="Trigger word", info="Empty for a style", elem_id="lw_ds_trigger")
+            self.resolution = gr.Number(value=512, precision=0, label="Resolution (px)", elem_id="lw_ds_resolution")
+            self.batch = gr.Number(value=2, precision=0, label="Batch size of the run", elem_id="lw_ds_batch")
+            self.epochs = gr.Number(value=10, precision=0, label="Epochs of the run", elem_id="lw_ds_epochs")
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.check = gr.Button("Check the set", elem_id="lw_ds_check")
+            self.send = gr.Button("Send to Train →", variant="primary", elem_id="lw_ds_send")
+        self.message = panel("lw_ds_report_message")
+        self.report = panel("lw_ds_report")
+
+    def connect(self, on: On) -> None:
+        fields = [self.trigger, self.resolution, self.batch, self.epochs]
+        act(self.check.click, self.do_check, fields, self.message, [self.report], busy="Reading the folders …")
+
+    def connect_train(self, tabs: gr.Tabs, fields: dict[str, Any]) -> None:
+        """``fields``: those of the Train tab's form."""
+        outputs = [tabs, *(fields[name] for name in ("data_dir", "trigger", "resolution", "batch_size", "epochs"))]
+        inputs = [self.trigger, self.resolution, self.batch, self.epochs]
+        act(self.send.click, self.do_send, inputs, self.message, outputs)
+
+    def verbs(self) -> dict[str, Verb]:
+        return {"only": self.show_only}
+
+    def do_send(self, trigger: str, resolution: float, batch: float, epochs: float) -> list[Any]:
+        folder = str(self.session.opened().folders[0])
+        selected = gr.update(selected="train")
+        return ["", selected, folder, (trigger or "").strip(), int(resolution), int(batch), int(epochs)]
+
+    def do_check(self, trigger: str, resolution: float, batch: float, epochs: float) -> list[str]:
+        editor = self.session.opened()
+        self.config = DatasetConfig(
+            tuple(Concept(folder) for folder in editor.folders),
+            resolution=int(resolution or 512),
+            batch_size=int(batch or 1),
+            trigger=(trigger or "").strip(),
+            shuffle=True,
+            keep_tokens=1 if (trigger or "").strip() else 0,
+        )
+        found = scan(self.config)
+        if not found.items:
+            raise UserError("There is no usable image", where=editor.folders[0], fix="See the list of files above")
+        self.warned = check(found, self.config, epochs=int(epochs or 1), count_tokens=count_tokens)
+        return ["", self.report_view(self.warned)]
+
+    def show_only(self, number: str) -> None:
+        """Show the pictures of a warning in the gallery."""
+        warning = self.warned.warnings[int(number)]
+        self.session.only = (warning.text.split(":")[0], frozenset(warning.paths))
+        self.session.page = 0
+        self.session.touch()
+
+    def report_view(self, report: CheckReport) -> str:
+        parts: tuple[Callable[[CheckReport], str], ...] = (_facts, self._folders, _buckets, _captions, self._warnings)
+        return f'<div class="lw-panel" id="lw_ds_report_panel">{"".join(part(report) for part in parts)}</div>'
+
+    def _folders(self, report: CheckReport) -> str:
+        root = self.session.opened().folders[0]
+        rows = [
+            (
+                text(shown_path(c.concept.path, root)).replace("&amp;", "&"),
+                c.images,
+                c.concept.repeats,
+                c.samples,
+                f"{c.samples / max(1, report.samples_per_epoch):.0%}",
+            )
+            for c in report.concepts
+        ]
+        return html.table(("Folder", "Images", "Repeats", "Samples an epoch", "Share"), rows)
+
+    def _warnings(self, report: CheckReport) -> str:
+        if not report.warnings:
+            return html.message("No warnings.", html.GOOD)
+        lines = []
+        for number, warning in enumerate(report.warnings):
+            links = link("show them", "only", str(number)) if warning.paths else ""
+            if warning.topic in REMEDIES:
+                tool, label = REMEDIES[warning.topic]
+                links += link(f"→ {label}", "tool", tool)
+            fix = f'<span class="lw-fix">{text(html.sentence(warning.fix))}</span>'
+            sentence = text(html.sentence(warning.text))
+            lines.append(f'<div class="lw-message lw-warning" role="status">{sentence} {fix} {links}</div>')
+        return "".join(lines)
+
+
+def _facts(report: CheckReport) -> str:
+    return facts(
+        [
+            ("Images", f"{report.images:,}"),
+            ("Each epoch", f"{report.samples_per_epoch:,} samples, {html.plural(report.steps_per_epoch, 'step')}"),
+            ("Whole run", html.plural(report.total_steps, "step")),
+        ]
+    )
+
+
+def _buckets(report: CheckReport) -> str:
+    chips = "".join(f"<span>{w}×{h} <b>{count}</b></span>" for (w, h), count in report.buckets.items())
+    return f'<div class="lw-chips"><i>Buckets</i>{chips}</div>'
+
+
+def _captions(report: CheckReport) -> str:
+    items = "".join(f"<li>{text(caption) or '<em>no caption</em>'}</li>" for caption in report.captions)
+    chips = "".join(f"<span>up to {75 * n} tokens <b>{count}</b></span>" for n, count in report.tokens.chunks.items())
+    return (
+        f'<div class="lw-chips"><i>Caption lengths</i>{chips}<span>longest {report.tokens.longest}</span></div>'
+        f'<div class="lw-block"><i>First captions, as the model will see them</i><ul>{items}</ul></div>'
+    )

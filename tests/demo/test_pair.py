@@ -1,0 +1,71 @@
+"""The pair experiment in miniature: random weights; who learns what is for the real model to show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import torch
+from PIL import Image
+
+from lib_lora.demo.judge import Judge, Reading
+from lib_lora.demo.judge.network import JudgeNetwork
+from lib_lora.demo.pair import Amounts, experiment, run
+from lib_lora.demo.pair.scores import halves, pair_scores
+from lib_lora.demo.pair.subjects import PAIR, RIN, caption, specs
+from lib_lora.demo.world import MIRA
+
+FAST = (("rank", 2), ("resolution", 64), ("bucket_min", 32), ("fixed_loss_images", 0), ("batch_size", 8))
+
+
+def reading(character=None) -> Reading:
+    if character is None:
+        return Reading("black", "none", "none", "black", "white", "1", "anime")
+    return Reading(character.hair, character.hat, "none", character.top, "white", "1", "anime")
+
+
+def test_captions_leave_the_characters_to_their_names():
+    for spec in specs(RIN, 8, seed=1):
+        text = caption("rin", spec)
+        assert text.startswith("rin, 1girl")
+        assert not [word for word in ("green hair", "kimono", "crown", "short hair") if word in text]
+
+
+def test_a_picture_is_read_half_by_half():
+    image = Image.new("RGB", (192, 128), "red")
+    image.paste("blue", (96, 0, 192, 128))
+    left, right = halves(image)
+    assert left.size == right.size == (128, 128)
+    assert left.getcolors() == [(128 * 128, (255, 0, 0))] and right.getcolors() == [(128 * 128, (0, 0, 255))]
+
+
+def test_scores_tell_places_clones_and_misses_apart():
+    class Told:
+        def read(self, images):
+            rows = [(MIRA, RIN), (RIN, MIRA), (MIRA, MIRA), (None, RIN), (None, None)]
+            return [reading(character) for row in rows for character in row]
+
+    pictures = [Image.new("RGB", (4, 4))] * 5
+    scores = pair_scores(Told(), pictures, [("mira", "rin")] * 5, PAIR)
+    assert scores.pop("n") == 5
+    assert len(scores) == 5 and all(share == 0.2 for share in scores.values())
+
+
+def test_all_ways_are_trained_drawn_and_written_down(tiny_host, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    judge = Judge(JudgeNetwork())
+    small = replace(experiment.PICTURE, steps=1)
+    monkeypatch.setattr(experiment, "PICTURE", small)
+    amounts = Amounts(singles=4, steps=2, pictures=2, training=FAST)
+    scores = run(tiny_host, tmp_path / "docs", amounts, judge)
+    assert list(scores) == ["base model", "singles only", "two stages", "joint"]
+    assert json.loads((tmp_path / "docs" / "pair.json").read_text(encoding="utf-8")) == scores
+    text = (tmp_path / "docs" / "pair.md").read_text(encoding="utf-8")
+    assert "| both, in their places |" in text and (tmp_path / "docs" / "pair.png").exists()
+    files = {path: path.stat().st_mtime_ns for path in tiny_host.paths.loras.iterdir()}
+    assert (
+        len([path for path in files if path.stem in ("pair-singles", "pair-first", "pair-sequential", "pair-joint")])
+        == 4
+    )
+    assert run(tiny_host, tmp_path / "docs", amounts, judge) == scores
+    assert {path: path.stat().st_mtime_ns for path in tiny_host.paths.loras.iterdir()} == files

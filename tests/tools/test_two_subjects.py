@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from PIL import Image
+
+from lib_lora.dataset.config import Concept, DatasetConfig
+from lib_lora.dataset.editor import DatasetEditor
+from lib_lora.dataset.pictures.composites import CompositeOptions
+from lib_lora.dataset.scan import scan
+from lib_lora.tools.two_subjects import APART, joint_config, plan_joint, plan_stages, stage_configs
+
+SUBJECTS = ("mira", "rin")
+
+
+def opened(tmp_path):
+    root = tmp_path / "set"
+    for subject, width in zip(SUBJECTS, (32, 48), strict=True):
+        folder = root / f"2_{subject}"
+        folder.mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (width, 64), (number * 20, width, 90)).save(folder / f"{subject}{number}.png")
+            (folder / f"{subject}{number}.txt").write_text(f"{subject}, smile", encoding="utf-8")
+    editor = DatasetEditor([root], tmp_path / "cache")
+    return root, editor, {s: [p for p in editor.pictures if s in p.tags] for s in SUBJECTS}
+
+
+def folders(root):
+    found = scan(DatasetConfig((Concept(root),), resolution=64, bucket_step=16))
+    return {concept.path.name: sum(i.concept == concept for i in found.items) for concept in found.concepts}
+
+
+def test_one_run_over_singles_and_composites(tmp_path):
+    root, editor, subjects = opened(tmp_path)
+    editor.apply(plan_joint(subjects, root, CompositeOptions(share=0.25)))
+    assert folders(root) == {"1_composites": 4, "2_mira": 6, "2_rin": 6}
+    config = joint_config("duo", root, epochs=2)
+    assert (config.name, config.data_dir, config.epochs, config.algorithm) == ("duo", str(root), 2, "loha")
+
+
+def test_two_stages_keep_their_pictures_apart(tmp_path):
+    root, editor, subjects = opened(tmp_path)
+    change = plan_stages(subjects, root, CompositeOptions(share=0.25), regularisation=0.5)
+    assert change.counts == {"pictures made": 4, "single pictures copied": 4}
+    editor.apply(change)
+    assert folders(root) == {"2_mira": 6, "2_rin": 6}
+    assert folders(root / APART) == {"1_composites": 4, "1_singles": 4}
+    captions = [path.read_text(encoding="utf-8") for path in (root / APART / "1_singles").glob("*.txt")]
+    assert sorted(captions) == ["mira, smile"] * 2 + ["rin, smile"] * 2
+    stages = stage_configs("duo", root, epochs=3)
+    assert (stages.first.name, stages.second.start_from) == ("duo-singles", "duo-singles")
+    assert stages.second.data_dir == str(root / APART)
+    assert (stages.first.resolution, stages.second.resolution) == (640, 768)
+    editor.undo()
+    assert not (root / APART).exists()

@@ -1,0 +1,189 @@
+"""The tab without a page: what is acted on, what is shown, what is applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from lib_lora.dataset.tags.edits import Add
+from lib_lora.dataset.tags.index import TagFilter
+from lib_lora.errors import UserError
+from lib_lora.models.base import HostPaths
+from lib_lora.ui.dataset.caption_panel import CaptionPanel
+from lib_lora.ui.dataset.classes_panel import ClassesPanel
+from lib_lora.ui.dataset.composites_panel import CompositesPanel
+from lib_lora.ui.dataset.gallery import Gallery
+from lib_lora.ui.dataset.session import Session
+from lib_lora.ui.dataset.tags_panel import ADD_FIRST, PATTERN, TagsPanel
+from lib_lora.ui.dataset.views import Album, change_view, text
+from lib_lora.ui.files import Pictures
+from lib_lora.workbench import Workbench
+
+
+class FakeGpu:
+    """The lock of a host without a model."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        return None
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    paths = HostPaths(tmp_path / "loras", tmp_path / "checkpoints", tmp_path / "runs", tmp_path / "data")
+    host = SimpleNamespace(paths=paths, gpu_lock=FakeGpu(), waiting=lambda: False, upscalers=lambda: ["Lanczos"])
+    return Session(Workbench(host))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "set"
+    for name, colour, tags in (
+        ("3_mira/a", "red", "mira, smile, long hair"),
+        ("3_mira/b", "blue", "mira, hat"),
+        ("5_rin/c", "green", "rin, hat"),
+        ("5_rin/d", "white", ""),
+    ):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (48, 64), colour).save(path)
+        if tags:
+            path.with_suffix(".txt").write_text(tags, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def album(session: Session) -> Album:
+    return Album(session, Pictures(session.workbench.host.paths))
+
+
+def names(pictures) -> list[str]:
+    return [picture.path.stem for picture in pictures]
+
+
+def test_nothing_can_be_done_before_a_folder_is_open(session):
+    for action in (session.opened, session.shown, session.chosen, session.apply, session.undo):
+        with pytest.raises(UserError):
+            action()
+
+
+def test_tools_act_on_marked_pictures_else_on_those_shown(session, folder):
+    editor = session.open([folder])
+    assert names(session.chosen()) == ["a", "b", "c", "d"]
+    session.filter = TagFilter(("hat",))
+    assert names(session.chosen()) == ["b", "c"]
+    session.folder = folder / "5_rin"
+    assert names(session.chosen()) == ["c"]
+    session.marked = frozenset({editor.pictures[0].path})
+    assert names(session.chosen()) == ["a"]
+    session.marked, session.filter = frozenset(), TagFilter(("nothing",))
+    with pytest.raises(UserError, match="passes the filter"):
+        session.chosen()
+
+
+def test_a_change_is_shown_applied_and_taken_back(session, folder):
+    editor = session.open([folder])
+    before = {path: path.read_bytes() for path in folder.rglob("*.txt")}
+    assert session.propose(editor.plan_tags(Add(("hat",)), "Add hat")) == ""
+    assert {path: path.read_bytes() for path in folder.rglob("*.txt")} == before
+    shown = change_view(session.pending)
+    assert "captions written <b>2</b>" in shown and "nothing has been changed yet" in shown
+    version = session.version
+    assert session.apply() is None and session.pending is None and session.version > version
+    assert (folder / "5_rin" / "d.txt").read_text(encoding="utf-8") == "hat"
+    assert session.undo() == "Add hat"
+    assert {path: path.read_bytes() for path in folder.rglob("*.txt")} == before
+    assert session.propose(editor.plan_tags(Add(("rin",)), "x", editor.pictures[2:3])) == "Nothing would change."
+
+
+def test_clicks_filter_mark_and_select(session, folder, album):
+    session.open([folder])
+    gallery, caption, tags = Gallery(session, album), CaptionPanel(session, album), TagsPanel(session, album)
+    tags.verbs()["with"]("hat")
+    assert names(session.shown()) == ["b", "c"]
+    tags.verbs()["without"]("rin")
+    assert names(session.shown()) == ["b"]
+    tags.verbs()["with"]("hat")
+    assert session.filter == TagFilter(none_of=("rin",))
+    gallery.choose_folder("1")
+    assert names(session.shown()) == ["d"]
+    gallery.choose_folder("1")
+    gallery.mark_all("shown")
+    assert len(session.marked) == 3
+    first = session.opened().pictures[0]
+    gallery.mark(session.key(first))
+    assert len(session.marked) == 2 and first.path not in session.marked
+    caption.select(session.key(session.opened().pictures[2]))
+    assert caption.now() == "rin, hat"
+    with pytest.raises(UserError, match="not part of the set"):
+        session.find("0000")
+
+
+def test_the_gallery_shows_thumbnails_and_escapes_names(session, tmp_path, album):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    Image.new("RGB", (900, 300), "red").save(folder / "<b>&.png")
+    session.open([folder])
+    shown = Gallery(session, album).pictures_view()
+    assert "<b>&.png" not in shown and "&lt;b&gt;&amp;.png" in shown
+    assert shown.count("lora_workbench/image/data/dataset/thumbnails/") == 1
+    assert text("bad \udce4 name") == "bad ? name"
+
+
+def test_captions_are_typed_saved_and_completed(session, folder, album, tmp_path):
+    session.open([folder])
+    panel = CaptionPanel(session, album)
+    saved, following = panel._move(1, True)("mira, smile, red eyes")
+    assert "Saved" in saved and following == "mira, hat"
+    assert (folder / "3_mira" / "a.txt").read_text(encoding="utf-8") == "mira, smile, red eyes"
+    assert panel._move(-1, False)("typed but not saved")[1] == "mira, smile, red eyes"
+    csv = tmp_path / "tags.csv"
+    csv.write_text("hat_ribbon,0,99,\n", encoding="utf-8")
+    suggestions, count = panel.complete("ha|1", "mira, ha", str(csv))
+    assert suggestions.index("hat <") < suggestions.index("hat ribbon <")
+    assert "of 75 tokens" in count
+    assert panel.complete("|2", "mira", "")[0] == ""
+
+
+def test_tag_edits_by_name(session, folder, album):
+    session.open([folder])
+    panel = TagsPanel(session, album)
+    panel.do_plan(ADD_FIRST, "best", "", 1)
+    assert session.pending.counts == {"captions written": 4, "tags added": 4}
+    panel.do_plan(PATTERN, r"(\w+) hair", r"\1 ponytail", 1)
+    assert session.pending.examples[0].after == "mira, smile, long ponytail"
+    with pytest.raises(UserError, match="No tag"):
+        panel.do_plan(ADD_FIRST, " ", "", 1)
+    assert "2 images without mira" in panel.do_gaps("mira")
+    assert names(session.shown()) == ["c", "d"]
+
+
+def test_classes_are_put_right_by_a_click(session, folder, album):
+    session.open([folder])
+    panel = ClassesPanel(session, album)
+    first = session.opened().pictures[0]
+    assert list(panel.classes()) == ["main"]
+    for _ in range(3):
+        panel.next_class(session.key(first))
+    assert {name: len(found) for name, found in panel.classes().items()} == {"face": 1, "main": 3}
+    panel.do_sort("mira", False)
+    assert session.pending.title == "Sort into folders"
+    assert "put here by hand" in panel.classes_view() and "Main : face" in panel.balance_view()
+    panel.do_even()
+    assert {move.target.parent.name for move in session.pending.operations} == {"1_mira", "1_rin"}
+
+
+def test_subjects_come_from_folders_or_are_named(session, folder, album):
+    session.open([folder])
+    panel = CompositesPanel(session, album)
+    assert {tag: len(found) for tag, found in panel.pictures_of("").items()} == {"mira": 2, "rin": 2}
+    assert list(panel.pictures_of("3_mira = Mira\n5_rin = Rin")) == ["Mira", "Rin"]
+    with pytest.raises(UserError, match="names no folder"):
+        panel.pictures_of("nowhere = x")
+    with pytest.raises(UserError, match="not made yet"):
+        panel.do_queue("duo", 1, 64, "one joint run (beside the singles)")
