@@ -96,8 +96,10 @@ def test_lists_and_folders_are_the_web_uis(webui):
     assert host.paths.runs.is_relative_to(webui.data)
     host.load("tiny.safetensors")
     assert (host.info().family, host.info().name, host.info().max_clip_skip) == ("sd1", "tiny.safetensors", 2)
-    with pytest.raises(UserError, match="no such checkpoint"):
-        host.load("absent")
+    assert host.checkpoint_path("tiny.safetensors") == host.info().path
+    for ask in (host.load, host.checkpoint_path):
+        with pytest.raises(UserError, match="no such checkpoint"):
+            ask("absent")
 
 
 def test_loading_leaves_the_users_choice_alone(webui, tmp_path):

@@ -160,6 +160,8 @@ def test_checkpoints_are_found_by_name_in_all_folders(tiny_checkpoint, tmp_path)
     (own / "sub" / "copy.safetensors").write_bytes(tiny_checkpoint.read_bytes())
     host = StandaloneHost(HostPaths(tmp_path, own, tmp_path, tmp_path), more_checkpoints=[tiny_checkpoint.parent])
     assert host.checkpoints() == ["sub/copy", "tiny"] and host.info() is None
+    assert host.checkpoint_path("tiny") == tiny_checkpoint
+    assert host.checkpoint_path("sub/copy") == own / "sub" / "copy.safetensors"
     with pytest.raises(UserError, match="No model is loaded"):
         host.generate([HAT])
     host.load("tiny")

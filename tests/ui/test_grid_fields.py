@@ -1,0 +1,103 @@
+"""What the fields of the Epoch grid ask for, and where its grids are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.models.base import HostPaths
+from lib_lora.tools.picks import Pick, Picks
+from lib_lora.training.config import TrainConfig
+from lib_lora.ui.grid_fields import GridFields
+from lib_lora.ui.grid_place import FILES, GridPlace
+from lib_lora.workbench import Workbench
+
+SIZE = ("", 64, 96, 2, 7.0, "Euler", 1)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    """Two LoRA files, and a run with two epochs; no model is needed for the fields."""
+    paths = HostPaths(tmp_path / "loras", tmp_path / "models", tmp_path / "runs", tmp_path / "data")
+    bench = Workbench(SimpleNamespace(paths=paths))
+    paths.loras.mkdir()
+    for name in ("luna", "mira-000001", "mira"):
+        (paths.loras / f"{name}.safetensors").touch()
+    run = bench.runs.create(TrainConfig(name="mira", trigger="mira", data_dir="x", resolution=64))
+    for epoch, name in ((1, "mira-000001"), (2, "mira")):
+        path = str(paths.loras / f"{name}.safetensors")
+        run.add_epoch({"epoch": epoch, "step": epoch, "running_loss": 1.0, "fixed_loss": 1.0, "lora_path": path})
+    return bench
+
+
+def ask(bench: Workbench, run: str, **changes: object):
+    fields = {
+        "epochs": "", "weights": "0.5, 1", "seeds": "1", "prompts": "girl, red hat", "columns": "Epoch or file",
+        "rows": "Weight", "blocks": [], "replaced": "", "others": [],
+    }  # fmt: skip
+    return GridFields(bench).spec(run, *{**fields, **changes}.values(), *SIZE)
+
+
+def test_epochs_files_presets_and_words(bench):
+    run = bench.runs.list()[0].id
+    spec = ask(bench, run, others=["luna"], blocks=["ALL", "OUTS"], replaced="red hat, cap", columns="Block preset")
+    assert [file.label for file in spec.files] == ["e1", "e2", "luna"]
+    assert spec.prompts == ("girl, red hat", "girl, cap")
+    assert [choice.label for choice in spec.blocks] == ["ALL", "OUTS"]
+    assert spec.blocks[0].weights == "" and spec.blocks[1].weights.count(",") == 25
+    assert (spec.columns, spec.rows, spec.settings.width, spec.settings.height) == ("blocks", "weight", 64, 96)
+    assert [file.label for file in ask(bench, run, epochs="2").files] == ["e2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"epochs": "7"}, "Epochs to compare"),
+        ({"weights": "much"}, "Weights to compare"),
+        ({"prompts": " "}, "Grid prompts"),
+        ({"replaced": "blue hat, cap"}, "Replace in prompt"),
+        ({"rows": "Epoch or file"}, "rows"),
+    ],
+)
+def test_what_cannot_be_read_is_named(bench, changes, where):
+    with pytest.raises(UserError) as error:
+        ask(bench, bench.runs.list()[0].id, **changes)
+    assert error.value.where == where
+
+
+def test_files_without_a_run(bench):
+    with pytest.raises(UserError, match="No LoRA is chosen"):
+        ask(bench, FILES)
+    assert [file.label for file in ask(bench, FILES, others=["luna", "mira"]).files] == ["luna", "mira"]
+
+
+def test_a_grid_of_a_sweep_keeps_its_files(bench):
+    folder = bench.host.paths.data / "grids" / "mira-variants"
+    folder.mkdir(parents=True)
+    assert GridFields(bench).names() == [bench.runs.list()[0].id, "Grid mira-variants", FILES]
+    luna, gone = bench.lora_path("luna"), bench.host.paths.loras / "gone.safetensors"
+    files = [{"label": "rank 4", "path": str(luna)}, {"label": "rank 8", "path": str(gone)}]
+    (folder / "grid.json").write_text(json.dumps({"files": files, "tables": []}), encoding="utf-8")
+    spec = ask(bench, "Grid mira-variants")
+    assert [(file.label, file.path) for file in spec.files] == [("rank 4", luna)]
+    place = GridPlace(bench, "Grid mira-variants")
+    assert place.source(Pick("rank 4", 1.0)) == luna
+    with pytest.raises(UserError, match="is gone"):
+        place.source(Pick("rank 8", 1.0))
+
+
+def test_a_choice_is_the_runs_too(bench):
+    run = bench.runs.list()[0]
+    place = GridPlace(bench, run.id)
+    with pytest.raises(UserError, match="No cell is chosen"):
+        place.chosen()
+    place.star(Pick("luna", 1.0))
+    place.choose(Pick("e2", 0.8))
+    assert run.chosen() == {"epoch": 2, "weight": 0.8}
+    place.choose(Pick("luna", 1.0))
+    assert run.chosen() == {"epoch": 2, "weight": 0.8}, "luna is none of its epochs"
+    assert place.picks() == Picks((Pick("luna", 1.0),), Pick("luna", 1.0))
