@@ -27,6 +27,7 @@ CAPTIONS = 16  # per step; each caption's text encoding serves two noise levels
 REPEATS = 2
 WIDE_EVERY = 16
 MIN_SNR_GAMMA = 5.0
+SNR_FLOOR = 0.03  # below it hardly anything but noise is to be seen, and its copy's error would drown the rest
 DRAFT_WEIGHT = 0.3
 EMA = 0.999
 KEEP_EVERY = 240.0  # seconds between two states of the constant learning rate
@@ -59,8 +60,8 @@ def initialise(unet: nn.Module) -> None:
 
 def weight(snr: Tensor, gamma: float = MIN_SNR_GAMMA) -> Tensor:
     """Weight of a squared noise error at signal-to-noise ratio ``snr``: min-SNR (Hang et al. 2023) above 1, below 1 the
-    error of the picture itself (truncated SNR, Salimans and Ho 2022)."""
-    return snr.clamp(1.0, gamma) / snr
+    error of the picture itself (truncated SNR, Salimans and Ho 2022), constant below ``SNR_FLOOR``."""
+    return snr.clamp(1.0, gamma) / snr.clamp_min(SNR_FLOOR)
 
 
 class Draft(nn.Module):
