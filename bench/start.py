@@ -25,7 +25,7 @@ from lib_lora.demo.architecture import MINIATURE, random_checkpoint
 from lib_lora.demo.tour.datasets import character_caption, character_specs, write_dataset
 from lib_lora.models.base import Host
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.trainer import Trainer
+from lib_lora.training.update import Update
 from lib_lora.workbench import Workbench
 
 DOUBLE = Path(__file__).parents[1] / "tests" / "hosts" / "doubles" / "a1111"
@@ -95,14 +95,14 @@ def measure(bench: Workbench, config: TrainConfig, checkpoint_bytes: int) -> dic
 
     steps, latents, text, found = [], [], [], {}
 
-    def look(trainer: Trainer) -> None:
+    def look(update: Update) -> None:
         found["cpu_seconds"] = time.process_time() - cpu
-        found["weight_copies"] = copied_weights(trainer.model.sd_model)
+        found["weight_copies"] = copied_weights(update.denoiser.model.sd_model)
 
     with (
         timed(LatentCache, "prepare", latents),
         timed(A1111Model, "encode_text", text),
-        timed(Trainer, "_train_step", steps, look),
+        timed(Update, "__call__", steps, look),
     ):
         click, cpu = time.perf_counter(), time.process_time()
         try:

@@ -15,6 +15,12 @@ from lib_lora.adapters.spelling import family_of
 LYCORIS_NAMES = {"lora": "locon", "oft": "diag-oft"}
 LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
 
+# family -> ss_base_model_version, modelspec.architecture without "/lora", modelspec.implementation
+BASE_MODELS = {
+    "sd1": ("sd_v1", "stable-diffusion-v1", "diffusers"),
+    "sdxl": ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "https://github.com/Stability-AI/generative-models"),
+}
+
 
 def kohya(values: Mapping[str, object]) -> dict[str, str]:
     """``values`` under kohya's ``ss_`` names, as text: tables and lists as JSON, the rest by ``str``."""
@@ -49,16 +55,15 @@ def base_model(family: str, prediction: str) -> dict[str, str]:
     """The entries by which A1111 and Forge tell which checkpoints a LoRA fits.
 
     Args:
-        family: ``"sd1"``.
+        family: ``"sd1"`` or ``"sdxl"``.
         prediction: ``"epsilon"`` or ``"v"``.
     """
-    versions = {"sd1": ("sd_v1", "stable-diffusion-v1")}
-    version, architecture = versions[family]
+    version, architecture, implementation = BASE_MODELS[family]
     return {
         **kohya({"base_model_version": version, "v2": False}),
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/lora",
-        "modelspec.implementation": "diffusers",
+        "modelspec.implementation": implementation,
         "modelspec.prediction_type": prediction,
     }
 
@@ -67,12 +72,7 @@ def base_model_of(keys: Iterable[str]) -> dict[str, str]:
     """What can be said about the base model of layers whose training nobody has recorded; SD2 counts as SD1."""
     if family_of(keys) == "sd":
         return base_model("sd1", "epsilon")
-    return {
-        **kohya({"base_model_version": "sdxl_base_v1-0", "v2": False}),
-        "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
-        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
-    }
+    return {k: v for k, v in base_model("sdxl", "epsilon").items() if k != "modelspec.prediction_type"}
 
 
 def modelspec(**entries: str | None) -> dict[str, str]:

@@ -44,6 +44,12 @@ class Batch:
     def items(self) -> list[Item]:
         return [draw.item for draw in self.draws]
 
+    @property
+    def sizes(self) -> Tensor:
+        """[B, 6] in pixels, as SDXL is told them (Podell et al. 2023, 2.2): original height and width, top and left of
+        the crop in the resized image, height and width of the crop."""
+        return torch.tensor([told_sizes(item.size, item.bucket) for item in self.items])
+
 
 class Plan:
     """The order of a run. Batches never mix buckets; each bucket keeps its short last batch (as in kohya).
@@ -125,6 +131,13 @@ class Batches(Plan):
         weights = torch.tensor([self.config.prior_weight if d.item.concept.regularisation else 1.0 for d in draws])
         masks = self._masks and self._masks.batch([(d.item, d.flipped) for d in draws], latents.shape[-2:])
         return Batch(latents, [draw.caption for draw in draws], draws, weights, masks)
+
+
+def told_sizes(size: Size, bucket: Size) -> tuple[int, int, int, int, int, int]:
+    """What SDXL is told of an image of ``size`` that covers ``bucket`` and is cropped to it around its centre."""
+    scale = max(bucket[0] / size[0], bucket[1] / size[1])
+    left, top = (round((size[axis] * scale - bucket[axis]) / 2) for axis in (0, 1))
+    return size[1], size[0], top, left, bucket[1], bucket[0]
 
 
 def samples(scan: Scan) -> list[Item]:

@@ -43,7 +43,7 @@ class ModelInfo:
     Args:
         name: as in :meth:`Host.checkpoints`.
         path: its file, None if it never had one.
-        family: ``"sd1"``.
+        family: ``"sd1"`` or ``"sdxl"``.
         prediction: ``"epsilon"`` or ``"v"``.
         latent_factor: pixels to a latent, along one side.
         max_clip_skip: layers of its text encoder.
@@ -115,7 +115,9 @@ class LoadedModel(Protocol):
     ) -> Tensor:
         """Conditioning ``[B, 77·n, D]`` of captions, differentiable; n is the same for the whole batch.
 
-        Captions are literal, unless ``weighted``. In ``kohya_layout`` it is ``[B, 75·n + 2, D]``.
+        Captions are literal, unless ``weighted``. In ``kohya_layout`` it is ``[B, 75·n + 2, D]``. SDXL's carries the
+        pooled vector behind the states of its text encoders, the same in all rows of a caption; whoever passes the
+        conditioning on need not know.
         """
 
     def chunk_count(self, caption: str) -> int:
@@ -125,7 +127,11 @@ class LoadedModel(Protocol):
         """Tokens of a caption, without begin, end and padding."""
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        """The U-Net's raw output ``[B, 4, h, w]`` for noisy latents, timesteps ``[B]`` and conditioning."""
+        """The U-Net's raw output ``[B, 4, h, w]`` for noisy latents, timesteps ``[B]`` and conditioning.
+
+        Models of family ``"sdxl"`` also take ``sizes``, ``[B, 6]`` in pixels: height and width of the original image,
+        top and left of the crop, height and width of what is trained on; None for an uncropped image.
+        """
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """Scaled latents ``[B, 4, H/8, W/8]`` (posterior mean) of images ``[B, 3, H, W]`` in [-1, 1]."""

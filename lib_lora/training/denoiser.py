@@ -66,6 +66,7 @@ class Denoiser:
         added: Tensor | None = None,
         mask: Tensor | None = None,
         min_chunks: int = 1,
+        sizes: Tensor | None = None,
     ) -> Tensor:
         """Loss per sample, [B]; latents and noise [B,4,h,w], t [B] on any device.
 
@@ -73,15 +74,22 @@ class Denoiser:
             added: the noise in the model's input, where that is not what it must predict.
             mask: [B,1,h,w], where the loss counts; None: all over.
             min_chunks: chunks of 75 tokens that the conditioning has at least.
+            sizes: [B,6], see :meth:`lib_lora.models.base.LoadedModel.predict`; other families do not ask for them.
         """
         t = t.to(latents.device)
         noisy = self.schedule.add_noise(latents, noise if added is None else added, t)
         target = self.schedule.target(self.model.prediction, latents, noise, t)
         mask = None if mask is None else mask.to(latents.device)
-        return self._loss(self._predict(noisy, t, captions, min_chunks), target, t, mask)
+        return self._loss(self._predict(noisy, t, captions, min_chunks, sizes=sizes), target, t, mask)
 
     def preservation_loss(
-        self, latents: Tensor, captions: list[str], noise: Tensor, t: Tensor, min_chunks: int = 1
+        self,
+        latents: Tensor,
+        captions: list[str],
+        noise: Tensor,
+        t: Tensor,
+        min_chunks: int = 1,
+        sizes: Tensor | None = None,
     ) -> Tensor:
         """How far the network moves images without the trigger: mean squared error per sample, [B].
 
@@ -93,14 +101,23 @@ class Denoiser:
         noisy = self.schedule.add_noise(latents, noise, t)
         plain = [without_trigger(caption, self.config.trigger, self.config.preserve_class) for caption in captions]
         with torch.no_grad(), self._network_off():
-            before = self._predict(noisy, t, plain, min_chunks, cached=False)
-        after = self._predict(noisy, t, plain, min_chunks, cached=False)
+            before = self._predict(noisy, t, plain, min_chunks, sizes, cached=False)
+        after = self._predict(noisy, t, plain, min_chunks, sizes, cached=False)
         return F.mse_loss(after.float(), before.float(), reduction="none").mean(dim=(1, 2, 3))
 
-    def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], min_chunks: int, cached: bool = True) -> Tensor:
+    def _predict(
+        self,
+        noisy: Tensor,
+        t: Tensor,
+        captions: list[str],
+        min_chunks: int,
+        sizes: Tensor | None = None,
+        cached: bool = True,
+    ) -> Tensor:
+        told = {"sizes": sizes} if self.model.family == "sdxl" else {}
         with self._autocast(noisy.device.type):
             cond = self._encode(captions, min_chunks, cached)
-            return self.model.predict(noisy.to(self.model.dtype), t, cond)
+            return self.model.predict(noisy.to(self.model.dtype), t, cond, **told)
 
     def _encode(self, captions: list[str], min_chunks: int, cached: bool) -> Tensor:
         config = self.config

@@ -33,6 +33,8 @@ def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> l
             of_levels = []
             for level in levels:
                 t = torch.full((len(latents),), level)
-                of_levels.append(denoiser.loss(latents, batch.captions, noise.to(latents.device), t, mask=batch.masks))
+                drawn = noise.to(latents.device)
+                told = {"mask": batch.masks, "sizes": batch.sizes}
+                of_levels.append(denoiser.loss(latents, batch.captions, drawn, t, **told))
             losses.append(torch.stack(of_levels).mean(dim=0))
     return torch.cat(losses).tolist() if losses else []

@@ -100,11 +100,11 @@ class Update:
         latents = batch.latents.to(device)
         noise, added = training_noise(latents, self.config, micro)
         t = timesteps(len(latents), self.denoiser.steps, self.config, micro)
-        chunks, captions = self._chunks(batch), batch.captions[mine]
+        chunks, captions, sizes = self._chunks(batch), batch.captions[mine], batch.sizes[mine]
         masks = None if batch.masks is None else batch.masks[mine]
-        losses = self.denoiser.loss(latents[mine], captions, noise[mine], t[mine], added[mine], masks, chunks)
+        losses = self.denoiser.loss(latents[mine], captions, noise[mine], t[mine], added[mine], masks, chunks, sizes)
         if self.config.preserve_weight:
-            preserved = self.denoiser.preservation_loss(latents[mine], captions, noise[mine], t[mine], chunks)
+            preserved = self.denoiser.preservation_loss(latents[mine], captions, noise[mine], t[mine], chunks, sizes)
             losses = losses + self.config.preserve_weight * preserved
         return (losses * batch.weights[mine].to(device)).sum() / len(latents)
 

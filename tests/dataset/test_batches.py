@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lora.dataset.batches import Batches, Plan
+from lib_lora.dataset.batches import Batches, Plan, told_sizes
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.scan import Item, Scan, scan
@@ -90,3 +90,15 @@ def test_without_images_the_reason_is_said(config, tmp_path):
     with pytest.raises(UserError, match=r"a\.png: the file is empty") as error:
         Plan(scan(config), config, 0)
     assert error.value.where == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("size", "bucket", "told"),
+    [
+        ((1000, 500), (512, 512), (500, 1000, 0, 256, 512, 512)),
+        ((600, 1200), (512, 768), (1200, 600, 128, 0, 768, 512)),
+        ((640, 640), (640, 640), (640, 640, 0, 0, 640, 640)),
+    ],
+)
+def test_sdxl_is_told_height_first_and_the_crop_after_resizing(size, bucket, told):
+    assert told_sizes(size, bucket) == told

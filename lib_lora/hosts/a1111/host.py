@@ -13,7 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.session import A1111Session
-from lib_lora.hosts.a1111.support import family, require_trainable, text_layers
+from lib_lora.hosts.a1111.support import family, live_model, require_trainable, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
 from lib_lora.models.base import ModelInfo
 
@@ -55,7 +55,7 @@ class A1111Host(WebUIHost):
     def _model(self, sd_model: Any) -> A1111Model:
         require_trainable(sd_model)
         clean(sd_model)
-        return A1111Model(sd_model)
+        return live_model(sd_model)
 
     def _unet(self, sd_model: Any) -> Any:
         return sd_model.model.diffusion_model

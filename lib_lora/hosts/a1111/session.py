@@ -9,8 +9,7 @@ from modules import sd_models, sd_unet
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
-from lib_lora.hosts.a1111.model import A1111Model
-from lib_lora.hosts.a1111.support import require_trainable
+from lib_lora.hosts.a1111.support import live_model, require_trainable
 from lib_lora.hosts.checkpointing import own_checkpointing_off
 from lib_lora.hosts.frozen import frozen
 from lib_lora.hosts.queue_lock import QueueLock
@@ -26,7 +25,7 @@ class A1111Session(Session):
 
     def __init__(self, sd_model: Any, lock: QueueLock):
         require_trainable(sd_model)
-        super().__init__(A1111Model(sd_model, self.reclaim), lock)
+        super().__init__(live_model(sd_model, self.reclaim), lock)
         self._sd_model = sd_model
 
     def _prepare(self, undo: ExitStack) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lib_lora.errors import UserError
+from lib_lora.hosts.a1111.model import A1111Model
+from lib_lora.hosts.a1111.sdxl import A1111XLModel, is_complete
+from lib_lora.hosts.webui.model import do_nothing
 
 FAMILIES = {"is_sd1": "sd1", "is_sd2": "sd2", "is_sdxl": "sdxl", "is_sd3": "sd3"}
+MODELS: dict[str, type[A1111Model]] = {"sd1": A1111Model, "sdxl": A1111XLModel}
 TEXT_CONDITIONING = "crossattn"
 CLIP_LAYERS = 12
 
@@ -19,10 +24,20 @@ def family(sd_model: Any) -> str:
 
 
 def text_layers(sd_model: Any) -> int:
-    """Layers of the text encoder; of CLIP's usual 12 where it is none of transformers' models, or is being loaded."""
+    """Choices of clip skip: layers of the text encoder; 1 for SDXL, which has no choice.
+
+    CLIP's usual 12 where it is none of transformers' models, or is being loaded.
+    """
+    if family(sd_model) == "sdxl":
+        return 1
     embedder = getattr(sd_model.cond_stage_model, "wrapped", sd_model.cond_stage_model)
     config = getattr(getattr(embedder, "transformer", None), "config", None)
     return getattr(config, "num_hidden_layers", CLIP_LAYERS)
+
+
+def live_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> A1111Model:
+    """The model of a family that :func:`require_trainable` lets pass."""
+    return MODELS[family(sd_model)](sd_model, ready)
 
 
 def require_trainable(sd_model: Any) -> None:
@@ -33,8 +48,12 @@ def require_trainable(sd_model: Any) -> None:
     """
     where = sd_model.sd_checkpoint_info.name
     found = family(sd_model)
-    if found != "sd1":
-        raise UserError(f"This model is of family {found}", where=where, fix="Choose a Stable Diffusion 1.x checkpoint")
+    if found not in MODELS:
+        raise UserError(f"This model is of family {found}", where=where, fix="Choose a checkpoint of SD 1.x or SDXL")
+    if found == "sdxl" and not is_complete(sd_model):
+        raise UserError(
+            "SDXL's refiner cannot be trained on", where=where, fix="Choose the base model or one of its kind"
+        )
     if sd_model.model.conditioning_key != TEXT_CONDITIONING:
         raise UserError("Inpainting and instruction models cannot be trained on", where=where, fix="Choose another")
     if getattr(sd_model, "lowvram", False):

@@ -15,7 +15,7 @@ from lib_lora.adapters.file import write_lora
 from lib_lora.adapters.network import Network, NetworkSpec
 
 DOUBLE = Path(__file__).parents[1] / "doubles" / "a1111"
-OWN = {"modules", "networks", "ldm_double", "starting"}
+OWN = {"modules", "networks", "ldm_double", "sgm_double", "starting"}
 OUR_HOSTS = ("lib_lora.hosts.a1111", "lib_lora.hosts.webui")
 PICTURE = {"prompt": "1girl, (red hat)", "negative_prompt": "blurry", "width": 64, "height": 64, "steps": 2, "seed": 5}
 

@@ -106,7 +106,7 @@ def test_other_unets_hypernetworks_tiling_and_merging_are_off(webui, network):
     [
         (lambda m: setattr(m, "lowvram", True), "--medvram"),
         (lambda m: m.model.diffusion_model.out[2].to(torch.float8_e4m3fn), "float8"),
-        (lambda m: (setattr(m, "is_sd1", False), setattr(m, "is_sdxl", True)), "family sdxl"),
+        (lambda m: (setattr(m, "is_sd1", False), setattr(m, "is_sd2", True)), "family sd2"),
         (lambda m: setattr(m.model, "conditioning_key", "hybrid"), "Inpainting"),
     ],
 )
