@@ -1,8 +1,7 @@
-// What the page of LoRA Workbench does by itself: ask for news, enlarge pictures, choose grid cells, move block sliders.
+// What the page of LoRA Workbench does by itself: ask for news, enlarge pictures, choose grid cells, copy, sort.
 (function () {
     "use strict";
     if (window.loraWorkbench) return;
-    window.loraWorkbench = true;
 
     // web UIs with gradio 3 may put everything into a shadow root
     const root = () => {
@@ -27,6 +26,8 @@
         Object.getOwnPropertyDescriptor(prototype, "value").set.call(field, value);
         field.dispatchEvent(new Event("input", { bubbles: true }));
     }
+
+    window.loraWorkbench = { root, type };
 
     function zoom(image) {
         const dialog = document.createElement("dialog");
@@ -55,54 +56,33 @@
         if (action) datasetAction(action.dataset.lwDo, event);
         const word = target.closest("[data-lw-complete]");
         if (word) complete(word.dataset.lwComplete);
-        const group = target.closest("[data-lw-group]");
-        if (group) setGroup(group.dataset.lwGroup, Number(group.dataset.lwValue));
+        if (target.matches("[data-lw-copy]")) copy(target);
+        if (target.matches("[data-lw-order]")) sortBy(target);
     }
 
-    // ---- block sliders: a view of the text field, which is what counts ----
-    const sliders = () => Array.from(root().querySelectorAll("#lw_blocks_sliders input[type=range]"));
-    const shown = (value) => String(Math.round(value * 1000) / 1000);
-    let lastText = null;
-
-    function slidersToText() {
-        lastText = sliders().map((s) => shown(s.value)).join(",");
-        type("lw_blocks_vector", lastText);
-        label();
+    async function copy(element) {
+        try {
+            await navigator.clipboard.writeText(element.textContent);
+        } catch (error) { // not a secure context: leave it selected, for Ctrl+C
+            window.getSelection().selectAllChildren(element);
+            return;
+        }
+        element.classList.add("lw-copied");
+        setTimeout(() => element.classList.remove("lw-copied"), 1200);
     }
 
-    function textToSliders() {
-        const field = root().querySelector("#lw_blocks_vector textarea, #lw_blocks_vector input");
-        const all = sliders();
-        if (!field || !all.length) return;
-        const values = field.value.split(",").map(Number);
-        const fresh = field.value !== lastText || all.some((s) => !s.dataset.lwReady);
-        if (!fresh || values.length !== all.length || values.some(Number.isNaN)) return;
-        lastText = field.value;
-        all.forEach((slider, i) => {
-            slider.dataset.lwReady = "1";
-            slider.max = Math.max(1.5, values[i]);
-            slider.min = Math.min(-0.5, values[i]);
-            slider.value = values[i];
-        });
-        label();
-    }
-
-    function label() {
-        sliders().forEach((s) => {
-            s.parentElement.querySelector("output").textContent = Number(s.value).toFixed(2);
-            s.parentElement.classList.toggle("lw-off", Number(s.value) === 0);
-        });
-    }
-
-    function setGroup(name, value) {
-        sliders().filter((s) => s.dataset.lwBlock.startsWith(name)).forEach((s) => { s.value = value; });
-        slidersToText();
+    function sortBy(button) {
+        const body = button.closest("table").tBodies[0], column = button.closest("th").cellIndex;
+        const down = button.dataset.lwDown !== "1";
+        button.dataset.lwDown = down ? "1" : "";
+        const key = (row) => row.cells[column].dataset.lwSort || row.cells[column].textContent;
+        const rows = Array.from(body.rows).sort((a, b) => key(a).localeCompare(key(b), "en", { numeric: true }));
+        body.append(...(down ? rows.reverse() : rows));
     }
 
     function onInput(event) {
         const target = event.composedPath()[0];
         if (!(target instanceof Element)) return;
-        if (target.matches("#lw_blocks_sliders input[type=range]")) slidersToText();
         if (target === captionField()) {
             const word = target.value.slice(wordStart(target), target.selectionStart);
             type("lw_ds_word", word + "|" + Date.now());
@@ -223,12 +203,11 @@
     document.addEventListener("click", onClick);
     document.addEventListener("keydown", (event) => {
         const target = event.composedPath()[0];
-        if ((event.key === "Enter" || event.key === " ") && target instanceof Element && target.matches("[data-lw-cell]")) {
+        if ((event.key === "Enter" || event.key === " ") && target instanceof Element && target.matches("[data-lw-cell], [data-lw-copy]")) {
             event.preventDefault();
             target.click();
         }
     });
     document.addEventListener("input", onInput);
     setInterval(poll, 1000);
-    setInterval(textToSliders, 250);
 })();

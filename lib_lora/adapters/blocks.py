@@ -1,121 +1,100 @@
-"""The one block table, and the weights people give to its blocks.
+"""The weights people give to blocks, and to kinds of layers in them, and how they write them.
 
-SD1 and SD2 have 26 blocks, SDXL has 20 of them. The names are those of the LoRA Block Weight extension: 17 (SD) and 12
-(SDXL) for LoRAs, which are the blocks with attention; 26 and 20 for LoCons, which are all. Rules for what the tables
-leave open:
+Weights are a mapping from block names to numbers, with ``IN04.attn1``, a kind of layer in a block, beside them where it
+differs from its block. Two rules for what is not written:
 
-- The text encoders and the embeddings of time and size belong to BASE: they condition every block and lie in none.
-- conv_in opens IN00, conv_out closes the last OUT.
 - 17 or 12 weights on a file with layers in other blocks: such a block takes the weight of the listed block before it
-  (one that has none before it, that of the first listed). The extension gives it 0, which silently switches off a third
-  of a LoCon; the block before it works on the same features, so its weight is the better guess.
+  (one that has none before it, that of the first listed). The Block Weight extension gives it 0, which silently
+  switches off a third of a LoCon; the block before it works on the same features, so its weight is the better guess.
+- A kind's weight stands in the place of its block's, as in the extension's ``lbwe=``; it does not multiply it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from lib_lora.adapters.spelling import family_of
+from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, load_presets
+from lib_lora.adapters.block_table import (
+    BLOCKS_12,
+    BLOCKS_17,
+    BLOCKS_20,
+    BLOCKS_26,
+    ELEMENTS,
+    FAMILY_LAYOUTS,
+    LAYOUTS,
+    block_of,
+    element_of,
+    layout_for,
+)
 from lib_lora.errors import UserError
 
-BLOCKS_26 = ("BASE", *(f"IN{i:02}" for i in range(12)), "M00", *(f"OUT{i:02}" for i in range(12)))
-BLOCKS_20 = ("BASE", *(f"IN{i:02}" for i in range(9)), "M00", *(f"OUT{i:02}" for i in range(9)))
-BLOCKS_17 = (
-    *("BASE", "IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "M00"),
-    *(f"OUT{i:02}" for i in range(3, 12)),
+__all__ = (
+    "BLOCKS_12",
+    "BLOCKS_17",
+    "BLOCKS_20",
+    "BLOCKS_26",
+    "BUILT_IN_PRESETS",
+    "ELEMENTS",
+    "FAMILY_LAYOUTS",
+    "LAYOUTS",
+    "block_of",
+    "element_of",
+    "expand",
+    "format_weights",
+    "layout_for",
+    "load_presets",
+    "parse_weights",
+    "weight_of",
 )
-BLOCKS_12 = ("BASE", "IN04", "IN05", "IN07", "IN08", "M00", *(f"OUT{i:02}" for i in range(6)))
-LAYOUTS = {12: BLOCKS_12, 17: BLOCKS_17, 20: BLOCKS_20, 26: BLOCKS_26}
-FAMILY_LAYOUTS = {"sd": (BLOCKS_17, BLOCKS_26), "sdxl": (BLOCKS_12, BLOCKS_20)}
-BUILT_IN_PRESETS = Path(__file__).with_name("block_presets.txt")
 
-_UNET = re.compile(
-    r"lora_unet_(?:"
-    r"(?P<side>down|up)_blocks_(?P<level>\d)_(?P<kind>attentions|resnets|downsamplers|upsamplers)_(?P<index>\d)_"
-    r"|(?P<sgm>in|out)put_blocks_(?P<number>\d+)_"
-    r"|(?P<other>mid_block|middle_block|conv_in|conv_norm_out|conv_out|time_embedding|time_embed|label_emb|out_\d))"
-)
-_OTHER = {
-    **dict.fromkeys(("mid_block", "middle_block"), "M00"),
-    **dict.fromkeys(("time_embedding", "time_embed", "label_emb"), "BASE"),
-    "conv_in": "IN00",
-    **dict.fromkeys(("conv_norm_out", "conv_out"), "OUT11"),
-    **dict.fromkeys(("out_0", "out_2"), "OUT08"),
-}
-
-
-def block_of(key: str) -> str:
-    """The block, one of 26, that the layer called ``key`` lies in; names as in :mod:`spelling`.
-
-    Raises:
-        UserError: for a layer that neither SD nor SDXL has.
-    """
-    if re.match(r"lora_te[12]?_", key):
-        return "BASE"
-    match = _UNET.match(key)
-    block = match and _unet_block(match)
-    if block not in BLOCKS_26:
-        raise UserError(
-            "Block weights are known for Stable Diffusion 1, 2 and XL, and this layer is part of none",
-            where=key,
-            fix="Use the LoRA without block weights.",
-        )
-    return block
-
-
-def _unet_block(match: re.Match[str]) -> str:
-    if match["other"]:
-        return _OTHER.get(match["other"], "")
-    if match["sgm"]:
-        return f"{match['sgm'].upper()}{int(match['number']):02}"
-    level, index = int(match["level"]), int(match["index"])
-    if match["side"] == "down":
-        return f"IN{3 * level + (3 if match['kind'] == 'downsamplers' else 1 + index):02}"
-    return f"OUT{3 * level + (2 if match['kind'] == 'upsamplers' else index):02}"
-
-
-def layout_for(keys: Iterable[str]) -> tuple[str, ...]:
-    """The shortest layout of the layers' family that names every block of theirs: for a LoRA, or for a LoCon."""
-    keys = list(keys)
-    used = {block_of(key) for key in keys}
-    short, full = FAMILY_LAYOUTS[family_of(keys)]
-    return short if used <= set(short) else full
+SYNTAX = f"Write te=0.3, unet=-1, M00=0, IN04-OUT05=0.5, NOT M00=0, IN04.attn=0.5 or conv=0; blocks are \
+{', '.join(BLOCKS_26)}; kinds of layers are {', '.join(ELEMENTS)}."
 
 
 def expand(weights: Sequence[float] | Mapping[str, float]) -> dict[str, float]:
-    """Weights of all 26 blocks from a vector or dict in one of the layouts, by the rules above.
+    """Weights of all 26 blocks from a vector or mapping in one of the layouts, by the rules above.
+
+    Weights of kinds (``IN04.attn``) are kept beside them, each under the names of the table (``IN04.attn1``, …).
 
     Raises:
-        UserError: for a wrong number of weights, unknown or missing block names, or a weight that is not finite.
+        UserError: for a wrong number of weights, unknown or missing names, or a weight that is not finite.
     """
     if not isinstance(weights, Mapping):
         weights = dict(zip(_layout(len(weights)), weights, strict=True))
-    layout = _layout(len(weights))
-    if set(weights) != set(layout):
-        wrong = sorted(set(weights) ^ set(layout))
-        raise UserError(f"Unknown or missing blocks {', '.join(wrong)}", fix=f"Name exactly {', '.join(layout)}.")
     for name, value in weights.items():
         if not math.isfinite(value):
             raise UserError(f"The weight of block {name} is not a finite number", fix="Use numbers such as 0.5 or 1.")
-    full, last = {"BASE": weights["BASE"]}, weights[layout[1]]
+    whole = {name: value for name, value in weights.items() if "." not in name}
+    layout = _layout(len(whole))
+    if set(whole) != set(layout):
+        wrong = sorted(set(whole) ^ set(layout))
+        raise UserError(f"Unknown or missing blocks {', '.join(wrong)}", fix=f"Name exactly {', '.join(layout)}.")
+    full, last = {"BASE": whole["BASE"]}, whole[layout[1]]
     for name in BLOCKS_26[1:]:
-        last = full[name] = weights.get(name, last)
+        last = full[name] = whole.get(name, last)
+    for name, value in weights.items():
+        if "." in name:
+            full |= dict.fromkeys(_kinds(name), value)
     return full
 
 
 def weight_of(key: str, by_block: Mapping[str, float] | None) -> float:
-    """The weight of layer ``key`` under the 26 weights of :func:`expand`; 1 when there are none."""
-    return 1.0 if by_block is None else by_block[block_of(key)]
+    """The weight of layer ``key`` under the weights of :func:`expand`; 1 when there are none."""
+    if by_block is None:
+        return 1.0
+    block = block_of(key)
+    return by_block.get(f"{block}.{element_of(key)}", by_block[block])
 
 
 def parse_weights(text: str, presets: Mapping[str, str], family: str | None = None) -> dict[str, float]:
-    """26 weights from a preset's name, from 12, 17, 20 or 26 numbers separated by commas, or from names and values.
+    """The weights of all 26 blocks, as :func:`expand` gives them, from text.
 
-    ``te=0.3,unet=-1,IN04-OUT05=0.5,NOT M00=0``: each entry sets its blocks (one, a range, or with NOT all others;
-    ``te`` is BASE, ``unet`` the rest), later ones over earlier ones; blocks that are not named keep 1.
+    ``GP1``, a preset's name; or 12, 17, 20 or 26 numbers with commas; or ``te=0.3,unet=-1,IN04-OUT05=0.5,NOT M00=0``:
+    each entry sets its blocks (one, several with blanks, a range, or with NOT all others; ``te`` is BASE, ``unet`` the
+    rest), later ones over earlier ones; blocks that are not named keep 1. ``IN04-IN08.attn=0.5`` sets a kind of layer
+    in its blocks, ``attn=0.5`` in all. Entries may follow a preset or numbers: ``GP1,OUT11=0.5``.
 
     Args:
         family: ``"sd"`` or ``"sdxl"`` of the file they are for; None allows all. 26 numbers, and equal ones, fit both.
@@ -123,12 +102,33 @@ def parse_weights(text: str, presets: Mapping[str, str], family: str | None = No
     Raises:
         UserError: listing the presets or the layouts that would be valid.
     """
-    text = text.strip()
-    source = presets.get(text, text)
-    if "=" in source:
-        return _named_weights(source)
+    parts = [part.strip() for part in text.split(",")]
+    first = presets.get(parts[0], parts[0])  # a preset may itself be of any form
+    parts = [part.strip() for part in first.split(",")] + parts[1:]
+    plain = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
+    weights = _listed(text.strip(), parts[:plain], presets, family) if plain else dict.fromkeys(BLOCKS_26, 1.0)
+    for entry in parts[plain:]:
+        weights |= _entry(entry, weights)
+    return expand(weights)
+
+
+def format_weights(weights: Mapping[str, float], layout: Sequence[str] = BLOCKS_26) -> str:
+    """The weights of ``layout``, and of all kinds, as text that :func:`parse_weights` reads back exactly."""
+    kinds = {name: value for name, value in weights.items() if "." in name}
+    for block in BLOCKS_26:
+        self_attention, cross = f"{block}.attn1", f"{block}.attn2"
+        if self_attention in kinds and kinds.get(cross) == kinds[self_attention]:
+            kinds[f"{block}.attn"] = kinds.pop(self_attention)
+            del kinds[cross]
+    return ",".join(
+        [_number(weights[name]) for name in layout] + [f"{name}={_number(kinds[name])}" for name in sorted(kinds)]
+    )
+
+
+def _listed(text: str, parts: Sequence[str], presets: Mapping[str, str], family: str | None) -> dict[str, float]:
+    """Weights from numbers alone; ``text`` is what the user wrote."""
     try:
-        numbers = [float(part) for part in source.split(",")]
+        numbers = [float(part) for part in parts]
     except ValueError:
         raise UserError(
             f"{text!r} is neither a block preset nor a list of numbers",
@@ -137,38 +137,43 @@ def parse_weights(text: str, presets: Mapping[str, str], family: str | None = No
             "or names such as te=0.5,IN04-OUT05=0.",
         ) from None
     weights = expand(numbers)
-    if family is not None and len(numbers) != len(BLOCKS_26) and len(set(numbers)) > 1:
-        allowed = [layout for layout in FAMILY_LAYOUTS[family] if len(layout) == len(numbers)]
-        if not allowed:
-            valid = "; or ".join(f"{len(names)} ({', '.join(names)})" for names in FAMILY_LAYOUTS[family])
-            raise UserError(
-                f"{text!r} has {len(numbers)} block weights, and this LoRA is of another family",
-                where="block weights",
-                fix=f"Give {valid}.",
-            )
+    allowed = FAMILY_LAYOUTS.get(family or "", LAYOUTS.values())
+    fits = len(numbers) == len(BLOCKS_26) or len(set(numbers)) == 1 or len(numbers) in map(len, allowed)
+    if not fits:
+        valid = "; or ".join(f"{len(names)} ({', '.join(names)})" for names in allowed)
+        raise UserError(
+            f"{text!r} has {len(numbers)} block weights, and this LoRA is of another family",
+            where="block weights",
+            fix=f"Give {valid}.",
+        )
     return weights
 
 
-def _named_weights(text: str) -> dict[str, float]:
-    weights = dict.fromkeys(BLOCKS_26, 1.0)
-    for entry in text.split(","):
-        names, _, value = entry.partition("=")
-        try:
-            weights |= dict.fromkeys(_selected(names.strip()), float(value))
-        except ValueError:
-            raise UserError(
-                f"{entry.strip()!r} is not a block weight",
-                where="block weights",
-                fix=f"Write te=0.3, unet=-1, M00=0, IN04-OUT05=0.5 or NOT M00=0; blocks are {', '.join(BLOCKS_26)}.",
-            ) from None
-    return expand(weights)
+def _entry(entry: str, weights: Mapping[str, float]) -> dict[str, float]:
+    """What one ``names=value`` sets; a block that is set as a whole takes its kinds along."""
+    names, _, value = entry.partition("=")
+    blocks_part, dot, kind = names.strip().rpartition(".")
+    if not dot and kind in ELEMENTS:
+        blocks_part, dot = "", "."
+    try:
+        chosen = _selected((blocks_part if dot else kind).strip(), all_when_empty=bool(dot))
+        number = float(value)
+        if dot:
+            return dict.fromkeys((name for block in chosen for name in _kinds(f"{block}.{kind}")), number)
+    except (ValueError, KeyError):
+        raise UserError(f"{entry!r} is not a block weight", where="block weights", fix=SYNTAX) from None
+    return dict.fromkeys((name for name in weights if name.partition(".")[0] in chosen), number)
 
 
-def _selected(names: str) -> tuple[str, ...]:
-    """The blocks of one entry; ValueError where a name is unknown or a range runs backwards."""
+def _selected(names: str, *, all_when_empty: bool = False) -> tuple[str, ...]:
+    """The blocks that ``names`` says; ValueError where one is unknown or a range runs backwards."""
+    if not names and all_when_empty:
+        return BLOCKS_26
     if names.startswith("NOT "):
         excluded = _selected(names.removeprefix("NOT ").strip())
         return tuple(name for name in BLOCKS_26 if name not in excluded)
+    if " " in names and not re.search(r"\s-|-\s", names):
+        return tuple(block for name in names.split() for block in _selected(name))
     if names in ("te", "unet"):
         return BLOCKS_26[:1] if names == "te" else BLOCKS_26[1:]
     first, _, last = names.partition("-")
@@ -176,37 +181,16 @@ def _selected(names: str) -> tuple[str, ...]:
     return BLOCKS_26[begin : BLOCKS_26.index(last.strip() or first.strip(), begin) + 1]
 
 
-def format_weights(weights: Mapping[str, float], layout: Sequence[str] = BLOCKS_26) -> str:
-    """The weights of ``layout`` as text that :func:`parse_weights` reads back exactly."""
-    return ",".join(repr(float(weights[name])).removesuffix(".0") for name in layout)
+def _kinds(name: str) -> list[str]:
+    """``IN04.attn`` as the table has it: ``IN04.attn1``, ``IN04.attn2``."""
+    block, _, kind = name.partition(".")
+    if block not in BLOCKS_26 or kind not in ELEMENTS:
+        raise UserError(f"There is no {name!r}", where="block weights", fix=SYNTAX)
+    return [f"{block}.{part}" for part in ELEMENTS[kind]]
 
 
-def load_presets(path: str | Path | None = None) -> dict[str, str]:
-    """Preset names and their weights as text: the built-in ones, and over them those of the user's file ``path``.
-
-    A file that does not exist is an empty one. Lines are ``NAME:w1,w2,…``; ``#`` starts a comment line.
-    """
-    presets = _read_presets(BUILT_IN_PRESETS)
-    if path is not None and Path(path).exists():
-        presets.update(_read_presets(Path(path)))
-    return presets
-
-
-def _read_presets(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError("The presets are not UTF-8 text", where=path, fix="Save the file as UTF-8.") from error
-    presets = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        name, colon, weights = (part.strip() for part in line.partition(":"))
-        if not name or not colon or "," in name:
-            raise UserError(f"Line {number} is not a block preset", where=path, fix="Write NAME:w1,w2,… on each line.")
-        presets[name] = weights
-    return presets
+def _number(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
 
 
 def _layout(count: int) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from .lora_files import load_network
 
 @dataclass(frozen=True)
 class Preview:
-    """The LoRA as it is, and with its block weights, from the same noise."""
+    """The LoRA with one and with other block weights, from the same noise."""
 
     before: Image.Image
     after: Image.Image
@@ -30,14 +30,16 @@ def preview(
     request: GenerationRequest,
     weight: float = 1.0,
     cancelled: Callable[[], bool] | None = None,
+    against: Mapping[str, float] | None = None,
 ) -> Preview:
-    """One picture without and one with block weights, generated in one batch.
+    """One picture with other and one with these block weights, generated in one batch.
 
     Args:
         file: the LoRA; also one that is not saved, such as :meth:`Merged.file`.
         block_weights: as :func:`lib_lora.adapters.blocks.expand` takes them.
         request: prompt, seed and all else.
         weight: of the LoRA as a whole.
+        against: the block weights of ``before``; None is the LoRA as it is.
 
     Raises:
         UserError: a LoRA that is damaged or does not fit the model, or wrong block weights.
@@ -45,6 +47,7 @@ def preview(
     """
     lora = file if isinstance(file, LoraFile) else read_lora(file)
     plain, tuned = load_network(lora), load_network(lora)
+    plain.set_block_weights(against)
     tuned.set_block_weights(block_weights)
     requests = [replace(request, weights=(weight, 0.0)), replace(request, weights=(0.0, weight))]
     before, after = host.generate(requests, networks=(plain, tuned), cancelled=cancelled)

@@ -65,7 +65,7 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
         runs.connect(poller, tabs, grid.run)
         poller.connect(page)
         if standalone:
-            compat.listen(page.load, None, js=f"() => {{ {_text('javascript/lora_workbench.js')} }}")
+            compat.listen(page.load, None, js=f"() => {{ {_scripts()} }}")
     return page
 
 
@@ -120,6 +120,11 @@ def _free_port(host: str, first: int, tries: int = 50) -> int:
             if probe.connect_ex((host, port)) != 0:
                 return port
     return first
+
+
+def _scripts() -> str:
+    """All scripts, as a web UI would load them."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "javascript").glob("*.js")))
 
 
 def _text(name: str) -> str:

@@ -1,0 +1,147 @@
+"""What the *Blocks* tab knows: the LoRA on it, its block weights, and every step of theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib_lora.adapters import blocks
+from lib_lora.adapters.block_presets import import_lbw, save_presets
+from lib_lora.adapters.file import read_lora
+from lib_lora.errors import UserError
+from lib_lora.tools.block_edits import History, LbwText, lbw_text, scale_range
+from lib_lora.tools.symptoms import Proposal, propose
+from lib_lora.workbench import LoraEntry, Workbench
+
+PRESETS_FILE = "block_presets.txt"  # of the user, in the data folder
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the sliders need to know of a file."""
+
+    family: str
+    layout: tuple[str, ...]
+    present: frozenset[str]  # blocks that the file has layers in
+
+
+class BlocksDesk:
+    """Block weights by LoRA, kept in this process: a page that is reloaded finds them, and their history, again."""
+
+    def __init__(self, workbench: Workbench):
+        self.workbench = workbench
+        self._histories: dict[str, History] = {}
+        self._kept: dict[str, str] = {}
+        self._shapes: dict[tuple[Path, int], Shape] = {}
+
+    # -- the file -----------------------------------------------------------------------------------------------------
+
+    def entry(self, name: str | None) -> LoraEntry:
+        """The LoRA called ``name``.
+
+        Raises:
+            UserError: there is none.
+        """
+        for entry in self.workbench.list_loras():
+            if entry.name == name:
+                return entry
+        raise UserError("Choose a LoRA", where=name or "LoRA to tune", fix="It must be in the LoRA folder")
+
+    def shape(self, name: str | None) -> Shape:
+        """Read from the file once, and again when it has changed."""
+        path = self.entry(name).path
+        key = (path, path.stat().st_mtime_ns)
+        if key not in self._shapes:
+            file = read_lora(path)
+            present = frozenset(map(blocks.block_of, file.modules))
+            self._shapes[key] = Shape(file.family, blocks.layout_for(file.modules), present)
+        return self._shapes[key]
+
+    # -- weights ------------------------------------------------------------------------------------------------------
+
+    def presets(self) -> dict[str, str]:
+        return blocks.load_presets(self.presets_file)
+
+    @property
+    def presets_file(self) -> Path:
+        return self.workbench.host.paths.data / PRESETS_FILE
+
+    def history(self, name: str) -> History:
+        """The steps so far; the first is all blocks at 1."""
+        if name not in self._histories:
+            self._histories[name] = History((self.tidy(name, "1," * (len(self.shape(name).layout) - 1) + "1"),))
+        return self._histories[name]
+
+    def text(self, name: str) -> str:
+        return self.history(name).text
+
+    def weights(self, name: str) -> dict[str, float]:
+        return self.parsed(name, self.text(name))
+
+    def parsed(self, name: str, text: str) -> dict[str, float]:
+        return blocks.parse_weights(text, self.presets(), self.shape(name).family)
+
+    def tidy(self, name: str, text: str) -> str:
+        """What was typed, or a preset's name, in the layout of the sliders."""
+        return blocks.format_weights(self.parsed(name, text), self.shape(name).layout)
+
+    def set(self, name: str, text: str) -> None:
+        """Make ``text``, in any form, the weights that count; a step that can be undone."""
+        self._histories[name] = self.history(name).record(self.tidy(name, text))
+
+    def undo(self, name: str) -> None:
+        self._histories[name] = self.history(name).undo()
+
+    def redo(self, name: str) -> None:
+        self._histories[name] = self.history(name).redo()
+
+    def scale(self, name: str, first: str, last: str, factor: float) -> None:
+        """Multiply a range of blocks."""
+        weights = scale_range(self.weights(name), first, last, factor)
+        self.set(name, blocks.format_weights(weights, self.shape(name).layout))
+
+    # -- to compare with ----------------------------------------------------------------------------------------------
+
+    def keep(self, name: str) -> None:
+        """Take the weights of now as A, which previews are compared with."""
+        self._kept[name] = self.text(name)
+
+    def kept(self, name: str) -> str | None:
+        return self._kept.get(name)
+
+    # -- symptoms -----------------------------------------------------------------------------------------------------
+
+    def proposal(self, name: str, key: str, number: int, weight: float, role: str) -> Proposal:
+        """See :func:`propose`; changes of blocks that have no slider are left out of what is shown."""
+        shape = self.shape(name)
+        found = propose(key, number, self.weights(name), weight, role, shape.family)
+        shown = {block: pair for block, pair in found.changes.items() if block.partition(".")[0] in shape.layout}
+        return Proposal(found.weights, shown, found.weight, found.other, found.last)
+
+    def apply(self, name: str, proposal: Proposal) -> None:
+        self.set(name, blocks.format_weights(proposal.weights, self.shape(name).layout))
+
+    # -- to take elsewhere --------------------------------------------------------------------------------------------
+
+    def prompt(self, name: str, weight: float) -> LbwText:
+        return lbw_text(name, self.weights(name), self.shape(name).layout, weight)
+
+    def save_preset(self, name: str, preset: str, replace: bool) -> None:
+        """Put the weights into the user's file of presets; it is refused where the name is taken."""
+        save_presets(self.presets_file, {preset.strip(): self.text(name)}, replace)
+
+    def import_presets(self, text: str, replace: bool) -> str:
+        """Take over a list of the Block Weight extension; returns what was done, in words."""
+        found = import_lbw(text)
+        for preset, weights in list(found.presets.items()):
+            try:
+                blocks.parse_weights(weights, {})
+            except UserError as error:
+                found.skipped[preset] = error.what
+                del found.presets[preset]
+        if not found.presets:
+            reasons = "; ".join(f"{preset}: {why}" for preset, why in found.skipped.items())
+            raise UserError("There is no preset to import", fix=reasons or "Paste lines such as NAME:1,0,0.5,…")
+        save_presets(self.presets_file, found.presets, replace)
+        skipped = "".join(f" Left out {preset}: {why}." for preset, why in found.skipped.items())
+        return f"Imported {', '.join(found.presets)}.{skipped}"

@@ -1,0 +1,135 @@
+"""The *Blocks* tab in HTML: sliders, what a symptom would change, and what a scan found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from lib_lora.tools.block_edits import LbwText
+from lib_lora.tools.block_strength import BlockScan, BlockStrength
+from lib_lora.tools.symptoms import STYLE, Proposal
+from lib_lora.ui import html
+from lib_lora.ui.blocks_desk import Shape
+from lib_lora.workbench import LoraEntry
+
+GROUPS = (("BASE", "Text encoder"), ("IN", "IN: layout"), ("M", "Middle"), ("OUT", "OUT: details, colour"))
+SCOPES = (("", "whole blocks"), ("attn", "attention"), ("mlp", "MLP"), ("conv", "convolutions"))
+LINKS = (("", "alone"), ("group", "with its group"), ("all", "all together"))
+FAMILIES = {"sd": "SD1 or SD2", "sdxl": "SDXL"}
+SHARE = 0.6  # of the effect that the blocks named for it hold
+
+
+def sliders(shape: Shape) -> str:
+    """A vertical slider a block, with solo and mute; the script keeps them and the text alike."""
+    columns = "".join(_column(name, absent=name not in shape.present) for name in shape.layout)
+    groups = "".join(_group(name, title) for name, title in GROUPS)
+    choices = _radios("scope", "Sliders set", SCOPES) + _radios("link", "A slider moves", LINKS)
+    return (
+        f'<div class="lw-block-bar">{choices}</div><div class="lw-sliders">{columns}</div>'
+        f'<div class="lw-groups">{groups}</div>'
+    )
+
+
+def _column(name: str, absent: bool) -> str:
+    title = f' title="This LoRA has no layers in {name}"' if absent else ""
+    return (
+        f'<div class="lw-slider{" lw-absent" if absent else ""}"{title}><b>{name}</b>'
+        f'<input type="range" min="-0.5" max="1.5" step="0.01" value="1" data-lw-block="{name}" '
+        f'aria-label="Weight of block {name}"><output>1.00</output><span>'
+        f'<button type="button" data-lw-solo="{name}" aria-label="Only {name}" title="Solo: only {name}">S</button>'
+        f'<button type="button" data-lw-mute="{name}" aria-label="Without {name}" title="Mute {name}">M</button>'
+        "</span></div>"
+    )
+
+
+def _group(name: str, title: str) -> str:
+    buttons = " ".join(
+        f'<button type="button" data-lw-group="{name}" data-lw-value="{value}" '
+        f'aria-label="All of {escape(title)} to {value}">{value}</button>'
+        for value in (0, 0.5, 1)
+    )
+    return f"<span>{escape(title)} {buttons}</span>"
+
+
+def _radios(name: str, title: str, options: Sequence[tuple[str, str]]) -> str:
+    """A row of choices that only the page knows of."""
+    choices = "".join(
+        f'<label><input type="radio" name="lw_blocks_{name}" value="{value}"'
+        f"{' checked' if not value else ''}> {escape(label)}</label>"
+        for value, label in options
+    )
+    return f'<fieldset class="lw-radios"><legend>{escape(title)}</legend>{choices}</fieldset>'
+
+
+def about(entry: LoraEntry, shape: Shape) -> str:
+    """What kind of LoRA it is."""
+    rank = entry.metadata.get("ss_network_dim", "unknown")
+    kind = "LoCon" if len(shape.layout) in (20, 26) else "LoRA"
+    base = entry.metadata.get("ss_sd_model_name", "")
+    blocks = f"{len(shape.layout)} blocks"
+    facts = [kind, FAMILIES[shape.family], f"rank {rank}", blocks, f"trained on {base}" if base else ""]
+    return f'<span class="lw-quiet">{escape(" · ".join(filter(None, facts)))}</span>'
+
+
+def proposal(found: Proposal, label: str, role: str) -> str:
+    """What a measure would change, before it does."""
+    rows = [(block, f"{old:g}", f"{new:g}") for block, (old, new) in found.changes.items()]
+    if found.weight[0] != found.weight[1]:
+        rows.append(("whole LoRA", *(f"{value:g}" for value in found.weight)))
+    other = "the base-style LoRA that is subtracted" if role == STYLE else "the style LoRA"
+    advice = f"In {other}: {found.other}." if found.other else ""
+    if not rows:
+        return html.message(f"{label}. Nothing to change in this LoRA. {advice}")
+    table = html.table(("block", "from", "to"), rows)
+    return f'<div class="lw-panel"><b>{escape(label)}</b>: this would change {table}{html.message(advice)}</div>'
+
+
+def prompt(text: LbwText) -> str:
+    """The tag for the prompt; a click copies it."""
+    parts = [f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text.tag)}</code>']
+    if text.elements:
+        parts.append(" and in its element presets ")
+        parts.append(f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text.elements)}</code>')
+    return f'<div class="lw-code">For the prompt, with LoRA Block Weight installed: {"".join(parts)}</div>'
+
+
+def strength(scan: BlockScan, map_url: str, table_path: str) -> str:
+    """What a scan found: who holds the style and the shapes, and a table that can be sorted."""
+    rows = "".join(map(_strength_row, scan.by_strength()))
+    names = ("block", "layers", "in pictures", "in predictions", "style", "shapes")
+    head = "".join(f'<th scope="col"><button type="button" data-lw-order>{name}</button></th>' for name in names)
+    return (
+        f'<div class="lw-panel"><p>{_holders(scan)}</p><div class="lw-scroll"><table class="lw-table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"{html.picture(map_url, 'Share of the whole effect that goes with each block')}"
+        f'<p class="lw-quiet">The table is in {escape(table_path)}. A block at 20 % changes a fifth as much as '
+        "the whole LoRA does.</p></div>"
+    )
+
+
+def _holders(scan: BlockScan) -> str:
+    style, shape = (", ".join(scan.holders(part, SHARE)) for part in ("style", "shape"))
+    return (
+        f"<b>Style</b> (colour, contrast, texture), {SHARE:.0%} of it: {style}. "
+        f"<b>Character</b> (shapes): {shape}. A rule of thumb, from {html.plural(len(scan.seeds), 'seed')}."
+    )
+
+
+def _strength_row(row: BlockStrength) -> str:
+    """One line of the table; a bar as wide as its share of all that the LoRA does."""
+    _, _, image, image_spread, latent, latent_spread, style, shape = row.row()
+    bar = f'<span class="lw-share" style="--lw-part: {min(1.0, image):.3f}"></span>'
+    cells = (
+        (image, f"{bar} {image:.1%} ± {image_spread:.1%}"),
+        (latent, f"{latent:.1%} ± {latent_spread:.1%}"),
+        (style, f"{style:.1%}"),
+        (shape, f"{shape:.1%}"),
+    )
+    numbers = "".join(f'<td data-lw-sort="{value:.5f}">{text}</td>' for value, text in cells)
+    return f"<tr><td>{row.block}</td><td>{row.layers}</td>{numbers}</tr>"
+
+
+def side_of(metadata: dict[str, str]) -> tuple[int, int] | None:
+    """Width and height that the LoRA was trained with, from ``"(512, 512)"``."""
+    numbers = [int(n) for n in metadata.get("ss_resolution", "").strip("()").split(",") if n.strip().isdigit()]
+    return (numbers[0], numbers[-1]) if numbers else None

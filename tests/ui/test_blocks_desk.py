@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib_lora.adapters.blocks import BLOCKS_12, BLOCKS_17
+from lib_lora.adapters.file import write_lora
+from lib_lora.errors import UserError
+from lib_lora.models.base import HostPaths
+from lib_lora.tools.block_strength import BlockScan, BlockStrength
+from lib_lora.tools.symptoms import STYLE
+from lib_lora.ui import blocks_view as view
+from lib_lora.ui.blocks_desk import BlocksDesk
+from lib_lora.workbench import LoraEntry
+
+SD = ("lora_unet_mid_block_attentions_0_proj_in", "lora_te_text_model_encoder_layers_0_mlp_fc1")
+SDXL = ("lora_unet_input_blocks_4_1_proj_in", "lora_te2_text_model_encoder_layers_0_mlp_fc1")
+
+
+class Shelf:
+    """The part of a workbench that the desk needs."""
+
+    def __init__(self, folder: Path):
+        self.host = self
+        self.paths = HostPaths(folder, folder, folder, folder)
+
+    def list_loras(self) -> list[LoraEntry]:
+        return [LoraEntry(path.stem, path, {}) for path in self.paths.loras.glob("*.safetensors")]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> BlocksDesk:
+    for name, keys in (("mira", SD), ("big", SDXL)):
+        modules = {k: {"lora_up.weight": torch.ones(4, 2), "lora_down.weight": torch.ones(2, 4)} for k in keys}
+        write_lora(tmp_path / f"{name}.safetensors", modules, {})
+    return BlocksDesk(Shelf(tmp_path))
+
+
+def test_layout_follows_the_file(desk: BlocksDesk) -> None:
+    assert desk.shape("mira").layout == BLOCKS_17
+    assert desk.shape("mira").present == {"BASE", "M00"}
+    assert (desk.shape("big").family, desk.shape("big").layout) == ("sdxl", BLOCKS_12)
+    with pytest.raises(UserError, match="Choose a LoRA"):
+        desk.shape("none")
+
+
+def test_text_preset_and_undo(desk: BlocksDesk) -> None:
+    assert desk.text("mira") == ",".join("1" * 17)
+    desk.set("mira", "GP1")
+    desk.set("mira", "GP1,M00.attn=0.5")
+    assert desk.text("mira").endswith("1.1,M00.attn=0.5")
+    assert desk.text("big") == ",".join("1" * 12)
+    desk.undo("mira")
+    assert desk.tidy("mira", "GP1") == desk.text("mira")
+    desk.redo("mira")
+    assert "M00.attn=0.5" in desk.text("mira")
+    with pytest.raises(UserError, match="another family"):
+        desk.set("big", "GP1")
+    assert desk.text("big") == ",".join("1" * 12)
+
+
+def test_ranges_symptoms_and_presets(desk: BlocksDesk) -> None:
+    desk.scale("mira", "OUT03", "OUT11", 0.5)
+    assert desk.text("mira") == ",".join([*"1" * 8, *["0.5"] * 9])
+    found = desk.proposal("mira", "clothing", 0, 1.0, STYLE)
+    assert set(found.changes) == {"IN02", "IN04", "IN05"}  # blocks without a slider are not shown
+    desk.apply("mira", found)
+    assert desk.text("mira").startswith("1,1,0.9,0.9,0.9,1,")
+    desk.save_preset("mira", " soft ", False)
+    desk.set("mira", "ALL")
+    desk.set("mira", "soft")
+    assert desk.text("mira").startswith("1,1,0.9,0.9,0.9,1,")
+    with pytest.raises(UserError, match="already"):
+        desk.save_preset("mira", "soft", False)
+    assert "NEW" in desk.import_presets("NEW:" + ",".join("1" * 26) + "\nBAD:1,2", False)
+    assert "NEW" in desk.presets()
+    with pytest.raises(UserError, match="no preset"):
+        desk.import_presets("hello", False)
+
+
+def test_sliders_say_which_blocks_are_missing(desk: BlocksDesk) -> None:
+    shown = view.sliders(desk.shape("mira"))
+    assert re.findall(r'data-lw-block="(\w+)"', shown) == list(BLOCKS_17)
+    assert shown.count("lw-absent") == 15
+    assert "12 blocks" in view.about(desk.entry("big"), desk.shape("big"))
+
+
+def test_a_proposal_and_a_scan_in_words(desk: BlocksDesk) -> None:
+    found = desk.proposal("mira", "style", 1, 1.0, STYLE)
+    shown = view.proposal(found, "Style too weak", STYLE)
+    assert "<td>OUT07</td><td>1</td><td>1.1</td>" in shown
+    assert "In the base-style LoRA that is subtracted: raise OUT07 to OUT11" in shown
+    rows = (
+        BlockStrength("M00", 3, (0.2, 0.4), (0.1, 0.1), 0.1, 0.9),
+        BlockStrength("BASE", 1, (0.8, 0.6), (0, 0), 0.9, 0.1),
+    )
+    shown = view.strength(BlockScan("mira", (1, 2), rows), "map.png", "<x>.csv")
+    assert shown.index("BASE</td>") < shown.index("M00</td>")
+    assert "70.0% ± 10.0%" in shown
+    assert "texture), 60% of it: BASE." in shown
+    assert "(shapes): M00." in shown
+    assert "&lt;x&gt;.csv" in shown
