@@ -79,13 +79,13 @@ class Adapter(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> Adapter:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Adapter:
         """The adapter stored under one layer of a file.
+
+        Where the tensors only tell the size of a kernel's matrix, the weight stays a matrix until :meth:`fit`.
 
         Args:
             tensors: by ``param_names``.
-            weight_shape: of the adapted weight; read from the tensors when None. Where those only tell the size of the
-                kernel's matrix, it stays a matrix until :meth:`fit`.
 
         Raises:
             UserError: when tensors are missing or do not fit together.
@@ -212,6 +212,12 @@ def missing(tensors: Mapping[str, Tensor], *names: str) -> None:
     """Raise a UserError when one of ``names`` is not among ``tensors``."""
     if absent := [name for name in names if name not in tensors]:
         raise UserError(f"{' and '.join(absent)} is missing")
+
+
+def unfit(kind: str, tensors: Mapping[str, Tensor]) -> UserError:
+    """The error for tensors of one layer whose shapes contradict each other."""
+    shapes = " and ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+    return UserError(f"The {kind} tensors {shapes} do not fit together")
 
 
 def alpha_of(tensors: Mapping[str, Tensor], rank: float) -> float:

@@ -25,7 +25,9 @@ def adapter_from(tensors: Mapping[str, Tensor], weight_shape: torch.Size | None 
         UserError: an unknown algorithm, or tensors that do not fit together.
     """
     plain = {name: tensor for name, tensor in tensors.items() if name != SCALE}
-    adapter = algorithm_for(plain).from_tensors(plain, weight_shape)
+    adapter = algorithm_for(plain).from_tensors(plain)
+    if weight_shape is not None:
+        adapter.fit(weight_shape)
     return DoRA.read(adapter, tensors[SCALE]) if SCALE in tensors else adapter
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lib_lora.adapters.tall import orthogonal
+
 
 @dataclass(frozen=True, eq=False)
 class Delta:
@@ -130,11 +132,11 @@ class Delta:
         if self.rank == 0:
             o, n = self.matrix_shape
             return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)
-        q_up, r_up = torch.linalg.qr(self.up.double())
-        q_down, r_down = torch.linalg.qr(self.down.double().T)
+        from_up, r_up = orthogonal(self.up.double())
+        from_down, r_down = orthogonal(self.down.double().T)
         left, values, right = torch.linalg.svd(r_up @ r_down.T)
         k = min(rank, values.numel())  # the core is not square when a factor has more columns than rows
-        return q_up @ left[:, :k], values, right[:k] @ q_down.T
+        return from_up(left[:, :k]), values, from_down(right[:k].T).T
 
     def _core(self) -> Tensor:
         """R_up @ R_downᵀ, which has the singular values of ΔW."""

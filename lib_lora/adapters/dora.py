@@ -58,7 +58,7 @@ class DoRA(Adapter):
         raise TypeError("a DoRA is made around an adapter and a weight: DoRA.around")
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> DoRA:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> DoRA:
         raise TypeError("a DoRA is read around an adapter: DoRA.read")
 
     @classmethod

@@ -7,6 +7,7 @@ resumed run see the same network.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,14 +23,18 @@ class Dropout:
         neuron: of each activation: of the rank's for LoRA, of ΔW·x for other algorithms.
         rank: of each rank of LoRA, or each output channel of other algorithms, per sample.
         module: of a whole layer's adapter.
+        nested: LoRA only; each step trains the first b ranks, b drawn evenly from 1 to all, so that the first ranks of
+            the file make a LoRA of their own at any b (DyLoRA, Valipour et al. 2022, arXiv:2210.07558). As in kohya's
+            trainer they are enlarged by √(rank/b).
     """
 
     neuron: float = 0.0
     rank: float = 0.0
     module: float = 0.0
+    nested: bool = False
 
     def __bool__(self) -> bool:
-        return max(self.neuron, self.rank, self.module) > 0
+        return self.nested or max(self.neuron, self.rank, self.module) > 0
 
 
 class LayerDropout:
@@ -42,6 +47,17 @@ class LayerDropout:
     def drops_layer(self) -> bool:
         """Whether the whole adapter is left out in this step."""
         return self.rates.module > 0 and torch.rand((), generator=self._generator("module")).item() < self.rates.module
+
+    def nested(self, activations: Tensor, axis: int) -> Tensor:
+        """Activations of the rank with those past the first b at 0; as they are where ``rates.nested`` is off."""
+        if not self.rates.nested:
+            return activations
+        rank = activations.shape[axis]
+        kept = int(torch.randint(1, rank + 1, (), generator=self._generator("nested")))
+        first = (torch.arange(rank, device=activations.device) < kept) * math.sqrt(rank / kept)
+        shape = [1] * activations.ndim
+        shape[axis] = rank
+        return activations * first.view(shape).to(activations)
 
     def __call__(self, activations: Tensor, axis: int) -> Tensor:
         """Activations [B, …] with dropped ones at 0 and the rest enlarged, so that the mean stays.

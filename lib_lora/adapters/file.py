@@ -14,6 +14,7 @@ from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.metadata import hashes
 from lib_lora.adapters.spelling import family_of, read_modules
+from lib_lora.adapters.tall import product_norm
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 
@@ -138,9 +139,15 @@ def _module_loss(params: Mapping[str, Tensor], dtype: torch.dtype) -> float:
         return float("inf")
     if adapter.needs_base:
         return max(map(_relative_error, rounded.parameters(), adapter.parameters()))
-    exact = adapter.delta()
-    size = exact.norm()
-    return (exact - rounded.delta()).norm() / size if size > 0 else 0.0
+    exact, stored_delta = adapter.delta(), rounded.delta()
+    if exact.rank is None or exact.rank != stored_delta.rank:
+        size = exact.norm()
+        return (exact - stored_delta).norm() / size if size > 0 else 0.0
+    # ud − u'd' = (u − u')d + u'(d − d'): two small parts that do not cancel
+    size = product_norm(exact.up, exact.down)
+    up = torch.cat([exact.up - stored_delta.up, stored_delta.up], dim=1)
+    down = torch.cat([exact.down, exact.down - stored_delta.down])
+    return product_norm(up, down) / size if size > 0 else 0.0
 
 
 def _relative_error(rounded: Tensor, exact: Tensor) -> float:

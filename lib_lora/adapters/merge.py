@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,14 +125,21 @@ def combine(
     keys = list(dict.fromkeys(key for file, _, _ in terms for key in file.modules))
     layers: dict[str, Adapter] = {}
     spectra: dict[str, Tensor] = {}
-    for done, key in enumerate(keys, start=1):
-        delta = _layer_sum(key, terms, base)
+
+    def merge_layer(key: str) -> tuple[Adapter | None, Tensor | None]:
+        delta, spectrum = _layer_sum(key, terms, base), None
         if delta is not None and len(delta.shape) > 1 and (rank is not None or energy is not None):
-            delta, spectra[key] = delta.reduced(rank, energy)
-        if delta is not None:
-            layers[key] = _layer(key, delta)
-        if progress is not None:
-            progress(done, len(keys))
+            delta, spectrum = delta.reduced(rank, energy)
+        return None if delta is None else _layer(key, delta), spectrum
+
+    with _workers() as workers:
+        for done, (key, (layer, spectrum)) in enumerate(zip(keys, workers.map(merge_layer, keys), strict=True), 1):
+            if layer is not None:
+                layers[key] = layer
+            if spectrum is not None:
+                spectra[key] = spectrum
+            if progress is not None:
+                progress(done, len(keys))
     if not layers:
         raise UserError("Nothing is left of this merge", where="formula", fix="Give at least one weight that is not 0.")
     widest = max(layer.rank if isinstance(layer, LoRA) else 0 for layer in layers.values())
@@ -145,6 +154,18 @@ def combine(
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
         extras={name: tensor for file, _, _ in reversed(terms) for name, tensor in file.extras.items()},
     )
+
+
+@contextmanager
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch has, with one each: layers are many and small, and do not profit from more."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def _check_limits(rank: int | None, energy: float | None) -> None:

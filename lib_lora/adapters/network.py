@@ -34,14 +34,18 @@ class Network:
 
     Attributes:
         adapters: kohya key -> adapter.
+        name: of its file, for the text of pictures; empty for a network that has none.
+        lbw: its block weights as the text of pictures has them, for the Block Weight extension; empty for none.
         enabled: False costs nothing and changes nothing.
         multiplier: a number, or a tensor [B] that gives each sample of the batch its own weight. The batch is the one
             that reaches the layers: with classifier-free guidance the caller repeats the weights accordingly.
         dropout: rates, which act within :meth:`dropping` only.
     """
 
-    def __init__(self, adapters: Mapping[str, Adapter]):
+    def __init__(self, adapters: Mapping[str, Adapter], name: str = ""):
         self.adapters = dict(adapters)
+        self.name = name
+        self.lbw = ""
         self.enabled = True
         self.multiplier: float | Tensor = 1.0
         self._layer_scales = dict.fromkeys(self.adapters, 1.0)
@@ -63,14 +67,15 @@ class Network:
         return network
 
     @classmethod
-    def from_modules(cls, modules: Mapping[str, Mapping[str, Tensor]]) -> Network:
+    def from_modules(cls, modules: Mapping[str, Mapping[str, Tensor]], name: str = "") -> Network:
         """Adapters from a file's tensors: layer key -> parameter name -> tensor."""
-        return cls({key: adapter_from(tensors) for key, tensors in modules.items()})
+        return cls({key: adapter_from(tensors) for key, tensors in modules.items()}, name)
 
     @classmethod
     def from_file(cls, file: str | Path | LoraFile) -> Network:
-        """Adapters of a LoRA file. Errors as :func:`lib_lora.adapters.file.read_lora`."""
-        return cls.from_modules((file if isinstance(file, LoraFile) else read_lora(file)).modules)
+        """Adapters of a LoRA file, with its name. Errors as :func:`lib_lora.adapters.file.read_lora`."""
+        file = file if isinstance(file, LoraFile) else read_lora(file)
+        return cls.from_modules(file.modules, file.name)
 
     def attach(self, layers: Mapping[str, nn.Module]) -> AttachReport:
         """Act on ``layers`` (kohya key -> live module) until :meth:`detach`; adapters move to the layers' devices.

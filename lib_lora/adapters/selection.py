@@ -84,6 +84,10 @@ class NetworkSpec:
             raise UserError(
                 f"DoRA cannot be combined with {self.algorithm}", where="dora", fix=f"Use {', '.join(DECOMPOSABLE)}."
             )
+        if self.dropout.nested and (self.algorithm != "lora" or self.dora):
+            raise UserError(
+                "Ranks can be nested in LoRA alone", where="dropout", fix="Use the algorithm lora, without DoRA."
+            )
         if unknown := sorted(set(self.block_ranks) - set(blocks.BLOCKS_26)):
             raise UserError(
                 f"Unknown blocks {', '.join(unknown)}", where="block ranks", fix=f"Use {', '.join(blocks.BLOCKS_26)}."

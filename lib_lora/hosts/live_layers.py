@@ -8,11 +8,16 @@ from torch import nn
 
 from lib_lora.models.layers import kohya_key
 
-KINDS = {"Linear": 2, "NonDynamicallyQuantizableLinear": 2, "Conv2d": 4}  # class name -> dimensions of the weight
+# class name -> dimensions of the weight; GroupNorm32 is ldm's
+KINDS = {
+    **dict.fromkeys(("Linear", "NonDynamicallyQuantizableLinear"), 2),
+    "Conv2d": 4,
+    **dict.fromkeys(("LayerNorm", "GroupNorm", "GroupNorm32"), 1),
+}
 
 
 def live_layers(part: str, module: nn.Module, rename: Callable[[str], str] = str) -> dict[str, nn.Module]:
-    """Kohya key -> live module of every linear layer and convolution.
+    """Kohya key -> live module of every linear layer, convolution and normalisation.
 
     They are told by the name of their class and the rank of their weight: Forge's ``Linear`` is not PyTorch's.
 

@@ -30,9 +30,8 @@ def lora_tags(request: GenerationRequest, networks: Sequence[Network]) -> list[s
     """``<lora:name:weight>`` of each network that has a ``name``, with ``lbw=`` where it has block weights."""
     tags = []
     for index, network in enumerate(networks):
-        name = getattr(network, "name", None)
         weight = request.weights[index] if request.weights else network.multiplier
-        if name:
-            blocks = getattr(network, "lbw", "")
-            tags.append(f"<lora:{name}:{weight:g}{f':lbw={blocks}' if blocks else ''}>")
+        if network.name:
+            blocks = f":lbw={network.lbw}" if network.lbw else ""
+            tags.append(f"<lora:{network.name}:{weight:g}{blocks}>")
     return tags

@@ -101,7 +101,7 @@ class LoadedModel(Protocol):
         """``{"model": …, "vae": …}``: SHA-256 of the file and of the VAE's tensors."""
 
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
-        """Kohya key -> live module: every Linear and Conv2d of ``"unet"``, ``"te"`` or (None) both."""
+        """Kohya key -> live module: linear, convolution and norm of ``"unet"``, ``"te"`` or (None) both."""
 
     def encode_text(
         self,

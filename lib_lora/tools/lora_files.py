@@ -63,14 +63,13 @@ def new_path(name: str, folder: Path, suffix: str, kind: str) -> Path:
 
 
 def load_network(file: Path | LoraFile) -> Network:
-    """The network of a LoRA file, named so that generated pictures mention it.
+    """The network of a LoRA file, which generated pictures mention by its name.
 
     It is float32, whatever the file: CPUs multiply half-precision matrices many times more slowly.
     """
     network = Network.from_file(file)
     for adapter in network.adapters.values():
         adapter.float()
-    network.name = file.name if isinstance(file, LoraFile) else file.stem
     return network
 
 

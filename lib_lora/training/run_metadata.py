@@ -45,7 +45,8 @@ def network_spec(config: TrainConfig) -> NetworkSpec:
         decompose_both=c.lokr_both,
         full_matrix=c.lokr_full,
         constraint=c.constraint,
-        dropout=Dropout(c.network_dropout, c.rank_dropout, c.module_dropout),
+        train_norm=c.train_norm,
+        dropout=Dropout(c.network_dropout, c.rank_dropout, c.module_dropout, c.nested_ranks),
     )
 
 

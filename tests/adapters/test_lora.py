@@ -12,6 +12,7 @@ from torch import nn
 from lib_lora.adapters.algorithms import algorithm, algorithm_for
 from lib_lora.adapters.algorithms.lora import LoRA
 from lib_lora.adapters.base import LayerSpec
+from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.selection import NetworkSpec, rank_and_alpha
 from lib_lora.errors import UserError
 
@@ -125,7 +126,7 @@ def test_delta_and_forward_agree_with_lycoris(layer, tucker):
         if parameter is not layer.weight and parameter is not layer.bias:
             nn.init.normal_(parameter)
     state = {k: v for k, v in oracle.state_dict().items() if k == "alpha" or k.startswith("lora_")}
-    adapter = LoRA.from_tensors(state, layer.weight.shape)
+    adapter = adapter_from(state, layer.weight.shape)
     want = oracle.get_diff_weight(1.0)[0].detach().reshape(layer.weight.shape)
     assert torch.allclose(adapter.delta().dense(), want, rtol=1e-4, atol=1e-5)
     x = layer_input(layer)

@@ -228,6 +228,27 @@ def test_dropout_depends_on_seed_and_step(layers, algorithm, rates):
         assert equal(outputs(layers), whole)
 
 
+def test_nested_ranks_train_the_first_ones(layers):
+    network = trained(layers, NetworkSpec(rank=4, conv_rank=4, dropout=Dropout(nested=True)))
+    adapter, layer, x = network.adapters[QUERY], layers[QUERY], sample(layers[QUERY])
+    cuts = {}
+    for kept in range(1, 5):
+        scale = adapter.scale * (4 / kept) ** 0.5
+        cuts[kept] = scale * x @ adapter.down[:kept].T @ adapter.up[:, :kept].T
+    seen = set()
+    with network.attached_to({QUERY: layer}):
+        for step in range(40):
+            with network.dropping(3, step):
+                change = layer(x) - torch.nn.functional.linear(x, layer.weight, layer.bias)
+            fits = [kept for kept, want in cuts.items() if torch.allclose(change, want, atol=1e-5)]
+            assert len(fits) == 1
+            seen |= set(fits)
+    assert seen == {1, 2, 3, 4}
+    for wrong in ({"algorithm": "loha"}, {"dora": True}):
+        with pytest.raises(UserError, match="LoRA alone"):
+            NetworkSpec(dropout=Dropout(nested=True), **wrong)
+
+
 def test_dropout_keeps_the_mean(layers):
     network = trained(layers, NetworkSpec(rank=8, dropout=Dropout(neuron=0.3, rank=0.3)))
     layer, x = layers[QUERY], sample(layers[QUERY])

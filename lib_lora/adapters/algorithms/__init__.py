@@ -16,9 +16,12 @@ from lib_lora.errors import UserError
 @cache
 def algorithms() -> dict[str, type[Adapter]]:
     """Every algorithm by its name."""
-    for module in iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
-    return {cls.algorithm: cls for cls in Adapter.__subclasses__() if cls.__module__.startswith(f"{__name__}.")}
+    found = {}
+    for info in iter_modules(__path__):
+        module = import_module(f"{__name__}.{info.name}")
+        own = (value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__)
+        found |= {cls.algorithm: cls for cls in own if isinstance(cls, type) and issubclass(cls, Adapter)}
+    return found
 
 
 def algorithm(name: str) -> type[Adapter]:

@@ -1,7 +1,6 @@
 """BOFT (Liu et al. 2023, arXiv:2311.06243; LyCORIS' form): OFT whose rotation is a product of butterfly stages.
 
-Stage i mixes channels that are 2ⁱ·b/2 apart, so that a few sparse stages reach every pair. The multiplier scales
-ΔW = W' − W, as in :mod:`oft`.
+Stage i mixes channels that are 2ⁱ·b/2 apart, so that a few sparse stages reach every pair; see :mod:`rotation`.
 """
 
 from __future__ import annotations
@@ -9,50 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lib_lora.adapters.algorithms.oft import (
-    ALPHA,
-    BLOCKS,
-    RESCALE,
-    cayley,
-    constraint_of,
-    rescale_of,
-    stored_rotation,
-)
-from lib_lora.adapters.base import (
-    Adapter,
-    LayerSpec,
-    apply_weight,
-    base_of,
-    channel_axis,
-    misfit,
-    missing,
-    required_base,
-)
-from lib_lora.adapters.delta import Delta
+from lib_lora.adapters.base import LayerSpec, missing
 from lib_lora.adapters.factors import split_power_of_two
+from lib_lora.adapters.rotation import BLOCKS, Rotation
 from lib_lora.errors import UserError
 
 
-class BOFT(Adapter):
-    """Butterfly rotations of the output channels.
-
-    Attributes:
-        oft_blocks: [m, n, b, b]: m stages of n blocks, o = n·b, b even.
-        rescale, alpha, weight_shape: as those of :class:`DiagOFT`.
-    """
+class BOFT(Rotation):
+    """Butterfly rotations of the output channels; ``oft_blocks`` is [m, n, b, b]: m stages of n blocks, b even."""
 
     algorithm = "boft"
-    param_names = (BLOCKS, RESCALE, ALPHA)
-    needs_base = True
-
-    def __init__(self, blocks: Tensor, alpha: float, rescale: Tensor | None = None):
-        super().__init__()
-        self.oft_blocks = nn.Parameter(blocks)
-        self.rescale = None if rescale is None else nn.Parameter(rescale)
-        self.alpha = alpha
-        self.weight_shape = torch.Size((blocks.shape[1] * blocks.shape[2], 1))
 
     @classmethod
     def reads(cls, tensors: Mapping[str, Tensor]) -> bool:
@@ -81,40 +48,17 @@ class BOFT(Adapter):
         return adapter
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> BOFT:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> BOFT:
         missing(tensors, BLOCKS)
         blocks = tensors[BLOCKS]
         m, n, b = blocks.shape[:3] if blocks.ndim == 4 else (0, 0, 0)
         if blocks.numel() == 0 or blocks.shape[3] != b or b % 2 or (n * b) % (2**m * (b // 2)):
             raise UserError(f"oft_blocks {list(blocks.shape)} are not butterfly stages")
-        adapter = cls(blocks, constraint_of(tensors), rescale_of(tensors, n * b))
-        if weight_shape is not None:
-            adapter.fit(weight_shape)
-        return adapter
+        return cls.read(tensors)
 
-    def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        return stored_rotation(self.oft_blocks, self.rescale, self.alpha, self.weight_shape, dtype)
-
-    def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
-        axis = channel_axis(layer)
-        out = apply_weight(x, base_of(layer, x.dtype), layer).movedim(axis, -1)
-        return (self._rotated(out) - out).movedim(-1, axis)
-
-    def delta(self, base: Tensor | None = None) -> Delta:
-        base = required_base(base, "BOFT")
-        rows = base.flatten(1)
-        rotated = self._rotated(rows.T).T.detach().to(rows)
-        return Delta(base.shape, dense_part=rotated - rows)
-
-    def fit(self, weight_shape: torch.Size) -> None:
-        if weight_shape[0] != self.weight_shape[0]:
-            raise misfit(self.weight_shape, weight_shape)
-        self.weight_shape = torch.Size(weight_shape)
-
-    def _rotated(self, x: Tensor) -> Tensor:
-        """All stages on the last axis, which counts the o channels, and the rescaling."""
+    def rotated(self, x: Tensor) -> Tensor:
         stages, n, b, _ = self.oft_blocks.shape
-        rotation = cayley(self.oft_blocks, self.alpha * n * b).to(x.dtype)
+        rotation = self.rotations(x.dtype)
         for stage in range(stages):
             apart = 2**stage * (b // 2)
             x = _swapped(x, 2, apart).unflatten(-1, (n, b))

@@ -23,9 +23,9 @@ from lib_lora.adapters.base import (
     missing,
     required_base,
     stored,
+    unfit,
 )
 from lib_lora.adapters.delta import Delta
-from lib_lora.errors import UserError
 
 NAMES = A1, A2, B1, B2 = ("a1.weight", "a2.weight", "b1.weight", "b2.weight")
 
@@ -66,24 +66,21 @@ class GLoRA(Adapter):
         return cls(*(t.to(device, dtype) for t in parts), spec.alpha, torch.Size(layer_shape))
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> GLoRA:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GLoRA:
         missing(tensors, *NAMES)
         a1, a2, b1, b2 = (tensors[name] for name in NAMES)
-        shapes = [list(t.shape) for t in (a1, a2, b1, b2)]
+        error = unfit("GLoRA", {name: tensors[name] for name in NAMES})
         if any(t.ndim not in (2, 4) for t in (a1, a2, b1, b2)):
-            raise UserError(f"The GLoRA tensors {shapes} do not fit together")
+            raise error
         if not _chained(a1, a2, b1, b2) and _chained(a2, a1, b2, b1):
             a1, a2, b1, b2 = a2, a1, b2, b1
         kernel = b2.shape[2:]
         a1, a2, b1, b2 = (t.flatten(1) for t in (a1, a2, b1, b2))
         i, r = a1.shape
         if not _chained(a1, a2, b1, b2) or b2.shape[1] != i * max(1, kernel.numel()) or r == 0:
-            raise UserError(f"The GLoRA tensors {shapes} do not fit together")
+            raise error
         shape = torch.Size((b1.shape[0], i, *kernel))
-        adapter = cls(a1, a2, b1, b2, alpha_of(tensors, r), shape)
-        if weight_shape is not None:
-            adapter.fit(weight_shape)
-        return adapter
+        return cls(a1, a2, b1, b2, alpha_of(tensors, r), shape)
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         parts = {name: stored(p, dtype) for name, p in zip(NAMES, (self.a1, self.a2, self.b1, self.b2), strict=True)}

@@ -56,12 +56,9 @@ class IA3(Adapter):
         return adapter
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> IA3:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> IA3:
         missing(tensors, WEIGHT, ON_INPUT)
-        adapter = cls(tensors[WEIGHT].flatten(), bool(tensors[ON_INPUT].flatten()[0]))
-        if weight_shape is not None:
-            adapter.fit(weight_shape)
-        return adapter
+        return cls(tensors[WEIGHT].flatten(), bool(tensors[ON_INPUT].flatten()[0]))
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         weight = stored(self.weight, dtype)

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib_lora.adapters.base import Adapter, LayerSpec, alpha_of, apply_weight, at_least_float32, missing, stored
+from lib_lora.adapters.base import Adapter, LayerSpec, alpha_of, apply_weight, at_least_float32, missing, stored, unfit
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.factors import is_low, rows_product, tucker_down
-from lib_lora.errors import UserError
 
 FACTORS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 CORES = ("hada_t1", "hada_t2")
@@ -64,22 +63,20 @@ class LoHa(Adapter):
         return cls({k: t.to(device, dtype) for k, t in tensors.items()}, spec.alpha, torch.Size(layer_shape))
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> LoHa:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoHa:
         tucker = any(name in tensors for name in CORES)
-        missing(tensors, *FACTORS, *(CORES if tucker else ()))
-        shapes = [tensors[name].shape for name in (*FACTORS, *(CORES if tucker else ()))]
+        names = (*FACTORS, *(CORES if tucker else ()))
+        missing(tensors, *names)
+        shapes = [tensors[name].shape for name in names]
         (a1, b1, a2, b2), cores = shapes[:4], shapes[4:]
         matrices = all(len(shape) == 2 for shape in shapes[:4])
         r = b1[0] if matrices else 0
         outer = a1[1:] if tucker else a1[:1]
         fit = matrices and r > 0 and a1 == a2 and b1 == b2 and a1[0 if tucker else 1] == r
         if not fit or any(len(core) != 4 or core[:2] != (r, r) or core != cores[0] for core in cores):
-            raise UserError(f"The LoHa tensors {', '.join(str(list(shape)) for shape in shapes)} do not fit together")
+            raise unfit("LoHa", {name: tensors[name] for name in names})
         shape = torch.Size((*outer, b1[1], *(cores[0][2:] if tucker else ())))
-        adapter = cls(tensors, alpha_of(tensors, r), shape)
-        if weight_shape is not None:
-            adapter.fit(weight_shape)
-        return adapter
+        return cls(tensors, alpha_of(tensors, r), shape)
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         alpha = torch.tensor(self.alpha, dtype=torch.float32)

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lib_lora.adapters.base import Adapter, LayerSpec, alpha_of, apply_weight, at_least_float32, missing, stored
+from lib_lora.adapters.base import Adapter, LayerSpec, alpha_of, apply_weight, at_least_float32, missing, stored, unfit
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.factors import is_low, split_width, tucker_down
-from lib_lora.errors import UserError
 
 W1, W1_A, W1_B = "lokr_w1", "lokr_w1_a", "lokr_w1_b"
 W2, W2_A, W2_B, T2 = "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"
@@ -77,16 +76,15 @@ class LoKr(Adapter):
         return cls(tensors, spec.alpha if low1 or low2 else 1.0, torch.Size(layer_shape))
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> LoKr:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoKr:
         low1, low2 = W1 not in tensors, W2 not in tensors
         missing(tensors, *((W1_A, W1_B) if low1 else (W1,)), *((W2_A, W2_B) if low2 else (W2,)))
         used = (*((W1_A, W1_B) if low1 else (W1,)), *((W2_A, W2_B) if low2 else (W2,)), *((T2,) if low2 else ()))
         parts = {name: tensors[name] for name in used if name in tensors}
         if not _fit_together(parts):
-            shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in parts.items())
-            raise UserError(f"The LoKr tensors {shapes} do not fit together")
+            raise unfit("LoKr", parts)
         ranks = [parts[name].shape[0] for name in (W2_B, W1_B) if name in parts]
-        return cls(parts, alpha_of(tensors, ranks[0] if ranks else 1), weight_shape)
+        return cls(parts, alpha_of(tensors, ranks[0] if ranks else 1))
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         alpha = torch.tensor(self.alpha, dtype=torch.float32)

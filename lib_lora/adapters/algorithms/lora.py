@@ -18,11 +18,11 @@ from lib_lora.adapters.base import (
     missing,
     per_sample,
     stored,
+    unfit,
 )
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.dropout import LayerDropout
 from lib_lora.adapters.factors import tucker_down
-from lib_lora.errors import UserError
 
 UP, DOWN, MID, ALPHA, BIAS = "lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha", "diff_b"
 
@@ -73,22 +73,19 @@ class LoRA(Adapter):
         return cls(up, down, spec.alpha, mid)
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> LoRA:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoRA:
         missing(tensors, UP, DOWN)
         up, down, mid, bias = tensors[UP], tensors[DOWN], tensors.get(MID), tensors.get(BIAS)
         rank = down.shape[0] if down.ndim else 0
         if up.ndim not in (2, 4) or down.ndim != up.ndim or up.shape[1:].numel() != rank or rank == 0:
-            raise UserError(f"lora_up {list(up.shape)} and lora_down {list(down.shape)} do not fit together")
+            raise unfit("LoRA", {UP: up, DOWN: down})
         if mid is not None and (mid.ndim != 4 or mid.shape[:2] != (rank, rank) or down.shape[2:].numel() != 1):
-            raise UserError(f"lora_mid {list(mid.shape)} and lora_down {list(down.shape)} do not fit together")
+            raise unfit("LoRA", {MID: mid, DOWN: down})
         if bias is not None and bias.shape != up.shape[:1]:
-            raise UserError(f"lora_up {list(up.shape)} and diff_b {list(bias.shape)} do not fit together")
+            raise unfit("LoRA", {UP: up, BIAS: bias})
         if mid is not None:
             up, down = (t.reshape(*t.shape[:2], 1, 1) for t in (up, down))
-        adapter = cls(up, down, alpha_of(tensors, rank), mid, bias)
-        if weight_shape is not None:
-            adapter.fit(weight_shape)
-        return adapter
+        return cls(up, down, alpha_of(tensors, rank), mid, bias)
 
     @classmethod
     def from_delta(cls, delta: Delta) -> LoRA:
@@ -114,7 +111,8 @@ class LoRA(Adapter):
         self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor, dropout: LayerDropout | None = None
     ) -> Tensor:
         if dropout is not None:
-            delta = self._up(dropout(self._down(x.to(self.dtype), layer), channel_axis(layer)))
+            axis = channel_axis(layer)
+            delta = self._up(dropout(dropout.nested(self._down(x.to(self.dtype), layer), axis), axis))
             return out + (delta * weight).to(out.dtype)
         up, down = self.up, self.down
         if down.ndim != 2 or self.bias is not None or not x.dtype == out.dtype == down.dtype:

@@ -75,13 +75,13 @@ class StandaloneModel:
         return dict(self._hashes)
 
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
-        """Kohya key -> live module: every Linear and Conv2d of ``"unet"``, ``"te"`` or (None) both."""
+        """Kohya key -> live module: linear, convolution and norm of ``"unet"``, ``"te"`` or (None) both."""
         return {
             kohya_key(name, path): module
             for name in ("unet", "te")
             if part in (None, name)
             for path, module in self.modules[name].named_modules()
-            if isinstance(module, nn.Linear | nn.Conv2d)
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm | nn.GroupNorm)
         }
 
     def tokens(self, caption: str) -> list[int]:

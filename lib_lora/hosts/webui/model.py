@@ -71,7 +71,7 @@ class WebUIModel(ABC):
         return dict(self._hashes)
 
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
-        """Kohya key -> live module: every Linear and Conv2d of ``"unet"``, ``"te"`` or (None) both."""
+        """Kohya key -> live module: linear, convolution and norm of ``"unet"``, ``"te"`` or (None) both."""
         found: dict[str, nn.Module] = {}
         if part in (None, "unet"):
             found |= live_layers("unet", self.unet, ldm_to_diffusers_module)

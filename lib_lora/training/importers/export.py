@@ -67,12 +67,12 @@ def _optimizer(c: TrainConfig) -> dict[str, Any]:
 
 
 def _network(c: TrainConfig) -> dict[str, Any]:
-    plain = c.algorithm == "lora" and not (c.dora or c.tucker or c.rs_lora)
+    plain = c.algorithm == "lora" and not (c.dora or c.tucker or c.rs_lora or c.train_norm)
     arguments = [] if plain else [f"algo={'locon' if c.algorithm == 'lora' else LYCORIS.get(c.algorithm, c.algorithm)}"]
     if c.conv_rank:
         arguments += [f"conv_dim={c.conv_rank}", f"conv_alpha={c.conv_alpha}"]
     switches = {"dora_wd": c.dora, "use_tucker": c.tucker, "rs_lora": c.rs_lora, "full_matrix": c.lokr_full,
-                "decompose_both": c.lokr_both}  # fmt: skip
+                "decompose_both": c.lokr_both, "train_norm": c.train_norm}  # fmt: skip
     arguments += [f"{name}=True" for name, on in switches.items() if on]
     arguments += ["wd_on_output=False"] if c.dora else []
     arguments += [f"factor={c.lokr_factor}"] if c.algorithm == "lokr" else []

@@ -18,6 +18,7 @@ NETWORK_ARGS = {
     "conv_dim": "conv_dim", "conv_alpha": "conv_alpha", "factor": "factor", "decompose_both": "decompose_both",
     "use_tucker": "use_tucker", "use_cp": "use_cp", "dora_wd": "dora_wd", "rank_dropout": "rank_dropout",
     "module_dropout": "module_dropout", "constrain": "constrain", "LyCORIS_preset": "preset",
+    "train_norm": "train_norm",
     "loraplus_lr_ratio": "loraplus_lr_ratio", "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
     "loraplus_text_encoder_lr_ratio": "loraplus_text_encoder_lr_ratio",
 }  # fmt: skip
@@ -108,7 +109,7 @@ SPECIAL = {"lr_warmup": _warmup, "xformers": _attention, "additional_parameters"
 PAGE_FIELDS = {
     "block_alphas", "block_dims", "block_lr_zero_threshold", "bypass_mode", "caption_metadata_filename",
     "conv_block_alphas", "conv_block_dims", "dataset_config", "down_lr_weight", "mid_lr_weight", "up_lr_weight",
-    "latent_metadata_filename", "model_list", "rescaled", "train_norm", "train_on_input", "train_lora_ggpo", "unit",
+    "latent_metadata_filename", "model_list", "rescaled", "train_on_input", "train_lora_ggpo", "unit",
     "use_scalar", "in_json", "stop_text_encoder_training_pct", "use_wandb", "learning_rate_te", "learning_rate_te1",
     "learning_rate_te2", "img_attn_dim", "img_mlp_dim", "img_mod_dim", "in_dims", "single_dim", "single_mod_dim",
     "txt_attn_dim", "txt_mlp_dim", "txt_mod_dim", "train_blocks", "train_double_block_indices",

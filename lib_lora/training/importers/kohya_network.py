@@ -19,7 +19,8 @@ PRESETS = {"full": "attention+mlp+conv", "attn-mlp": "attention+mlp", "attn-only
 TEXT, NUMBER, WHOLE, SWITCH = "text", "number", "whole", "switch"
 ARGUMENTS = {
     "conv_dim": ("conv_rank", WHOLE), "conv_alpha": ("conv_alpha", NUMBER), "dora_wd": ("dora", SWITCH),
-    "rs_lora": ("rs_lora", SWITCH), "use_tucker": ("tucker", SWITCH), "use_cp": ("tucker", SWITCH),
+    "rs_lora": ("rs_lora", SWITCH), "train_norm": ("train_norm", SWITCH),
+    "use_tucker": ("tucker", SWITCH), "use_cp": ("tucker", SWITCH),
     "factor": ("lokr_factor", WHOLE), "full_matrix": ("lokr_full", SWITCH), "decompose_both": ("lokr_both", SWITCH),
     "constraint": ("constraint", NUMBER), "constrain": ("constraint", NUMBER), "dropout": ("network_dropout", NUMBER),
     "rank_dropout": ("rank_dropout", NUMBER), "module_dropout": ("module_dropout", NUMBER),

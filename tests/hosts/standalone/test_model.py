@@ -21,8 +21,28 @@ def test_layers_are_live_and_named_as_kohya_names_them(model):
     assert layers["lora_unet_mid_block_attentions_0_proj_in"] is model.unet.mid_block.attentions[0].proj_in
     assert "lora_te_text_model_encoder_layers_1_mlp_fc2" in layers
     assert layers.keys() == model.layers("unet").keys() | model.layers("te").keys()
-    attention = [key for key in layers if "_attentions_" in key]
-    assert len(attention) == 192 and len(model.layers("te")) == 2 * 6
+    matrices = {key for key, layer in layers.items() if layer.weight.ndim > 1}
+    attention = [key for key in matrices if "_attentions_" in key]
+    assert len(attention) == 192 and len(matrices & model.layers("te").keys()) == 2 * 6
+
+
+def test_norms_can_be_trained(model):
+    layers = model.layers()
+    network = Network.create(layers, NetworkSpec(rank=1, conv_rank=1, train_norm=True), 0)
+    norms = {key: adapter for key, adapter in network.adapters.items() if adapter.algorithm == "norm"}
+    # each attention: one GroupNorm and three LayerNorms; each residual block: two; each layer of CLIP: two
+    assert len(norms) == 16 * 4 + 22 * 2 + 2 * 2
+    assert "lora_te_text_model_encoder_layers_0_layer_norm1" in norms
+    noisy, cond = torch.ones(1, 4, 8, 8), torch.ones(1, 77, 32)
+    plain = model.predict(noisy, torch.tensor([9]), cond)
+    with network.attached_to(layers):
+        assert torch.equal(model.predict(noisy, torch.tensor([9]), cond), plain)
+        model.predict(noisy, torch.tensor([9]), cond).square().sum().backward()
+        norm = norms["lora_unet_mid_block_resnets_0_norm1"]
+        assert norm.weight.grad.any() and norm.bias.grad.any()
+        norm.weight.data += 0.5
+        assert not torch.allclose(model.predict(noisy, torch.tensor([9]), cond), plain)
+    assert torch.equal(model.predict(noisy, torch.tensor([9]), cond), plain)
 
 
 def test_long_captions_give_one_encoding_per_chunk(model):
