@@ -71,7 +71,7 @@ class NetworkSettings:
     module_dropout: float = setting(0.0, NETWORK, "Module dropout", "Of whole layers; 0 to 0.3",
         low=0, high=0.99, kohya="network_args.module_dropout")
     nested_ranks: bool = setting(False, NETWORK, "Nested ranks",
-        "DyLoRA: each step trains the first ranks only, so that the file can be cut to any of them; lora only")
+        "DyLoRA: each step trains the first ranks only, so that less is lost when the rank is reduced; lora only")
     train_norm: bool = setting(False, NETWORK, "Norm layers", "Also trains the normalisation layers of what is adapted",
         kohya="network_args.train_norm")
     # fmt: on
