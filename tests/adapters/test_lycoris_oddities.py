@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
@@ -76,12 +75,3 @@ def test_alpha_of_a_full_lokr_means_nothing():
     for alpha in (0.5, 2.0, 7.0):
         again = adapter_from({**tensors, "alpha": torch.tensor(alpha)}, LAYER.weight.shape)
         assert close(X @ again.delta().dense().T, change(module))
-
-
-def test_rescaled_oft_has_no_difference():
-    from lycoris.modules.diag_oft import DiagOFTModule
-
-    module, ours = lycoris(DiagOFTModule, lora_dim=4, rescaled=True)
-    assert close(X @ ours.delta(LAYER.weight.detach()).dense().T, change(module))
-    with pytest.raises(RuntimeError):
-        difference(module)
