@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lib_lora.adapters.tall import orthogonal, product_norm
+
+
+def tall(kind: str) -> torch.Tensor:
+    matrix = torch.randn(60, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    if kind == "scaled":
+        return matrix * torch.logspace(-6, 6, 8, dtype=torch.float64)
+    if kind == "nearly dependent":
+        return torch.cat([matrix, matrix + 1e-9 * matrix.flip(0)], dim=1)
+    if kind == "dependent":
+        return torch.cat([matrix, matrix], dim=1)
+    if kind == "zero column":
+        return torch.cat([matrix, torch.zeros(60, 1, dtype=torch.float64)], dim=1)
+    return matrix.T if kind == "wide" else matrix
+
+
+@pytest.mark.parametrize("kind", ["plain", "scaled", "nearly dependent", "dependent", "zero column", "wide"])
+def test_factors_multiply_back_and_q_is_orthogonal(kind):
+    matrix = tall(kind)
+    times, triangle = orthogonal(matrix)
+    q = times(torch.eye(len(triangle), dtype=torch.float64))
+    assert torch.allclose(q.T @ q, torch.eye(q.shape[1], dtype=torch.float64), atol=1e-9)
+    assert ((q @ triangle - matrix).norm(dim=0) <= 1e-12 * matrix.norm()).all()
+    assert torch.equal(triangle, triangle.triu())
+
+
+def test_norm_of_a_product():
+    g = torch.Generator().manual_seed(1)
+    up, down = torch.randn(50, 6, generator=g), torch.randn(6, 40, generator=g)
+    assert product_norm(up, down) == pytest.approx((up.double() @ down.double()).norm().item(), rel=1e-12)
+    assert product_norm(torch.zeros(5, 2), down[:2]) == 0
