@@ -120,13 +120,18 @@ def _strength_row(row: BlockStrength) -> str:
     _, _, image, image_spread, latent, latent_spread, style, shape = row.row()
     bar = f'<span class="lw-share" style="--lw-part: {min(1.0, image):.3f}"></span>'
     cells = (
-        (image, f"{bar} {image:.1%} ± {image_spread:.1%}"),
-        (latent, f"{latent:.1%} ± {latent_spread:.1%}"),
+        (image, f"{bar} {image:.1%}{_spread(image_spread, row)}"),
+        (latent, f"{latent:.1%}{_spread(latent_spread, row)}"),
         (style, f"{style:.1%}"),
         (shape, f"{shape:.1%}"),
     )
     numbers = "".join(f'<td data-lw-sort="{value:.5f}">{text}</td>' for value, text in cells)
     return f"<tr><td>{row.block}</td><td>{row.layers}</td>{numbers}</tr>"
+
+
+def _spread(value: float, row: BlockStrength) -> str:
+    """Over seeds, where there are several."""
+    return f" ± {value:.1%}" if len(row.image) > 1 else ""
 
 
 def side_of(metadata: dict[str, str]) -> tuple[int, int] | None:
