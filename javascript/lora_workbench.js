@@ -58,6 +58,29 @@
         if (word) complete(word.dataset.lwComplete);
         if (target.matches("[data-lw-copy]")) copy(target);
         if (target.matches("[data-lw-order]")) sortBy(target);
+        const pick = target.closest("[data-lw-pick]");
+        if (pick) {
+            type(pick.dataset.lwInto, pick.dataset.lwPick + "|" + Date.now());
+            remember(pick.dataset.lwInto, pick.dataset.lwPick);
+        }
+    }
+
+    // ---- what a reload brings back: the run that was open, and the tab ----
+    const REMEMBERED = ["lw_runs_pick"];
+    const store = (key, value) => { try { sessionStorage.setItem("lora-workbench " + key, value); } catch { /* blocked */ } };
+    const stored = (key) => { try { return sessionStorage.getItem("lora-workbench " + key); } catch { return null; } };
+
+    function remember(id, value) {
+        if (REMEMBERED.includes(id)) store(id, value);
+    }
+
+    const tabs = () => Array.from(root().querySelectorAll("#lw_tabs button[role=tab], #lw_tabs > .tab-nav button"));
+
+    function bringBack() {
+        if (!byId("lw_runs_pick")) return setTimeout(bringBack, 250);
+        REMEMBERED.forEach((id) => { if (stored(id)) type(id, stored(id) + "|" + Date.now()); });
+        const tab = tabs().find((button) => button.textContent.trim() === stored("tab"));
+        if (tab) tab.click();
     }
 
     async function copy(element) {
@@ -201,6 +224,11 @@
     });
 
     document.addEventListener("click", onClick);
+    document.addEventListener("click", (event) => {
+        const button = event.composedPath().find((node) => node instanceof Element && tabs().includes(node));
+        if (button) store("tab", button.textContent.trim());
+    });
+    bringBack();
     document.addEventListener("keydown", (event) => {
         const target = event.composedPath()[0];
         if ((event.key === "Enter" || event.key === " ") && target instanceof Element && target.matches("[data-lw-cell], [data-lw-copy]")) {

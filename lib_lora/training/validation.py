@@ -12,18 +12,20 @@ from lib_lora.training.randomness import rng
 def split(scan: Scan, share: float, seed: int) -> tuple[Scan, Scan]:
     """(for training, held out): a random ``share`` of the pictures, at least one, is never trained on.
 
-    The held-out ones count once each, whatever their folder's repeats. The choice depends on the seed alone.
+    The held-out ones count once each, whatever their folder's repeats; regularisation images are never held out. The
+    choice depends on the seed alone.
 
     Raises:
         UserError: there are too few pictures to hold one out.
     """
     if not share:
         return scan, replace(scan, items=())
-    count = max(1, round(share * len(scan.items)))
-    if count >= len(scan.items):
+    candidates = [i for i, item in enumerate(scan.items) if not item.concept.regularisation]
+    count = max(1, round(share * len(candidates)))
+    if count >= len(candidates):
         fix = "Set the held-out share to 0, or add pictures"
-        raise UserError(f"Of {len(scan.items)} picture none would be left", where="validation_split", fix=fix)
-    chosen = set(rng(seed, "validation", 0).sample(range(len(scan.items)), count))
+        raise UserError(f"Of {len(candidates)} picture none would be left", where="validation_split", fix=fix)
+    chosen = set(rng(seed, "validation", 0).sample(candidates, count))
     kept = tuple(item for i, item in enumerate(scan.items) if i not in chosen)
     held = tuple(_once(scan.items[i]) for i in sorted(chosen))
     return replace(scan, items=kept), replace(scan, items=held)

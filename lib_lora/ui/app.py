@@ -62,7 +62,7 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
         grid.connect(poller, tabs, blocks.lora)
         blocks.connect(poller)
         merge.connect(poller)
-        runs.connect(poller, tabs, grid.run)
+        runs.connect(poller, tabs, grid.run, train.form, train.message)
         poller.connect(page)
         if standalone:
             compat.listen(page.load, None, js=f"() => {{ {_scripts()} }}")

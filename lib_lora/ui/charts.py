@@ -9,6 +9,7 @@ from html import escape
 WIDTH, HEIGHT = 960, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 28
 POINTS = 300  # more cannot be seen
+COLOURS = 6  # of runs in one picture
 TICKS = 4
 
 Point = tuple[float, float]
@@ -19,27 +20,29 @@ class Axes:
 
     Args:
         xs, ys: all values to be shown; at least one each.
+        size: of the picture, in the units of its text.
     """
 
-    def __init__(self, xs: Sequence[float], ys: Sequence[float]):
+    def __init__(self, xs: Sequence[float], ys: Sequence[float], size: tuple[int, int] = (WIDTH, HEIGHT)):
+        self.width, self.height = size
         self.x0, self.x1 = _padded(min(xs), max(xs), 0.0)
         self.y0, self.y1 = _padded(min(ys), max(ys), 0.06)
 
     def x(self, value: float) -> float:
-        return LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (value - self.x0) / (self.x1 - self.x0) * (self.width - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - TOP - BOTTOM)
+        return self.height - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (self.height - TOP - BOTTOM)
 
     def frame(self, x_label: str) -> str:
-        parts = []
+        parts, right = [], self.width - RIGHT
         for value in ticks(self.y0, self.y1):
             y = self.y(value)
-            parts.append(f'<line class="lw-gridline" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<line class="lw-gridline" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
         for value in ticks(self.x0, self.x1):
-            parts.append(f'<text x="{self.x(value):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{value:.6g}</text>')
-        parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - BOTTOM - 6}" text-anchor="end">{escape(x_label)}</text>')
+            parts.append(f'<text x="{self.x(value):.1f}" y="{self.height - 8}" text-anchor="middle">{value:.6g}</text>')
+        parts.append(f'<text x="{right}" y="{self.height - BOTTOM - 6}" text-anchor="end">{escape(x_label)}</text>')
         return "".join(parts)
 
     def line(self, points: Sequence[Point], css: str) -> str:
@@ -54,41 +57,50 @@ class Axes:
         )
 
 
-def loss_chart(losses: Sequence[Point], fixed: Sequence[Point] = (), *, title: str = "Loss") -> str:
+def loss_chart(
+    losses: Sequence[Point], fixed: Sequence[Point] = (), held_out: Sequence[Point] = (), *, title: str = "Loss"
+) -> str:
     """Running loss as a line over steps, with the fixed-noise loss of each epoch as dots (the lowest one filled).
 
     Args:
         losses: (step, loss) of every step; smoothed here, because single steps say little.
         fixed: (step, fixed-noise loss) at the end of each epoch.
+        held_out: the same of pictures that are not trained on.
     """
-    smooth = thinned(smoothed([p for p in losses if math.isfinite(p[1])]))
-    fixed = [p for p in fixed if math.isfinite(p[1])]
-    if not smooth and not fixed:
+    smooth = thinned(smoothed(_finite(losses)))
+    dots = [
+        (css, name, _finite(points))
+        for css, name, points in (
+            ("lw-dot", "fixed-noise loss per epoch", fixed), ("lw-dot lw-held", "of held-out images", held_out)
+        )
+        if points
+    ]  # fmt: skip
+    both = [*smooth, *(p for _, _, points in dots for p in points)]
+    if not both:
         return ""
-    both = [*smooth, *fixed]
     axes = Axes([x for x, _ in both], [y for _, y in both])
-    best = min(fixed, key=lambda p: p[1], default=None)
     parts = [axes.frame("steps"), axes.line(smooth, "lw-line-a") if len(smooth) > 1 else ""]
-    parts.append(axes.dots([p for p in fixed if p != best], "lw-dot", "Fixed-noise loss"))
-    parts.append(axes.dots([best] if best else [], "lw-dot lw-best", "Lowest fixed-noise loss"))
-    names = [("lw-line-a", "running loss")] + (
-        [("lw-dot", "fixed-noise loss per epoch, lowest filled")] if fixed else []
-    )
-    return _figure("".join(parts), title, names)
+    for css, name, points in dots:
+        best = min(points, key=lambda p: p[1], default=None)
+        parts.append(axes.dots([p for p in points if p != best], css, name))
+        parts.append(axes.dots([best] if best else [], f"{css} lw-best", f"Lowest: {name}"))
+    names = [("lw-line-a", "running loss"), *((css, f"{name}, lowest filled") for css, name, _ in dots)]
+    return figure("".join(parts), title, names)
 
 
-def two_runs_chart(first: tuple[str, Sequence[Point]], second: tuple[str, Sequence[Point]]) -> str:
-    """The running losses of two runs on one scale; each is (name, points)."""
-    lines = [(name, thinned(smoothed([p for p in points if math.isfinite(p[1])]))) for name, points in (first, second)]
+def runs_chart(curves: Sequence[tuple[str, Sequence[Point]]], title: str) -> str:
+    """Up to :data:`COLOURS` runs on one scale; each is (name, (step, loss) points), drawn as they are given."""
+    lines = [(name, _finite(points)) for name, points in curves[:COLOURS]]
     everything = [p for _, points in lines for p in points]
     if not everything:
         return ""
     axes = Axes([x for x, _ in everything], [y for _, y in everything])
-    styles = ("lw-line-a", "lw-line-b")
-    drawn = "".join(axes.line(points, css) for (_, points), css in zip(lines, styles, strict=True))
-    return _figure(
-        axes.frame("steps") + drawn, "Running loss", list(zip(styles, (name for name, _ in lines), strict=True))
-    )
+    drawn, names = [axes.frame("steps")], []
+    for number, (name, points) in enumerate(lines):
+        css = f"lw-run lw-run-{number}"
+        drawn.append(axes.line(points, css) if len(points) > 1 else axes.dots(points, css, name))
+        names.append((css, name))
+    return figure("".join(drawn), title, names)
 
 
 def spectrum_chart(values: Sequence[float], kept: int) -> str:
@@ -119,7 +131,7 @@ def energy_chart(curve: Sequence[float], kept: int) -> str:
     if 1 <= kept <= len(curve):
         parts.append(axes.dots([(float(kept), curve[kept - 1])], "lw-dot lw-best", "Kept energy", unit="rank"))
     names = [("lw-line-a", "share kept by each rank")] + ([("lw-dot", f"rank {kept}")] if kept <= len(curve) else [])
-    return _figure("".join(parts), "Energy", names)
+    return figure("".join(parts), "Energy", names)
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
@@ -148,6 +160,10 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def _finite(points: Sequence[Point]) -> list[Point]:
+    return [p for p in points if math.isfinite(p[1])]
+
+
 def _padded(low: float, high: float, share: float) -> tuple[float, float]:
     if high - low <= 1e-9 * max(1.0, abs(high)):
         margin = abs(high) * 0.1 or 1.0
@@ -155,9 +171,10 @@ def _padded(low: float, high: float, share: float) -> tuple[float, float]:
     return low - share * (high - low), high + share * (high - low)
 
 
-def _figure(content: str, title: str, names: Sequence[tuple[str, str]]) -> str:
+def figure(content: str, title: str, names: Sequence[tuple[str, str]], size: tuple[int, int] = (WIDTH, HEIGHT)) -> str:
+    """A drawing with its title and a legend of (CSS class, name)."""
     legend = "".join(f'<span><i class="{css}"></i>{escape(name)}</span>' for css, name in names)
     return (
         f'<figure class="lw-chart"><figcaption><b>{escape(title)}</b>{legend}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{content}</svg></figure>'
+        f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(title)}">{content}</svg></figure>'
     )

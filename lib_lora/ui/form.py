@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import Field, asdict
+from dataclasses import Field, asdict, replace
 from html import escape
 from typing import Any
 
@@ -11,12 +11,15 @@ import gradio as gr
 
 from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
+from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
 from lib_lora.ui.actions import panel
-from lib_lora.ui.compat import listen
+from lib_lora.ui.compat import SKIP, listen
+from lib_lora.ui.curves import lr_chart, timestep_chart
 
 PREFIX = "lw_train_"
 BASIC = ("data_dir", "name", "trigger", "epochs")
 FROM_HOST = ("model",)  # the loaded checkpoint, chosen in the header
+CURVES = {SCHEDULE: lr_chart, NOISE: timestep_chart}  # a picture at the top of a group
 
 
 def group_of(f: Field) -> str:
@@ -57,6 +60,7 @@ class SettingsForm:
     def __init__(self) -> None:
         self.names = [name for name in settings() if name not in FROM_HOST]
         self.fields: dict[str, Any] = {}
+        self.curves: list[gr.HTML] = []  # in the order of CURVES
 
     @property
     def inputs(self) -> list[Any]:
@@ -82,6 +86,8 @@ class SettingsForm:
         for group in GROUPS:
             names = [n for n in self.names if group_of(settings()[n]) == group and n not in BASIC]
             with gr.Accordion(group_title(group), open=False):
+                if group in CURVES:
+                    self.curves.append(panel(f"{PREFIX}curve_{len(self.curves)}", CURVES[group](start)))
                 for row in _rows(names):
                     with gr.Row(elem_classes=["lw-fields"]):
                         for name in row:
@@ -95,16 +101,36 @@ class SettingsForm:
         """
         return TrainConfig(**{n: _typed(n, v) for n, v in zip(self.names, values, strict=True)})
 
+    def described(self, base: TrainConfig, values: Sequence[Any]) -> list[str]:
+        """What differs from ``base``, and the curves."""
+        return [marks(changed(base, dict(zip(self.names, values, strict=True)))), *self.drawn(values)]
+
+    def drawn(self, values: Sequence[Any]) -> list[str]:
+        """A curve for each of :data:`CURVES`; empty while a setting is not usable."""
+        try:
+            config = replace(self.config(values), name="x", data_dir="x").check()
+        except UserError:
+            return [""] * len(CURVES)
+        return [draw(config) for draw in CURVES.values()]
+
     def values(self, config: TrainConfig) -> list[Any]:
         """What the form shows for ``config``."""
         return [getattr(config, name) for name in self.names]
 
-    def connect(self, baseline: Callable[[str], TrainConfig], preset: gr.Dropdown, changes: gr.HTML) -> None:
-        """Apply presets, mark what was changed since, and search.
+    def connect(
+        self,
+        baseline: Callable[[str], TrainConfig],
+        preset: gr.Dropdown,
+        changes: gr.HTML,
+        keep: Callable[[str, dict[str, Any]], bool],
+    ) -> None:
+        """Apply presets, mark what was changed since, draw curves, and search.
 
         Args:
             baseline: the settings that a preset stands for.
             changes: shows how many settings differ from the preset, and marks their fields.
+            keep: is given preset and values after every change; False if it knows them already. A preset changes many
+                fields, each of which is an event with the same values.
         """
 
         def apply(preset_name: str, *now: Any) -> list[Any]:
@@ -112,13 +138,15 @@ class SettingsForm:
             own = {n: v for n, v in zip(self.names, now, strict=True) if n in ("data_dir", "name", "trigger")}
             return [own.get(n, v) for n, v in zip(self.names, self.values(config), strict=True)]
 
-        def mark(preset_name: str, *now: Any) -> str:
-            return marks(changed(baseline(preset_name), dict(zip(self.names, now, strict=True))))
+        def mark(preset_name: str, *now: Any) -> list[Any]:
+            if not keep(preset_name, dict(zip(self.names, now, strict=True))):
+                return [SKIP] * (1 + len(CURVES))
+            return self.described(baseline(preset_name), now)
 
-        listen(preset.change, apply, [preset, *self.inputs], self.inputs)
+        listen(preset.input, apply, [preset, *self.inputs], self.inputs)
         listen(self.reset.click, apply, [preset, *self.inputs], self.inputs)
-        for field in self.inputs:
-            listen(field.change, mark, [preset, *self.inputs], [changes])
+        for field in (preset, *self.inputs):
+            listen(field.change, mark, [preset, *self.inputs], [changes, *self.curves])
         listen(self.search.change, search, [self.search], [self.found])
 
 

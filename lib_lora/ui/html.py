@@ -60,6 +60,22 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marked: I
     return f'<div class="lw-scroll"><table class="lw-table">{content}</table></div>'
 
 
+def pick_button(text: str, into: str, value: str, css: str = "") -> str:
+    """A button that writes ``value`` and the time into the hidden textbox ``into``, whose change is an event."""
+    return (
+        f'<button type="button" class="lw-pick {css}" data-lw-into="{escape(into)}" data-lw-pick="{escape(value)}">'
+        f"{escape(text)}</button>"
+    )
+
+
+def sheet(url: str, title: str) -> str:
+    """A grid as one large picture; a click enlarges it."""
+    return (
+        f'<figure class="lw-sheet"><figcaption><b>{escape(title)}</b></figcaption>'
+        f'<img src="{escape(url)}" alt="{escape(title)}" loading="lazy" data-lw-zoom></figure>'
+    )
+
+
 def picture(url: str, caption: str, *, badge: str = "") -> str:
     """A thumbnail with its caption; a click enlarges it."""
     mark = f'<span class="lw-badge">{escape(badge)}</span>' if badge else ""

@@ -1,4 +1,4 @@
-"""A run in pictures: its loss and its samples."""
+"""A run in pictures: its loss, its best epoch and its samples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib_lora.training.best_epoch import Suggestion, suggest_epoch
 from lib_lora.training.run_store import Run
 from lib_lora.ui import html
 from lib_lora.ui.charts import Point, loss_chart
@@ -20,10 +21,36 @@ def losses(run: Run) -> list[Point]:
     return [(row["step"], row["loss"]) for row in run.metrics()]
 
 
+def epoch_losses(run: Run, key: str) -> list[Point]:
+    """(step, loss) of every epoch in which ``key``, a column of ``epochs.json``, was measured."""
+    return [(row["step"], row[key]) for row in run.epochs() if row.get(key) is not None]
+
+
 def loss_of(run: Run, title: str = "Loss") -> str:
-    """Chart of the running and the fixed-noise loss; empty before the first value."""
-    fixed = [(row["step"], row["fixed_loss"]) for row in run.epochs() if row["fixed_loss"] is not None]
-    return loss_chart(losses(run), fixed, title=title)
+    """Chart of the running, the fixed-noise and the held-out loss; empty before the first value."""
+    held_out = epoch_losses(run, "validation_loss")
+    return loss_chart(losses(run), epoch_losses(run, "fixed_loss"), held_out, title=title)
+
+
+def best_epoch(run: Run) -> str:
+    """Which epoch to take and how sure that is; empty before two epochs were measured."""
+    rows = run.epochs()
+    found = suggest_epoch(rows)
+    return html.message(best_epoch_text(found)) if found is not None and len(rows) > 1 else ""
+
+
+def best_epoch_text(found: Suggestion) -> str:
+    """A sentence about a suggestion."""
+    kind = "loss on held-out images" if found.kind == "validation" else "fixed-noise loss"
+    text = f"Epoch {found.epoch} has the lowest {kind} ({found.loss:.4g})."
+    if not found.differences:
+        return f"{text} How sure that is cannot be told from {html.plural(found.pictures, 'image')}."
+    if not found.as_good:
+        return f"{text} That is clearly lower than all others, image by image ({found.pictures} images)."
+    others = ", ".join(map(str, found.as_good))
+    noun = "Epoch" if len(found.as_good) == 1 else "Epochs"
+    verb = "is" if len(found.as_good) == 1 else "are"
+    return f"{text} {noun} {others} {verb} as good within the error of {found.pictures} images; let the grid decide."
 
 
 def sample_strip(files: Sequence[Path], pictures: Pictures) -> str:

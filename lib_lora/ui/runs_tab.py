@@ -1,102 +1,162 @@
-"""Runs: what was trained, how it went, and what differed."""
+"""Runs: what was trained, how it went, what differed, and how to go on."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from lib_lora.errors import UserError
-from lib_lora.training.config import settings
+from lib_lora.training.continuation import rate_jump
 from lib_lora.training.run_store import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
-from lib_lora.ui.charts import two_runs_chart
+from lib_lora.ui.charts import COLOURS
 from lib_lora.ui.choices import choices, run_names
+from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
-from lib_lora.ui.run_view import loss_of, losses, sample_strip
+from lib_lora.ui.run_details import comparison, details
+from lib_lora.ui.runs_table import PICK, RunsTable
 from lib_lora.workbench import Workbench
 
 NO_RUNS = "No run yet. Every training appears here with its settings, loss and samples."
-HEADERS = ("Name", "Started", "Checkpoint", "Steps", "State", "Lowest fixed-noise loss", "Chosen")
-SHOWN = 50
 
 
 class RunsTab:
-    """A table of all runs, details of one, and the difference to another."""
+    """A table of all runs, the one that is open, and the difference between several."""
 
     def __init__(self, workbench: Workbench, pictures: Pictures):
         self.workbench = workbench
         self.pictures = pictures
         self.runs = run_names(workbench)
+        self.rows = RunsTable(workbench.runs)
+        self._drawn: tuple[Any, str] = (None, "")  # what the details were made of, and the details
 
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
         self.table = panel("lw_runs_table", html.hint(NO_RUNS))
+        self.pick = gr.Textbox("", label="Clicked run", elem_id=PICK, elem_classes=["lw-hidden"])
+        self.opened = gr.State(None)
+        names = self.runs()
         with gr.Row(elem_classes=["lw-fields"]):
-            self.run = gr.Dropdown(
-                choices=self.runs(), value=None, label="Run", elem_id="lw_runs_run", interactive=True
+            self.run = gr.Dropdown(choices=names, value=None, label="Run", elem_id="lw_runs_run", interactive=True)
+            self.others = gr.Dropdown(
+                choices=names,
+                value=[],
+                multiselect=True,
+                label="Compare with runs",
+                elem_id="lw_runs_other",
+                interactive=True,
             )
-            self.other = gr.Dropdown(
-                choices=self.runs(), value=None, label="Compare with run", elem_id="lw_runs_other", interactive=True
-            )
-        with gr.Row(elem_classes=["lw-actions"]):
+        with gr.Row(elem_classes=["lw-actions", "lw-small"]):
             self.open = gr.Button("Open", variant="primary", elem_id="lw_runs_open")
-            self.compare = gr.Button("Compare both", elem_id="lw_runs_compare")
-            self.resume = gr.Button("Continue training", elem_id="lw_runs_continue")
-            self.grid = gr.Button("Epoch grid of this run →", elem_id="lw_runs_grid")
+            self.compare = gr.Button("Compare", elem_id="lw_runs_compare")
+            self.grid = gr.Button("Epoch grid →", elem_id="lw_runs_grid")
+            self.duplicate = gr.Button("Use its settings →", elem_id="lw_runs_duplicate")
             self.delete = gr.Button("Delete …", elem_id="lw_runs_delete")
+        with gr.Row(elem_classes=["lw-actions", "lw-small"]):
+            self.more = gr.Number(
+                value=5, precision=0, label="More epochs", elem_id="lw_runs_more", scale=0, min_width=160,
+            )  # fmt: skip
+            self.resume = gr.Button("Continue training", elem_id="lw_runs_continue")
         with gr.Row(visible=False, elem_id="lw_runs_confirm", elem_classes=["lw-actions"]) as self.confirm:
             self.question = panel("lw_runs_question")
             self.yes = gr.Button("Delete this run", variant="stop", elem_id="lw_runs_yes")
             self.no = gr.Button("Keep it", elem_id="lw_runs_no")
         self.message = panel("lw_runs_message")
+        self.compared = panel("lw_runs_compared")
+        with gr.Row(visible=False, elem_classes=["lw-fields", "lw-tight"]) as self.notes_row:
+            self.notes = gr.Textbox(
+                value="", label="Notes on this run", lines=2, elem_id="lw_runs_notes", scale=5, interactive=True
+            )
+            self.keep_notes = gr.Button("Save notes", elem_id="lw_runs_save_notes", size="sm", scale=1)
         self.details = panel("lw_runs_details")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def connect(self, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
-        act(self.open.click, self.show, [self.run], self.message, [self.details])
-        act(self.compare.click, self.show_both, [self.run, self.other], self.message, [self.details])
-        act(self.resume.click, self.go_on, [self.run], self.message)
+    def connect(
+        self, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown, form: SettingsForm, form_message: gr.HTML
+    ) -> None:
+        """``grid_run``: the run of the epoch grid; ``form``: the settings of the Train tab, with its message line."""
+        self.form = form
+        shown = [self.opened, self.run, self.details, self.notes, self.notes_row, self.compared]
+        act(self.open.click, self.show, [self.run], self.message, shown)
+        act(self.pick.change, self.follow, [self.pick], self.message, shown)
+        act(self.compare.click, self.show_several, [self.run, self.others], self.message, [self.compared])
+        act(self.resume.click, self.go_on, [self.run, self.more], self.message)
         act(self.grid.click, self.to_grid, [self.run], self.message, [tabs, grid_run])
+        act(self.duplicate.click, self.to_form, [self.run], self.message, [tabs, form_message, *form.inputs])
         act(self.delete.click, self.ask, [self.run], self.message, [self.confirm, self.question])
         act(self.no.click, lambda: ["", gr.update(visible=False)], [], self.message, [self.confirm])
-        act(self.yes.click, self.remove, [self.run], self.message, [self.confirm, self.details])
-        poller.keep(self.now, [self.table, self.run, self.other], [self.run, self.other])
+        act(self.yes.click, self.remove, [self.run], self.message, [self.confirm, *shown])
+        act(self.keep_notes.click, self.write_notes, [self.opened, self.notes], self.message)
+        listen(self.notes.blur, self.write_notes, [self.opened, self.notes], [self.message])
+        poller.keep(self.now, [self.table, self.run, self.others], [self.run, self.others])
+        poller.keep(lambda run_id: [self.details_of(run_id)], [self.details], [self.opened])
 
     def show(self, run_id: str | None) -> list[Any]:
         run = self._run(run_id)
-        changed = [row for row in setting_rows(run) if row[1] != row[2]]
-        parts = [
-            f'<p class="lw-prompt">{html.escape(run.id)}</p>',
-            loss_of(run) or html.hint("No step was recorded."),
-            sample_strip(sorted(Path(run.samples).glob("*.png")), self.pictures),
-            html.table(["Setting", "Value", "Default"], changed),
-        ]
-        return ["", "".join(parts)]
+        visible = gr.update(visible=True)
+        return ["", run.id, gr.update(value=run.id), self.details_of(run.id), run.notes().strip(), visible, ""]
 
-    def show_both(self, run_id: str | None, other_id: str | None) -> list[Any]:
-        run, other = self._run(run_id), self._run(other_id)
-        if run.id == other.id:
-            raise UserError("This is the same run twice", where="Compare with run", fix="Choose another one")
-        ours, theirs = asdict(run.config()), asdict(other.config())
-        rows = [(f.metadata["label"], ours[n], theirs[n]) for n, f in settings().items() if ours[n] != theirs[n]]
-        chart = two_runs_chart((run.id, losses(run)), (other.id, losses(other)))
-        same = html.message("Both have the same settings.")
-        return ["", chart + (html.table(["Setting", run.id, other.id], rows) if rows else same)]
+    def follow(self, pick: str) -> list[Any]:
+        """``open:RUN`` or ``back:RUN:STEP``, followed by the time of the click."""
+        action, _, rest = pick.rpartition("|")[0].partition(":")
+        if action == "open":
+            return self.show(rest) if rest in self.runs() else ["", *[SKIP] * 6]
+        run_id, _, step = rest.rpartition(":")
+        self.workbench.go_back(run_id, int(step))
+        text = f"The run stands at step {step} again; what it had is kept as a backup. Continue training goes on there."
+        return [html.message(text, html.GOOD), *self.show(run_id)[1:]]
 
-    def go_on(self, run_id: str | None) -> str:
-        self.workbench.resume(self._run(run_id).id)
-        return html.message("Goes on from its last saved step; see Train.", html.GOOD)
+    def show_several(self, run_id: str | None, other_ids: list[str] | None) -> list[Any]:
+        ids = list(dict.fromkeys([self._run(run_id).id, *(other_ids or [])]))
+        if len(ids) < 2:
+            raise UserError(
+                "One run cannot be compared", where="Compare with runs", fix="Choose at least one other run"
+            )
+        if len(ids) > COLOURS:
+            raise UserError(f"{len(ids)} runs are too many for one picture", fix=f"Choose at most {COLOURS}")
+        return ["", comparison([self._run(name) for name in ids])]
+
+    def go_on(self, run_id: str | None, more: float | None) -> str:
+        run = self._run(run_id)
+        if run.status != "finished":
+            self.workbench.resume(run.id)
+            return html.message("Goes on from its last saved step; see Train.", html.GOOD)
+        count, config = int(more or 0), run.config()
+        end, begin = rate_jump(config, max(1, count), run.result()["step"])
+        self.workbench.extend(run.id, count)
+        text = f"{html.plural(count, 'more epoch')}; see Train."
+        if begin > 1.05 * end:
+            text += (
+                f" The {config.schedule} schedule now ends later: the rate goes on at {begin:.0%}, it was {end:.0%}."
+            )
+        return html.message(text, html.GOOD)
 
     def to_grid(self, run_id: str | None) -> list[Any]:
         return ["", gr.update(selected="grid"), gr.update(value=self._run(run_id).id)]
+
+    def to_form(self, run_id: str | None) -> list[Any]:
+        """The settings of a run in the Train tab, under a name that is free."""
+        config = self._run(run_id).config()
+        copy = replace(config, name=self.workbench.free_name(config.name))
+        text = f"These are the settings of {config.name}, under a new name."
+        return ["", gr.update(selected="train"), html.message(text), *self.form.values(copy)]
+
+    def write_notes(self, run_id: str | None, text: str | None) -> str:
+        if not run_id:
+            return ""
+        run = self._run(run_id)
+        if run.notes().strip() == (text or "").strip():
+            return ""
+        run.set_notes(text or "")
+        return html.message("Notes saved.", html.GOOD)
 
     def ask(self, run_id: str | None) -> list[Any]:
         run = self._run(run_id)
@@ -105,40 +165,32 @@ class RunsTab:
 
     def remove(self, run_id: str | None) -> list[Any]:
         place = self.workbench.delete_run(self._run(run_id).id)
-        return [html.message(f"Moved to {place}.", html.GOOD), gr.update(visible=False), ""]
+        hidden = gr.update(visible=False)
+        return [html.message(f"Moved to {place}.", html.GOOD), hidden, None, SKIP, "", "", hidden, ""]
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
-    def now(self, run_id: str | None, other_id: str | None) -> list[Any]:
+    def now(self, run_id: str | None, other_ids: list[str] | None) -> list[Any]:
         names = self.runs()
-        rows = [row for name in names[:SHOWN] if (row := self._row(name))]
-        marked = [i for i, name in enumerate(names[:SHOWN]) if name == run_id]
-        table = html.table(HEADERS, rows, marked=marked) if rows else html.hint(NO_RUNS)
-        return [table, choices(names, run_id), choices(names, other_id, first=False)]
+        table = self.rows.draw(names, self._active(), run_id)
+        known = [name for name in other_ids or [] if name in names]
+        others = gr.update(choices=names) if known == (other_ids or []) else gr.update(choices=names, value=known)
+        return [table or html.hint(NO_RUNS), choices(names, run_id), others]
 
-    def _row(self, name: str) -> list[str] | None:
-        try:
-            run = self.workbench.runs.open(name)
-            epochs = run.epochs()
-        except UserError:
-            return None  # deleted a moment ago
-        losses = [row["fixed_loss"] for row in epochs if row["fixed_loss"] is not None]
-        chosen = run.chosen()
-        steps = run.result().get("step") or max((row["step"] for row in epochs), default=0)
-        return [
-            run.config().name,
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record.created)),
-            run.record.model,
-            str(steps),
-            self._state(run),
-            f"{min(losses):.4f}" if losses else "",
-            f"epoch {chosen['epoch']} at {chosen['weight']:g}" if chosen else "",
-        ]
+    def details_of(self, run_id: str | None) -> str:
+        """The open run, drawn anew only when something changed in its folder."""
+        if not run_id or run_id not in self.runs():
+            return ""
+        run = self.workbench.runs.open(run_id)
+        places = (run.folder, run.samples, run.folder / "backups", run.folder / "metrics.jsonl")
+        key = (run_id, self._active().get(run_id), [_modified(place) for place in places], _modified(_sheet(run)))
+        if self._drawn[0] != key:
+            self._drawn = (key, details(run, self._active().get(run_id), self.pictures))
+        return self._drawn[1]
 
-    def _state(self, run: Run) -> str:
-        """A run without a result is being trained if a job says so, else it was cut off."""
-        active = {job.data.get("run"): job.state for job in self.workbench.queue.jobs() if not job.ended}
-        return active.get(run.id) or run.status
+    def _active(self) -> dict[str, str]:
+        """Run id -> state of the job that trains it or waits to."""
+        return {job.data.get("run"): job.state for job in self.workbench.queue.jobs() if not job.ended}
 
     def _run(self, run_id: str | None) -> Run:
         if not run_id:
@@ -146,7 +198,9 @@ class RunsTab:
         return self.workbench.runs.open(run_id)
 
 
-def setting_rows(run: Run) -> list[tuple[str, Any, Any]]:
-    """Label, value and default of every setting."""
-    values = asdict(run.config())
-    return [(f.metadata["label"], values[name], f.default) for name, f in settings().items()]
+def _sheet(run: Run) -> Path:
+    return Path(run.sweep().get("grid") or run.folder) / "grid.png"
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0

@@ -30,6 +30,15 @@ def test_split_is_a_function_of_the_seed(folder):
     assert split(scan, 0.0, 5) == (scan, split(scan, 0.0, 1)[1])
 
 
+def test_regularisation_images_are_never_held_out(folder):
+    scan = usable_scan(small_config(folder))
+    first, *others = scan.items
+    others = [replace(item, concept=replace(item.concept, regularisation=True)) for item in others]
+    mixed = replace(scan, items=(first, *others, replace(first, path=first.path.with_name("9.png"))))
+    held = {split(mixed, 0.5, seed)[1].items[0].path.name for seed in range(10)}
+    assert held == {first.path.name, "9.png"}
+
+
 def test_one_picture_cannot_be_split(folder):
     scan = usable_scan(small_config(folder))
     single = replace(scan, items=scan.items[:1])

@@ -36,7 +36,7 @@ def test_values_that_are_no_numbers_are_left_out() -> None:
 
 def test_nothing_to_show_gives_nothing() -> None:
     assert charts.loss_chart([]) == ""
-    assert charts.two_runs_chart(("a", []), ("b", [])) == ""
+    assert charts.runs_chart([("a", []), ("b", [])], "t") == ""
     assert charts.spectrum_chart([], 4) == ""
 
 
@@ -45,7 +45,7 @@ def test_a_constant_loss_has_a_scale() -> None:
 
 
 def test_titles_are_escaped() -> None:
-    assert "<b>x" not in charts.two_runs_chart(("<b>x", [(1, 1.0), (2, 1.0)]), ("y", []))
+    assert "<b>x" not in charts.runs_chart([("<b>x", [(1, 1.0), (2, 1.0)]), ("y", [])], "t")
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.081, 0.0823), (1, 1500), (-3, 7), (1e-6, 2e-6)])

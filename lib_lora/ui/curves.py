@@ -1,0 +1,41 @@
+"""What a run's learning rate and noise levels will be, as pictures beside the settings."""
+
+from __future__ import annotations
+
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.lr_schedule import lr_curve
+from lib_lora.training.timesteps import density
+from lib_lora.ui.charts import Axes, figure
+
+STEPS = 1000  # of the picture: the shape does not depend on how many a run really has
+TIMESTEPS = 1000  # of all models of this kind
+SMALL = (620, 170)
+
+
+def lr_chart(config: TrainConfig) -> str:
+    """The rates of U-Net and text encoder over the run."""
+    curve = [(100 * (step + 1) / STEPS, factor) for step, factor in lr_curve(config, STEPS)]
+    rates = [("U-Net", "lw-line-a", config.unet_lr), ("text encoder", "lw-line-b", config.te_lr)]
+    drawn = [(name, css, [(x, rate * factor) for x, factor in curve]) for name, css, rate in rates if rate > 0]
+    if not drawn:
+        return ""
+    values = [y for _, _, points in drawn for _, y in points]
+    axes = Axes([0.0, 100.0], [0.0, *values], size=SMALL)
+    lines = "".join(axes.line(points, css) for _, css, points in drawn)
+    names = [(css, f"{name}, at most {max(y for _, y in points):.3g}") for name, css, points in drawn]
+    return figure(axes.frame("") + lines, "Learning rate over the run, in %", names, size=SMALL)
+
+
+def timestep_chart(config: TrainConfig) -> str:
+    """How often each noise level is drawn, against an even distribution."""
+    chance = density(config, TIMESTEPS) * TIMESTEPS
+    points = [(float(t), float(chance[t])) for t in (*range(0, TIMESTEPS, 5), TIMESTEPS - 1)]
+    axes = Axes([0.0, float(TIMESTEPS)], [0.0, *(y for _, y in points)], size=SMALL)
+    title = "Timesteps: left the details, right the composition"
+    name = f"{config.timestep_distribution}, times an even share"
+    return figure(axes.frame("") + axes.line(points, "lw-line-a"), title, [("lw-line-a", name)], size=SMALL)
+
+
+def curves(config: TrainConfig) -> str:
+    """Both beside each other."""
+    return f'<div class="lw-pair">{lr_chart(config)}{timestep_chart(config)}</div>'

@@ -1,0 +1,124 @@
+"""Choosing a folder of the machine that the program runs on, without leaving a few allowed places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.dataset.scan import IMAGE_EXTENSIONS
+from lib_lora.errors import UserError
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.compat import SKIP, listen
+
+SHOWN = 300  # folders
+COUNTED = 5000  # entries looked at for the number of images
+
+
+class Folders:
+    """Folders that may be looked into: ``roots`` and what is below them; links that lead out are not followed."""
+
+    def __init__(self, roots: Iterable[Path]):
+        self.roots = list(dict.fromkeys(root.resolve() for root in roots if root.is_dir()))
+
+    def allowed(self, path: Path) -> bool:
+        path = path.resolve()
+        return any(root == path or root in path.parents for root in self.roots)
+
+    def below(self, path: Path) -> list[Path]:
+        """The visible folders in ``path``, by name.
+
+        Raises:
+            UserError: the path is no folder, cannot be read, or is not allowed.
+        """
+        if not self.allowed(path):
+            raise UserError("This folder is outside of the places that can be browsed", where=path, fix="Type its path")
+        try:
+            found = [entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+        except OSError as error:
+            raise UserError(f"This folder cannot be read ({error.strerror})", where=path) from error
+        return sorted((entry for entry in found if self.allowed(entry)), key=lambda entry: entry.name.casefold())
+
+    def nearest(self, text: str) -> Path | None:
+        """The allowed folder that is ``text``, or the closest one above it."""
+        path = Path(text.strip() or ".")
+        return next((p for p in (path, *path.parents) if text.strip() and p.is_dir() and self.allowed(p)), None)
+
+
+class FolderPicker:
+    """A list of folders under a field; a click goes into one, a button takes it."""
+
+    PICK = "lw_browse_pick"
+
+    def __init__(self, folders: Callable[[], Folders]):
+        self.folders = folders
+
+    def build_button(self) -> None:
+        self.button = gr.Button("Browse …", elem_id="lw_browse", size="sm", scale=0, min_width=96)
+
+    def build_list(self) -> None:
+        self.list = panel("lw_browse_list")
+        self.pick = gr.Textbox("", label="Chosen folder", elem_id=self.PICK, elem_classes=["lw-hidden"])
+
+    def connect(self, field: Any) -> None:
+        """``field``: the textbox that gets the path."""
+        act(self.button.click, self.open, [field], self.list)
+        listen(self.pick.change, self.follow, [self.pick], [self.list, field])
+
+    def open(self, text: str) -> str:
+        """The list at the folder of the field, else all roots."""
+        return self._listing(self.folders().nearest(text or ""))
+
+    def follow(self, pick: str) -> list[Any]:
+        """``go:PATH``, ``use:PATH`` or ``close:``, followed by the time of the click."""
+        action, _, rest = pick.rpartition("|")[0].partition(":")
+        if action == "use":
+            return ["", rest]
+        if action != "go":
+            return ["", SKIP]
+        try:
+            return [self._listing(Path(rest) if rest else None), SKIP]
+        except UserError as error:
+            return [html.error_message(error), SKIP]
+
+    def _listing(self, path: Path | None) -> str:
+        folders = self.folders()
+        children = folders.below(path) if path else folders.roots
+        if path is None:
+            head = '<span class="lw-quiet">Choose where to look</span>'
+        else:
+            up = path.parent if folders.allowed(path.parent) else None
+            head = self._button("↑ Up", f"go:{up or ''}", "lw-up")
+            head += f"<b>{escape(str(path))}</b>{_images(path)}"
+            head += self._button("Use this folder", f"use:{path}", "lw-use")
+        head += self._button("Close", "close:", "lw-close")
+        rows = "".join(
+            f"<li>{self._button(child.name if path else str(child), f'go:{child}', 'lw-go')}{_images(child)}</li>"
+            for child in children[:SHOWN]
+        )
+        more = f'<li class="lw-quiet">and {len(children) - SHOWN} more</li>' if len(children) > SHOWN else ""
+        empty = '<li class="lw-quiet">There are no folders in here.</li>' if not children else ""
+        head = f'<div class="lw-browse-head">{head}</div>'
+        return f'<div class="lw-panel lw-browse">{head}<ul>{rows}{more}{empty}</ul></div>'
+
+    def _button(self, text: str, value: str, css: str) -> str:
+        return html.pick_button(text, self.PICK, value, css)
+
+
+def usual_places(own: Sequence[Path], used: Iterable[str]) -> Folders:
+    """The user's home, the program's folders, and what lies beside the folders that were trained on before."""
+    before = [Path(text).parent for text in used if text.strip()]
+    return Folders([*own, Path.home(), *(path for path in before if path != path.parent)])
+
+
+def _images(path: Path) -> str:
+    try:
+        names = [entry.suffix.lower() for entry, _ in zip(path.iterdir(), range(COUNTED), strict=False)]
+    except OSError:
+        return ""
+    count = sum(suffix in IMAGE_EXTENSIONS for suffix in names)
+    return f' <span class="lw-quiet">{html.plural(count, "image")}</span>' if count else ""

@@ -1,0 +1,82 @@
+"""The table of all runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from lib_lora.errors import UserError
+from lib_lora.training.best_epoch import suggest_epoch
+from lib_lora.training.run_store import Run, RunStore
+from lib_lora.ui import html
+
+PICK = "lw_runs_pick"
+HEADERS = ("Name", "Started", "Checkpoint", "Steps", "State", "Lowest loss", "Chosen", "Notes")
+SHOWN = 50
+NOTE = 80  # characters of a note
+STATES = {"waiting": "in the queue", "running": "is being trained", "paused": "paused"}
+
+
+class RunsTable:
+    """A row for each of the newest runs; its name opens it. Rows are drawn anew only when their folder has changed."""
+
+    def __init__(self, store: RunStore):
+        self.store = store
+        self._cells: dict[str, tuple[tuple[int, str | None], str]] = {}
+
+    def draw(self, names: Sequence[str], active: Mapping[str, str], selected: str | None) -> str:
+        """The table; empty without runs.
+
+        Args:
+            names: ids of the runs, newest first.
+            active: run id -> state of its job, for runs that are trained or wait.
+            selected: id of the row that stands out.
+        """
+        shown = [(name, cells) for name in names[:SHOWN] if (cells := self._row(name, active.get(name)))]
+        rows = "".join(f"<tr{' class=lw-marked' if name == selected else ''}>{cells}</tr>" for name, cells in shown)
+        head = "".join(f'<th scope="col">{h}</th>' for h in HEADERS)
+        more = f'<p class="lw-quiet">and {len(names) - SHOWN} older runs</p>' if len(names) > SHOWN else ""
+        table = f'<table class="lw-table lw-runs"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        return f'<div class="lw-scroll">{table}</div>{more}' if rows else ""
+
+    def _row(self, name: str, active: str | None) -> str:
+        try:
+            run = self.store.open(name)
+            key = (run.folder.stat().st_mtime_ns, active)
+            known = self._cells.get(name)
+            if known is None or known[0] != key:
+                known = self._cells[name] = (key, _cells(run, active))
+        except (UserError, OSError):
+            return ""  # deleted a moment ago, or damaged: opening it says what is wrong
+        return known[1]
+
+
+def _cells(run: Run, active: str | None) -> str:
+    config = run.config()
+    best, chosen, note = suggest_epoch(run.epochs()), run.chosen(), " ".join(run.notes().split())
+    texts = (
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record.created)),
+        run.record.model,
+        str(steps_done(run)),
+        state_of(run, active),
+        f"{best.loss:.4f} (epoch {best.epoch})" if best else "",
+        f"epoch {chosen['epoch']} at {chosen['weight']:g}" if chosen else "",
+        note if len(note) <= NOTE else note[: NOTE - 1] + "…",
+    )
+    first = html.pick_button(config.name, PICK, f"open:{run.id}")
+    return f"<td>{first}</td>" + "".join(f"<td>{escape(text)}</td>" for text in texts)
+
+
+def steps_done(run: Run) -> int:
+    """The last step that is on record."""
+    return run.result().get("step") or max((row["step"] for row in run.epochs()), default=0)
+
+
+def state_of(run: Run, active: str | None) -> str:
+    """A run without a result is being trained if a job says so, else it was cut off or has not begun."""
+    if active is not None:
+        return STATES.get(active, active)
+    if run.status != "unfinished":
+        return run.status
+    return "cut off, can be continued" if run.state.exists() else "not begun"

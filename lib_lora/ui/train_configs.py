@@ -1,0 +1,132 @@
+"""Settings from elsewhere and for elsewhere: other trainers' configs, and the user's own presets."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.errors import UserError
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.config_file import config_from_toml, config_to_toml
+from lib_lora.training.importers import import_config
+from lib_lora.training.importers.export import to_kohya_toml
+from lib_lora.training.importers.report import APPLIED, IGNORED, TRANSLATED, UNKNOWN, Imported
+from lib_lora.training.own_presets import OwnPresets
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.form import SettingsForm
+
+ORDER = (UNKNOWN, IGNORED, TRANSLATED, APPLIED)  # what needs a look comes first
+
+
+class ConfigPanel:
+    """Import, export, and own presets."""
+
+    def __init__(self, form: SettingsForm, presets: OwnPresets):
+        self.form = form
+        self.presets = presets
+
+    def build(self) -> None:
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.import_ = gr.UploadButton(
+                "Import a config …", file_types=[".toml", ".json"], elem_id="lw_train_import", size="sm"
+            )
+            self.export = gr.Button("Export for kohya", elem_id="lw_train_export", size="sm")
+            self.own_file = gr.Button("Export settings file", elem_id="lw_train_export_own", size="sm")
+        with gr.Row(elem_classes=["lw-fields", "lw-tight"]):
+            self.name = gr.Textbox(
+                value="",
+                label="Preset name",
+                info="keeps all settings but folder, name and trigger",
+                elem_id="lw_preset_name",
+            )
+            self.save = gr.Button("Save as preset", elem_id="lw_preset_save", size="sm")
+            self.delete = gr.Button("Delete the chosen preset", elem_id="lw_preset_delete", size="sm")
+        self.message = panel("lw_config_message")
+        self.report = panel("lw_config_report")
+
+    def connect(self, preset: gr.Dropdown) -> None:
+        values = self.form.inputs
+        act(self.import_.upload, self.take_in, [self.import_, *values], self.message, [self.report, *values])
+        act(self.export.click, self.give_out, values, self.message, [self.report])
+        act(self.own_file.click, self.give_out_own, values, self.message, [self.report])
+        act(self.save.click, self.save_preset, [self.name, *values], self.message, [preset])
+        act(self.delete.click, self.delete_preset, [preset], self.message, [preset])
+
+    def take_in(self, file: Any, *values: Any) -> list[Any]:
+        """An uploaded config becomes the form's settings; gradio gives a path, or an object with its name."""
+        path = Path(getattr(file, "name", file))
+        present = self.form.config(values)
+        own = _own(path)
+        if own is not None:
+            config, report = replace(own, model=present.model), ""
+            text = "These are settings of this program; all were taken."
+        else:
+            found = import_config(path)
+            config, report, text = found.applied_to(present), import_report(found), import_summary(found)
+        return [html.message(f"{path.name}: {text}", html.GOOD), report, *self.form.values(config)]
+
+    def give_out(self, *values: Any) -> list[Any]:
+        config = self.form.config(values)
+        text = to_kohya_toml(config)
+        return ["", download(text, f"{config.name or 'lora'}-kohya.toml", "For train_network.py --config_file")]
+
+    def give_out_own(self, *values: Any) -> list[Any]:
+        config = self.form.config(values)
+        text = config_to_toml(config)
+        return ["", download(text, f"{config.name or 'lora'}.toml", "For python -m lib_lora train, and for this tab")]
+
+    def save_preset(self, name: str, *values: Any) -> list[Any]:
+        saved = self.presets.save(name or "", self.form.config(values))
+        text = f"Saved. “{saved}” is among the presets now."
+        return [html.message(text, html.GOOD), gr.update(choices=self.presets.names(), value=saved)]
+
+    def delete_preset(self, name: str) -> list[Any]:
+        self.presets.delete(name)
+        names = self.presets.names()
+        return [html.message(f"“{name}” is deleted."), gr.update(choices=names, value=names[0])]
+
+
+def import_summary(found: Imported) -> str:
+    """How many keys ended how."""
+    counts = Counter(line.outcome for line in found.lines)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in ORDER[::-1] if counts[outcome]) + "."
+
+
+def import_report(found: Imported) -> str:
+    """A row for each key of the file."""
+    rows = [
+        (line.key, _short(line.value), line.outcome, line.text)
+        for outcome in ORDER
+        for line in found.with_outcome(outcome)
+    ]
+    return html.table(["Key", "Value", "Outcome", "What was done, or why not"], rows)
+
+
+def download(text: str, name: str, what: str) -> str:
+    """A link that saves ``text`` as a file, and the text itself to look at."""
+    data = base64.b64encode(text.encode()).decode()
+    link = f'<a class="lw-pick" download="{escape(name)}" href="data:text/plain;base64,{data}">Save {escape(name)}</a>'
+    return (
+        f'<div class="lw-panel">{link} <span class="lw-quiet">{escape(what)}</span>'
+        f'<pre class="lw-code" tabindex="0">{escape(text)}</pre></div>'
+    )
+
+
+def _own(path: Path) -> TrainConfig | None:
+    """The settings in a file of ours; None where the file is another trainer's."""
+    try:
+        return config_from_toml(path.read_text(encoding="utf-8-sig"), where=path)
+    except (UserError, UnicodeDecodeError):
+        return None
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

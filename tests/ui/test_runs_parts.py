@@ -1,0 +1,95 @@
+"""Table, details and comparison of runs on disk, without a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lib_lora.models.base import HostPaths
+from lib_lora.training.best_epoch import Difference, Suggestion
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.run_store import Run, RunStore
+from lib_lora.ui.files import Pictures
+from lib_lora.ui.run_details import comparison, details
+from lib_lora.ui.run_view import best_epoch_text
+from lib_lora.ui.runs_table import RunsTable
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> HostPaths:
+    return HostPaths(tmp_path / "loras", tmp_path / "models", tmp_path / "runs", tmp_path / "data")
+
+
+@pytest.fixture
+def store(paths: HostPaths) -> RunStore:
+    times = iter(range(1_700_000_000, 1_800_000_000, 100))
+    return RunStore(paths.runs, clock=lambda: float(next(times)))
+
+
+def trained(store: RunStore, name: str = "mira", **changes) -> Run:
+    run = store.create(TrainConfig(name=name, data_dir="x", model="tiny", **changes))
+    run.append_metrics([{"step": s, "loss": 1 / s, "lr": 1.0, "grad_norm": 1.0} for s in range(1, 7)])
+    for epoch in (1, 2):
+        losses = [0.3 / epoch + 0.01 * i for i in range(4)]
+        row = {"epoch": epoch, "step": 3 * epoch, "running_loss": 0.1, "lora_path": None}
+        run.add_epoch({**row, "fixed_loss": sum(losses) / 4, "fixed_losses": losses})
+    run.set_result("finished", 6)
+    return run
+
+
+def test_table_follows_the_folders(store: RunStore) -> None:
+    table = RunsTable(store)
+    assert table.draw([], {}, None) == ""
+    run, fresh = trained(store), store.create(TrainConfig(name="<b>", data_dir="x"))
+    cut = store.create(TrainConfig(name="cut", data_dir="x"))
+    cut.state.mkdir()
+    names = [r.id for r in store.list()]
+    shown = table.draw(names, {fresh.id: "waiting"}, run.id)
+    assert "finished" in shown and "in the queue" in shown and "cut off" in shown and "&lt;b&gt;" in shown
+    assert "0.1650 (epoch 2)" in shown and shown.count("lw-marked") == 1
+    assert "not begun" in table.draw(names, {}, None)
+    run.set_notes("too dark " * 40)
+    run.choose(2, 0.8)
+    again = table.draw(names, {}, run.id)
+    assert "epoch 2 at 0.8" in again and "too dark" in again and "…" in again
+    assert table.draw(["gone"], {}, None) == ""
+
+
+def test_details_have_all_that_is_known(store: RunStore, paths: HostPaths) -> None:
+    run = trained(store, rank=5)
+    run.samples.mkdir()
+    Image.new("RGB", (8, 8)).save(run.samples / "e000002_s00000006_00.png")
+    (run.folder / "backups").mkdir()
+    (run.folder / "backups" / "step00000003.safetensors").write_bytes(b"x")
+    grid = paths.data / "grids" / "mira-variants"
+    grid.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(grid / "grid.png")
+    run.join_sweep("rank 5", grid)
+    shown = details(run, None, Pictures(paths))
+    for part in ("6 steps", str(run.folder), "lw-chart", "Epoch 2 has the lowest", "epoch 2, step 6", "Rank",
+                 f"back:{run.id}:3", "this one is rank 5", "grid.png"):  # fmt: skip
+        assert part in shown, part
+    empty = details(store.create(TrainConfig(name="new", data_dir="x")), "waiting", Pictures(paths))
+    assert "No step was recorded yet" in empty and "in the queue" in empty
+
+
+def test_runs_of_one_name_are_told_apart(store: RunStore) -> None:
+    first, second, third = trained(store), trained(store, rank=5), trained(store, "other")
+    shown = comparison([first, second, third])
+    assert first.id in shown and second.id in shown and "other" in shown
+    assert shown.count("<svg") == 2 and "lw-run-2" in shown
+    assert "<td>Rank</td><td>16</td><td>5</td><td>16</td>" in shown
+    assert "same settings" in comparison([first, first])
+
+
+def test_how_sure_an_epoch_is() -> None:
+    def said(*differences: Difference, pictures: int = 8) -> str:
+        return best_epoch_text(Suggestion(4, 0.12, "fixed noise", pictures, differences))
+
+    assert "cannot be told from 2 images" in said(pictures=2)
+    assert "clearly lower" in said(Difference(3, 0.02, 0.001))
+    assert "Epoch 5 is as good" in said(Difference(3, 0.02, 0.001), Difference(5, 0.001, 0.001))
+    assert "Epochs 3, 5 are as good" in said(Difference(3, 0.001, 0.001), Difference(5, 0.001, 0.001))
+    assert "held-out" in best_epoch_text(Suggestion(1, 0.1, "validation", 4, ()))

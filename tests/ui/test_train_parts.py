@@ -1,0 +1,156 @@
+"""The parts of the Train tab that can be told apart from the page: folders, configs, presets, drafts, curves, queue."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from lib_lora.errors import UserError
+from lib_lora.jobs.job import GeneratorJob, JobView
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.config_file import config_to_toml
+from lib_lora.training.own_presets import OwnPresets
+from lib_lora.training.presets import PRESETS
+from lib_lora.ui import form
+from lib_lora.ui.compat import SKIP
+from lib_lora.ui.curves import curves, lr_chart, timestep_chart
+from lib_lora.ui.draft import Draft
+from lib_lora.ui.folder_picker import FolderPicker, Folders, usual_places
+from lib_lora.ui.form import SettingsForm
+from lib_lora.ui.train_configs import ConfigPanel
+from lib_lora.ui.train_live import where_it_is
+from lib_lora.ui.train_queue import waiting_table
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Path:
+    (tmp_path / "open" / "sets" / "mira").mkdir(parents=True)
+    (tmp_path / "open" / ".hidden").mkdir()
+    (tmp_path / "closed" / "secret").mkdir(parents=True)
+    (tmp_path / "open" / "way out").symlink_to(tmp_path / "closed", target_is_directory=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "open" / "sets" / "mira" / "1.png")
+    return tmp_path
+
+
+def test_folders_stay_inside(places: Path) -> None:
+    folders = Folders([places / "open", places / "nowhere"])
+    assert folders.roots == [(places / "open").resolve()]
+    assert [path.name for path in folders.below(places / "open")] == ["sets"]
+    for outside in (places, places / "closed", places / "open" / ".." / "closed", places / "open" / "way out"):
+        with pytest.raises(UserError, match="outside"):
+            folders.below(outside)
+    assert folders.nearest(str(places / "open" / "sets" / "not there")) == places / "open" / "sets"
+    assert folders.nearest(str(places / "closed")) is None and folders.nearest("") is None
+    assert usual_places([], [str(places / "open" / "sets")]).allowed(places / "open" / "sets" / "mira")
+
+
+def test_a_click_goes_into_a_folder_and_takes_it(places: Path) -> None:
+    picker = FolderPicker(lambda: Folders([places / "open"]))
+    sets = places / "open" / "sets"
+    listing, field = picker.follow(f"go:{sets}|17")
+    assert field == SKIP and "mira" in listing and "1 image" in listing and f"use:{sets}" in listing
+    assert picker.follow(f"use:{sets}|18") == ["", str(sets)]
+    assert "outside" in picker.follow(f"go:{places / 'closed'}|19")[0]
+    assert str((places / "open").resolve()) in picker.open("")
+    assert picker.follow("close:|20") == ["", SKIP]
+
+
+@pytest.fixture
+def panel(tmp_path: Path) -> ConfigPanel:
+    settings_form = SettingsForm()
+    with gr.Blocks():
+        for name in form.BASIC:
+            settings_form.basic(name, TrainConfig())
+        settings_form.more(TrainConfig())
+    return ConfigPanel(settings_form, OwnPresets(tmp_path / "presets"))
+
+
+def test_import_fills_the_form_and_reports_every_key(panel: ConfigPanel, tmp_path: Path) -> None:
+    file = tmp_path / "kohya.toml"
+    file.write_text('network_dim = 7\nxformers = true\nno_such_key = 1\noutput_name = "<b>x"\n', encoding="utf-8")
+    now = panel.form.values(TrainConfig(trigger="mira"))
+    message, report, *values = panel.take_in(SimpleNamespace(name=str(file)), *now)
+    config = panel.form.config(values)
+    assert (config.rank, config.trigger, config.name) == (7, "mira", "<b>x")
+    assert "1 unknown" in message and "1 ignored" in message
+    assert all(key in report for key in ("network_dim", "xformers", "no_such_key")) and "<b>x" not in report
+    assert report.index("no_such_key") < report.index("xformers") < report.index("network_dim")
+
+
+def test_our_own_file_comes_back_whole(panel: ConfigPanel, tmp_path: Path) -> None:
+    config = TrainConfig(name="mira", data_dir="sets", rank=5, sample_prompts="a\nb")
+    message, shown = panel.give_out_own(*panel.form.values(config))
+    text = base64.b64decode(re.search(r'base64,([^"]+)"', shown)[1]).decode()
+    assert message == "" and text == config_to_toml(config) and 'download="mira.toml"' in shown
+    file = tmp_path / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+    _, _, *values = panel.take_in(str(file), *panel.form.values(TrainConfig()))
+    assert panel.form.config(values) == config
+    assert "network_dim = 5" in panel.give_out(*panel.form.values(config))[1]
+
+
+def test_own_presets(panel: ConfigPanel) -> None:
+    values = panel.form.values(TrainConfig(name="mira", data_dir="sets", trigger="mira", rank=5))
+    _, update = panel.save_preset(" Mine ", *values)
+    assert update["value"] == "Mine" and panel.presets.own() == ["Mine"]
+    found = panel.presets.find("Mine").applied_to(TrainConfig(name="other", trigger="t"))
+    assert (found.rank, found.name, found.trigger) == (5, "other", "t")
+    for name, match in (("Mine", "already"), (PRESETS[0].name, "already"), ("a/b", "cannot be"), (" ", "cannot be")):
+        with pytest.raises(UserError, match=match):
+            panel.save_preset(name, *values)
+    with pytest.raises(UserError, match="Only your own"):
+        panel.delete_preset(PRESETS[0].name)
+    panel.delete_preset("Mine")
+    assert panel.presets.own() == []
+
+
+def test_a_draft_survives_and_a_damaged_one_is_forgotten(tmp_path: Path) -> None:
+    draft = Draft(tmp_path / "data" / "draft.json")
+    assert draft.load() is None
+    assert draft.save("Likeness", {"rank": 5, "gone_setting": 1, "name": "ä"})
+    assert not draft.save("Likeness", {"rank": 5, "gone_setting": 1, "name": "ä"})  # nothing new
+    assert draft.load() == ("Likeness", {"rank": 5, "name": "ä"})
+    draft.path.write_text("{", encoding="utf-8")
+    assert draft.load() is None
+
+
+def test_curves_show_what_the_settings_say(panel: ConfigPanel) -> None:
+    assert "at most 0.0005" in lr_chart(TrainConfig()) and "text encoder" in lr_chart(TrainConfig())
+    assert "text encoder" not in lr_chart(replace(TrainConfig(), te_lr=0.0))
+    assert timestep_chart(TrainConfig()) != timestep_chart(TrainConfig(timestep_distribution="logit-normal"))
+    assert curves(TrainConfig()).count("<svg") == 2
+    values = panel.form.values(TrainConfig(rank=0))
+    assert panel.form.drawn(values) == ["", ""]  # while something unusable is typed
+    assert all("<svg" in drawing for drawing in panel.form.drawn(panel.form.values(TrainConfig())))
+
+
+def waiting(number: int, kind: str) -> JobView:
+    job = GeneratorJob(kind, f"job <{number}>", lambda host: iter(()))
+    job.id = number
+    return job.view()
+
+
+def test_the_queue_offers_what_makes_sense() -> None:
+    shown = waiting_table([waiting(3, "train"), waiting(4, "grid")])
+    assert "job &lt;3&gt;" in shown and "2 jobs waiting" in shown
+    assert "down:3" in shown and "up:3" not in shown and "up:4" in shown and "down:4" not in shown
+    assert "change:3" in shown and "change:4" not in shown and "out:4" in shown
+    assert waiting_table([]) == ""
+
+
+def test_where_a_training_is() -> None:
+    job = replace(
+        waiting(1, "train"), state="running", done=412, total=1500, note="epoch 3, loss 0.08", remaining=600.0
+    )
+    shown = where_it_is(job, 10)
+    assert "step 412 of 1500" in shown and "epoch 3 of 10, loss 0.08" in shown and "10 min left, until about" in shown
+    assert "1.8 it/s" in shown
+    assert "Encoding images" in where_it_is(replace(job, note="Encoding images"), 10)
+    assert "paused" in where_it_is(replace(job, state="paused"), 10)
