@@ -208,14 +208,12 @@ class Workbench:
         return next(name for name in names if not name.exists())
 
     def _with_model(self, config: TrainConfig) -> TrainConfig:
-        """The config with the loaded checkpoint's name filled in."""
+        """The config with the loaded checkpoint's name filled in; where none is loaded yet, the host loads its own."""
         if config.model:
             if config.model not in self.host.checkpoints():
                 raise UserError("There is no such checkpoint", where=config.model, fix="Choose one from the list")
             return config
-        info = self.host.info()
-        if info is None:
-            raise UserError("No model is loaded", where="model", fix="Choose a checkpoint first")
+        info = self.host.info() or self.host.ensure_loaded()
         return replace(config, model=info.name)
 
     def _refuse_existing(self, config: TrainConfig) -> None:

@@ -173,6 +173,13 @@ class Host(Protocol):
     def info(self) -> ModelInfo | None:
         """The current model, None if there is none."""
 
+    def ensure_loaded(self) -> ModelInfo:
+        """The current model; where there is none yet, the host loads the one it would generate with.
+
+        Raises:
+            UserError: it has none to load.
+        """
+
     def training_session(self) -> AbstractContextManager[LoadedModel]:
         """The model, ready to be trained through adapters; the host gets it back as it was, whatever happens."""
 

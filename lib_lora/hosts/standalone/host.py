@@ -87,6 +87,11 @@ class StandaloneHost:
             return None
         return ModelInfo(m.name, m.path, m.family, m.prediction, m.latent_factor, m.max_clip_skip)
 
+    def ensure_loaded(self) -> ModelInfo:
+        """The current model; UserError before the first :meth:`load`, for there is no choice to follow."""
+        self._loaded()
+        return self.info()
+
     @contextmanager
     def training_session(self) -> Iterator[StandaloneModel]:
         """The model, frozen and in evaluation mode; given back as it was, whatever happens.

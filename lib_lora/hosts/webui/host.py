@@ -62,6 +62,16 @@ class WebUIHost(WebUiPictures, ABC):
     def info(self) -> ModelInfo | None:
         """The current model, None while there is none; never loads one."""
 
+    def ensure_loaded(self) -> ModelInfo:
+        """The current model; the one chosen in the top bar is loaded where that has not happened yet.
+
+        Raises:
+            UserError: there is none.
+        """
+        with self.gpu_lock:
+            self._loaded()
+            return self.info()
+
     @abstractmethod
     def refresh_loras(self) -> None:
         """Let the web UI list its LoRA folder again, and forget what it has read of files that were replaced."""

@@ -102,6 +102,13 @@ def test_lists_and_folders_are_the_web_uis(webui):
             ask("absent")
 
 
+def test_where_no_model_is_loaded_the_web_ui_loads_its_own(webui):
+    assert webui.host.info() is None
+    assert webui.host.ensure_loaded().name == "tiny.safetensors"
+    webui.host.ensure_loaded()
+    assert len(webui.modules.sd_models.files_read) == 1
+
+
 def test_loading_leaves_the_users_choice_alone(webui, tmp_path):
     from modules import sd_models, shared
 
