@@ -174,3 +174,13 @@ def test_costly_half_precision_is_reported(tmp_path, a):
     assert len(tiny.report.warnings) == 1 and "float16" in tiny.report.warnings[0]
     tiny.save(tmp_path / "tiny32.safetensors", torch.float32)
     assert tiny.report.warnings == []
+
+
+def test_overflow_is_told_before_saving(tmp_path, a):
+    huge = combine([(a, 1e9, None)])
+    (warning,) = huge.rounding_warnings(torch.float16)
+    assert "float16 cannot store" in warning
+    assert huge.rounding_warnings(torch.float32) == []
+    with pytest.raises(UserError, match="float16 cannot store"):
+        huge.save(tmp_path / "huge.safetensors")
+    assert not list(tmp_path.glob("huge*"))
