@@ -25,7 +25,7 @@ class Preset:
 # fmt: off
 # What several presets share; the numbers are those of the community's guides
 NAI = dict(resolution=512, bucket_max=1024, rank=16, alpha=8.0, unet_lr=5e-4, te_lr=1e-4, weight_decay=0.1, beta1=0.9,
-           beta2=0.99, schedule="cosine", warmup=0.05, min_snr_gamma=5.0, clip_skip=2, batch_size=2, epochs=10,
+           beta2=0.99, schedule="cosine_with_restarts", min_snr_gamma=5.0, clip_skip=2, batch_size=2, epochs=10,
            keep_tokens=1, shuffle=True, gradient_checkpointing=True)
 XL = dict(resolution=1024, bucket_max=2048, rank=8, alpha=4.0, optimizer="CAME", weight_decay=0.08, beta2=0.999,
           schedule="rex", min_snr_gamma=0.0, ip_noise_gamma=0.05, batch_size=2, epochs=10, keep_tokens=1, shuffle=True,
@@ -60,8 +60,9 @@ PRESETS = (
     Preset(
         "Character · Prodigy",
         "Finds the rate itself, for 20-30 images only: repeats × images about 100; then take the epoch of lowest loss.",
-        NAI | dict(rank=16, alpha=16.0, optimizer="Prodigy", optimizer_args="d_coef=2", unet_lr=1.0, te_lr=1.0,
-                   weight_decay=0.01, beta2=0.999, schedule="constant_with_warmup", epochs=20),
+        NAI | dict(rank=16, alpha=16.0, optimizer="Prodigy", unet_lr=1.0, te_lr=1.0, weight_decay=0.01, beta2=0.999,
+                   optimizer_args="d_coef=2",
+                   schedule="constant_with_warmup", warmup=0.05, epochs=20),
     ),
     Preset(
         "Style or concept · DoRA",

@@ -141,7 +141,7 @@ def test_presets_are_valid_and_keep_the_rest(p):
 
 
 GUIDES = {  # (resolution, rank, alpha, U-Net rate, text encoder rate, schedule) of the community's guides
-    "Character · SD1.5": (512, 16, 8, 5e-4, 1e-4, "cosine"),
+    "Character · SD1.5": (512, 16, 8, 5e-4, 1e-4, "cosine_with_restarts"),
     "Character · PDXL": (1024, 8, 4, 1e-4, 1e-6, "rex"),
     "Character · Illustrious": (1024, 8, 4, 6e-5, 6e-6, "rex"),
     "Character · Prodigy": (512, 16, 16, 1.0, 1.0, "constant_with_warmup"),

@@ -43,7 +43,7 @@ def translate(
         elif key in DIRECT:
             reading.apply(key, value, DIRECT[key])
         elif key in IGNORED:
-            reading.ignore(key, value, IGNORED[key])
+            reading.ignore(key, value, "Off" if str(value) in ("False", "0", "0.0") else IGNORED[key])
         elif key not in RATES:
             reading.note(key, value, UNKNOWN, "Not known here; look it up before you rely on the result")
     return reading.result()
@@ -111,6 +111,9 @@ def _literal(value: Any) -> Any:
 
 
 def _schedule(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    if given.get("lr_scheduler_type"):
+        reading.ignore(key, value, "lr_scheduler_type counts")
+        return
     name, values = str(value).split(":")[0], {}
     if name == "cosine_with_min_lr":
         name = "cosine"
@@ -122,6 +125,13 @@ def _schedule(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) 
     if name == "constant" and given.get("lr_warmup_steps") and float(given["lr_warmup_steps"]) > 0:
         name = "constant_with_warmup"
     reading.translate(key, value, f"Schedule = {name}", schedule=name, **values)
+
+
+def _schedule_class(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    if str(value).rsplit(".", 1)[-1] == "CosineAnnealingLR":
+        reading.translate(key, value, "Schedule = cosine", schedule="cosine")
+    else:
+        reading.ignore(key, value, "Schedules are those of the list here. The result will differ")
 
 
 def _share(setting: str, label: str) -> Callable[..., None]:
@@ -189,6 +199,14 @@ def _repeats(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -
     reading.translate(key, value, f"Repeats = {int(value)}", repeats=str(int(value)))
 
 
+def _rank(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    whole = float(value) > 512 and parsed_arguments(given.get("network_args")).get("algo") == "lokr"
+    if whole:  # LyCORIS' way of asking for it: a rank above every layer's width
+        reading.translate(key, value, "A LoKr whose second factor is not low-rank", lokr_full=True)
+    else:
+        reading.apply(key, value, "rank")
+
+
 def _masks(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
     kinds = {"masked_loss": "files", "alpha_mask": "alpha"}  # kohya uses alpha masks whenever there are some
     on = _on(value)
@@ -229,6 +247,7 @@ RULES: dict[str, Callable[[Reading, str, Any, Mapping[str, Any]], None]] = {
     "optimizer_args": _optimizer_args,
     "lr_scheduler": _schedule,
     "lr_scheduler_args": _scheduler_args,
+    "lr_scheduler_type": _schedule_class,
     "lr_warmup_steps": _share("warmup", "Warm-up"),
     "lr_decay_steps": _share("decay_share", "Decay"),
     "token_warmup_step": _share("token_warmup", "Token warm-up"),
@@ -242,6 +261,7 @@ RULES: dict[str, Callable[[Reading, str, Any, Mapping[str, Any]], None]] = {
     "num_repeats": _repeats,
     "dataset_repeats": _repeats,
     "sample_prompts": _samples,
+    "network_dim": _rank,
     "masked_loss": _masks,
     "alpha_mask": _masks,
     "enable_wildcard": _wildcard,

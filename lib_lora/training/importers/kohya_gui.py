@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from lib_lora.training.importers.kohya import translate
-from lib_lora.training.importers.report import IGNORED, Imported, Line
+from lib_lora.training.importers.report import IGNORED, TRANSLATED, Imported, Line
 
-RENAMED = {"epoch": "max_train_epochs", "max_resolution": "resolution", "optimizer": "optimizer_type"}
+RENAMED = {"epoch": "max_train_epochs", "max_resolution": "resolution", "optimizer": "optimizer_type",
+           "lora_network_weights": "network_weights"}  # fmt: skip
 KINDS = {
     "Standard": "lora", "Kohya LoCon": "lora", "LoRA-FA": "lora", "Kohya LoHa": "loha", "Kohya LoKr": "lokr",
     "Kohya DyLoRA": "dylora", "LyCORIS/LoCon": "lora", "LyCORIS/LoHa": "loha", "LyCORIS/LoKr": "lokr",
@@ -59,6 +61,8 @@ def read(document: dict[str, Any]) -> Imported:
             lines.append(Line(key, value, IGNORED, "0 means that it is not set"))
         elif key in SPECIAL:
             SPECIAL[key](key, value, options, names, lines)
+        elif name in document and key != name and not _is_zero(document[name] or 0):
+            lines.append(Line(key, value, IGNORED, f"{name} counts"))
         elif _is_page_field(key):
             lines.append(Line(key, value, IGNORED, OF_THE_GUI))
         else:
@@ -101,8 +105,23 @@ def _attention(key: str, value: Any, options: dict, names: dict, lines: list[Lin
 
 
 def _own_arguments(key: str, value: Any, options: dict, names: dict, lines: list[Line]) -> None:
-    text = "Raw options of the other program's command line are not read" if value else "Empty"
-    lines.append(Line(key, value, IGNORED, text))
+    """Options of kohya's command line, as one text."""
+    found = _command_line(str(value))
+    options.update(found)
+    names.update({name: f"{key}.{name}" for name in found})
+    lines.append(Line(key, value, TRANSLATED if found else IGNORED, "See its parts" if found else "Empty"))
+
+
+def _command_line(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    name = ""
+    for word in shlex.split(text):
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            found[name] = value or True
+        elif name:
+            found[name] = word
+    return found
 
 
 SPECIAL = {"lr_warmup": _warmup, "xformers": _attention, "additional_parameters": _own_arguments}
@@ -112,7 +131,7 @@ PAGE_FIELDS = {
     "latent_metadata_filename", "model_list", "rescaled", "train_on_input", "train_lora_ggpo", "unit",
     "use_scalar", "in_json", "stop_text_encoder_training_pct", "use_wandb", "learning_rate_te", "learning_rate_te1",
     "learning_rate_te2", "img_attn_dim", "img_mlp_dim", "img_mod_dim", "in_dims", "single_dim", "single_mod_dim",
-    "txt_attn_dim", "txt_mlp_dim", "txt_mod_dim", "train_blocks", "train_double_block_indices",
+    "save_as_bool", "txt_attn_dim", "txt_mlp_dim", "txt_mod_dim", "train_blocks", "train_double_block_indices",
     "train_single_block_indices", "split_mode", "split_qkv", "ggpo_beta", "ggpo_sigma",
 }  # fmt: skip
 PAGE_PREFIXES = ("flux1_", "sdxl_", "sd3_", "lumina_", "huggingface_", "dynamo_", "text_encoder_batch")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import Field, dataclass, field, replace
 from typing import Any
 
 from lib_lora.training.config import TrainConfig, default_of, settings
@@ -57,8 +57,12 @@ class Reading:
         except (TypeError, ValueError):
             self.note(key, value, IGNORED, f"not a {kind.__name__}")
             return
-        self.values[setting] = converted
-        self.note(key, value, APPLIED, f"{f.metadata['label']} = {converted}")
+        offered = nearest(f, converted)
+        self.values[setting] = offered
+        if offered == converted:
+            self.note(key, value, APPLIED, f"{f.metadata['label']} = {converted}")
+        else:
+            self.note(key, value, TRANSLATED, f"{f.metadata['label']} = {offered}, the nearest that is offered")
 
     def translate(self, key: str, value: Any, text: str, **values: Any) -> None:
         """The key becomes other settings; ``text`` says how."""
@@ -74,6 +78,12 @@ class Reading:
 
     def result(self) -> Imported:
         return Imported(dict(self.values), tuple(self.lines))
+
+
+def nearest(f: Field, value: Any) -> Any:
+    """``value``, or the end of the setting's range that is nearest to it."""
+    low, high = f.metadata["low"], f.metadata["high"]
+    return value if low is None else type(value)(min(max(value, low), high))
 
 
 def _as_bool(value: Any) -> bool:
