@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from lib_lora.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, 112)  # 112: Windows' own number
 RENAME_TRIES = 20  # virus scanners and previews hold new files open for a moment on Windows
 
 
@@ -19,18 +23,34 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
 
     The temporary name starts with a dot and ends in ``.part``, so hosts do not list it. If the body raises, the
     temporary file is removed and ``path`` is as it was.
+
+    Raises:
+        UserError: the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{uuid4().hex[:12]}.part")
     try:
-        yield part
-        if durable:
-            with open(part, "rb+") as f:
-                os.fsync(f.fileno())
-        move(part, path)
+        with naming_full_disk(path):
+            yield part
+            if durable:
+                with open(part, "rb+") as f:
+                    os.fsync(f.fileno())
+            move(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Within a ``with`` block, an error because of a full disk becomes one that says so and names ``path``."""
+    try:
+        yield
+    except Exception as error:  # safetensors has an error of its own for it
+        if getattr(error, "errno", None) in FULL or any(f"os error {code})" in str(error) for code in FULL):
+            fix = "Free some space and go on; what was there before is whole"
+            raise UserError("The disk is full", where=path, fix=fix) from error
+        raise
 
 
 def move(source: Path, target: Path) -> None:

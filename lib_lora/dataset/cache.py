@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lib_lora.dataset.buckets import Size
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.images import load_pixels
 from lib_lora.dataset.problems import BadFile, Problem
@@ -46,6 +47,7 @@ class LatentCache:
         self.hashes = FileHashes(self.folder)
         self._model = model
         self._vae = model.hashes()["vae"]
+        self._keys: dict[tuple[Path, Size, bool], str] = {}  # so that a picture deleted or edited meanwhile stays known
         self._memory: dict[str, Tensor] = {}
         self._held = 0
 
@@ -55,7 +57,8 @@ class LatentCache:
         Raises:
             BadFile: the image cannot be read, or the VAE gives no finite latents for it.
         """
-        key = self._key(item, flipped)
+        asked = (item.path, item.bucket, flipped)
+        key = self._keys.get(asked) or self._keys.setdefault(asked, self._key(item, flipped))
         if key in self._memory:
             return self._memory[key]
         path = self.folder / f"{key}.safetensors"

@@ -110,7 +110,7 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The numbers broke; ``last_good`` is the newest LoRA file, if any."""
+    """The numbers broke, or memory ran out; ``last_good`` is the newest LoRA file, if any."""
 
     error: UserError
     step: int

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from lib_lora.dataset.advice import Advice
 from lib_lora.dataset.check import CheckReport
 from lib_lora.dataset.check import check as check_dataset
 from lib_lora.dataset.hashes import FileHashes
+from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths, LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan
+from lib_lora.training.memory import RESERVE, capacity, estimate, fitting_change
 from lib_lora.training.optimizers import RECIPES
-from lib_lora.training.probe import Cost, probe
+from lib_lora.training.probe import probe
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.training.validation import split
 from lib_lora.training.warm_start import start_file
@@ -58,17 +58,14 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
         hashes=FileHashes(paths.data / "latents"),
     )
     largest = max(report.buckets, key=lambda size: size[0] * size[1])
-    cost = probe(model, config, largest, max(report.captions, key=len, default=""))
-    capacity = torch.cuda.mem_get_info(model.device)[1] if torch.device(model.device).type == "cuda" else None
-    advice = (*report.warnings, *_setting_advice(config, report.total_steps), *_memory_advice(cost, capacity))
-    return Preflight(report, advice, cost.seconds * report.total_steps, cost.bytes, cost.model_bytes, capacity)
-
-
-def _memory_advice(cost: Cost, capacity: int | None) -> list[Advice]:
-    if capacity is None or cost.bytes < 0.9 * capacity:
-        return []
-    text = f"This may need {cost.bytes / 2**30:.1f} GB of {capacity / 2**30:.1f} GB"
-    return [Advice(text, "Switch on gradient checkpointing, or lower the batch size or the resolution")]
+    caption = max(report.captions, key=len, default="")
+    limit = capacity(model.device)
+    if limit is not None and (needed := estimate(model, config, largest, caption)) * RESERVE > limit:
+        what = f"One step would need about {needed / 2**30:.1f} GB of {limit / 2**30:.1f} GB"
+        raise UserError(what, where="memory", fix=fitting_change(model, config, largest, limit, caption))
+    cost = probe(model, config, largest, caption)
+    advice = (*report.warnings, *_setting_advice(config, report.total_steps))
+    return Preflight(report, advice, cost.seconds * report.total_steps, cost.bytes, cost.model_bytes, limit)
 
 
 def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.errors import UserError
-from lib_lora.files import write_text
+from lib_lora.files import naming_full_disk, write_text
 from lib_lora.training import tensorboard
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import read_config, write_config
 
 TRASH = ".trash"
+CONFIG = "config.toml"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,16 @@ class Run:
         return self.folder / "state"
 
     def config(self) -> TrainConfig:
-        """The settings it was started with."""
-        return read_config(self.folder / "config.toml")
+        """The settings it was started with; from the copy beside the state where ``config.toml`` is damaged."""
+        copy = self.state / CONFIG
+        try:
+            config = read_config(self.folder / CONFIG)
+            if config.name or not copy.exists():  # an empty file is TOML too
+                return config
+        except UserError:
+            if not copy.exists():
+                raise
+        return read_config(copy)
 
     def metrics(self) -> list[dict[str, Any]]:
         """A dict per step: step, lr, loss, grad_norm. A half-written last line is left out."""
@@ -79,7 +88,8 @@ class Run:
 
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Add lines to ``metrics.jsonl``, and the same to the event file."""
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8", newline="\n") as f:
+        path = self.folder / "metrics.jsonl"
+        with naming_full_disk(path), open(path, "a", encoding="utf-8", newline="\n") as f:
             f.writelines(json.dumps(row) + "\n" for row in rows)
         tensorboard.append_rows(self._events, rows)
 
@@ -124,7 +134,8 @@ class Run:
 
     def write_config(self, config: TrainConfig) -> None:
         """Replace the settings; only for a run that has not begun, or with what :meth:`extended` allows."""
-        write_config(self.folder / "config.toml", config)
+        for folder in (self.folder, self.state):
+            write_config(folder / CONFIG, config)
 
     def extensions(self) -> list[int]:
         """The numbers of epochs that it was planned with before it was extended."""
@@ -185,9 +196,10 @@ class RunStore:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
         folder = self._fresh_folder(f"{stamp}-{_safe(config.name)}")
         record = Record(folder.name, created, uuid.uuid4().int >> 96, config.model)
-        write_config(folder / "config.toml", config)
+        run = Run(folder, record)
+        run.write_config(config)
         _write_json(folder / "run.json", asdict(record))  # last: without it the folder is no run yet
-        return Run(folder, record)
+        return run
 
     def open(self, run_id: str) -> Run:
         """The run of that id.

@@ -43,6 +43,7 @@ from lib_lora.training.events import (
     Warned,
 )
 from lib_lora.training.fixed_loss import fixed_losses
+from lib_lora.training.memory import OUT_OF_MEMORY, capacity, fitting_change
 from lib_lora.training.meter import Meter
 from lib_lora.training.optim import build_optimizer
 from lib_lora.training.parallel import ALONE, Parallel
@@ -126,9 +127,27 @@ class Trainer:
             self._resume()
             try:
                 yield from self._steps()
+                return
             except Diverged as error:
-                self.run_folder.set_result("failed", self.step, self.last_saved, str(error))
-                yield Failed(error, self.step, self.last_saved)
+                problem: UserError | None = error
+            except OUT_OF_MEMORY:
+                problem = None  # said below, when the step's tensors are gone
+        problem = problem or self._exhausted()
+        self.run_folder.set_result("failed", self.step, self.last_saved, str(problem))
+        yield Failed(problem, self.step, self.last_saved)
+
+    def _exhausted(self) -> UserError:
+        """What to say when memory ran out; the network is off the model by now."""
+        self.network = None
+        del self.optimizer, self.averaging, self.update
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        items = self.batches.items
+        size = max((item.bucket for item in items), key=lambda bucket: bucket[0] * bucket[1])
+        caption = max((item.caption for item in items), key=len)
+        fix = fitting_change(self.model, self.config, size, capacity(self.model.device), caption)
+        what = f"The memory was not enough for step {self.step + 1}"
+        return UserError(what, where=self.config.name, fix=f"{fix}. What was saved is good")
 
     def _steps(self) -> Iterator[Event]:
         while self.step < self.total:

@@ -1,0 +1,71 @@
+"""How much memory a step will need, said from two or three small steps, and what would make it fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from lib_lora.models.base import LoadedModel
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.probe import probe
+
+OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # torch 2.5 renamed it
+RESERVE = 1.1  # working buffers of single operations, and memory in pieces too small to use
+LEAST_RESOLUTION = 256
+
+
+def capacity(device: torch.device | str) -> int | None:
+    """Bytes of the graphics card; None without one."""
+    return torch.cuda.mem_get_info(device)[1] if torch.device(device).type == "cuda" else None
+
+
+def estimate(model: LoadedModel, config: TrainConfig, size: tuple[int, int], caption: str = "") -> int:
+    """Peak bytes of a step of ``config`` at ``size`` (width, height), without making one of that size.
+
+    What is kept for the backward pass is a + batch·(b + c·pixels); three small steps give a, b and c. With attention
+    that forms its whole matrix it is more.
+    """
+    side = 8 * model.latent_factor
+
+    def cost(batch: int, side: int) -> int:
+        return probe(model, replace(config, batch_size=batch), (side, side), caption).bytes
+
+    one, larger, two = cost(1, side), cost(1, 2 * side), cost(2, side)
+    per_pixel = (larger - one) / (3 * side**2)
+    per_image = two - one - per_pixel * side**2
+    fixed = 2 * one - two
+    return round(fixed + config.batch_size * (per_image + per_pixel * size[0] * size[1]))
+
+
+def fitting_change(
+    model: LoadedModel, config: TrainConfig, size: tuple[int, int], limit: int | None, caption: str = ""
+) -> str:
+    """The one change to the settings, the least harmful first, with which a step stays below ``limit`` bytes.
+
+    Args:
+        limit: None if it is not known: the first change is proposed.
+    """
+    text = "Close other programs that use the graphics card; no single setting saves enough"
+    for text, changes in _changes(config):
+        scaled = changes.get("resolution", config.resolution) / config.resolution
+        width, height = (round(side * scaled) for side in size)
+        if limit is None or estimate(model, replace(config, **changes), (width, height), caption) * RESERVE <= limit:
+            return text
+    return f"{text}; it may still not be enough"
+
+
+def _changes(config: TrainConfig) -> Iterator[tuple[str, dict]]:
+    if not config.gradient_checkpointing:
+        yield "Switch on gradient checkpointing", {"gradient_checkpointing": True}
+    batch = config.batch_size // 2
+    while batch:
+        accumulation = config.gradient_accumulation * config.batch_size // batch
+        text = f"Set the batch size to {batch} and gradient accumulation to {accumulation}, for the same result"
+        yield text, {"batch_size": batch, "gradient_accumulation": accumulation}
+        batch //= 2
+    side = config.resolution - 64
+    while side >= LEAST_RESOLUTION:
+        yield f"Lower the resolution to {side}", {"resolution": side}
+        side -= 64

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.memory import RESERVE, estimate, fitting_change
+from lib_lora.training.preflight import preflight
+from lib_lora.training.probe import probe
+from tests.training.worlds import image_folder, small_config
+
+CONFIG = TrainConfig(name="x", data_dir="y", rank=2, batch_size=3, resolution=128, max_tokens=75)
+
+
+def measured_peak(work) -> int:
+    """The most bytes that were allocated at once, by the profiler's record of every allocation."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        work()
+    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    return most
+
+
+def test_the_estimate_is_what_a_step_keeps_and_takes(tiny_host):
+    torch.set_num_threads(1)
+    with tiny_host.training_session() as model:
+        found = estimate(model, CONFIG, (128, 64), "a")
+        costs = []
+        peak = measured_peak(lambda: costs.append(probe(model, CONFIG, (128, 64), "a")))
+    assert found == pytest.approx(costs[0].bytes, rel=0.02)
+    assert found - costs[0].model_bytes == pytest.approx(peak, rel=0.25)
+
+
+def test_the_first_change_that_fits_is_proposed(tiny_host):
+    config = replace(CONFIG, batch_size=4, resolution=512)
+    with tiny_host.training_session() as model:
+        needed = {
+            name: estimate(model, replace(config, **changes), size) * RESERVE
+            for name, changes, size in (
+                ("checkpointing", {"gradient_checkpointing": True}, (512, 512)),
+                ("half", {"batch_size": 2, "gradient_checkpointing": True}, (512, 512)),
+            )
+        }
+        checkpointed = replace(config, gradient_checkpointing=True)
+        assert fitting_change(model, config, (512, 512), None) == "Switch on gradient checkpointing"
+        limit = round(needed["checkpointing"]) + 1
+        assert fitting_change(model, config, (512, 512), limit) == "Switch on gradient checkpointing"
+        text = fitting_change(model, checkpointed, (512, 512), round(needed["half"]) + 1)
+        assert "batch size to 2 and gradient accumulation to 2" in text
+        assert "may still not be enough" in fitting_change(model, checkpointed, (512, 512), 1)
+
+
+def test_what_does_not_fit_is_said_before_it_is_tried(tiny_host, tmp_path, monkeypatch):
+    monkeypatch.setattr("lib_lora.training.preflight.capacity", lambda device: 1000)
+    with tiny_host.training_session() as model, pytest.raises(Exception, match="would need about") as caught:
+        preflight(small_config(image_folder(tmp_path / "set")), model, tiny_host.paths)
+    assert caught.value.fix
