@@ -55,7 +55,7 @@ class CaptionPanel(Panel):
             on(button.click, self._move(step, save), [self.caption], self.message, [self.caption])
         on(self.save_next.click, self._move(1, True), [self.caption], self.message, [self.caption])
         listen(self.word.change, self.complete, [self.word, self.caption, self.csv], [self.suggestions, self.count])
-        act(self.csv.change, self.load_csv, [self.csv], self.message)
+        act(self.csv.blur, self.load_csv, [self.csv], self.message)
 
     def views(self) -> list[View]:
         return [(self.picture, self._picture)]

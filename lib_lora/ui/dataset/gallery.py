@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class Gallery:
         if self.session.editor is None:
             return html.hint(EMPTY)
         editor = self.session.editor
-        rows = "".join(self._folder_row(number, folder) for number, folder in enumerate(self._folders()))
+        counts = Counter(picture.folder for picture in editor.pictures)
+        rows = "".join(self._folder_row(number, *pair) for number, pair in enumerate(counts.items()))
         tagged = sum(bool(picture.tags) for picture in editor.pictures)
         head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with tags"
         folders = f'<div class="lw-ds-folders">{rows}</div>'
@@ -144,13 +146,11 @@ class Gallery:
     def _folders(self) -> list[Path]:
         return list(dict.fromkeys(picture.folder for picture in self.session.opened().pictures))
 
-    def _folder_row(self, number: int, folder: Path) -> str:
-        editor = self.session.opened()
-        own = sum(picture.folder == folder for picture in editor.pictures)
+    def _folder_row(self, number: int, folder: Path, own: int) -> str:
         named = CONCEPT_NAME.fullmatch(folder.name)
         repeats = int(named[1]) if named else 1
         chosen = "lw-chosen" if folder == self.session.folder else ""
-        name = shown_path(folder, editor.folders[0])
+        name = shown_path(folder, self.session.opened().folders[0])
         return (
             f'<button class="lw-ds-folder {chosen}" data-lw-do="folder:{number}"><b>{text(name)}</b>'
             f"<span>{own:,} × {repeats} = {own * repeats:,}</span></button>"

@@ -16,7 +16,7 @@ from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.dataset.caption_panel import count_tokens
 from lib_lora.ui.dataset.panel import On, Panel, Verb
-from lib_lora.ui.dataset.views import facts, link, shown_path, text
+from lib_lora.ui.dataset.views import facts, link, plain, shown_path, text
 
 # Topic of a warning -> the tool that helps, and its name
 REMEDIES = {
@@ -96,7 +96,7 @@ class ReportPanel(Panel):
         root = self.session.opened().folders[0]
         rows = [
             (
-                text(shown_path(c.concept.path, root)).replace("&amp;", "&"),
+                plain(shown_path(c.concept.path, root)),
                 c.images,
                 c.concept.repeats,
                 c.samples,

@@ -22,8 +22,13 @@ SHOWN_EXAMPLES = 5
 
 
 def text(value: object) -> str:
-    """Escaped; names that are no Unicode get a replacement letter instead of breaking the page."""
-    return escape(str(value).encode(errors="replace").decode())
+    """Escaped, for HTML."""
+    return escape(plain(value))
+
+
+def plain(value: object) -> str:
+    """Names that are no Unicode get a replacement letter instead of breaking the page."""
+    return str(value).encode(errors="replace").decode()
 
 
 class Album:
