@@ -14,8 +14,7 @@ POOLED = 3  # a side of the grid that gives the lower bound
 SAME_ASPECT = 0.03  # of the logarithm
 ROWS = 256  # pictures compared with all others at once
 PAIRS = 512  # pairs compared cell by cell at once
-NOISE = 20.0  # colour levels: a difference that is nothing where there is no contrast
-EVEN = 0.01  # a mean difference this small is as good as none
+EVEN = 0.5  # colour levels: a mean difference this small is as good as none
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class SearchOptions:
     mirrored: bool = True
     scaled: bool = True
     ignore_background: bool = False
-    variant_from: float = 6.0
+    variant_from: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -80,21 +79,15 @@ def likeness(blocks: Array, others: Array) -> Array:
 
 
 def variation(details: Array, others: Array) -> Array:
-    """How much of the difference is one place that is drawn otherwise. uint8 [M, 64, 64, 3] twice -> float [M].
+    """How much of the difference is in one place that is drawn otherwise. uint8 [M, 64, 64, 3] twice -> float [M].
 
-    The difference is smoothed over 3×3 cells, where errors of compression and scaling cancel, and divided by the local
-    contrast, which these errors follow. Of the result n, max(n)² ÷ mean(n) is large for another expression, small for a
-    copy. Equal pictures give 0.
+    The largest difference ÷ the mean one, after smoothing over 3×3 cells, where errors of compression and scaling
+    cancel: these are spread over the picture, another expression is not. Equal pictures give 0. Measured on paper dolls
+    and on drawings of two Ren'Py games: copies up to 14, other expressions from 32 on.
     """
-    a, b = details.astype(np.float32), others.astype(np.float32)
-    smooth = np.abs(_over_neighbours(np.add, a - b) / 9).sum(3)
-    contrast = np.maximum(_contrast(a), _contrast(b))
-    local = (smooth / (contrast + NOISE)).reshape(len(a), DETAIL * DETAIL)
-    return local.max(1) ** 2 / (local.mean(1) + EVEN)
-
-
-def _contrast(grids: Array) -> Array:
-    return (_over_neighbours(np.maximum, grids) - _over_neighbours(np.minimum, grids)).sum(3)
+    difference = details.astype(np.float32) - others
+    smooth = np.abs(_over_neighbours(np.add, difference) / 9).sum(3).reshape(len(details), DETAIL * DETAIL)
+    return smooth.max(1) / (smooth.mean(1) + EVEN)
 
 
 def _over_neighbours(combine: np.ufunc, grids: Array) -> Array:

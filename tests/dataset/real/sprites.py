@@ -14,7 +14,7 @@ POSES = (
     ("sylvie green normal", "sylvie green smile", "sylvie green giggle", "sylvie green surprised"),
     ("sylvie blue normal", "sylvie blue smile", "sylvie blue giggle", "sylvie blue surprised"),
     ("eileen happy", "eileen vhappy", "eileen concerned"),
-    ("lucy happy", "lucy mad"),
+    ("lucy happy",),  # her other picture has another pose
 )
 BACKGROUNDS = ("bg lecturehall", "bg club", "bg uni", "bg meadow", "bg washington", "bg whitehouse", "bg cave")
 VIEWS = {"face": 0.3, "upper": 0.55, "full": 1.0}  # part of the figure's height that is shown
@@ -93,7 +93,7 @@ class Sprites:
                     if number % 3 == 0:
                         COPIES[number // 3 % len(COPIES)](picture, twin)
                         truth.copies.add(frozenset({path.stem, twin.stem}))
-                    elif number % 3 == 1:
+                    elif number % 3 == 1 and pose[1:]:
                         self.scene(r.choice(pose[1:]), view, background, shift).save(twin)
                         truth.variants.add(frozenset({path.stem, twin.stem}))
                     number += 1
