@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+HOST_PINS = ROOT / "tests" / "hosts" / "pins"  # a file for each web UI, with the versions that it runs with
 STAMP = VENV / "installed.txt"  # the pins that are in .venv, one a line; written when all of them are
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -69,6 +70,8 @@ def demo(options: argparse.Namespace) -> int:
 def test(options: argparse.Namespace) -> int:
     """Lint, then all the tests; pytest's summary is the last line."""
     prepare(pins("standalone") + pins("dev"), pins("bare"), cpu=options.cpu)
+    for host in host_pins():
+        prepare_host(host)
     if not find_browser() and not apt_install("chromium"):
         say(NO_BROWSER)
     lint = run([VENV_PYTHON, "-m", "ruff", "check", "."])
@@ -110,6 +113,30 @@ def prepare(requirements: list[str], bare: Sequence[str] = (), *, cpu: bool = Fa
     STAMP.write_text("\n".join([*requirements, *bare]) + "\n", encoding="utf-8")
 
 
+def host_pins() -> list[Path]:
+    """The files of versions of the web UIs; none where Python is newer than they can be."""
+    return sorted(HOST_PINS.glob("*.txt")) if sys.version_info < (3, 12) else []
+
+
+def prepare_host(requirements: Path) -> None:
+    """Make ``.venv-NAME`` hold what a web UI has; all that ``requirements`` lacks it sees in ``.venv``."""
+    folder = ROOT / f".venv-{requirements.stem}"
+    stamp = folder / STAMP.name
+    if stamp.exists() and stamp.read_bytes() == requirements.read_bytes():
+        return
+    say(f"Installing the versions of {requirements.stem}")
+    if run([VENV_PYTHON, "-m", "venv", "--clear", "--without-pip", folder]):
+        sys.exit(f"Could not make {folder}; see the message above")
+    packages = site_packages(folder)
+    pip_install("--no-deps", "--target", packages, "--requirement", requirements)
+    (packages / "main.pth").write_text(f"{site_packages(VENV)}\n", encoding="utf-8")
+    stamp.write_bytes(requirements.read_bytes())
+
+
+def site_packages(venv: Path) -> Path:
+    return next(venv.glob("lib/python*/site-packages"), venv / "Lib" / "site-packages")
+
+
 def is_installed(requirements: list[str]) -> bool:
     if not (VENV_PYTHON.exists() and STAMP.exists()):
         return False
@@ -123,7 +150,7 @@ def make_venv() -> None:
         sys.exit(f"Could not make {VENV}; see the message above")
 
 
-def pip_install(*arguments: str) -> None:
+def pip_install(*arguments: str | Path) -> None:
     if run([VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *arguments]):
         sys.exit("pip could not install the packages; see its message above. A second start goes on from here")
 

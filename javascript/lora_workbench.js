@@ -12,6 +12,7 @@
     const inView = (element) => element && element.getClientRects().length > 0;
 
     function poll() {
+        markWebUI();
         if (!document.hidden && inView(byId("lw_page"))) {
             const button = byId("lw_poll");
             if (button) (button.querySelector("button") || button).click();
@@ -28,6 +29,16 @@
     }
 
     window.loraWorkbench = { root, type };
+
+    // put a prompt into the web UI's txt2img and go there
+    function sendToTxt2img(prompt) {
+        type("txt2img_prompt", prompt);
+        if (typeof window.switch_to_txt2img === "function") window.switch_to_txt2img();
+    }
+
+    function markWebUI() {
+        document.documentElement.classList.toggle("lw-in-web-ui", Boolean(byId("txt2img_prompt")));
+    }
 
     function zoom(image) {
         const dialog = document.createElement("dialog");
@@ -63,6 +74,8 @@
             type(pick.dataset.lwInto, pick.dataset.lwPick + "|" + Date.now());
             remember(pick.dataset.lwInto, pick.dataset.lwPick);
         }
+        const send = target.closest("[data-lw-send]");
+        if (send) sendToTxt2img(send.dataset.lwSend);
     }
 
     // ---- what a reload brings back: the run that was open, and the tab ----

@@ -13,11 +13,27 @@ def on_ui_tabs():
 
 
 def on_app_started(demo, app):
-    """The tab's pictures."""
+    """The tab's pictures, and the HTTP API."""
     from lib_lora.ui.webui import add_routes
 
     add_routes(app)
 
 
+def on_ui_settings():
+    """A section on the Settings page."""
+    from lib_lora.hosts.webui.settings import add_settings
+
+    add_settings()
+
+
+def on_before_ui():
+    """Axes for the X/Y/Z plot, whose script is loaded by now."""
+    from lib_lora.ui.webui import add_plot_axes
+
+    add_plot_axes()
+
+
 script_callbacks.on_ui_tabs(on_ui_tabs)
+script_callbacks.on_ui_settings(on_ui_settings)
+script_callbacks.on_before_ui(on_before_ui)
 script_callbacks.on_app_started(on_app_started)

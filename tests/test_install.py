@@ -46,6 +46,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "VENV", tmp_path)
     monkeypatch.setattr(module, "VENV_PYTHON", python)
     monkeypatch.setattr(module, "STAMP", tmp_path / "installed.txt")
+    monkeypatch.setattr(module, "HOST_PINS", tmp_path / "pins")
     monkeypatch.setattr(module, "answers", lambda *_: True)
     monkeypatch.setattr(module, "find_browser", lambda: "/usr/bin/chromium")
     monkeypatch.setattr(module, "run", Commands())
@@ -140,6 +141,31 @@ def test_failed_installation_is_not_remembered(install: ModuleType) -> None:
     with pytest.raises(SystemExit, match="pip could not install"):
         install.prepare(install.pins("standalone"))
     assert not install.is_installed(install.pins("standalone"))
+
+
+def test_a_web_uis_versions_are_installed_once(install: ModuleType, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    pins = tmp_path / "old.txt"
+    pins.write_text("gradio==3.41.2\n", encoding="utf-8")
+    packages = tmp_path / ".venv-old" / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    install.prepare_host(pins)
+    made, filled = install.run.seen
+    assert made[:2] == ["-m", "venv"] and {"--no-deps", str(packages), str(pins)} <= set(filled)
+    assert (packages / "main.pth").read_text(encoding="utf-8").strip() == str(install.site_packages(install.VENV))
+    install.prepare_host(pins)
+    assert len(install.run.seen) == 2
+    pins.write_text("gradio==4.40.0\n", encoding="utf-8")
+    install.prepare_host(pins)
+    assert len(install.run.seen) == 4
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "tests" / "hosts" / "pins").glob("*.txt")), ids=lambda path: path.stem)
+def test_web_ui_versions_are_exact_and_without_torch(file: Path) -> None:
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    pins = [Requirement(line) for line in lines]
+    assert all(str(pin.specifier).startswith("==") for pin in pins)
+    assert "gradio" in {pin.name for pin in pins} and "torch" not in {pin.name for pin in pins}
 
 
 @pytest.mark.parametrize(("options", "expected"), [([], ["tour", "serve"]), (["--tour-only"], ["tour"])])

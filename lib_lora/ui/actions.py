@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.compat import SKIP, listen
+
+F = TypeVar("F", bound=Callable[..., Any])
+_ONLY_LOOKING: ContextVar[bool] = ContextVar("only_looking", default=False)
+READ_ONLY = UserError(
+    "This web UI is open to the network, so it can only be looked at",
+    fix="Start it with --enable-insecure-extension-access, or without --listen and --share",
+)
+
+
+@contextmanager
+def only_looking(on: bool) -> Iterator[None]:
+    """Pages that are connected inside refuse every handler but those marked with :func:`looks`."""
+    token = _ONLY_LOOKING.set(on)
+    try:
+        yield
+    finally:
+        _ONLY_LOOKING.reset(token)
+
+
+def looks(handler: F) -> F:
+    """Mark a handler that shows something and changes nothing."""
+    handler.looks = True
+    return handler
+
+
+def _refuse(*_: Any) -> None:
+    raise READ_ONLY
 
 
 def panel(elem_id: str, content: str = "") -> gr.HTML:
@@ -53,6 +82,8 @@ def act(
     Args:
         busy: shown until a handler that takes longer has an answer.
     """
+    if _ONLY_LOOKING.get() and not getattr(fn, "looks", False):
+        fn, busy = _refuse, ""
     run = safely(fn, len(outputs), error_html)
     if busy:
         trigger = listen(trigger, lambda: html.message(busy), [], [message]).then

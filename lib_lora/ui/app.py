@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from lib_lora.ui import compat
+from lib_lora.api.routes import add_api
+from lib_lora.hosts.access import Access
+from lib_lora.ui import compat, html
+from lib_lora.ui.actions import READ_ONLY, only_looking
 from lib_lora.ui.blocks_tab import BlocksTab
 from lib_lora.ui.dataset_tab import DatasetTab
 from lib_lora.ui.files import Pictures
@@ -25,14 +29,21 @@ from lib_lora.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1"
+PATH_FIELDS = frozenset(
+    ("lw_ds_folders", "lw_ds_tagger_folder", *(f"lw_train_{name}" for name in ("data_dir", "reg_dir", "mask_dir")))
+)
 
 
-def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) -> gr.Blocks:
+def build_page(
+    workbench: Workbench, pictures: Pictures, *, standalone: bool, access: Access | None = None
+) -> gr.Blocks:
     """All tabs, connected.
 
     Args:
         standalone: also bring the style sheet and the script, which a web UI would load by itself.
+        access: what may be done from here; by default everything.
     """
+    access = access or Access()
     poller = Poller()
     dataset = DatasetTab(workbench, pictures)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
@@ -43,6 +54,8 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
         if standalone:
             gr.HTML(f"<style>{_text('style.css')}</style>", elem_classes=["lw-hidden"])
         with gr.Column(elem_id="lw_page"):
+            if access.read_only:
+                gr.HTML(html.error_message(READ_ONLY), elem_id="lw_read_only")
             status.build()
             poller.build()
             with gr.Tabs(elem_id="lw_tabs") as tabs:
@@ -56,17 +69,26 @@ def build_page(workbench: Workbench, pictures: Pictures, *, standalone: bool) ->
                 ):
                     with gr.TabItem(name, id=key, elem_id=f"lw_tab_{key}"):
                         tab.build()
-        status.connect(poller)
-        dataset.connect(page, poller, tabs, train.form.fields)
-        train.connect(page, poller, tabs, grid.run)
-        grid.connect(poller, tabs, blocks.lora)
-        blocks.connect(poller)
-        merge.connect(poller)
-        runs.connect(poller, tabs, grid.run, train.form, train.message)
+        if access.hide_paths:
+            _hide(page, PATH_FIELDS)
+        with only_looking(access.read_only):
+            status.connect(poller)
+            dataset.connect(page, poller, tabs, train.form.fields)
+            train.connect(page, poller, tabs, grid.run)
+            grid.connect(poller, tabs, blocks.lora)
+            blocks.connect(poller)
+            merge.connect(poller)
+            runs.connect(poller, tabs, grid.run, train.form, train.message)
         poller.connect(page)
         if standalone:
             compat.listen(page.load, None, js=f"() => {{ {_scripts()} }}")
     return page
+
+
+def _hide(page: gr.Blocks, elements: Collection[str]) -> None:
+    for component in page.blocks.values():
+        if getattr(component, "elem_id", None) in elements:
+            component.visible = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +122,7 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     page = build_page(workbench, pictures, standalone=True)
     app = compat.launch(page, server_name=host, server_port=_free_port(host, port), theme=theme())
     pictures.serve_on(app)
+    add_api(app, workbench, Access())
     server = Server(page, page.local_url)
     print(f"LoRA Workbench is at {server.address} (Ctrl+C ends it)", flush=True)
     if wait:

@@ -10,7 +10,7 @@ from lib_lora.tools.blocks import bake
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import act, looks, panel
 from lib_lora.ui.blocks_desk import PRESETS_FILE, BlocksDesk
 from lib_lora.ui.blocks_panels import RangePanel, SymptomPanel
 from lib_lora.ui.blocks_pictures import PreviewPanel, ScanPanel, weight_of_lora
@@ -99,6 +99,7 @@ class BlocksTab:
         act(self.save.click, self.save_tuned, [self.lora, self.vector, self.scale, self.name], self.saved)
         poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
 
+    @looks
     def open(self, name: str | None, weight: float | None) -> list[Any]:
         """Show another LoRA, as it was left."""
         fields = [SKIP] * len(self.preview.fields)
@@ -115,23 +116,28 @@ class BlocksTab:
             *self.preview.filled(entry),
         ]
 
+    @looks
     def set(self, name: str | None, weight: float | None, text: str) -> list[Any]:
         """Bring typed weights, or a preset's name, into the layout of the sliders."""
         if name:
             self.desk.set(name, text)
         return ["", *self.now(name, weight)]
 
+    @looks
     def moved(self, name: str | None, weight: float | None, edit: str) -> list[Any]:
         return self.set(name, weight, edit.partition("|")[0])
 
+    @looks
     def step_back(self, name: str, weight: float | None) -> list[Any]:
         self.desk.undo(name)
         return ["", *self.now(name, weight)]
 
+    @looks
     def step_on(self, name: str, weight: float | None) -> list[Any]:
         self.desk.redo(name)
         return ["", *self.now(name, weight)]
 
+    @looks
     def rescaled(self, name: str | None, weight: float | None) -> list[Any]:
         return ["", self.now(name, weight)[-1]]
 

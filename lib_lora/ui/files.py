@@ -41,9 +41,11 @@ class Pictures:
         return path if inside and path.is_file() else None
 
     def serve_on(self, app: Any) -> None:
-        """Add the route to the page's FastAPI app."""
-        from fastapi import HTTPException
+        """Add the route to the page's FastAPI app; it asks for the page's login, where there is one."""
+        from fastapi import Depends, HTTPException
         from fastapi.responses import FileResponse
+
+        from lib_lora.api.guard import Guard
 
         def image(root: str, name: str):
             path = self.find(root, name)
@@ -51,4 +53,5 @@ class Pictures:
                 raise HTTPException(404)
             return FileResponse(path, headers={"Cache-Control": "private, max-age=31536000"})
 
-        app.add_api_route(f"/{ROUTE}/{{root}}/{{name:path}}", image, methods=["GET"], response_model=None)
+        address, login = f"/{ROUTE}/{{root}}/{{name:path}}", [Depends(Guard(app, {}).check)]
+        app.add_api_route(address, image, methods=["GET"], dependencies=login, response_model=None)

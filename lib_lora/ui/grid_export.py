@@ -12,7 +12,7 @@ from lib_lora.tools.export import Card, export_lora
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.tools.picks import Pick
 from lib_lora.ui import html
-from lib_lora.ui.actions import act
+from lib_lora.ui.actions import act, looks
 from lib_lora.ui.actions import panel as place_for
 from lib_lora.ui.blocks_tab import SAVED_AS
 from lib_lora.ui.compat import SKIP
@@ -92,6 +92,7 @@ class GridExport:
         files = ", ".join(path.name for path in written)
         return html.message(f"Saved {files}. Tune its blocks, or subtract the base style under Merge.", html.GOOD)
 
+    @looks
     def to_blocks(self, run: str, name: str) -> list[Any]:
         """Carry the kept LoRA along, or the file of the chosen cell if it was not kept."""
         names = [lora.name for lora in self.workbench.list_loras()]

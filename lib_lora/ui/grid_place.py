@@ -107,6 +107,12 @@ class GridPlace:
             raise UserError("No cell is chosen", fix="Click a picture of the grid")
         return chosen
 
+    def prompt_of(self, pick: Pick) -> str:
+        """The grid's first prompt with a tag for the cell's file, as txt2img takes it."""
+        prompt = next(iter(self.read().get("prompts", ())), "")
+        weights = self.blocks(pick)
+        return f"{prompt} <lora:{self.source(pick).stem}:{pick.weight:g}{f':lbw={weights}' if weights else ''}>"
+
     # -- its files ----------------------------------------------------------------------------------------------------
 
     def source(self, pick: Pick) -> Path:

@@ -12,7 +12,7 @@ from lib_lora.jobs.grid_job import GridJob, training_pictures
 from lib_lora.jobs.job import JobView
 from lib_lora.tools.likeness import read_likeness
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import act, looks, panel
 from lib_lora.ui.choices import choices
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
@@ -73,6 +73,7 @@ class GridTab:
         poller.keep(self.now, [run, self.fields.others, *shown], [run])
         poller.keep(lambda *values: [self.announce(*values)], [self.plan], what)
 
+    @looks
     def fill(self, name: str | None) -> list[Any]:
         return ["", *self.fields.of_run(name), *self.export.of_choice(name)]
 
@@ -142,7 +143,8 @@ class GridTab:
         if picks.chosen is None:
             return view.render() + f'<p class="lw-quiet">{PICK_ONE}</p>', view.starred()
         head = f'<p class="lw-prompt lw-picked">Chosen: {html.escape(str(picks.chosen))}</p>'
-        return view.render(), view.starred() + head + view.pictures_of(picks.chosen)
+        send = html.send_button(place.prompt_of(picks.chosen))
+        return view.render(), view.starred() + head + view.pictures_of(picks.chosen) + send
 
     def _jobs(self) -> list[JobView]:
         return of_kind(self.workbench.queue, GridJob.kind)

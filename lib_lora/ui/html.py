@@ -85,6 +85,11 @@ def picture(url: str, caption: str, *, badge: str = "") -> str:
     )
 
 
+def send_button(prompt: str) -> str:
+    """A button that puts ``prompt`` into txt2img; in sight only where there is one."""
+    return f'<button type="button" class="lw-send" data-lw-send="{escape(prompt)}">Send to txt2img</button>'
+
+
 def duration(seconds: float | None) -> str:
     """``75`` → ``1 min 15 s``; None → empty."""
     if seconds is None:

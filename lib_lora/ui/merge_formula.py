@@ -12,7 +12,7 @@ from lib_lora.jobs.job import DONE
 from lib_lora.jobs.merge_jobs import LOADED_MODEL, CheckpointJob, MergeJob
 from lib_lora.tools.merge import new_checkpoint_path
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import act, looks, panel
 from lib_lora.ui.blocks_tab import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.job_view import newest, of_kind, progress
@@ -131,10 +131,12 @@ class FormulaPanel:
         """The components that :meth:`fill_rows` has values for, after its message."""
         return [*(cell for row in self.rows for cell in row), self.shown, *self.lines]
 
+    @looks
     def write_formula(self, *cells: Any) -> list[Any]:
         rows = [tuple(cells[i : i + 3]) for i in range(0, len(cells), 3)]
         return ["", to_formula(rows)]
 
+    @looks
     def fill_rows(self, formula: str, shown: int) -> list[Any]:
         known = self.loras()
         rows = to_rows(formula, ROWS)
@@ -143,6 +145,7 @@ class FormulaPanel:
         used = sum(name is not None for name, _, _ in rows)
         return ["", *(cell for row in rows for cell in row), *self._in_view(max(shown, used))]
 
+    @looks
     def add_row(self, shown: int) -> list[Any]:
         if shown == ROWS:
             raise UserError(f"There are {ROWS} rows only", fix="Write further LoRAs into the formula")

@@ -12,7 +12,7 @@ from lib_lora.errors import UserError
 from lib_lora.training.continuation import rate_jump
 from lib_lora.training.run_store import Run
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import act, looks, panel
 from lib_lora.ui.charts import COLOURS
 from lib_lora.ui.choices import choices, run_names
 from lib_lora.ui.compat import SKIP, listen
@@ -99,11 +99,13 @@ class RunsTab:
         poller.keep(self.now, [self.table, self.run, self.others], [self.run, self.others])
         poller.keep(lambda run_id: [self.details_of(run_id)], [self.details], [self.opened])
 
+    @looks
     def show(self, run_id: str | None) -> list[Any]:
         run = self._run(run_id)
         visible = gr.update(visible=True)
         return ["", run.id, gr.update(value=run.id), self.details_of(run.id), run.notes().strip(), visible, ""]
 
+    @looks
     def follow(self, pick: str) -> list[Any]:
         """``open:RUN`` or ``back:RUN:STEP``, followed by the time of the click."""
         action, _, rest = pick.rpartition("|")[0].partition(":")
@@ -114,6 +116,7 @@ class RunsTab:
         text = f"The run stands at step {step} again; what it had is kept as a backup. Continue training goes on there."
         return [html.message(text, html.GOOD), *self.show(run_id)[1:]]
 
+    @looks
     def show_several(self, run_id: str | None, other_ids: list[str] | None) -> list[Any]:
         ids = list(dict.fromkeys([self._run(run_id).id, *(other_ids or [])]))
         if len(ids) < 2:
@@ -139,9 +142,11 @@ class RunsTab:
             )
         return html.message(text, html.GOOD)
 
+    @looks
     def to_grid(self, run_id: str | None) -> list[Any]:
         return ["", gr.update(selected="grid"), gr.update(value=self._run(run_id).id)]
 
+    @looks
     def to_form(self, run_id: str | None) -> list[Any]:
         """The settings of a run in the Train tab, under a name that is free."""
         config = self._run(run_id).config()
@@ -158,6 +163,7 @@ class RunsTab:
         run.set_notes(text or "")
         return html.message("Notes saved.", html.GOOD)
 
+    @looks
     def ask(self, run_id: str | None) -> list[Any]:
         run = self._run(run_id)
         text = f"Delete the run {run.id}? Its LoRA files stay. The run goes to {self.workbench.runs.folder / '.trash'}."

@@ -14,7 +14,7 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.job import PAUSED, JobView
 from lib_lora.training.run_store import Run
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import act, looks, panel
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.poll import Poller
@@ -74,6 +74,7 @@ class LivePanel:
         text = "Stops after this step and writes a LoRA file." if save else "Stops after this step."
         return html.message(text + " It can be continued under Runs.", html.GOOD)
 
+    @looks
     def to_grid(self) -> list[Any]:
         job = self.job()
         if job is None:

@@ -7,13 +7,16 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.api.routes import add_api
 from lib_lora.errors import UserError
+from lib_lora.hosts.access import web_ui_access
 from lib_lora.hosts.detect import web_ui_host
-from lib_lora.ui import compat
+from lib_lora.ui import compat, prompt_weights
 from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
 from lib_lora.workbench import Workbench
 
+PRESETS_FILE = "block_presets.txt"
 TITLE, ELEMENT = "LoRA Workbench", "lora_workbench"
 
 
@@ -29,18 +32,61 @@ def tabs() -> list[tuple[gr.Blocks, str, str]]:
         bench = workbench()
     except UserError as error:
         return [(_notice(str(error)), TITLE, ELEMENT)]
-    page = build_page(bench, Pictures(bench.host.paths), standalone=False)
+    page = build_page(bench, Pictures(bench.host.paths), standalone=False, access=web_ui_access())
     for component in page.blocks.values():
         component.do_not_save_to_config = True  # else ui-config.json would freeze today's defaults for ever
     return [(page, TITLE, ELEMENT)]
 
 
 def add_routes(app: Any) -> None:
-    """For ``script_callbacks.on_app_started``: the pictures of runs and grids."""
+    """For ``script_callbacks.on_app_started``: the pictures of runs and grids, and the HTTP API."""
     try:
-        Pictures(workbench().host.paths).serve_on(app)
+        bench = workbench()
     except UserError:
         return  # the tab has said why
+    Pictures(bench.host.paths).serve_on(app)
+    add_api(app, bench, web_ui_access())
+
+
+def add_plot_axes() -> None:
+    """For ``script_callbacks.on_before_ui``: epoch, weight and block weights in the web UI's X/Y/Z plot."""
+    from lib_lora.hosts.webui.settings import data_folder
+    from lib_lora.hosts.webui.xyz_axes import add_axes
+
+    add_axes(data_folder() / PRESETS_FILE)
+
+
+def build_prompt_weights(prefix: str) -> list[Any]:
+    """The accordion of txt2img or img2img; nothing where that is not possible, or an extension for it is installed."""
+    weights = _prompt_weights()
+    if weights is None or weights.left_to_others():
+        return []
+    bench = workbench()
+    return prompt_weights.build(lambda: [lora.name for lora in bench.list_loras()], prefix)
+
+
+def apply_prompt_weights(p: Any, lora: str, weight: str, blocks: str) -> None:
+    """Attach what the accordion and the prompts of ``p`` ask for; what cannot be done is said below the image."""
+    weights = _prompt_weights()
+    if weights is None:
+        return
+    extra = prompt_weights.tag(lora, weight, blocks)
+    if extra:
+        p.extra_generation_params["LoRA Workbench"] = extra
+    try:
+        weights.begin_batch(p, extra)
+    except UserError as error:
+        p.comment(str(error))
+
+
+@lru_cache(maxsize=1)
+def _prompt_weights() -> Any:
+    """Of this web UI, None where it cannot be done."""
+    try:
+        host = workbench().host
+    except UserError:
+        return None
+    return host.prompt_weights() if hasattr(host, "prompt_weights") else None
 
 
 def _notice(text: str) -> gr.Blocks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,17 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from tests.browser.window import window
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from lib_lora.hosts.standalone.host import StandaloneHost
     from lib_lora.workbench import Workbench
-
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-ARGUMENTS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -54,23 +49,6 @@ def address(workbench: Workbench) -> Iterator[str]:
 @pytest.fixture
 def page(address: str) -> Iterator[Page]:
     """The tabs in a browser window; fails the test when the page asks another machine for anything or has errors."""
-    from playwright.sync_api import sync_playwright
-
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    assert program, "Chromium or Chrome is needed for this test; install the package chromium"
-    faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(120_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: faults.append(request.url) if _foreign(request.url, address) else None)
-        page.goto(address)
+    with window(address) as page:
         page.wait_for_selector("#lw_job .lw-job-line")
         yield page
-        browser.close()
-    assert not faults
-
-
-def _foreign(url: str, address: str) -> bool:
-    return not url.startswith((address, "data:", "blob:"))

@@ -35,9 +35,9 @@ def train(desk: Desk, images: Path) -> None:
     desk.type("lw_train_name", "mira")
     desk.type("lw_train_trigger", "mira")
     desk.type("lw_train_epochs", 2)
-    desk.page.get_by_role("button", name="More settings").click()
+    desk.open("More settings")
     for group in {group_title(settings()[name].metadata["group"]) for name in (*SETTINGS, "sample_prompts")}:
-        desk.page.get_by_role("button", name=group).click()
+        desk.open(group)
     for name, value in SETTINGS.items():
         desk.type(f"lw_train_{name}", value)
     desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")
@@ -78,7 +78,7 @@ def make_the_grid(desk: Desk, workbench: Workbench) -> None:
     desk.type("lw_grid_weights", "0.5-")
     desk.sees("#lw_grid_plan", "neither a number nor a range")
     desk.type("lw_grid_weights", "0.5, 1")
-    desk.page.get_by_role("button", name="Grid: size, steps and sampler").click()
+    desk.open("Grid: size, steps and sampler")
     desk.type("lw_grid_steps", 2)
     desk.sees("#lw_grid_plan", "Will make 4 images")
     desk.click("lw_grid_make")
@@ -103,7 +103,7 @@ def tune_blocks(desk: Desk, workbench: Workbench) -> None:
     desk.page.wait_for_function("document.querySelector('[data-lw-block=M00]').value == 0")
     desk.page.locator("[data-lw-block=OUT11]").fill("0.25")
     assert desk.read("lw_blocks_vector") == "1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,0.25"
-    desk.page.get_by_role("button", name="Block preview: size, steps and sampler").click()
+    desk.open("Block preview: size, steps and sampler")
     desk.type("lw_blocks_steps", 2)
     desk.type("lw_blocks_prompt", "mira")
     desk.click("lw_blocks_preview")

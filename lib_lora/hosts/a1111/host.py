@@ -12,6 +12,7 @@ from modules import sd_models, shared
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
+from lib_lora.hosts.a1111.prompt_weights import PromptWeights
 from lib_lora.hosts.a1111.session import A1111Session
 from lib_lora.hosts.a1111.support import family, live_model, require_trainable, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
@@ -32,6 +33,10 @@ class A1111Host(WebUIHost):
         prediction = "v" if getattr(sd_model, "parameterization", "eps") == "v" else "epsilon"
         kind, layers = family(sd_model), text_layers(sd_model)
         return ModelInfo(checkpoint.name, Path(checkpoint.filename), kind, prediction, A1111Model.latent_factor, layers)
+
+    def prompt_weights(self) -> PromptWeights:
+        """Schedules of LoRA tags for the user's own images."""
+        return PromptWeights(self.paths.loras, self.paths.data)
 
     def refresh_loras(self) -> None:
         """Let the built-in Lora extension list its folder again; a file that was replaced it reloads by its date."""

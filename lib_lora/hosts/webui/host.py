@@ -19,6 +19,7 @@ from lib_lora.hosts.webui.generation import draw, progress, stopping
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.pictures import WebUiPictures
 from lib_lora.hosts.webui.session import Session
+from lib_lora.hosts.webui.settings import data_folder
 from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
 
 
@@ -28,7 +29,7 @@ class WebUIHost(WebUiPictures, ABC):
     name: str
 
     def __init__(self) -> None:
-        data = Path(paths.data_path) / "lora_workbench"
+        data = data_folder()
         checkpoints = shared.cmd_opts.ckpt_dir or Path(paths.models_path) / "Stable-diffusion"
         self.paths = HostPaths(Path(shared.cmd_opts.lora_dir), Path(checkpoints), data / "runs", data)
         self.gpu_lock = QueueLock(call_queue.queue_lock)

@@ -40,8 +40,21 @@ class Options:
             call_queue.wrap_queued_call(sd_models.reload_model_weights)()
         return True
 
+    def add_option(self, key, info):
+        DEFAULTS[key] = info.default
+
     def get_default(self, key):
         return DEFAULTS.get(key)
+
+
+class OptionInfo:
+    def __init__(self, default=None, label="", component=None, component_args=None, section=None):
+        self.default, self.label, self.component_args, self.section = default, label, component_args, section
+
+    def info(self, text):
+        return self
+
+    needs_restart = needs_reload_ui = lambda self: self
 
 
 class State:

@@ -1,0 +1,1 @@
+"""The workbench over HTTP, below ``/lora-workbench/v1/``."""

@@ -1,0 +1,154 @@
+"""What the API can be asked for, as methods without anything of HTTP in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lib_lora.api import bodies, views
+from lib_lora.errors import UserError
+from lib_lora.hosts.access import Access, confined
+from lib_lora.jobs.grid_job import GridJob
+from lib_lora.jobs.job import Progress
+from lib_lora.jobs.merge_jobs import MergeJob, Reduction
+from lib_lora.jobs.queue import JobQueue
+from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.tools.grid_spec import Candidate, GridSpec
+from lib_lora.tools.lora_files import new_lora_path
+from lib_lora.training.config import TrainConfig, settings
+from lib_lora.training.config_file import config_from_dict
+from lib_lora.training.presets import preset
+from lib_lora.training.run_store import Run
+from lib_lora.training.sample_prompts import parse_sample_prompts
+from lib_lora.workbench import Workbench
+
+PRESETS_FILE = "block_presets.txt"
+GRID_FOLDER = "grid"  # below a run's, as on the page
+PATH_SETTINGS = ("data_dir", "reg_dir", "mask_dir", "start_from")
+
+
+class SavedMergeJob(MergeJob):
+    """A merge that is written at once, where ``target`` says so; the result tells what was lost."""
+
+    kind = "api merge"  # the page offers those of its own kind for saving
+
+    def __init__(self, queue: JobQueue, formula: str, reduction: Reduction, presets: Path, target: Path | None):
+        super().__init__(queue, formula, reduction, presets)
+        self.target = target
+
+    def work(self, host: Host) -> Iterator[Progress]:
+        yield Progress(0, 0, "reading the files")
+        merged = self.make(host)
+        if self.target is not None:
+            merged.save(self.target)
+            host.refresh_loras()
+        yield Progress(self.done, self.total)
+        report = merged.report
+        return {
+            "saved": None if self.target is None else self.target.name,
+            "rank": merged.rank,
+            "error": report.total_error,
+            "worst": {"layer": report.worst_layer, "error": report.worst_error},
+            "warnings": report.warnings,
+        }
+
+
+class Services:
+    """The workbench for strangers: what they name is checked, and answers are plain values for JSON."""
+
+    def __init__(self, workbench: Workbench, access: Access):
+        self.workbench = workbench
+        self.access = access
+        paths = workbench.host.paths
+        self.roots = (*(getattr(paths, f.name) for f in fields(paths)), *access.roots)
+
+    def status(self) -> dict[str, Any]:
+        return views.status(self.workbench, read_only=self.access.read_only)
+
+    def job(self, job_id: int) -> dict[str, Any]:
+        return views.job(self.workbench.queue.view(job_id))
+
+    def runs(self) -> dict[str, Any]:
+        return {"runs": [views.run_line(run) for run in self.workbench.runs.list()]}
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return views.run_details(self.workbench, self._run(run_id))
+
+    def start(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Train, after what is in the queue."""
+        wanted = bodies.read(bodies.Start, body)
+        base = preset(wanted.preset).applied_to(TrainConfig()) if wanted.preset else TrainConfig()
+        own = config_from_dict(wanted.settings, where="settings")
+        values = {name: getattr(own if name in wanted.settings else base, name) for name in settings()}
+        config = TrainConfig(**values).check()
+        for name in PATH_SETTINGS:
+            if (value := getattr(config, name)) and (name != "start_from" or Path(value).parent != Path()):
+                confined(value, self.roots, name)
+        return self.job(self.workbench.start_training(config))
+
+    def stop(self, body: dict[str, Any]) -> dict[str, Any]:
+        """End a job after its present step."""
+        wanted = bodies.read(bodies.Stop, body)
+        current = self.workbench.queue.current()
+        job_id = wanted.job or (current.id if current else 0)
+        if not job_id:
+            raise UserError("Nothing is running")
+        self.workbench.queue.stop(job_id, save=wanted.save)
+        return self.job(job_id)
+
+    def grid(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Pictures of a run's epochs at several weights; the job's result is the path of the sheet."""
+        wanted = bodies.read(bodies.Grid, body)
+        run = self._run(wanted.run)
+        prompts = bodies.texts(wanted.prompts, "prompts") or _own_prompts(run.config())
+        spec = GridSpec(
+            self._candidates(run, bodies.numbers(wanted.epochs, int, "epochs")),
+            bodies.numbers(wanted.weights, float, "weights"),
+            prompts,
+            bodies.numbers(wanted.seeds, int, "seeds"),
+            self._generation(wanted),
+        )
+        spec.check()
+        queue = self.workbench.queue
+        job_id = queue.submit(GridJob(queue, f"Grid of {run.config().name}", spec, run.folder / GRID_FOLDER))
+        return self.job(job_id)
+
+    def merge(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Add and subtract LoRAs."""
+        wanted = bodies.read(bodies.Merge, body)
+        host, queue = self.workbench.host, self.workbench.queue
+        target = new_lora_path(wanted.save, host.paths.loras) if wanted.save else None
+        presets = host.paths.data / PRESETS_FILE
+        job = SavedMergeJob(queue, wanted.formula, Reduction(wanted.rank or None), presets, target)
+        return self.job(queue.submit(job))
+
+    # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _run(self, run_id: str) -> Run:
+        for run in self.workbench.runs.list():  # so that an id can be nothing but a name
+            if run.id == run_id:
+                return run
+        raise UserError("There is no such run", where=run_id, fix="GET runs lists them")
+
+    def _candidates(self, run: Run, epochs: tuple[int, ...]) -> tuple[Candidate, ...]:
+        saved = {e.epoch: e.path for e in self.workbench.epoch_files(run.id)}
+        if missing := [epoch for epoch in epochs if epoch not in saved]:
+            fix = f"Saved are {', '.join(map(str, saved)) or 'none'}"
+            raise UserError(f"Epoch {missing[0]} has no LoRA file", where="epochs", fix=fix)
+        return tuple(Candidate(f"e{epoch}", saved[epoch]) for epoch in epochs or saved)
+
+    def _generation(self, wanted: bodies.Grid) -> GenerationRequest:
+        samplers = self.workbench.host.samplers()
+        sampler = wanted.sampler or samplers[0]
+        if sampler not in samplers:
+            raise UserError("There is no such sampler", where="sampler", fix=f"Use {', '.join(samplers)}")
+        return GenerationRequest(
+            "", wanted.negative, wanted.width, wanted.height, wanted.steps, wanted.cfg, 0, sampler, wanted.clip_skip
+        )
+
+
+def _own_prompts(config: TrainConfig) -> tuple[str, ...]:
+    prompts = tuple(sample.prompt for sample in parse_sample_prompts(config.sample_prompts, size=config.resolution))
+    return prompts or (config.trigger or config.name,)

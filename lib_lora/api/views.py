@@ -1,0 +1,65 @@
+"""Jobs and runs as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lib_lora.errors import UserError
+from lib_lora.jobs.job import JobView
+from lib_lora.training.run_store import Run
+from lib_lora.workbench import Workbench
+
+
+def job(view: JobView) -> dict[str, Any]:
+    """State, progress and, once it has ended, the result or the error of a job."""
+    return {
+        "id": view.id,
+        "kind": view.kind,
+        "title": view.title,
+        "state": view.state,
+        "done": view.done,
+        "total": view.total,
+        "note": view.note,
+        "elapsed": round(view.elapsed, 3),
+        "remaining": None if view.remaining is None else round(view.remaining, 3),
+        "run": view.data.get("run"),
+        "result": view.result if isinstance(view.result, (str, dict, int, float)) else None,
+        "error": view.error,
+    }
+
+
+def status(workbench: Workbench, *, read_only: bool) -> dict[str, Any]:
+    """The loaded model, and all jobs of this session, oldest first."""
+    info = workbench.host.info()
+    current = workbench.queue.current()
+    return {
+        "model": None if info is None else {"name": info.name, "family": info.family, "prediction": info.prediction},
+        "read_only": read_only,
+        "current": None if current is None else current.id,
+        "jobs": [job(view) for view in workbench.queue.jobs()],
+    }
+
+
+def run_line(run: Run) -> dict[str, Any]:
+    """A run in the list of runs."""
+    return {
+        "id": run.id,
+        "name": run.config().name,
+        "model": run.record.model,
+        "created": run.record.created,
+        "status": run.status,
+        "chosen": run.chosen() or None,
+    }
+
+
+def run_details(workbench: Workbench, run: Run) -> dict[str, Any]:
+    """A run with its settings and its saved epochs."""
+    epochs = [{**asdict(epoch), "path": Path(epoch.path).name} for epoch in workbench.epoch_files(run.id)]
+    return {**run_line(run), "settings": asdict(run.config()), "epochs": epochs, "result": run.result() or None}
+
+
+def error(found: UserError) -> dict[str, Any]:
+    """What is wrong, where, and how to fix it."""
+    return {"error": {"what": found.what, "where": found.where or "", "fix": found.fix or ""}}

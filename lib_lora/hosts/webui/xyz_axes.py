@@ -1,0 +1,54 @@
+"""Our axes in the web UI's own X/Y/Z plot: epoch, weight and block weights of the prompt's LoRAs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from modules import scripts, shared
+
+from lib_lora.adapters.blocks import load_presets
+from lib_lora.tools.lora_files import list_loras
+from lib_lora.tools.prompt_edits import LAST, with_blocks, with_epoch, with_weight
+
+PREFIX = "[LoRA Workbench]"
+
+
+def add_axes(presets: Path) -> None:
+    """Add them, where the plot is installed and lacks them; to be called before the UI is built.
+
+    Args:
+        presets: the user's file of block presets, offered with the built-in ones.
+    """
+    for data in scripts.scripts_data:
+        if Path(data.path).name == "xyz_grid.py":
+            known = {option.label for option in data.module.axis_options}
+            data.module.axis_options += [o for o in _axes(data.module, presets) if o.label not in known]
+
+
+def _axes(plot: Any, presets: Path) -> list[Any]:
+    return [
+        plot.AxisOption(f"{PREFIX} Epoch", str, _varying(lambda p, x: with_epoch(p, x, _names())), choices=_epochs),
+        plot.AxisOption(f"{PREFIX} Weight", float, _varying(with_weight)),
+        plot.AxisOption(
+            f"{PREFIX} Block weights", str, _varying(with_blocks), choices=lambda: list(load_presets(presets))
+        ),
+    ]
+
+
+def _varying(change: Callable[[str, Any], str]) -> Callable[[Any, Any, Sequence[Any]], None]:
+    def apply(p: Any, x: Any, xs: Sequence[Any]) -> None:
+        p.prompt = change(p.prompt, x)
+
+    return apply
+
+
+def _names() -> list[str]:
+    return list(list_loras(Path(shared.cmd_opts.lora_dir)))
+
+
+def _epochs() -> list[str]:
+    """Every epoch that some LoRA has a file of."""
+    ends = {name.rpartition("-")[2] for name in _names() if "-" in name}
+    return [*map(str, sorted(int(end) for end in ends if len(end) == 6 and end.isdigit())), LAST]

@@ -1,0 +1,86 @@
+"""The LoRA tags of a prompt with another epoch, weight or block weights: what an X/Y/Z plot varies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+
+from ..errors import UserError
+from .prompt_loras import TAG
+
+EPOCH = re.compile(r"-\d{6}$")  # the end of an epoch's file name
+LAST = "last"
+
+
+def with_epoch(prompt: str, epoch: str, names: Collection[str]) -> str:
+    """Every tag of a trained LoRA names the file of ``epoch``, a number or ``"last"``.
+
+    Args:
+        names: of the LoRA files that exist; tags of LoRAs without such an epoch stay as they are.
+
+    Raises:
+        UserError: no tag has such an epoch; lists those that it has.
+    """
+    found = False
+
+    def edit(name: str, rest: str) -> str:
+        nonlocal found
+        base = EPOCH.sub("", name)
+        wanted = base if epoch.strip() == LAST else f"{base}-{_number(epoch):06}"
+        if wanted not in names:
+            return f"<lora:{name}{rest}>"
+        found = True
+        return f"<lora:{wanted}{rest}>"
+
+    changed = _edited(prompt, edit)
+    if not found:
+        bases = {EPOCH.sub("", match[1]) for match in TAG.finditer(prompt)}
+        known = sorted(str(int(name[-6:])) for name in names if EPOCH.search(name) and EPOCH.sub("", name) in bases)
+        fix = (
+            f"There are {', '.join([*known, LAST])}" if known else "Put the tag of a LoRA trained here into the prompt"
+        )
+        raise UserError(f"No LoRA of the prompt has an epoch {epoch.strip()}", where="prompt", fix=fix)
+    return changed
+
+
+def with_weight(prompt: str, weight: float) -> str:
+    """Every tag with this weight, for text encoder and U-Net alike; its other entries stay.
+
+    Raises:
+        UserError: there is no tag.
+    """
+    kept = ("lbw", "start", "stop")
+    return _changed(prompt, lambda name, parts: [name, f"{weight:g}", *(p for p in parts if _named(p, *kept))])
+
+
+def with_blocks(prompt: str, blocks: str) -> str:
+    """Every tag with these block weights, a preset's name or numbers.
+
+    Raises:
+        UserError: there is no tag.
+    """
+    return _changed(
+        prompt, lambda name, parts: [name, *([p for p in parts if not _named(p, "lbw")] or ["1"]), f"lbw={blocks}"]
+    )
+
+
+def _changed(prompt: str, change: Callable[[str, list[str]], list[str]]) -> str:
+    if not TAG.search(prompt):
+        raise UserError("There is no LoRA in the prompt", where="prompt", fix="Add a tag such as <lora:mira:1>")
+    return _edited(prompt, lambda name, rest: f"<lora:{':'.join(change(name, rest.split(':')[1:]))}>")
+
+
+def _edited(prompt: str, edit: Callable[[str, str], str]) -> str:
+    return TAG.sub(lambda match: edit(match[1], match[2]), prompt)
+
+
+def _named(part: str, *names: str) -> bool:
+    key, equals, _ = part.partition("=")
+    return bool(equals) and key.strip() in names
+
+
+def _number(epoch: str) -> int:
+    try:
+        return int(epoch)
+    except ValueError:
+        raise UserError(f"{epoch!r} is no epoch", where="Epoch", fix=f"Use numbers or {LAST}") from None

@@ -1,0 +1,27 @@
+"""Entry point: an accordion in txt2img and img2img, and LoRA tags whose weight follows the sampling steps."""
+
+from modules import scripts
+
+import lib_lora  # noqa: F401 — as in lora_workbench.py
+
+
+class LoraWorkbenchWeights(scripts.Script):
+    """Registers and delegates; costs nothing until a tag or the accordion asks for it."""
+
+    def title(self):
+        return "LoRA Workbench: weights over the steps"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        from lib_lora.ui.webui import build_prompt_weights
+
+        return build_prompt_weights("img2img" if is_img2img else "txt2img")
+
+    def before_process_batch(self, p, lora="", weight="1", blocks="", **kwargs):
+        if not lora and not any("<lora:" in prompt for prompt in p.prompts):
+            return
+        from lib_lora.ui.webui import apply_prompt_weights
+
+        apply_prompt_weights(p, lora, weight, blocks)

@@ -1,0 +1,195 @@
+"""The HTTP API on the standalone host: the whole job, plain errors, logins, and folders that stay closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from lib_lora.adapters.file import read_lora
+from lib_lora.api.routes import PREFIX, add_api
+from lib_lora.api.services import PATH_SETTINGS
+from lib_lora.hosts.access import Access, confined
+from lib_lora.training.config import settings
+from lib_lora.workbench import Workbench
+
+
+class Caller:
+    """A program that talks to the API."""
+
+    def __init__(self, workbench: Workbench, access: Access, app: FastAPI | None = None):
+        self.workbench = workbench
+        self.app = app or FastAPI()
+        add_api(self.app, workbench, access)
+        self.client = TestClient(self.app)
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.client.get(f"{PREFIX}/{path}", **options)
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self.client.post(f"{PREFIX}/{path}", json=body)
+
+    def finished(self, answer: Any) -> dict[str, Any]:
+        """The job that an answer started, after its end."""
+        assert answer.status_code == 200, answer.text
+        job = answer.json()["id"]
+        self.workbench.queue.wait(job, timeout=120)
+        return self.get(f"jobs/{job}").json()
+
+
+@pytest.fixture
+def workbench(tiny_host) -> Workbench:
+    return Workbench(tiny_host)
+
+
+@pytest.fixture
+def caller(workbench: Workbench) -> Caller:
+    return Caller(workbench, Access())
+
+
+@pytest.fixture
+def images(workbench: Workbench) -> Path:
+    folder = workbench.host.paths.data / "sets" / "mira"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (64, 64), "firebrick").save(folder / "a.png")
+    (folder / "a.txt").write_text("mira, 1girl", encoding="utf-8")
+    return folder
+
+
+def small(images: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "mira", "data_dir": str(images), "trigger": "mira", "epochs": 2, "resolution": 64, "bucket_step": 8,
+        "rank": 2, "batch_size": 1, **changes,
+    }  # fmt: skip
+
+
+def test_the_whole_job(caller: Caller, images: Path) -> None:
+    trained = caller.finished(caller.post("start", settings=small(images)))
+    assert trained["state"] == "done" and Path(trained["result"]).name == "mira.safetensors"
+    (line,) = caller.get("runs").json()["runs"]
+    assert (line["id"], line["name"], line["status"]) == (trained["run"], "mira", "finished")
+    details = caller.get(f"runs/{line['id']}").json()
+    assert details["settings"]["rank"] == 2 and [e["epoch"] for e in details["epochs"]] == [1, 2]
+
+    wanted = {"run": line["id"], "epochs": [2], "weights": [0.5, 1], "width": 64, "height": 64, "steps": 1}
+    grid = caller.finished(caller.post("grid", **wanted))
+    assert grid["state"] == "done" and Path(grid["result"]).is_file() and grid["done"] == 2
+
+    merged = caller.finished(caller.post("merge", formula="mira:1,mira-000001:-0.5", rank=2, save="both"))
+    assert merged["result"]["saved"] == "both.safetensors" and merged["result"]["rank"] == 2
+    assert read_lora(caller.workbench.lora_path("both")).modules
+
+    status = caller.get("status").json()
+    assert [job["kind"] for job in status["jobs"]] == ["train", "grid", "api merge"] and status["current"] is None
+    assert status["model"]["family"] == "sd1" and status["read_only"] is False
+
+
+def test_stop_ends_a_training_and_saves(caller: Caller, images: Path) -> None:
+    caller.post("start", settings=small(images, epochs=1000))
+    queue = caller.workbench.queue
+    while not any(event.kind == "StepDone" for event in queue.events()):
+        queue.wait(1, timeout=0.05)
+    assert caller.finished(caller.post("stop", save=True))["state"] == "stopped"
+    assert caller.workbench.list_loras()
+    assert caller.post("stop").json()["error"]["what"] == "Nothing is running"
+
+
+def test_a_preset_is_the_base_of_the_settings(caller: Caller, images: Path) -> None:
+    answer = caller.post("start", settings=small(images), preset="Style · SD1.5").json()
+    config = caller.workbench.runs.open(answer["run"]).config()
+    assert (config.noise_offset, config.rank) == (0.1, 2)
+    caller.workbench.queue.cancel(answer["id"])
+    caller.workbench.queue.wait(answer["id"], timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        ("start", {}, "settings"),
+        ("start", {"settings": {"nme": "x"}}, "settings"),
+        ("start", {"settings": {"name": "x", "data_dir": "x", "epochs": "ten"}}, "epochs"),
+        ("grid", {"run": "../mira"}, "../mira"),
+        ("grid", {"run": "x", "weights": [True]}, "x"),
+        ("merge", {"formula": "mira"}, ""),
+        ("merge", {"formula": 3}, "formula"),
+        ("merge", {"formula": "a:1", "save": "../../evil"}, "name"),
+        ("merge", {"formula": "a:1", "overwrite": True}, "overwrite"),
+    ],
+)
+def test_mistakes_are_named(caller: Caller, path: str, body: dict[str, Any], where: str) -> None:
+    answer = caller.post(path, **body)
+    if answer.status_code == 200:  # what only the work itself can find out
+        job = caller.finished(answer)
+        assert job["state"] == "failed" and job["error"]["what"]
+        return
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["what"] and error["where"] == where
+
+
+@pytest.mark.parametrize("name", PATH_SETTINGS)
+def test_folders_outside_are_closed(caller: Caller, images: Path, tmp_path: Path, name: str) -> None:
+    for outside in (tmp_path, images / ".." / ".." / "..", Path("/etc/passwd")):
+        error = caller.post("start", settings=small(images, **{name: str(outside)})).json()["error"]
+        assert error["where"] == name and "may not be used" in error["what"]
+    assert not caller.workbench.queue.jobs()
+
+
+def test_every_folder_setting_is_confined() -> None:
+    assert {name for name in settings() if name.endswith(("_dir", "_folder", "_path"))} <= set(PATH_SETTINGS)
+
+
+def test_links_do_not_lead_outside(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir(), outside.mkdir()
+    (inside / "link").symlink_to(outside)
+    assert confined(inside / "x", [inside], "data_dir") == inside / "x"
+    with pytest.raises(Exception, match="may not be used"):
+        confined(inside / "link", [inside], "data_dir")
+
+
+def test_read_only_can_be_looked_at(workbench: Workbench, images: Path) -> None:
+    caller = Caller(workbench, Access(read_only=True))
+    assert caller.get("status").json()["read_only"] is True
+    for path in ("start", "stop", "grid", "merge"):
+        answer = caller.post(path, settings=small(images))
+        assert answer.status_code == 403 and "--enable-insecure-extension-access" in answer.json()["error"]["fix"]
+    assert not workbench.queue.jobs()
+
+
+def test_without_api_there_are_no_routes(workbench: Workbench) -> None:
+    assert Caller(workbench, Access(api=False)).get("status").status_code == 404
+
+
+def test_api_auth_asks_for_its_own_login(workbench: Workbench) -> None:
+    app = FastAPI()
+    app.auth, app.tokens = {"page": "page"}, {"cookie": "page"}
+    caller = Caller(workbench, Access(credentials={"anna": "sëcret"}), app)
+    assert caller.get("status").status_code == 401
+    assert caller.get("status").headers["www-authenticate"] == "Basic"
+    for wrong in (("anna", "x"), ("", ""), ("page", "page")):
+        assert caller.get("status", auth=wrong).status_code == 401
+    assert caller.get("status", headers={"Authorization": "Basic !"}).status_code == 401
+    assert caller.get("status", cookies={"access-token": "cookie"}).status_code == 401
+    good = {"Authorization": "Basic YW5uYTpzw6tjcmV0"}
+    assert caller.get("status", headers=good).status_code == 200
+
+
+def test_gradio_auth_counts_where_the_api_has_none(workbench: Workbench) -> None:
+    app = FastAPI()
+    app.auth, app.tokens = {"page": "word"}, {"cookie": "page"}
+    caller = Caller(workbench, Access(), app)
+    assert caller.get("status").status_code == 401
+    assert caller.post("stop").status_code == 401
+    assert caller.get("status", auth=("page", "word")).status_code == 200
+    assert caller.get("status", cookies={"access-token-unsecure-XY": "stale"}).status_code == 401
+    assert caller.get("status", cookies={"access-token-unsecure-XY": "cookie"}).status_code == 200
+
+
+def test_a_form_of_another_site_is_not_taken(caller: Caller) -> None:
+    answer = caller.client.post(f"{PREFIX}/merge", content='{"formula": "a:1"}', headers={"content-type": "text/plain"})
+    assert answer.status_code == 422 and not caller.workbench.queue.jobs()

@@ -1,0 +1,28 @@
+"""The tab, the API and the text encoder in the versions that the web UIs have: gradio 3.41 and 4.40, pydantic 1 and 2.
+
+``install.py test`` makes an environment for each; this starts the tests that matter in them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HOSTS = [path.stem for path in sorted((ROOT / "tests" / "hosts" / "pins").glob("*.txt"))]
+TESTS = ("tests/hosts/a1111/test_tab.py", "tests/hosts/a1111/test_model.py", "tests/hosts/a1111/test_access.py")
+
+
+@pytest.mark.parametrize("host", HOSTS if sys.version_info < (3, 12) else [])
+def test_in_the_versions_of(host: str, tmp_path: Path) -> None:
+    python = ROOT / f".venv-{host}" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    assert python.exists(), "python3 install.py test makes this environment"
+    options = ("-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "tests"))
+    done = subprocess.run(
+        [python, "-m", "pytest", *options, *TESTS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-6000:]

@@ -1,0 +1,46 @@
+"""Prompts of an X/Y/Z plot: every tag with another epoch, weight or block weights."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.tools.prompt_edits import with_blocks, with_epoch, with_weight
+from lib_lora.tools.prompt_loras import split_prompt
+
+NAMES = {"mira", "mira-000002", "mira-000004", "hat"}
+
+
+@pytest.mark.parametrize(("epoch", "file"), [("2", "mira-000002"), (" 4 ", "mira-000004"), ("last", "mira")])
+@pytest.mark.parametrize("now", ["mira", "mira-000002"])
+def test_the_epoch_of_what_was_trained_changes(epoch: str, file: str, now: str) -> None:
+    assert with_epoch(f"1girl <lora:{now}:0.8:lbw=OUTS>", epoch, NAMES) == f"1girl <lora:{file}:0.8:lbw=OUTS>"
+    assert with_epoch(f"<lora:other:1> <lora:{now}:1>", epoch, NAMES) == f"<lora:other:1> <lora:{file}:1>"
+
+
+def test_an_epoch_that_is_not_there_lists_those_that_are() -> None:
+    with pytest.raises(UserError) as error:
+        with_epoch("<lora:mira:1>", "3", NAMES)
+    assert error.value.fix == "There are 2, 4, last"
+    with pytest.raises(UserError, match="is no epoch"):
+        with_epoch("<lora:mira:1>", "late", NAMES)
+
+
+def test_weights_replace_weights_only() -> None:
+    assert with_weight("<lora:a:1>, <lora:b:te=1:unet=0.5:lbw=OUTS:stop=8>", 0.25) == (
+        "<lora:a:0.25>, <lora:b:0.25:lbw=OUTS:stop=8>"
+    )
+
+
+def test_block_weights_are_added_or_replaced() -> None:
+    assert with_blocks("<lora:a:0.8> <lora:b:1:lbw=INS> <lora:c>", "OUTS") == (
+        "<lora:a:0.8:lbw=OUTS> <lora:b:1:lbw=OUTS> <lora:c:1:lbw=OUTS>"
+    )
+    _, (tag,) = split_prompt(with_blocks("<lora:a:0.8>", "1,0,1"))
+    assert tag.blocks == "1,0,1" and tag.te_weight() == 0.8
+
+
+@pytest.mark.parametrize("change", [lambda p: with_weight(p, 1), lambda p: with_blocks(p, "ALL")])
+def test_without_a_tag_there_is_nothing_to_vary(change) -> None:
+    with pytest.raises(UserError, match="no LoRA in the prompt"):
+        change("1girl")

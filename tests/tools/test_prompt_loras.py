@@ -1,0 +1,87 @@
+"""Tags with a schedule: what is read, what is left to the web UI, and curves that stay between their points."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib_lora.errors import UserError
+from lib_lora.tools.prompt_loras import Bound, Curve, curve, split_prompt
+
+weights = st.floats(-4, 4).map(lambda x: round(x, 3))
+shares = st.floats(0, 1).map(lambda x: round(x, 3))
+points = st.dictionaries(shares, weights, min_size=1, max_size=5)
+
+
+def written(points: dict[float, float]) -> str:
+    return ",".join(f"{weight}@{place}" for place, weight in points.items())
+
+
+@pytest.mark.parametrize(
+    "tag", ["<lora:mira:0.8>", "<lora:mira>", "<lora:a b:te=1:unet=.5>", "<lora:x:-1:1>", "<lora:x:>"]
+)
+def test_plain_tags_are_the_web_uis(tag: str) -> None:
+    assert split_prompt(f"a {tag} b") == (f"a {tag} b", [])
+
+
+def test_tags_with_a_schedule_are_taken_out() -> None:
+    rest, (one, two) = split_prompt(
+        "1girl <lora:mira:0.8@0,0.5@0.3,0@1>, <lora:hat:1>red <lora:x:te=0.5:unet=1:lbw=OUTS>"
+    )
+    assert rest == "1girl , <lora:hat:1>red "
+    assert (one.name, one.unet) == ("mira", Curve(((0, 0.8), (0.3, 0.5), (1, 0))))
+    assert (two.te_weight(), two.unet_weight(0, 9), two.blocks) == (0.5, 1, "OUTS")
+
+
+def test_a_weight_alone_is_for_both_parts() -> None:
+    _, (tag,) = split_prompt("<lora:x:0.7:lbw=1,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1>")
+    assert (tag.te_weight(), tag.unet_weight(3, 9)) == (0.7, 0.7)
+    assert tag.blocks.count(",") == 16
+
+
+def test_start_and_stop_are_shares_or_steps() -> None:
+    _, (tag,) = split_prompt("<lora:x:1:start=0.5:stop=8>")
+    assert (tag.start, tag.stop) == (Bound(0.5, False), Bound(8, True))
+    assert [tag.unet_weight(step, 11) for step in range(11)] == [0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0]
+
+
+def test_positions_above_one_count_steps() -> None:
+    found = curve("0@0,1@10")
+    assert found.in_steps and found.at(5, 100) == 0.5 and found.at(50, 100) == 1
+
+
+@pytest.mark.parametrize(
+    "tag", ["<lora:x:0.8@>", "<lora:x:0@0,1>", "<lora:x:y@z>", "<lora:x:1:start=-1>", "<lora:x:1@0,2@0>",
+            "<lora:x:nan@0>", "<lora:x:1@0:foo=2>", "<lora:x:1:start=soon>", "<lora:x:1@-1>"]
+)  # fmt: skip
+def test_what_cannot_be_read_is_quoted(tag: str) -> None:
+    with pytest.raises(UserError) as error:
+        split_prompt(f"1girl {tag}")
+    assert error.value.where == tag and "lbw=OUTS" in error.value.fix
+
+
+@given(points, st.integers(1, 60), st.data())
+def test_a_curve_passes_its_points_and_stays_between_them(points: dict[float, float], steps: int, data) -> None:
+    found = curve(written(points))
+    step = data.draw(st.integers(0, steps - 1))
+    value = found.at(step, steps)
+    assert min(points.values()) - 1e-9 <= value <= max(points.values()) + 1e-9
+    share = step / (steps - 1) if steps > 1 else 0.0
+    if share in points:
+        assert value == pytest.approx(points[share], abs=1e-9)
+
+
+@given(points)
+def test_the_order_of_points_does_not_matter(points: dict[float, float]) -> None:
+    assert curve(written(points)) == curve(written(dict(reversed(points.items()))))
+
+
+@given(st.text(alphabet="<>:=@,. lorabw019-", max_size=60))
+def test_any_prompt_is_read_or_refused_by_name(prompt: str) -> None:
+    try:
+        rest, tags = split_prompt(prompt)
+    except UserError as error:
+        assert error.where in prompt
+    else:
+        assert tags or rest == prompt
