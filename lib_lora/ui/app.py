@@ -30,7 +30,12 @@ from lib_lora.workbench import Workbench
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1"
 PATH_FIELDS = frozenset(
-    ("lw_ds_folders", "lw_ds_tagger_folder", *(f"lw_train_{name}" for name in ("data_dir", "reg_dir", "mask_dir")))
+    (
+        "lw_browse",
+        "lw_ds_folders",
+        "lw_ds_tagger_folder",
+        *(f"lw_train_{name}" for name in ("data_dir", "reg_dir", "mask_dir")),
+    )
 )
 
 
