@@ -51,7 +51,7 @@ def test_the_api_of_the_web_ui(webui, options, changes, status: int) -> None:
 def test_a_read_only_page_refuses_all_but_looking() -> None:
     connected = []
 
-    def trigger(fn, inputs, outputs, queue):
+    def trigger(fn, inputs, outputs, **_):
         connected.append(fn)
 
     @looks
