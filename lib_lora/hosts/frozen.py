@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -23,8 +24,10 @@ def frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
         yield
     finally:
         for module, name, flag in flags:
-            if module._parameters.get(name) is not None:
-                module._parameters[name].requires_grad_(flag)
-                module._parameters[name].grad = None
+            parameter = module._parameters.get(name)
+            if parameter is not None:
+                with torch.inference_mode(parameter.is_inference()):  # only there it may be set on such a tensor
+                    parameter.requires_grad_(flag)
+                parameter.grad = None
         for submodule, mode in zip(submodules, modes, strict=True):
             submodule.training = mode

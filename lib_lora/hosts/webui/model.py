@@ -74,8 +74,10 @@ class WebUIModel(ABC):
         """Kohya key -> live module: linear, convolution and norm of ``"unet"``, ``"te"`` or (None) both."""
         found: dict[str, nn.Module] = {}
         if part in (None, "unet"):
+            self._ready("unet")  # adapters go where the weights are
             found |= live_layers("unet", self.unet, ldm_to_diffusers_module)
         if part in (None, "te"):
+            self._ready("te")
             found |= live_layers("te", self.text_encoder)
         return found
 
@@ -103,10 +105,11 @@ class WebUIModel(ABC):
     ) -> Tensor:
         """Conditioning ``[B, 77·n, D]`` of captions, differentiable; see :func:`lib_lora.hosts.clip.encode`."""
         self._ready("te")
+        device, _ = _place(self.text_encoder)
         with self._precision():
             return clip.encode(
                 self.text_encoder, self.tokens, captions, max_tokens=max_tokens, clip_skip=clip_skip,
-                min_chunks=min_chunks, weighted=weighted, kohya_layout=kohya_layout, device=self.device,
+                min_chunks=min_chunks, weighted=weighted, kohya_layout=kohya_layout, device=device,
             )  # fmt: skip
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
@@ -126,7 +129,7 @@ class WebUIModel(ABC):
             UserError: the VAE made NaN of them.
         """
         self._ready("vae")
-        latents = self._posterior_mean(pixels.to(self.device, next(self.vae.parameters()).dtype)).float()
+        latents = self._posterior_mean(pixels.to(*_place(self.vae))).float()
         return vae.finite(latents * self.latent_scale, "encoding an image", self.path, NAN_HELP)
 
     @torch.no_grad()
@@ -137,7 +140,7 @@ class WebUIModel(ABC):
             UserError: the VAE made NaN of them.
         """
         self._ready("vae")
-        latents = latents.to(self.device, next(self.vae.parameters()).dtype)
+        latents = latents.to(*_place(self.vae))
         images = self._decoded(latents).float().clamp(-1, 1)
         return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
 
@@ -163,3 +166,8 @@ class WebUIModel(ABC):
 
     @abstractmethod
     def _autocast(self) -> AbstractContextManager[Any]: ...
+
+
+def _place(module: nn.Module) -> tuple[torch.device, torch.dtype]:
+    parameter = next(module.parameters())
+    return parameter.device, parameter.dtype

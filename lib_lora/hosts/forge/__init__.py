@@ -1,0 +1,1 @@
+"""Forge: the model is an engine object, built on ``backend.*``."""

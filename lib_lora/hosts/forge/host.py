@@ -1,0 +1,120 @@
+"""Forge as ``models.base.Host``.
+
+Forge runs what is started in its page on the main thread, but takes the queue's lock first, and runs what its API is
+asked for in that request's thread. So the lock alone keeps us apart from it, in a thread of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import backend.nn.unet
+from backend import memory_management
+from backend.attention import attention_pytorch
+from modules import sd_models
+
+from lib_lora.errors import UserError
+from lib_lora.hosts.a1111.support import CLIP_LAYERS, family
+from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel
+from lib_lora.hosts.forge_objects.blocks import differentiable_attention
+from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
+from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
+from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
+from lib_lora.models.base import ModelInfo
+
+
+class ForgeHost(ForgeObjectsHost):
+    """The running web UI, whose model is loaded with the first image after it was chosen."""
+
+    name = "forge"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._memory = memory_management
+        self._loaded_over = ""  # the user's choice at the time when we loaded another checkpoint
+
+    def info(self) -> ModelInfo | None:
+        """The model being trained on, else the chosen one, which may not have been loaded yet; None if there is none.
+
+        What a checkpoint is one sees when it has been loaded; until then it counts as Stable Diffusion 1.x.
+        """
+        sd_model = self._borrowed() or (sd_models.model_data.sd_model if self._is_loaded() else None)
+        if sd_model is None:
+            chosen = sd_models.model_data.forge_loading_parameters.get("checkpoint_info")
+            return None if chosen is None else _described(chosen, "sd1", "epsilon")
+        predictor = sd_model.forge_objects_original.unet.model.predictor
+        prediction = PREDICTIONS.get(getattr(predictor, "prediction_type", ""), "epsilon")
+        return _described(sd_model.sd_checkpoint_info, family(sd_model), prediction)
+
+    def _is_loaded(self) -> bool:
+        data = sd_models.model_data
+        current = str(data.forge_loading_parameters) in (data.forge_hash, self._loaded_over)
+        return current and hasattr(data.sd_model, "forge_objects")
+
+    def _current(self) -> Any:
+        data = sd_models.model_data
+        if not self._is_loaded():
+            if data.forge_loading_parameters.get("checkpoint_info") is None:
+                raise UserError("No model is chosen", fix="Choose a checkpoint at the top of the page")
+            self._reload()
+        return data.sd_model
+
+    def _switch_to(self, checkpoint: Any) -> None:
+        data = sd_models.model_data
+        chosen = data.forge_loading_parameters
+        data.forge_loading_parameters = {**chosen, "checkpoint_info": checkpoint}
+        try:
+            self._reload()
+            self._loaded_over = str(chosen)
+        finally:
+            data.forge_loading_parameters = chosen
+
+    def _reload(self) -> None:
+        self._loaded_over = ""
+        try:
+            sd_models.forge_model_reload()
+        except Exception:
+            sd_models.model_data.forge_hash = ""  # else Forge takes the model that failed for loaded
+            raise
+
+    def _session(self, sd_model: Any) -> ForgeObjectsSession:
+        self._require_supported(sd_model)
+        attention = partial(differentiable_attention, backend.nn.unet, ["attention_function"], attention_pytorch)
+        return ForgeObjectsSession(partial(ForgeModel, sd_model), self.gpu_lock, memory_management, attention)
+
+    def _make_model(self, sd_model: Any, ready: Any) -> ForgeModel:
+        return ForgeModel(sd_model, ready)
+
+    def _require_supported(self, sd_model: Any) -> None:
+        where = sd_model.sd_checkpoint_info.name
+        require_family(sd_model, sd_model.is_inpaint)
+        model = sd_model.forge_objects_original.unet.model
+        require_plain_weights(model.diffusion_model, where)
+        if model.predictor.prediction_type not in PREDICTIONS:
+            what = f"The model predicts by {model.predictor.prediction_type}"
+            raise UserError(what, where=where, fix="Choose an epsilon or v-prediction model")
+
+    @contextmanager
+    def _made_current(self, sd_model: Any) -> Iterator[None]:
+        data = sd_models.model_data
+        before = data.forge_hash
+        data.forge_hash = str(data.forge_loading_parameters)  # Forge loads nothing where the two are equal
+        try:
+            with super()._made_current(sd_model):
+                yield
+        finally:
+            data.forge_hash = before
+
+    def _forget_merged(self, sd_model: Any) -> None:
+        objects = sd_model.forge_objects_original
+        for patcher in (objects.unet, objects.clip.patcher):
+            patcher.lora_loader.loaded_hash = ""
+
+
+def _described(checkpoint: Any, kind: str, prediction: str) -> ModelInfo:
+    path = Path(checkpoint.filename)
+    return ModelInfo(checkpoint.name, path, kind, prediction, ForgeModel.latent_factor, CLIP_LAYERS)

@@ -1,0 +1,45 @@
+"""Forge's Stable Diffusion 1.x model as ``models.base.LoadedModel``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
+from lib_lora.hosts.webui.model import do_nothing
+from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
+
+PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}
+
+
+class ForgeModel(ForgeObjectsModel):
+    """``shared.sd_model``, a ``ForgeDiffusionEngine``. Arguments as :class:`ForgeObjectsModel`."""
+
+    def __init__(self, sd_model: Any, ready: Callable[[str], None] = do_nothing):
+        super().__init__(sd_model, ready)
+        predictor = self.objects.unet.model.predictor
+        self.prediction = PREDICTIONS[predictor.prediction_type]
+        self.latent_scale = float(self.vae.scaling_factor)
+        with torch.inference_mode(False):
+            alphas = predictor.alphas_cumprod.detach().float().cpu().clone()
+        # Forge rescales only while it samples, and leaves the predictor as it is
+        zero_terminal = getattr(sd_model.model_config, "ztsnr", False)
+        self.schedule = NoiseSchedule(zero_terminal_alphas(alphas) if zero_terminal else alphas)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the computation; weights may be stored in another."""
+        return self.objects.unet.model.computation_dtype
+
+    def tokens(self, caption: str) -> list[int]:
+        """Token ids of a caption, without begin and end; nothing in it is syntax."""
+        return self.sd_model.text_processing_engine.tokenize([caption])[0]
+
+    def prepare_text_encoder(self) -> None:
+        """Its embeddings in float32, as Forge has them whenever it encodes a prompt."""
+        # transformers 5 has no inner ``text_model``
+        embeddings = getattr(self.text_encoder, "text_model", self.text_encoder).embeddings
+        embeddings.position_embedding.to(torch.float32)
+        embeddings.token_embedding.to(torch.float32)

@@ -1,0 +1,55 @@
+"""Which models of Forge's kind can be trained on as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lib_lora.errors import UserError
+from lib_lora.hosts.a1111.support import family
+
+FAMILIES = ("sd1",)
+PLAIN = {torch.float32, torch.float16, torch.bfloat16}
+QUANTIZED = ("bnb_quantized", "gguf_cls")  # attributes of Forge's packed parameters
+LOW_BITS = "Set Diffusion in Low Bits to Automatic, or choose a checkpoint in fp16"
+
+
+def require_family(sd_model: Any, inpainting: bool) -> None:
+    """Refuse other models than Stable Diffusion 1.x.
+
+    Raises:
+        UserError: with the reason and what to do.
+    """
+    where, found = sd_model.sd_checkpoint_info.name, family(sd_model)
+    if found not in FAMILIES:
+        raise UserError(f"This model is of family {found}", where=where, fix="Choose a Stable Diffusion 1.x checkpoint")
+    if inpainting:
+        raise UserError("Inpainting and instruction models cannot be trained on", where=where, fix="Choose another")
+
+
+def require_plain_weights(unet: nn.Module, where: str) -> None:
+    """Refuse weights in 8 bits and less: autograd would keep a full copy of each, and adapters could not read them.
+
+    Raises:
+        UserError: with the kind of storage that was found.
+    """
+    kinds = {str(p.dtype) for p in unet.parameters() if p.dtype not in PLAIN}
+    kinds |= {name for name in QUANTIZED for p in unet.parameters() if getattr(p, name, None)}
+    if kinds:
+        raise UserError(f"The weights are stored as {', '.join(sorted(kinds))}", where=where, fix=LOW_BITS)
+
+
+def require_loaded(module: nn.Module, device: torch.device, where: str) -> None:
+    """Refuse a model of which the memory manager has left a part outside the GPU.
+
+    Raises:
+        UserError: there is too little video memory.
+    """
+    if any(p.device.type != device.type for p in module.parameters()):
+        raise UserError(
+            "There is too little video memory to hold the model while it is trained on",
+            where=where,
+            fix="Raise GPU Weights at the top of the page, or close other programs that use the GPU",
+        )
