@@ -1,0 +1,142 @@
+"""Forge-Classic's traps: moves in inference mode, in-place blocks, Sage's attention, patches in the weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from lib_lora.adapters.network import Network, NetworkSpec
+from lib_lora.demo.architecture import random_checkpoint
+from lib_lora.errors import UserError
+
+DOUBLES = Path(__file__).parents[1] / "doubles"
+OWN = {"modules", "networks", "ldm_double", "ldm_patched", "classic_double"}
+OUR_HOSTS = tuple(f"lib_lora.hosts.{name}" for name in ("ldm_patched", "forge_objects", "webui"))
+
+
+@pytest.fixture
+def host(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("a1111", "ldm_patched"):
+        monkeypatch.syspath_prepend(str(DOUBLES / name))
+    monkeypatch.setitem(sys.modules, "omegaconf", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "omegaconf.listconfig", SimpleNamespace(ListConfig=()))
+    _forget()
+    try:
+        import modules.paths
+        import modules.sd_hijack
+        import modules.sd_models
+        import modules.shared
+
+        modules.paths.data_path = modules.paths.models_path = str(tmp_path)
+        modules.shared.cmd_opts.lora_dir = str(tmp_path)
+        modules.sd_models.CheckpointInfo(tiny_checkpoint).register()
+        monkeypatch.setattr("ldm.modules.diffusionmodules.openaimodel.th", modules.sd_hijack.TorchForUNet())
+        from lib_lora.hosts.detect import web_ui_host
+
+        yield web_ui_host()
+    finally:
+        _forget()
+
+
+def _forget() -> None:
+    for name in list(sys.modules):
+        if name.split(".")[0] in OWN or name.startswith(OUR_HOSTS):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def shell(host: Any) -> Any:
+    from modules import shared
+
+    return shared.sd_model
+
+
+@pytest.fixture
+def network(host: Any) -> Network:
+    with host.training_session() as model:
+        network = Network.create(model.layers(), NetworkSpec(rank=2, alpha=2, conv_rank=2), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.2, generator=generator)
+    return network
+
+
+def gradients(model: Any, network: Network) -> list[torch.Tensor]:
+    x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    for parameter in network.parameters():
+        parameter.grad = None
+    with network.attached_to(model.layers()):
+        model.predict(x, torch.tensor([500]), model.encode_text(["a hat"])).square().mean().backward()
+    return [parameter.grad.clone() for parameter in network.parameters()]
+
+
+def picture(shell: Any) -> torch.Tensor:
+    import classic_double
+
+    return classic_double.sample(shell, "a hat")
+
+
+def test_gradients_pass_and_images_stay(host, shell, network):
+    from ldm_patched.ldm.modules import attention
+
+    base = picture(shell)
+    attention.calls.clear()
+    with host.training_session() as model:
+        assert host.name == "ldm_patched" and model.family == "sd1"
+        plain = gradients(model, network)
+        assert all(g.abs().sum() > 0 for g in plain) and set(attention.calls) == {"pytorch"}
+        attention.calls.clear()
+        with host.gpu_lock:
+            assert picture(shell).equal(base) and set(attention.calls) == {"sage"}
+        with host.gpu_lock:
+            model.gradient_checkpointing(True)
+            for a, b in zip(gradients(model, network), plain, strict=True):
+                torch.testing.assert_close(a, b)
+    assert attention.optimized_attention is attention.attention_sage
+    assert picture(shell).equal(base)
+
+
+def test_patches_left_in_the_weights_are_taken_out(host, shell):
+    from ldm_patched.modules import model_management
+
+    base = picture(shell)
+    key = "diffusion_model.out.2.weight"
+    objects = shell.forge_objects_original
+    weight = objects.unet.model.get_parameter(key).detach().clone()
+    shell.forge_objects.unet = objects.unet.clone()
+    shell.forge_objects.unet.patches[key] = torch.ones_like(weight)
+    changed = picture(shell)
+    assert not changed.equal(base)
+    with host.training_session():
+        assert objects.unet.model.get_parameter(key).equal(weight)
+        assert not objects.unet.model.get_parameter(key).is_inference()
+    assert picture(shell).equal(changed)
+    model_management.unload_all_models()
+
+
+def test_another_choice_leaves_ours_with_us(host, shell, network, tmp_path):
+    from modules import sd_models
+
+    other = sd_models.CheckpointInfo(random_checkpoint(tmp_path / "other.safetensors", seed=8))
+    with host.training_session() as model:
+        with host.gpu_lock:
+            before = gradients(model, network)
+        with host.gpu_lock:
+            sd_models.load_model(other)
+        reads = list(sd_models.files_read)
+        with host.gpu_lock:
+            assert all(a.equal(b) for a, b in zip(gradients(model, network), before, strict=True))
+        assert sd_models.files_read == reads and host.info().name == "tiny.safetensors"
+    assert host.info().name == "other.safetensors"
+
+
+def test_text_encoders_that_are_not_transformers_are_refused(host, shell):
+    shell.forge_objects_original.clip.cond_stage_model.clip_l.transformer = torch.nn.Identity()
+    with pytest.raises(UserError, match="text encoders of its own"), host.training_session():
+        pass
