@@ -14,7 +14,8 @@ from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.prompt_weights import PromptWeights
 from lib_lora.hosts.a1111.session import A1111Session
-from lib_lora.hosts.a1111.support import family, live_model, require_trainable, text_layers
+from lib_lora.hosts.a1111.support import live_model, require_trainable
+from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
 from lib_lora.models.base import ModelInfo
 

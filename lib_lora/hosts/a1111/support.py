@@ -10,29 +10,11 @@ import torch
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.sdxl import A1111XLModel, is_complete
+from lib_lora.hosts.webui.family import family
 from lib_lora.hosts.webui.model import do_nothing
 
-FAMILIES = {"is_sd1": "sd1", "is_sd2": "sd2", "is_sdxl": "sdxl", "is_sd3": "sd3"}
 MODELS: dict[str, type[A1111Model]] = {"sd1": A1111Model, "sdxl": A1111XLModel}
 TEXT_CONDITIONING = "crossattn"
-CLIP_LAYERS = 12
-
-
-def family(sd_model: Any) -> str:
-    """``"sd1"``, ``"sd2"``, ``"sdxl"``, ``"sd3"`` or ``"unknown"``, by the flags that the web UI sets on its models."""
-    return next((name for flag, name in FAMILIES.items() if getattr(sd_model, flag, False)), "unknown")
-
-
-def text_layers(sd_model: Any) -> int:
-    """Choices of clip skip: layers of the text encoder; 1 for SDXL, which has no choice.
-
-    CLIP's usual 12 where it is none of transformers' models, or is being loaded.
-    """
-    if family(sd_model) == "sdxl":
-        return 1
-    embedder = getattr(sd_model.cond_stage_model, "wrapped", sd_model.cond_stage_model)
-    config = getattr(getattr(embedder, "transformer", None), "config", None)
-    return getattr(config, "num_hidden_layers", CLIP_LAYERS)
 
 
 def live_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> A1111Model:

@@ -18,12 +18,12 @@ from backend.attention import attention_pytorch
 from modules import sd_models
 
 from lib_lora.errors import UserError
-from lib_lora.hosts.a1111.support import CLIP_LAYERS, family
 from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
+from lib_lora.hosts.webui.family import CLIP_LAYERS, family
 from lib_lora.models.base import ModelInfo
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lib_lora.errors import UserError
-from lib_lora.hosts.a1111.support import family
+from lib_lora.hosts.webui.family import family
 
 FAMILIES = ("sd1",)
 PLAIN = {torch.float32, torch.float16, torch.bfloat16}

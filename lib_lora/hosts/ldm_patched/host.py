@@ -12,12 +12,12 @@ from ldm_patched.modules import model_management
 from modules import sd_models, shared
 
 from lib_lora.errors import UserError
-from lib_lora.hosts.a1111.support import family, text_layers
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
 from lib_lora.hosts.ldm_patched.model import LdmPatchedModel
+from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.models.base import ModelInfo
 
 ATTENTION = ("optimized_attention", "optimized_attention_masked")  # Sage's and Flash's have no backward pass
