@@ -15,7 +15,7 @@ from lib_lora.ui import html
 from lib_lora.ui.actions import act, looks, panel
 from lib_lora.ui.charts import COLOURS
 from lib_lora.ui.choices import choices, run_names
-from lib_lora.ui.compat import SKIP, listen
+from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
@@ -95,7 +95,7 @@ class RunsTab:
         act(self.no.click, lambda: ["", gr.update(visible=False)], [], self.message, [self.confirm])
         act(self.yes.click, self.remove, [self.run], self.message, [self.confirm, *shown])
         act(self.keep_notes.click, self.write_notes, [self.opened, self.notes], self.message)
-        listen(self.notes.blur, self.write_notes, [self.opened, self.notes], [self.message])
+        act(self.notes.blur, self.write_notes, [self.opened, self.notes], self.message)
         poller.keep(self.now, [self.table, self.run, self.others], [self.run, self.others])
         poller.keep(lambda run_id: [self.details_of(run_id)], [self.details], [self.opened])
 

@@ -1,0 +1,87 @@
+"""Handlers of the Train and Runs tabs on a real workbench, as the page calls them, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import torch
+
+from lib_lora.ui import form
+from lib_lora.ui.files import Pictures
+from lib_lora.ui.runs_tab import RunsTab
+from lib_lora.ui.train_tab import TrainTab
+from lib_lora.workbench import Workbench
+from tests.training.worlds import image_folder, small_config
+
+WAIT = 300
+
+
+@pytest.fixture
+def tabs(tiny_host) -> tuple[TrainTab, RunsTab]:
+    torch.set_num_threads(1)
+    bench = Workbench(tiny_host)
+    pictures = Pictures(bench.host.paths)
+    train, runs = TrainTab(bench, pictures), RunsTab(bench, pictures)
+    with gr.Blocks():
+        train.build()
+        runs.build()
+    runs.form = train.form
+    return train, runs
+
+
+def test_variants_notes_more_epochs_and_back_again(tabs: tuple[TrainTab, RunsTab], tmp_path: Path) -> None:
+    train, runs = tabs
+    bench = train.workbench
+    config = small_config(image_folder(tmp_path / "set"), epochs=1, sample_prompts="mira --s 1")
+    values = train.form.values(config)
+    assert "2 runs and a grid" in train.run_variants("rank = 1, 2", *values)[0]
+    assert bench.queue.wait(bench.queue.jobs()[-1].id, WAIT).state == "done"
+    assert "Grid of the variants" in train.sweep_grid()
+
+    run = next(run for run in bench.runs.list() if run.config().rank == 1)
+    message, opened, _, details, notes, _, _ = runs.follow(f"open:{run.id}|17")
+    assert (message, opened, notes) == ("", run.id, "") and "this one is rank 1" in details
+    assert runs.details_of(run.id) is details  # drawn anew only when something changed
+    assert "Notes saved" in runs.write_notes(run.id, "too dark ") and runs.write_notes(run.id, "too dark") == ""
+    assert "too dark" in runs.now(run.id, [])[0]
+    assert "1 more epoch" in runs.go_on(run.id, 1)
+    assert bench.queue.wait(bench.queue.jobs()[-1].id, WAIT).state == "done"
+    assert len(run.epochs()) == 2 and runs.details_of(run.id) is not details
+
+    copy = train.form.config(runs.to_form(run.id)[3:])
+    assert copy.name == "mira-rank1-2" and copy.rank == 1 and copy.epochs == 2
+    other = next(r.id for r in bench.runs.list() if r.id != run.id)
+    assert "<td>Rank</td><td>1</td><td>2</td>" in runs.show_several(run.id, [other])[1]
+    assert len(runs.remove(run.id)) == 8 and run.id not in [r.id for r in bench.runs.list()]
+
+
+def test_a_waiting_run_is_changed_in_the_form(tabs: tuple[TrainTab, RunsTab], tmp_path: Path) -> None:
+    train, _ = tabs
+    bench, folder = train.workbench, image_folder(tmp_path / "set")
+    first = bench.start_training(small_config(folder, "first", epochs=500))
+    job = bench.start_training(small_config(folder, "second", epochs=1))
+    taken = train.waiting.follow(f"change:{job}|17")
+    assert taken[1] == job and train.form.config(taken[4:]).name == "second"
+    changed = train.form.values(small_config(folder, "other", epochs=1))
+    assert "other will be trained" in train.waiting.put_back(job, *changed)[0]
+    assert [view.title for view in bench.queue.jobs()] == ["first", "other"]
+    message, fault, *rest = train._guard(train.waiting.put_back, 3)(job, *train.form.values(small_config(folder, "")))
+    assert "needs a name" in message and f"#{form.PREFIX}name" in fault and len(rest) == 3
+    train.waiting.follow(f"out:{job}|18")
+    bench.queue.stop(first)
+    assert bench.queue.wait(job, WAIT).state == "cancelled"
+    assert bench.queue.wait(first, WAIT).ended
+
+
+def test_the_form_comes_back_as_it_was_left(tabs: tuple[TrainTab, RunsTab]) -> None:
+    train, _ = tabs
+    names = train.form.names
+    count = 2 + len(names) + len(train.form.curves)
+    assert len(train.last_settings()) == count  # nothing is known yet
+    values = train.form.values(small_config("sets", "typed"))
+    train.draft.save("Likeness", dict(zip(names, values, strict=True)))
+    preset, *rest = train.last_settings()
+    assert preset == "Likeness" and rest[: len(names)] == values and len(rest) == count - 1
+    assert "changed" in rest[len(names)]
