@@ -108,7 +108,7 @@ class Workbench:
             UserError: it has begun, is no training, or the settings cannot work.
         """
         job = self.queue.find(job_id)
-        if not isinstance(job, TrainJob) or job.run.status != "unfinished" or job.run.metrics():
+        if not isinstance(job, TrainJob) or job.run.status != "unfinished" or job.run.has_begun:
             raise UserError("Only a training that has not begun can be changed", where=job.title)
         config = self._startable(config)
         with self.queue.held_waiting(job_id):

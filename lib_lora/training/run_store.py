@@ -68,6 +68,11 @@ class Run:
                 raise
         return read_config(copy)
 
+    @property
+    def has_begun(self) -> bool:
+        """True from the first step on record on."""
+        return (self.folder / "metrics.jsonl").exists()
+
     def metrics(self) -> list[dict[str, Any]]:
         """A dict per step: step, lr, loss, grad_norm. A half-written last line is left out."""
         return _read_lines(self.folder / "metrics.jsonl")

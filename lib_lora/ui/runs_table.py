@@ -79,4 +79,4 @@ def state_of(run: Run, active: str | None) -> str:
         return STATES.get(active, active)
     if run.status != "unfinished":
         return run.status
-    return "cut off, can be continued" if run.state.exists() else "not begun"
+    return "cut off, can be continued" if run.has_begun else "not begun"

@@ -44,7 +44,7 @@ def test_table_follows_the_folders(store: RunStore) -> None:
     assert table.draw([], {}, None) == ""
     run, fresh = trained(store), store.create(TrainConfig(name="<b>", data_dir="x"))
     cut = store.create(TrainConfig(name="cut", data_dir="x"))
-    cut.state.mkdir()
+    cut.append_metrics([{"step": 1, "loss": 1.0, "lr": 1.0, "grad_norm": 1.0}])
     names = [r.id for r in store.list()]
     shown = table.draw(names, {fresh.id: "waiting"}, run.id)
     assert "finished" in shown and "in the queue" in shown and "cut off" in shown and "&lt;b&gt;" in shown

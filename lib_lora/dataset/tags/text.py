@@ -8,7 +8,7 @@ import re
 # Tags whose underscores are part of a face (WD taggers' list)
 KAOMOJI_TEXT = "0_0 (o)_(o) +_+ +_- ._. <o>_<o> <|>_<|> =_= >_< 3_3 6_9 >_o @_@ ^_^ o_o u_u x_x |_| ||_||"
 KAOMOJI = frozenset(KAOMOJI_TEXT.split())
-_ESCAPED_BRACKET = re.compile(r"\\([()\[\]{}])")
+_ESCAPED_BRACKET = re.compile(r"\\+([()\[\]{}])")
 _PLAIN_BRACKET = re.compile(r"(?<!\\)([()])")
 
 
