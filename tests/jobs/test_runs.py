@@ -52,7 +52,7 @@ def test_a_waiting_run_can_be_changed_and_moved(bench, config):
     second = bench.start_training(small_config(config.data_dir, name="second", epochs=1))
     third = bench.start_training(small_config(config.data_dir, name="third", epochs=1))
     bench.change_waiting(third, small_config(config.data_dir, name="other", epochs=1, rank=3))
-    with pytest.raises(UserError, match="not begun|not wait"):
+    with pytest.raises(UserError, match=r"not begun|not wait"):
         bench.change_waiting(first, config)
     with pytest.raises(UserError, match="needs a name"):
         bench.change_waiting(second, small_config(config.data_dir, name=""))
