@@ -10,7 +10,7 @@ import copy
 import logging
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from lib_lora.hosts.standalone.shape import Shape, build_unet
 from lib_lora.models.layers import kohya_key
 
 RANK = 16
+LORA = NetworkSpec(rank=RANK, alpha=RANK, train_text_encoder=False)
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,23 @@ def measure(size: Size, rounds: int) -> dict[str, float]:
         "peft": peft_step(shared_copy(unet), batch),
         "lycoris": lycoris_step(shared_copy(unet), batch),
     }
+    return medians(steps, rounds)
+
+
+def clock() -> float:
+    """Seconds; with one thread those of this process alone, so that other work on the machine does not count."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def medians(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
+    """Median seconds of each step; they take turns, after one turn to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step()
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -121,9 +132,9 @@ def floor_step(unet: nn.Module, batch: Batch) -> Step:
     return step
 
 
-def our_step(unet: nn.Module, batch: Batch) -> Step:
-    layers = adapted_layers(unet)
-    network = Network.create(layers, NetworkSpec(rank=RANK, alpha=RANK, train_text_encoder=False), seed=0)
+def our_step(unet: nn.Module, batch: Batch, spec: NetworkSpec = LORA) -> Step:
+    layers = layers_of(unet)
+    network = Network.create(layers, spec, seed=0)
     network.attach(layers)
     return train_step(unet, batch, network.parameters())
 
@@ -149,10 +160,14 @@ def lycoris_step(unet: nn.Module, batch: Batch) -> Step:
     return train_step(unet, batch, list(network.parameters()))
 
 
+def layers_of(unet: nn.Module) -> dict[str, nn.Module]:
+    """Kohya key -> layer."""
+    return {kohya_key("unet", path): m for path, m in unet.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))}
+
+
 def adapted_layers(unet: nn.Module) -> dict[str, nn.Module]:
-    """Kohya key -> layer, of the layers a LoRA adapts."""
-    modules = {kohya_key("unet", path): m for path, m in unet.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))}
-    return select(modules, NetworkSpec(train_text_encoder=False))
+    """Those that a LoRA adapts."""
+    return select(layers_of(unet), LORA)
 
 
 def train_step(unet: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> Step:

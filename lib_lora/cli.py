@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = Path(__file__).resolve().parent / "demo"  # the miniature model lies here
 MINIATURE = "miniature"
-BENCHMARKS = ("step", "merge", "grid", "start", "dataset")
+BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 

@@ -20,7 +20,8 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.continuation import extend
 from lib_lora.training.data import usable_scan
 from lib_lora.training.preflight import Preflight, preflight
-from lib_lora.training.run_store import Run, RunStore
+from lib_lora.training.run import Run
+from lib_lora.training.run_store import RunStore
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.training.validation import split
 from lib_lora.training.variants import variants
@@ -188,7 +189,7 @@ class Workbench:
         """``name``, else ``name-2``, ``name-3`` …, of which there is neither a LoRA nor a run yet."""
         stem, _, number = name.rpartition("-")
         stem = stem if stem and number.isdigit() else name
-        taken = {entry.name for entry in self.list_loras()} | {run.config().name for run in self.runs.list()}
+        taken = {entry.name for entry in self.list_loras()} | {config.name for _, config in self.runs.with_config()}
         names = (name, *(f"{stem}-{count}" for count in range(2, len(taken) + 3)))
         return next(free for free in names if free not in taken)
 

@@ -20,7 +20,7 @@ from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.training.config import TrainConfig, settings
 from lib_lora.training.config_file import config_from_dict
 from lib_lora.training.presets import preset
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.workbench import Workbench
 
@@ -71,7 +71,7 @@ class Services:
         return views.job(self.workbench.queue.view(job_id))
 
     def runs(self) -> dict[str, Any]:
-        return {"runs": [views.run_line(run) for run in self.workbench.runs.list()]}
+        return {"runs": [views.run_line(run) for run, _ in self.workbench.runs.with_config()]}
 
     def run(self, run_id: str) -> dict[str, Any]:
         return views.run_details(self.workbench, self._run(run_id))

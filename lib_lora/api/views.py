@@ -8,7 +8,7 @@ from typing import Any
 
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import JobView
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.workbench import Workbench
 
 

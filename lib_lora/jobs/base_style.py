@@ -19,7 +19,7 @@ from lib_lora.models.base import Host
 from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, pictures_in, read_spec, training_config
 from lib_lora.tools.lora_files import BAD_NAME, list_loras
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 
 if TYPE_CHECKING:
     from lib_lora.workbench import Workbench

@@ -13,7 +13,7 @@ from lib_lora.jobs.queue import JobQueue
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.grid_spec import Candidate, GridSpec
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
 
 

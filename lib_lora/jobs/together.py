@@ -9,7 +9,8 @@ from lib_lora.jobs.job import FAILED
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.models.base import Host
 from lib_lora.training.parallel import Parallel
-from lib_lora.training.run_store import Run, RunStore
+from lib_lora.training.run import Run
+from lib_lora.training.run_store import RunStore
 
 
 def choose_run(parallel: Parallel, choose: Callable[[], Run], runs: RunStore) -> Run:

@@ -24,7 +24,7 @@ from lib_lora.training.events import (
     Stopped,
 )
 from lib_lora.training.parallel import ALONE, Parallel
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
 from lib_lora.training.trainer import Trainer
 

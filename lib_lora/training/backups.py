@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.training.state import SLOTS, StateSlots
 
 NAME = re.compile(r"step(\d+)\.safetensors")

@@ -10,7 +10,7 @@ from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.lr_schedule import lr_factor
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.training.state import StateSlots
 
 

@@ -6,6 +6,8 @@ comes from the weights alone.
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import torch
 
 from lib_lora.dataset.batches import Batches
@@ -19,6 +21,19 @@ def fixed_batches(batches: Batches, config: TrainConfig) -> list[int]:
     """Micro-steps of epoch 0, spread over it, that together hold about ``fixed_loss_images`` images."""
     count = min(batches.steps_per_epoch, -(-config.fixed_loss_images // config.batch_size))
     return [i * batches.steps_per_epoch // count for i in range(count)]
+
+
+def epoch_losses(
+    denoiser: Denoiser, batches: Batches, held_out: Batches | None, config: TrainConfig
+) -> dict[str, float | list[float] | None]:
+    """``fixed_loss`` and ``validation_loss``, the means of trained and of held-out images, None where there are none;
+    and each image's own in ``fixed_losses`` and ``validation_losses``."""
+    found = {}
+    for name, measured in (("fixed", batches), ("validation", held_out)):
+        losses = [] if measured is None else fixed_losses(denoiser, measured, config)
+        found[f"{name}_loss"] = fmean(losses) if losses else None
+        found[f"{name}_losses"] = losses
+    return found
 
 
 def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> list[float]:

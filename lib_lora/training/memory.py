@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
+from lib_lora.dataset.scan import Item
+from lib_lora.errors import UserError
 from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.probe import probe
@@ -54,6 +56,17 @@ def fitting_change(
         if limit is None or estimate(model, replace(config, **changes), (width, height), caption) * RESERVE <= limit:
             return text
     return f"{text}; it may still not be enough"
+
+
+def out_of_memory(model: LoadedModel, config: TrainConfig, items: Sequence[Item], step: int) -> UserError:
+    """What to say when step ``step`` did not fit; call it when the step's own tensors are gone."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    size = max((item.bucket for item in items), key=lambda bucket: bucket[0] * bucket[1])
+    caption = max((item.caption for item in items), key=len)
+    fix = fitting_change(model, config, size, capacity(model.device), caption)
+    what = f"The memory was not enough for step {step}"
+    return UserError(what, where=config.name, fix=f"{fix}. What was saved is good")
 
 
 def _changes(config: TrainConfig) -> Iterator[tuple[str, dict]]:

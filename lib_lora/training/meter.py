@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from lib_lora.errors import UserError
 
 READ_EVERY = 10  # reading stalls a GPU until it has caught up; ten steps hide that
 
@@ -26,6 +29,21 @@ class Reading:
         if not math.isfinite(self.loss):
             return "loss"
         return None if math.isfinite(self.grad_norm) else "gradient"
+
+
+class Diverged(UserError):
+    """Loss or gradient is no longer a number."""
+
+
+def refuse_broken(readings: Iterable[Reading], name: str) -> None:
+    """Raise Diverged if a step of the run ``name`` gave no number."""
+    for reading in readings:
+        if reading.broken:
+            raise Diverged(
+                f"The {reading.broken} became NaN or infinite in step {reading.step}",
+                where=name,
+                fix="Halve the learning rates and start again; the files saved before are good",
+            )
 
 
 class Meter:

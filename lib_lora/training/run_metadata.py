@@ -15,7 +15,7 @@ from lib_lora.dataset.scan import Scan
 from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.optimizers import RECIPES
-from lib_lora.training.run_store import Record
+from lib_lora.training.run import Record
 
 ABSENT = {  # what kohya also writes, for options that do not exist here
     "color_aug": False,

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.ui.poll import Watched
 from lib_lora.workbench import Workbench
 

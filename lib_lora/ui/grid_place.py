@@ -15,7 +15,7 @@ from lib_lora.tools.grid_spec import Candidate
 from lib_lora.tools.picks import Pick, Picks, read_picks, write_picks
 from lib_lora.tools.pictures import read_png
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.ui.poll import Watched
 from lib_lora.workbench import EpochFile, Workbench
 

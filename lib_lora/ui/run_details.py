@@ -10,7 +10,7 @@ from typing import Any
 
 from lib_lora.training.backups import backups
 from lib_lora.training.config import settings
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.charts import runs_chart, smoothed, thinned
 from lib_lora.ui.files import Pictures

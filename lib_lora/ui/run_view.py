@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib_lora.training.best_epoch import Suggestion, suggest_epoch
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.charts import Point, loss_chart
 from lib_lora.ui.files import Pictures

@@ -8,7 +8,8 @@ from html import escape
 
 from lib_lora.errors import UserError
 from lib_lora.training.best_epoch import suggest_epoch
-from lib_lora.training.run_store import Run, RunStore
+from lib_lora.training.run import Run
+from lib_lora.training.run_store import RunStore
 from lib_lora.ui import html
 
 PICK = "lw_runs_pick"
@@ -53,7 +54,11 @@ class RunsTable:
 
 
 def _cells(run: Run, active: str | None) -> str:
-    config = run.config()
+    try:
+        config = run.config()
+    except UserError as error:
+        pick = html.pick_button(run.id, PICK, f"open:{run.id}")
+        return f'<td>{pick}</td><td colspan="{len(HEADERS) - 1}">{escape(str(error))}</td>'
     best, chosen, note = suggest_epoch(run.epochs()), run.chosen(), " ".join(run.notes().split())
     texts = (
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record.created)),

@@ -12,7 +12,7 @@ import gradio as gr
 
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import PAUSED, JobView
-from lib_lora.training.run_store import Run
+from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, looks, panel
 from lib_lora.ui.compat import SKIP

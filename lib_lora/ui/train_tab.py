@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -196,8 +197,8 @@ class TrainTab:
         return self.presets.find(name).why if name in self.presets.names() else ""
 
     def _folders(self) -> Folders:
-        runs = self.workbench.runs.list()[:USED_BEFORE]
-        return usual_places([self.workbench.host.paths.data], (run.config().data_dir for run in runs))
+        runs = islice(self.workbench.runs.with_config(), USED_BEFORE)
+        return usual_places([self.workbench.host.paths.data], (config.data_dir for _, config in runs))
 
     def _first_preset(self) -> int:
         """The miniature model has a preset of its own; it is recognised by its name."""

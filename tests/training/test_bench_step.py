@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from bench import step
+from bench import step, step_loop, step_types
 from lib_lora.demo.architecture import TEST_SHAPE
 
 
@@ -35,3 +37,17 @@ def test_result_has_every_figure(size, monkeypatch):
     result = step.run(("mini",))
     assert {"mini.ratio_to_floor", "mini.vs_peft", "mini.vs_lycoris", "threads"} <= result.keys()
     assert all(value > 0 for value in result.values())
+
+
+def test_kinds_are_measured_against_the_floor(size):
+    kinds = ("locon", "dora", "oft")
+    result = step_types.run(kinds, size, rounds=1)
+    assert {f"types.{kind}" for kind in kinds} <= result.keys()
+    assert all(value > 0 for value in result.values())
+
+
+def test_the_loop_is_told_from_the_work_in_it(size):
+    """All of the work is within the whole, and the loop is a part of it."""
+    shape = replace(TEST_SHAPE, vocab=49408)
+    result = step_loop.run(shape, pixels=64, steps=2)
+    assert 0 < result["loop_overhead"] < 3 and result["step_seconds"] > 0

@@ -12,7 +12,7 @@ from lib_lora.errors import UserError
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.models.base import HostPaths
 from lib_lora.training.config_file import read_config
-from lib_lora.training.events import Failed, Finished, StepDone
+from lib_lora.training.events import Failed, Finished, StepDone, Warned
 from lib_lora.training.memory import OUT_OF_MEMORY
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.state import StateSlots
@@ -119,17 +119,33 @@ def exhausted(step: int) -> None:
     raise OUT_OF_MEMORY("simulated")
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"rank = = 4", b"nonsense = 1\n"])
-def test_damaged_settings_come_from_their_copy(world, damage):
-    _, new_run = world
+@pytest.mark.parametrize("keep", [0, 40, -1])
+def test_settings_that_were_cut_off_come_from_their_copy_and_it_is_said(world, whole, keep):
+    host, new_run = world
     run = new_run()
-    config = run.config()
-    (run.folder / "config.toml").write_bytes(damage)
+    config, path = run.config(), run.folder / "config.toml"
+    text = path.read_bytes()
+    path.write_bytes(text.rstrip()[:keep] + b"\0\0")
     assert run.config() == config
-    (run.state / "config.toml").unlink()
-    (run.folder / "config.toml").write_bytes(b"rank = = 4")
-    with pytest.raises(UserError, match="TOML"):
+    with host.training_session() as model:
+        events = list(Trainer(run, model, host.paths).run())
+    assert any("cut off" in event.message for event in events if isinstance(event, Warned))
+    assert path.read_bytes() == text and not run.config_cut_off()
+    assert final(host) == whole
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00", b"rank = = 4", b"nonsense = 1\n"])
+def test_settings_that_cannot_be_read_are_named_and_hide_no_other_run(world, damage):
+    host, new_run = world
+    good, run = new_run(), new_run()
+    path = run.folder / "config.toml"
+    path.write_bytes(damage)
+    with pytest.raises(UserError) as caught:
         run.config()
+    assert caught.value.where == str(path)
+    store = RunStore(host.paths.runs)
+    assert [found.id for found, _ in store.with_config()] == [found.id for found in store.named("mira")] == [good.id]
+    assert len(store.list()) == 2
 
 
 def test_the_copy_follows_a_change(world):

@@ -10,7 +10,8 @@ from PIL import Image
 from lib_lora.models.base import HostPaths
 from lib_lora.training.best_epoch import Difference, Suggestion
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.run_store import Run, RunStore
+from lib_lora.training.run import Run
+from lib_lora.training.run_store import RunStore
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.run_details import comparison, details
 from lib_lora.ui.run_view import best_epoch_text
@@ -55,6 +56,13 @@ def test_table_follows_the_folders(store: RunStore) -> None:
     again = table.draw(names, {}, run.id)
     assert "epoch 2 at 0.8" in again and "too dark" in again and "…" in again
     assert table.draw(["gone"], {}, None) == ""
+
+
+def test_a_run_with_unreadable_settings_says_so_in_its_row(store: RunStore) -> None:
+    good, bad = trained(store), trained(store, "bad")
+    (bad.folder / "config.toml").write_text("rank = = 4", encoding="utf-8")
+    shown = RunsTable(store).draw([bad.id, good.id], {}, None)
+    assert shown.count("open:") == 2 and "not a TOML file" in shown and bad.id in shown
 
 
 def test_details_have_all_that_is_known(store: RunStore, paths: HostPaths) -> None:

@@ -22,7 +22,8 @@ from ...tools.sheet import Sheet
 from ...training.config import TrainConfig
 from ...training.events import Failed, Preparing, StepDone
 from ...training.presets import preset
-from ...training.run_store import Run, RunStore
+from ...training.run import Run
+from ...training.run_store import RunStore
 from ...workbench import EpochFile, Workbench
 from ..judge import Judge
 from ..world import tags
@@ -179,7 +180,7 @@ class Tour:
     def train(self, config: TrainConfig) -> Run:
         """The finished run of ``config``: as it is, continued, or new."""
         store = RunStore(self.host.paths.runs)
-        run = next((run for run in store.list() if run.config() == config), None) or store.create(config)
+        run = next((run for run, known in store.with_config() if known == config), None) or store.create(config)
         if run.status == "finished":
             return run
         with self.progress.piece(f"training {config.name}"):
