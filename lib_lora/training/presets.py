@@ -94,9 +94,9 @@ PRESETS = (
     Preset(
         "Miniature demo",
         "For the small model that comes with the program: 128 px pictures, a minute or two on a CPU.",
-        dict(resolution=128, bucket_step=16, bucket_min=64, bucket_max=256, rank=8, alpha=8.0, unet_lr=1e-3, te_lr=2e-4,
-             weight_decay=0.01, beta1=0.9, beta2=0.99, schedule="cosine", warmup=0.05, min_snr_gamma=5.0, clip_skip=1,
-             batch_size=4, epochs=6, keep_tokens=1, max_tokens=75),
+        dict(resolution=128, bucket_step=16, bucket_min=64, bucket_max=256, rank=8, alpha=8.0, unet_lr=6e-3, te_lr=2e-3,
+             weight_decay=0.01, beta1=0.9, beta2=0.99, schedule="cosine", warmup=0.05, debiased_estimation=True,
+             min_snr_gamma=0.0, min_timestep=250, clip_skip=1, batch_size=4, epochs=6, keep_tokens=1, max_tokens=75),
     ),
 )
 # fmt: on

@@ -53,7 +53,7 @@ class Amounts:
 
     character: int = 24
     style: int = 24
-    character_training: tuple[tuple[str, object], ...] = (("epochs", 6), ("rank", 8), ("repeats", "4"))
+    character_training: tuple[tuple[str, object], ...] = (("epochs", 6), ("rank", 8), ("repeats", "5"))
     style_training: tuple[tuple[str, object], ...] = (("epochs", 4), ("rank", 8), ("repeats", "4"))
     weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0)
     seeds: int = 64
