@@ -19,7 +19,9 @@ from tests.training.test_resume import METHOD
 from tests.training.worlds import image_folder, small_config
 
 TWENTY = {"epochs": 4, "gradient_accumulation": 1, "save_precision": "fp32", "fixed_loss_images": 2, "model": "tiny",
-          "batch_size": 2, "save_every_n_epochs": 4, "max_tokens": 150}  # fmt: skip
+          "batch_size": 2, "save_every_n_epochs": 4, "max_tokens": 150,
+          # Adam divides a gradient by its size, one that is rounding errors alone (of a softmax over one token) too
+          "optimizer_args": "eps=1e-4"}  # fmt: skip
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -84,7 +86,7 @@ def weights(data: Path) -> dict[str, torch.Tensor]:
 def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
     assert found.keys() == wanted.keys()
     assert max((found[name] - wanted[name]).abs().max().item() for name in wanted) < 1e-5
-    assert max(tensor.abs().max().item() for tensor in wanted.values()) > 1e-3
+    assert max(tensor.abs().max().item() for name, tensor in wanted.items() if "lora_up" in name) > 1e-3  # was 0
 
 
 def test_two_processes_make_the_file_of_one(tiny_checkpoint, alone):

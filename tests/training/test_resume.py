@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import random
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lib_lora.adapters.file import read_lora
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.state import StateSlots
 from tests.training.resume_worker import train
@@ -36,17 +38,19 @@ class Attempt:
         self.process.start()
         child_end.close()
 
-    def wait_for(self, what: str, at_least: int = 0) -> tuple[str, int]:
+    def wait_for(self, *kinds: str) -> str:
+        """The first report of one of these kinds."""
         while self.reports.poll(120):
-            report = self.reports.recv()
-            if report[0] == what and report[1] >= at_least:
-                return report
-        raise AssertionError(f"no report of {what!r}")
+            kind, _ = self.reports.recv()
+            if kind in kinds:
+                return kind
+        raise AssertionError(f"no report of {kinds}")
 
-    def kill(self) -> None:
+    def kill(self) -> bool:
+        """Whether that ended it, and not its own end."""
         self.process.kill()
         self.process.join()
-        assert self.process.exitcode != 0
+        return self.process.exitcode != 0
 
     def finish(self) -> None:
         self.wait_for("end")
@@ -65,34 +69,34 @@ def finished(processes, tiny_checkpoint, tmp_path_factory):
     return base, run
 
 
-def test_killed_at_random_moments(processes, tiny_checkpoint, finished):
+def test_killed_twenty_times(processes, tiny_checkpoint, finished):
+    """By turns at any moment and inside a write; a run that gets to its end all the same makes room for a new one."""
     base, run = finished
-    root = base / "killed"
-    shutil.copytree(base / "fresh", root)
     dice = random.Random(5)
-    done = 0
-    for _ in range(5):
-        attempt = Attempt(processes, root, tiny_checkpoint, run.id)
-        attempt.wait_for("step", done + dice.randint(1, 2))
-        time.sleep(dice.uniform(0, 0.15))  # anywhere: in a step, in a save, between them
-        attempt.kill()
-        position = StateSlots(run_folder(root, run.id) / "state").position()
-        done = position.step if position else 0
+    roots = (copied(base, f"killed{count}") for count in itertools.count())
+    root, kills = next(roots), 0
+    while kills < 20:
+        write = dice.randint(1, 8) * (kills % 2)
+        attempt = Attempt(processes, root, tiny_checkpoint, run.id, halt_at_write=write)
+        if attempt.wait_for("in write" if write else "step", "end") == "end":
+            attempt.process.join()
+            assert_same_result(base, root, run.id)
+            root = next(roots)
+            continue
+        if not write:
+            time.sleep(dice.uniform(0, 0.3))  # anywhere: in a step, in a save, between them
+        kills += attempt.kill()
+        for path in (root / "loras").glob("*.safetensors"):
+            read_lora(path)  # no half-written file under its final name
     Attempt(processes, root, tiny_checkpoint, run.id).finish()
     assert_same_result(base, root, run.id)
 
 
-@pytest.mark.parametrize("write", [4, 9])
-def test_killed_inside_a_save(processes, tiny_checkpoint, finished, write):
-    base, run = finished
-    root = base / f"write{write}"
-    shutil.copytree(base / "fresh", root)
-    shutil.copytree(base / "whole" / "data", root / "data")  # latents are there: all writes are the run's own
-    attempt = Attempt(processes, root, tiny_checkpoint, run.id, halt_at_write=write)
-    attempt.wait_for("in write")
-    attempt.kill()
-    Attempt(processes, root, tiny_checkpoint, run.id).finish()
-    assert_same_result(base, root, run.id)
+def copied(base: Path, name: str) -> Path:
+    """The run before its first step; latents are there, so that all writes are the run's own."""
+    shutil.copytree(base / "fresh", base / name)
+    shutil.copytree(base / "whole" / "data", base / name / "data", dirs_exist_ok=True)
+    return base / name
 
 
 def test_damaged_newest_slot_falls_back(processes, tiny_checkpoint, finished):
