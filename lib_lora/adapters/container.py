@@ -68,7 +68,7 @@ def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
     header = {"__metadata__": dict(sorted(metadata.items())), **header}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % LENGTH_BYTES)  # tensors start aligned
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text + data[start:]
+    return b"".join([len(text).to_bytes(LENGTH_BYTES, "little"), text, memoryview(data)[start:]])
 
 
 def read_header(path: Path) -> tuple[dict, int]:

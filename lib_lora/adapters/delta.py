@@ -107,9 +107,8 @@ class Delta:
         """As :meth:`truncated`, with all singular values [min(r, o, i·kh·kw)] in place of the error."""
         dtype = _dtype(self)
         left, values, right = self._svd(rank)
-        root = values[:rank].sqrt()
-        up, down = left * root, root[:, None] * right
-        return Delta(self.shape, up.to(dtype), down.to(dtype), bias=self.bias), values
+        root = values[:rank].sqrt().to(dtype)
+        return Delta(self.shape, left.to(dtype) * root, root[:, None] * right.to(dtype), bias=self.bias), values
 
     def reduced(self, rank: int | None = None, energy: float | None = None) -> tuple[Delta, Tensor]:
         """The best approximation within a rank, or of the smallest rank that keeps a share of Σσ²; and the spectrum.
@@ -132,8 +131,8 @@ class Delta:
         if self.rank == 0:
             o, n = self.matrix_shape
             return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)
-        from_up, r_up = orthogonal(self.up.double())
-        from_down, r_down = orthogonal(self.down.double().T)
+        from_up, r_up = orthogonal(self.up)
+        from_down, r_down = orthogonal(self.down.T)
         left, values, right = torch.linalg.svd(r_up @ r_down.T)
         k = min(rank, values.numel())  # the core is not square when a factor has more columns than rows
         return from_up(left[:, :k]), values, from_down(right[:k].T).T

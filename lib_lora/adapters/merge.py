@@ -72,7 +72,9 @@ class Merged:
 
     def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
         """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
-        loss = {key: e for key, e in rounding_loss(self.modules, dtype).items() if e > ROUNDING_LIMIT}
+        with _workers() as workers:
+            losses = workers.map(lambda layer: rounding_loss(dict([layer]), dtype), self.modules.items())
+            loss = {key: e for layer in losses for key, e in layer.items() if e > ROUNDING_LIMIT}
         if not loss:
             return []
         name, worst = str(dtype).removeprefix("torch."), max(loss, key=loss.__getitem__)

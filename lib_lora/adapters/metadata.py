@@ -119,7 +119,7 @@ def hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[s
     start = container.LENGTH_BYTES + int.from_bytes(data[: container.LENGTH_BYTES], "little")
     legacy = data[LEGACY_OFFSET : LEGACY_OFFSET + LEGACY_LENGTH]
     return {
-        "sshs_model_hash": hashlib.sha256(data[start:]).hexdigest(),
+        "sshs_model_hash": hashlib.sha256(memoryview(data)[start:]).hexdigest(),
         "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8],
     }
 

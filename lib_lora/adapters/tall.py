@@ -8,19 +8,40 @@ import torch
 from torch import Tensor
 
 INDEPENDENT = 1e-3  # the sine of the angle between a column and those before it, from which on Cholesky's way is safe
+GROWTH = 4.0  # up to this size of what cancels in a unit vector, a float32 product is exact to some 1e-7
+ROWS = 1024  # converted to float64 at once: small enough to stay in the processor's cache
 
 
 def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """``matrix`` = Q R, as a function x -> Q x and the upper triangle R; float64.
+    """``matrix`` = Q R, as a function x -> Q x and the upper triangle R; R is float64.
 
     Where the columns are clearly independent, R is the Cholesky factor of the Gram matrix and Q is never formed: one
     product instead of a Householder QR, several times as fast (CholeskyQR; its loss of orthogonality is ε·κ²). Else QR.
+    Q x has the precision of ``matrix`` where nothing cancels in it, else float64.
     """
-    triangle, failed = torch.linalg.cholesky_ex(matrix.T @ matrix, upper=True)
-    if not failed and (triangle.diagonal() > INDEPENDENT * matrix.norm(dim=0)).all():
-        return lambda x: matrix @ torch.linalg.solve_triangular(triangle, x, upper=True), triangle
-    q, triangle = torch.linalg.qr(matrix)
-    return lambda x: q @ x, triangle
+    products = gram(matrix)
+    sizes = products.diagonal().sqrt()
+    triangle, failed = torch.linalg.cholesky_ex(products, upper=True)
+    if failed or not (triangle.diagonal() > INDEPENDENT * sizes).all():
+        q, triangle = torch.linalg.qr(matrix.double())
+        return lambda x: q @ x, triangle
+
+    def times(x: Tensor) -> Tensor:
+        x = torch.linalg.solve_triangular(triangle, x, upper=True)
+        if (sizes[:, None] * x).norm(dim=0).max() <= GROWTH:
+            return matrix @ x.to(matrix.dtype)
+        return matrix.double() @ x
+
+    return times, triangle
+
+
+def gram(matrix: Tensor) -> Tensor:
+    """``matrix``ᵀ ``matrix`` in float64: [n, r] -> [r, r]."""
+    total = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=torch.float64)
+    for rows in matrix.split(ROWS):
+        rows = rows.double()
+        total.addmm_(rows.T, rows)
+    return total
 
 
 def product_norm(up: Tensor, down: Tensor) -> float:
@@ -28,5 +49,4 @@ def product_norm(up: Tensor, down: Tensor) -> float:
 
     Exact to √ε of ‖up‖·‖down‖: not for differences whose parts cancel.
     """
-    up, down = up.double(), down.double()
-    return ((up.T @ up) * (down @ down.T)).sum().clamp_min(0).sqrt().item()
+    return (gram(up) * gram(down.T)).sum().clamp_min(0).sqrt().item()

@@ -29,6 +29,21 @@ def test_factors_multiply_back_and_q_is_orthogonal(kind):
     assert torch.equal(triangle, triangle.triu())
 
 
+@pytest.mark.parametrize("apart", [1.0, 0.2, 0.01])
+def test_single_precision_is_used_only_where_nothing_cancels(apart):
+    """Columns that lean on each other more and more; against QR in float64."""
+    g = torch.Generator().manual_seed(2)
+    first, second = torch.randn(3000, 6, generator=g), torch.randn(3000, 6, generator=g)
+    matrix = torch.cat([first, first + apart * second], dim=1)
+    times, triangle = orthogonal(matrix)
+    x = torch.linalg.svd(triangle).U[:, -4:]
+    got = times(x)
+    assert got.dtype == (torch.float32 if apart == 1 else torch.float64)
+    q, upper = torch.linalg.qr(matrix.double())
+    want = q @ (upper.diagonal().sign()[:, None] * x)
+    assert ((got.double() - want).norm(dim=0) <= 1e-6).all()
+
+
 def test_norm_of_a_product():
     g = torch.Generator().manual_seed(1)
     up, down = torch.randn(50, 6, generator=g), torch.randn(6, 40, generator=g)

@@ -12,7 +12,7 @@ from lib_lora.dataset.collection.change import Change, Make, Move, Write, reorde
 from lib_lora.dataset.collection.journal import Journal
 from lib_lora.dataset.collection.moving import plan_move, plan_numbering
 from lib_lora.dataset.editor import DatasetEditor
-from lib_lora.dataset.tags.edits import Add, Normalise, PruneImplied, Remove, Sort
+from lib_lora.dataset.tags.edits import Add, Normalise, PruneImplied, Remove, Replace, ReplacePattern, Sort
 from lib_lora.errors import UserError
 
 
@@ -180,7 +180,17 @@ def test_moves_that_exchange_names_end_where_they_should(order, extra):
 captions = st.lists(
     st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=30), min_size=1, max_size=4
 )
-edits = st.sampled_from([Add(("mira",), first=True), Remove(("a",)), Sort(), Normalise(), PruneImplied(keep=0)])
+edits = st.sampled_from(
+    [
+        Add(("mira",), first=True),
+        Remove(("a",)),
+        Replace(("mira",), ("rin", "a")),
+        ReplacePattern(r"(\w)", r"\1\1"),
+        Sort(),
+        Normalise(),
+        PruneImplied(keep=0),
+    ]
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,20 +9,33 @@ from pathlib import Path
 import pytest
 
 from tests.dataset.real.sprites import Sprites
+from tests.dataset.real.stamps import Stamps
 
-PACKAGES = ("renpy-thequestion", "renpy-demo")
+GAMES = ("renpy-thequestion", "renpy-demo")
+STAMPS = "tuxpaint-stamps-default"  # 160 MB
 FOLDER = Path(__file__).parents[3] / ".state" / "debian"
 
 
 @pytest.fixture(scope="session")
 def sprites() -> Sprites:
     """Three characters; their licence is Expat, as /usr/share/doc in the packages says."""
-    missing = [package for package in PACKAGES if not (FOLDER / package).is_dir()]
+    _fetch(*GAMES)
+    return Sprites(FOLDER)
+
+
+@pytest.fixture(scope="session")
+def stamps() -> Stamps:
+    """Animals, plants, food and vehicles; their licence is GPL-2."""
+    _fetch(STAMPS)
+    return Stamps(FOLDER / STAMPS)
+
+
+def _fetch(*packages: str) -> None:
+    missing = [package for package in packages if not (FOLDER / package).is_dir()]
     if missing and not (shutil.which("apt-get") and shutil.which("dpkg")):
         pytest.skip("these pictures come from Debian's packages")
     for package in missing:
         _unpack(package)
-    return Sprites(FOLDER)
 
 
 def _unpack(package: str) -> None:
