@@ -19,6 +19,7 @@ from ...models.schedule import NoiseSchedule
 from ..architecture import build_text_encoder, build_unet
 from . import autoencoder, warm_start
 from .captions import CaptionTable
+from .emphasis import cell_weights
 from .muon import MuonAdam
 from .pictures import Pictures
 from .progress import Progress, save_state
@@ -107,9 +108,10 @@ def train(
     """Train for ``minutes`` from the newest state, on pictures of ``half`` the size if asked. The state before the
     learning rate falls is kept as ``denoiser-stable.pt``: a longer training goes on from there."""
     table = CaptionTable()
-    latents = cache_latents(pictures, folder)
+    latents, cells = cache_latents(pictures, folder), cell_weights(pictures, folder)
     if half:
         latents = {kind: F.avg_pool2d(x, 2) for kind, x in latents.items()}
+        cells = {kind: F.avg_pool2d(x, 2) for kind, x in cells.items()}
     model = Model(table.size)
     table.prepare_embedding(model.embedding)
     model.load_state_dict(warm_start.denoiser_weights(table) or {}, strict=False)
@@ -135,7 +137,8 @@ def train(
         t = torch.cat([t, (t + 500) % 1000])  # two far apart levels of each picture: less variance
         noise = torch.randn(x0.shape, generator=generator)
         noisy = schedule.add_noise(x0, noise, t).contiguous(memory_format=torch.channels_last)
-        error = (model.unet(noisy, t, cond).sample - noise).pow(2).mean((1, 2, 3))
+        squares = (model.unet(noisy, t, cond).sample - noise).pow(2)
+        error = (squares * cells[kind][index].repeat(REPEATS, 1, 1, 1)).mean((1, 2, 3))
         loss = (error * weight(snr[t])).mean()
         draft = model.draft.loss(states, x0[:CAPTIONS]) if kind == "square" else loss.new_zeros(())
         (loss + DRAFT_WEIGHT * draft).backward()
@@ -145,7 +148,7 @@ def train(
         optimizer.zero_grad()
         step += 1
         torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - min(EMA, (step + 1) / (step + 10)))
-        progress.tick(len(x0), mse=error.mean(), loss=loss, draft=draft)
+        progress.tick(len(x0), mse=squares.mean(), loss=loss, draft=draft)
         if progress.due(120):
             save_state(folder / "denoiser.pt", {"average": average, "step": step})
     save_state(folder / "denoiser.pt", {"average": average, "step": step})
