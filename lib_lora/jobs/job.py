@@ -103,6 +103,9 @@ class Job(ABC):
     def step_back(self) -> None:  # noqa: B027
         """Called when the GPU is ours again."""
 
+    def rest(self) -> None:  # noqa: B027
+        """Called when the job is paused, after :meth:`step_aside`: give back what memory of the GPU it alone holds."""
+
     def stop(self, *, save: bool) -> bool:
         """Asked to end early but tidily. False: this job cannot, cancel it instead."""
         return False

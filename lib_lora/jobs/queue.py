@@ -198,6 +198,8 @@ class JobQueue:
         """Between slices: let others pass, stay while paused, leave when cancelled."""
         while self.host.waiting() and not job.cancel_requested:
             time.sleep(POLITE)
+        if job.id in self._paused:
+            job.rest()
         with self._changed:
             if job.id in self._paused:
                 self._set_state(job, PAUSED)

@@ -24,6 +24,7 @@ from lib_lora.training.events import (
     Stopped,
 )
 from lib_lora.training.parallel import ALONE, Parallel
+from lib_lora.training.resting import Resting, held
 from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
 from lib_lora.training.trainer import Trainer
@@ -42,6 +43,7 @@ class TrainJob(Job):
         self.trainer: Trainer | None = None
         self._early: str | None = None  # what was asked before the trainer existed
         self._ending = False
+        self._resting = Resting()
 
     def change(self, config: TrainConfig) -> None:
         """Other settings for a run that has not begun; call it while the queue keeps the job waiting."""
@@ -67,7 +69,12 @@ class TrainJob(Job):
         self._switch(False)
 
     def step_back(self) -> None:
+        self._resting.call_back()
         self._switch(True)
+
+    def rest(self) -> None:
+        if self.trainer is not None and self.trainer.update is not None:
+            self._resting.send(held(self.trainer.update))
 
     def stop(self, *, save: bool) -> bool:
         if self.trainer is None or self.trainer.network is None:

@@ -52,6 +52,11 @@ class Denoiser:
         return len(self.schedule)
 
     @property
+    def known_captions(self) -> dict[str, Tensor]:
+        """Conditionings that are kept on the device."""
+        return self._cache.known
+
+    @property
     def half_precision(self) -> bool:
         """Whether activations are float16, whose gradients need a scaled loss."""
         as_loaded = self.model.dtype if self.config.precision == "as loaded" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib_lora.adapters.loaders import kinds_of_spec, limits
 from lib_lora.dataset.advice import Advice
 from lib_lora.dataset.check import CheckReport
 from lib_lora.dataset.check import check as check_dataset
@@ -15,6 +16,7 @@ from lib_lora.training.data import dataset_config, usable_scan
 from lib_lora.training.memory import RESERVE, capacity, estimate, fitting_change
 from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.probe import probe
+from lib_lora.training.run_metadata import network_spec
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.training.validation import split
 from lib_lora.training.warm_start import start_file
@@ -76,6 +78,8 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
         found.append(Advice(f"{steps} steps are very many", "Lower the epochs or the repeats"))
     if config.trigger and config.keep_tokens < 1 and config.shuffle:
         found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
+    if elsewhere := limits(kinds_of_spec(network_spec(config))):
+        found.append(Advice("; ".join(elsewhere), "Where the file has to work there too, choose lora without options"))
     found += _rate_advice(config)
     return found
 

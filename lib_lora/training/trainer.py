@@ -59,6 +59,7 @@ class Trainer:
         self.state = StateSlots(run.state)
         self.loras = paths.loras
         self.network: Network | None = None
+        self.update: Update | None = None
         self.step = 0
         self.last_saved: Path | None = None
         self._request: str | None = None
@@ -108,8 +109,8 @@ class Trainer:
 
     def _out_of_memory(self) -> UserError:
         """What to say when memory ran out; the network is off the model by now."""
-        self.network = None
-        del self.optimizer, self.averaging, self.update
+        self.network = self.update = None
+        del self.optimizer, self.averaging
         return out_of_memory(self.model, self.config, self.data.batches.items, self.step + 1)
 
     def _steps(self) -> Iterator[events.Event]:

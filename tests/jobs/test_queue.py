@@ -112,6 +112,31 @@ def test_pause_frees_the_machine_and_resume_goes_on(queue):
     assert queue.wait(job, WAIT).state == "cancelled"
 
 
+def test_a_paused_job_rests_until_it_goes_on(queue):
+    calls = []
+
+    class Watched(GeneratorJob):
+        def step_back(self):
+            calls.append("back")
+
+        def step_aside(self):
+            calls.append("aside")
+
+        def rest(self):
+            calls.append("rest")
+
+    job = queue.submit(Watched("test", "job", counting(10**9)))
+    until(lambda: queue.view(job).done > 1)
+    queue.pause()
+    until(lambda: queue.view(job).state == "paused")
+    assert calls[-2:] == ["aside", "rest"]
+    queue.resume()
+    until(lambda: calls[-1] == "aside")
+    assert calls.count("rest") == 1 and calls[calls.index("rest") + 1] == "back"
+    queue.cancel(job)
+    assert queue.wait(job, WAIT).state == "cancelled"
+
+
 def test_cancel_closes_the_generator(queue):
     seen = []
     job = endless(queue, seen=seen)

@@ -39,6 +39,17 @@ def test_larger_batches_need_more_memory(tiny_host, tmp_path):
     assert small < large and thrifty < large
 
 
+def test_it_says_where_the_file_would_do_nothing(tiny_host, tmp_path):
+    folder = image_folder(tmp_path / "set")
+    with tiny_host.training_session() as model:
+        plain, boft = (
+            preflight(small_config(folder, **changes), model, tiny_host.paths).advice
+            for changes in ({}, {"algorithm": "boft"})
+        )
+    assert not any("does not apply" in advice.text for advice in plain)
+    assert any(advice.text.startswith("Forge does not apply BOFT; ") for advice in boft)
+
+
 def test_empty_folders_and_bad_prompts_are_named(tiny_host, tmp_path):
     (tmp_path / "empty").mkdir()
     with tiny_host.training_session() as model:

@@ -21,14 +21,16 @@ def test_merge_report_names_the_worst_block() -> None:
         {layer: 0.011, "lora_te_text_model_encoder_layers_0_mlp_fc1": 0.001},
         {layer: [2.0, 1.0, 0.1]},
     )
-    modules = {layer: {"lora_down.weight": torch.zeros(2, 4)}}
+    modules = {layer: {"lora_up.weight": torch.zeros(4, 2), "lora_down.weight": torch.zeros(2, 4)}}
     shown = merge_report(Merged(modules, report, 2, {}), Reduction(2), [0.8, 0.995, 1.0])
     assert "0.40%" in shown
     assert shown.index("OUT05") < shown.index("1.10%</td>") < shown.index("BASE")
     assert "rank 2 keeps 99.0%" in shown and "rank 3 keeps 99.9%" in shown
     assert "All 1 layer" in shown
     exact = merge_report(Merged(modules, MergeReport(warnings=["It overflows"]), 2, {}), Reduction())
-    assert "exact" in exact and "It overflows" in exact
+    assert "exact" in exact and "It overflows" in exact and "does not apply" not in exact
+    full = merge_report(Merged({layer: {"diff": torch.zeros(4, 4)}}, MergeReport(), 0, {}), Reduction())
+    assert "diffusers does not apply full differences" in full
 
 
 def test_what_goes_wrong_becomes_a_message(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from lib_lora.adapters.algorithms import algorithms
+from lib_lora.adapters.loaders import KINDS, LOADERS, kinds_of, kinds_of_spec, limits
+from lib_lora.adapters.network import Network
+from lib_lora.adapters.selection import NetworkSpec
+
+LAYERS = {
+    "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q": nn.Linear(8, 8),
+    "lora_unet_mid_block_resnets_0_conv1": nn.Conv2d(8, 8, 3),
+}
+SPECS = [NetworkSpec(algorithm=name, rank=2, conv_rank=2) for name in algorithms() if name != "norm"] + [
+    NetworkSpec(rank=2, conv_rank=2, dora=True),
+    NetworkSpec(rank=2, conv_rank=2, tucker=True),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "+".join(sorted(kinds_of_spec(spec))))
+def test_settings_and_their_file_are_of_the_same_kinds(spec: NetworkSpec) -> None:
+    assert kinds_of(Network.create(LAYERS, spec, seed=0).modules()) == kinds_of_spec(spec) <= KINDS.keys()
+
+
+def test_what_every_program_applies_needs_no_word() -> None:
+    assert limits({"lora"}) == []
+    assert set(algorithms()) <= KINDS.keys()
+
+
+def test_each_program_says_what_it_does_otherwise() -> None:
+    a1111, forge, *_ = (list(loader.limits({"glora", "ia3", "boft", "oft"})) for loader in LOADERS)
+    assert [text.split()[3].rstrip(",") for text in a1111] == ["GLoRA", "the"]
+    assert forge == ["Forge does not apply IA3, OFT, BOFT"]
+    assert [text.split()[0] for text in limits({"lokr", "lora"})] == ["sd-scripts", "diffusers"]
+    assert limits({"lora", "dora"})[-1] == "diffusers does not apply the magnitudes of DoRA"
