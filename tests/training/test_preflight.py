@@ -27,6 +27,7 @@ def test_it_says_what_will_happen(tiny_host, tmp_path):
     assert found.dataset.captions == seen[:3]
     assert found.seconds > 0 and found.bytes > found.model_bytes > 0
     assert any("few" in advice.text for advice in found.advice)
+    assert not any("does not apply" in advice.text for advice in found.advice)
 
 
 def test_larger_batches_need_more_memory(tiny_host, tmp_path):
@@ -42,12 +43,8 @@ def test_larger_batches_need_more_memory(tiny_host, tmp_path):
 def test_it_says_where_the_file_would_do_nothing(tiny_host, tmp_path):
     folder = image_folder(tmp_path / "set")
     with tiny_host.training_session() as model:
-        plain, boft = (
-            preflight(small_config(folder, **changes), model, tiny_host.paths).advice
-            for changes in ({}, {"algorithm": "boft"})
-        )
-    assert not any("does not apply" in advice.text for advice in plain)
-    assert any(advice.text.startswith("Forge does not apply BOFT; ") for advice in boft)
+        found = preflight(small_config(folder, algorithm="ia3"), model, tiny_host.paths)
+    assert any("; Forge does not apply IA3; " in advice.text for advice in found.advice)
 
 
 def test_empty_folders_and_bad_prompts_are_named(tiny_host, tmp_path):
