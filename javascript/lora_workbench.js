@@ -13,10 +13,17 @@
 
     function poll() {
         markWebUI();
-        if (!document.hidden && inView(byId("lw_page"))) {
-            const button = byId("lw_poll");
-            if (button) (button.querySelector("button") || button).click();
-        }
+        if (!document.hidden && inView(byId("lw_page"))) press("lw_poll");
+    }
+
+    const press = (id) => {
+        const button = byId(id);
+        if (button) (button.querySelector("button") || button).click();
+    };
+
+    // the server's answer to a poll: the numbers of the parts that changed
+    function refresh(news) {
+        news.split(",").filter(Boolean).forEach((number) => press("lw_poll_" + number));
     }
 
     // give a gradio textbox a value as if it had been typed
@@ -28,7 +35,7 @@
         field.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
-    window.loraWorkbench = { root, type };
+    window.loraWorkbench = { root, type, refresh };
 
     // put a prompt into the web UI's txt2img and go there
     function sendToTxt2img(prompt) {
@@ -87,13 +94,20 @@
         if (REMEMBERED.includes(id)) store(id, value);
     }
 
-    const tabs = () => Array.from(root().querySelectorAll("#lw_tabs button[role=tab], #lw_tabs > .tab-nav button"));
+    // ours, not those inside a tab
+    const tabs = () => Array.from(root().querySelectorAll("#lw_tabs button[role=tab], #lw_tabs > .tab-nav button"))
+        .filter((button) => button.closest(".tabs") === byId("lw_tabs"));
 
     function bringBack() {
-        if (!byId("lw_runs_pick")) return setTimeout(bringBack, 250);
-        REMEMBERED.forEach((id) => { if (stored(id)) type(id, stored(id) + "|" + Date.now()); });
+        if (!tabs().length) return setTimeout(bringBack, 250);
         const tab = tabs().find((button) => button.textContent.trim() === stored("tab"));
         if (tab) tab.click();
+        REMEMBERED.filter(stored).forEach(bringBackField);
+    }
+
+    function bringBackField(id) { // gradio 6 builds what is in a tab when the tab is opened
+        if (byId(id)) type(id, stored(id) + "|" + Date.now());
+        else setTimeout(bringBackField, 250, id);
     }
 
     async function copy(element) {

@@ -81,7 +81,7 @@ def build_page(
             dataset.connect(page, poller, tabs, train.form.fields)
             train.connect(page, poller, tabs, grid.run)
             grid.connect(poller, tabs, blocks.lora)
-            blocks.connect(poller)
+            blocks.connect(poller, tabs, merge)
             merge.connect(poller)
             runs.connect(poller, tabs, grid.run, train.form, train.message)
         poller.connect(page)

@@ -17,6 +17,8 @@ from lib_lora.ui.blocks_pictures import PreviewPanel, ScanPanel, weight_of_lora
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.merge_rows import ALL, with_row
+from lib_lora.ui.merge_tab import MergeTab
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
@@ -75,12 +77,14 @@ class BlocksTab:
         with gr.Row(elem_classes=["lw-actions"]):
             self.name = gr.Textbox("", label="Save tuned LoRA as", info=SAVED_AS, elem_id="lw_blocks_name")
             self.save = gr.Button("Save as LoRA", elem_id="lw_blocks_save")
+            self.merge = gr.Button("Use in Merge →", elem_id="lw_blocks_merge")
         self.saved = panel("lw_blocks_saved")
         self.prompt_text = panel("lw_blocks_tag")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def connect(self, poller: Poller) -> None:
+    def connect(self, poller: Poller, tabs: gr.Tabs, merge: MergeTab) -> None:
+        """``merge``: where the link carries the LoRA along, with its weight and blocks."""
         now = [self.vector, self.undo, self.redo, self.prompt_text]
         which = [self.lora, self.scale]
         shown = [self.about, self.sliders, self.name, self.preset, *now, *self.preview.fields]
@@ -97,6 +101,10 @@ class BlocksTab:
         self.preview.connect(poller, self.lora, self.scale)
         self.scan.connect(poller, self.lora, self.scale)
         act(self.save.click, self.save_tuned, [self.lora, self.vector, self.scale, self.name], self.saved)
+        self.other = merge.formula
+        there = [self.other.formula, self.other.shown]
+        filled = [tabs, merge.ways, self.other.formula, *self.other.filled]
+        act(self.merge.click, self.to_merge, [*which, *there], self.saved, filled)
         poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
 
     @looks
@@ -146,6 +154,14 @@ class BlocksTab:
         bake(self.desk.entry(name).path, self.desk.parsed(name, vector), target, weight_of_lora(scale))
         self.workbench.host.refresh_loras()
         return html.message(f"Saved {target.name}. It needs no block weights any more.", html.GOOD)
+
+    @looks
+    def to_merge(self, name: str | None, weight: float | None, formula: str, shown: int) -> list[Any]:
+        """The LoRA as a term of the formula, in view."""
+        blocks = ALL if set(self.desk.weights(self.desk.entry(name).name).values()) == {1} else self.desk.text(name)
+        formula = with_row(formula, (name, weight_of_lora(weight), blocks))
+        message, *cells = self.other.fill_rows(formula, shown)
+        return [message, gr.update(selected="merge"), gr.update(selected="formula"), formula, *cells]
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 

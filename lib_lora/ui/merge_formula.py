@@ -13,7 +13,7 @@ from lib_lora.jobs.merge_jobs import LOADED_MODEL, CheckpointJob, MergeJob
 from lib_lora.tools.merge import new_checkpoint_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, looks, panel
-from lib_lora.ui.blocks_tab import PRESETS_FILE
+from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.job_view import newest, of_kind, progress
 from lib_lora.ui.merge_fields import ReductionFields

@@ -30,6 +30,19 @@ def to_formula(rows: Sequence[Row]) -> str:
     return render(terms)
 
 
+def with_row(formula: str, row: Row) -> str:
+    """The formula in which the LoRA of ``row`` has that weight and those blocks; at the end where it is new.
+
+    Raises:
+        UserError: the formula cannot be read.
+    """
+    rows: list[Row] = [(term.name, term.weight, term.blocks) for term in (parse(formula) if formula.strip() else [])]
+    names = [name for name, _, _ in rows]
+    place = names.index(row[0]) if row[0] in names else len(rows)
+    rows[place : place + 1] = [row]
+    return to_formula(rows)
+
+
 def to_rows(formula: str, count: int) -> list[Row]:
     """The first ``count`` terms of a formula as rows; rows that are left over are empty.
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.browser.window import window
+from tests.browser.window import chromium, window
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import BrowserContext, Page
 
     from lib_lora.hosts.standalone.host import StandaloneHost
     from lib_lora.workbench import Workbench
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Two captioned pictures of 64 px, repeated so often that a click always comes before the end."""
-    folder = tmp_path / "set" / "50_mira"
+    folder = tmp_path / "set" / "30_mira"
     folder.mkdir(parents=True)
     for i, colour in enumerate(("firebrick", "seagreen")):
         Image.new("RGB", (64, 64), colour).save(folder / f"{i}.png")
@@ -46,9 +46,16 @@ def address(workbench: Workbench) -> Iterator[str]:
     server.close()
 
 
+@pytest.fixture(scope="package")
+def context() -> Iterator[BrowserContext]:
+    """One browser for all tests: its cache keeps gradio's scripts, compiled."""
+    with chromium() as browser:
+        yield browser.new_context(viewport={"width": 1280, "height": 900})
+
+
 @pytest.fixture
-def page(address: str) -> Iterator[Page]:
+def page(address: str, context: BrowserContext) -> Iterator[Page]:
     """The tabs in a browser window; fails the test when the page asks another machine for anything or has errors."""
-    with window(address) as page:
+    with window(context, address) as page:
         page.wait_for_selector("#lw_job .lw-job-line")
         yield page

@@ -85,6 +85,7 @@ def test_blocks_tab(lora: Path, page: Page, workbench: Workbench, tmp_path: Path
     scan(panel, workbench)
     page.screenshot(path=tmp_path / "blocks.png", full_page=True)
     save(panel, workbench)
+    carry_to_merge(panel)
 
 
 def sliders_text_preset(panel: Panel) -> None:
@@ -199,3 +200,10 @@ def save(panel: Panel, workbench: Workbench) -> None:
     recorded = tuned.metadata["merge_formula"]
     assert recorded.startswith("mira:0.8:")
     assert parse_weights(recorded.partition(":0.8:")[2], {})["OUT11"] == 0.5
+
+
+def carry_to_merge(panel: Panel) -> None:
+    panel.click("merge")
+    field = "document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input').value"
+    panel.page.wait_for_function(f"{field} == 'mira:0.8:0{',0.5' * 16}'")
+    panel.page.locator("#lw_merge_calculate").wait_for()

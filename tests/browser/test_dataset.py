@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lib_lora.demo.world import MIRA, Spec, jittered, render
-from tests.browser.test_whole_job import Desk
+from tests.browser.desk import Desk
 from tests.dataset.tagging.models import write_model
 
 if TYPE_CHECKING:

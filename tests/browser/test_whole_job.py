@@ -43,7 +43,7 @@ def train(desk: Desk, images: Path) -> None:
     desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")
     desk.sees("#lw_train_changes", "Rank (preset: 16)")
     desk.click("lw_train_check")
-    desk.sees("#lw_check", "200 steps")
+    desk.sees("#lw_check", "120 steps")
     desk.sees("#lw_check", "mira, 1girl")
     desk.photograph("check")
     desk.click("lw_train_start")

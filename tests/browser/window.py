@@ -8,33 +8,40 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+TIMEOUT = 60_000  # ms
 
 
 @contextmanager
-def window(address: str) -> Iterator[Page]:
-    """A page showing ``address``; afterwards fails when it had an error or asked another machine for anything."""
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium or Chrome."""
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     assert program, "Chromium or Chrome is needed for this test; install the package chromium"
-    faults: list[str] = []
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(120_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: faults.append(request.url) if _foreign(request.url, address) else None)
-        page.goto(address)
-        yield page
+        yield browser
         browser.close()
+
+
+@contextmanager
+def window(context: BrowserContext, address: str) -> Iterator[Page]:
+    """A page showing ``address``; afterwards fails when it had an error or asked another machine for anything."""
+    faults: list[str] = []
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: faults.append(request.url) if _foreign(request.url, address) else None)
+    page.goto(address)
+    yield page
+    page.close()
     assert not faults
 
 

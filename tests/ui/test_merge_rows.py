@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_lora.errors import UserError
-from lib_lora.ui.merge_rows import ALL, to_formula, to_rows
+from lib_lora.ui.merge_rows import ALL, to_formula, to_rows, with_row
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=12)
 weights = st.floats(-4, 4, allow_nan=False)
@@ -17,6 +17,14 @@ def test_rows_and_formula_say_the_same() -> None:
     formula = to_formula(rows)
     assert formula == "STYLE:1:GP1,BASE:-1:GP2,x:0.5"
     assert to_rows(formula, 4) == [("STYLE", 1.0, "GP1"), ("BASE", -1.0, "GP2"), ("x", 0.5, ALL), (None, 1.0, ALL)]
+
+
+def test_a_row_takes_the_place_of_its_lora_or_the_end() -> None:
+    row = ("mira", 0.8, "1,0,0.5")
+    assert with_row("", row) == "mira:0.8:1,0,0.5"
+    assert with_row("x:1,BASE:-1:GP2", row) == "x:1,BASE:-1:GP2,mira:0.8:1,0,0.5"
+    assert with_row("x:1,mira:1:GP1,BASE:-1:GP2", row) == "x:1,mira:0.8:1,0,0.5,BASE:-1:GP2"
+    assert with_row("mira:1:GP1", ("mira", 1.0, ALL)) == "mira:1"
 
 
 @given(st.lists(st.tuples(names, weights, blocks), max_size=5))

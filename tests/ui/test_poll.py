@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -10,20 +12,28 @@ from lib_lora.ui.poll import Poller, Watched
 
 def test_only_what_changed_is_sent() -> None:
     state = {"loss": "1.0"}
-    with gr.Blocks():
+    with gr.Blocks() as page:
         poller = Poller()
         poller.build()
-        one, two, field = gr.HTML(), gr.HTML(), gr.Textbox()
+        one, two, three, four, field = gr.HTML(), gr.HTML(), gr.HTML(), gr.HTML(), gr.Textbox()
         poller.keep(lambda: [state["loss"]], [one])
         poller.keep(lambda text: [text.upper()], [two], [field])
-    seen, *updates = poller.changes([], "a")
-    assert updates == ["1.0", "A"]
-    seen, *updates = poller.changes(seen, "a")
-    assert updates == [SKIP, SKIP]
+        poller.keep(lambda: [state["loss"], "same"], [three, four])
+        poller.connect(page)
+    *sent, first, second, third, fourth = poller.everything("a")
+    assert (first, second, third, fourth) == ("1.0", "A", "1.0", "same")
+    assert poller.news(*sent, "a") == ""
+    assert poller.news(*sent, "b") == "1"
     state["loss"] = "0.9"
-    seen, *updates = poller.changes(seen, "a")
-    assert updates == ["0.9", SKIP]
-    assert poller.changes(seen, "b")[1:] == [SKIP, "B"]
+    assert poller.news(*sent, "a") == "0,2"
+    assert press(page, "lw_poll_2")(sent[2]) == [["0.9", "same"], "0.9", SKIP]
+    assert press(page, "lw_poll_1")([], "b") == [["B"], "B"]
+
+
+def press(page: gr.Blocks, elem_id: str) -> Callable[..., list[Any]]:
+    """The handler of a button."""
+    number = next(n for n, block in page.blocks.items() if getattr(block, "elem_id", None) == elem_id)
+    return next(fn.fn for fn in page.fns.values() if (number, "click") in fn.targets)
 
 
 def test_watched_values_are_computed_again_when_the_folder_changes(tmp_path: Path) -> None:
