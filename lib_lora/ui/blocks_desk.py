@@ -14,6 +14,7 @@ from lib_lora.tools.symptoms import Proposal, propose
 from lib_lora.workbench import LoraEntry, Workbench
 
 PRESETS_FILE = "block_presets.txt"  # of the user, in the data folder
+SAVED_AS = ".safetensors, in the LoRA folder; nothing is overwritten"
 
 
 @dataclass(frozen=True)

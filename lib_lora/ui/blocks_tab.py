@@ -11,7 +11,7 @@ from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, looks, panel
-from lib_lora.ui.blocks_desk import PRESETS_FILE, BlocksDesk
+from lib_lora.ui.blocks_desk import SAVED_AS, BlocksDesk
 from lib_lora.ui.blocks_panels import RangePanel, SymptomPanel
 from lib_lora.ui.blocks_pictures import PreviewPanel, ScanPanel, weight_of_lora
 from lib_lora.ui.choices import choices, lora_names
@@ -22,9 +22,6 @@ from lib_lora.ui.merge_tab import MergeTab
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
-__all__ = ("PRESETS_FILE", "SAVED_AS", "BlocksTab")
-
-SAVED_AS = ".safetensors, in the LoRA folder; nothing is overwritten"
 NO_LORAS = "There is no LoRA yet. Train one, or put one into the LoRA folder."
 
 

@@ -14,7 +14,7 @@ from lib_lora.tools.picks import Pick
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, looks
 from lib_lora.ui.actions import panel as place_for
-from lib_lora.ui.blocks_tab import SAVED_AS
+from lib_lora.ui.blocks_desk import SAVED_AS
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.grid_place import GridPlace
 from lib_lora.workbench import Workbench

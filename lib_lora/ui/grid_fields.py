@@ -9,7 +9,7 @@ import gradio as gr
 from lib_lora.adapters.blocks import format_weights, load_presets, parse_weights
 from lib_lora.errors import UserError
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
-from lib_lora.ui.blocks_tab import PRESETS_FILE
+from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.generation import GenerationFields

@@ -9,7 +9,7 @@ from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import LOADED_MODEL, ExtractJob, MergeJob
 from lib_lora.ui.actions import act, panel
-from lib_lora.ui.blocks_tab import PRESETS_FILE
+from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.merge_fields import EXACT, ReductionFields
 from lib_lora.ui.poll import Poller

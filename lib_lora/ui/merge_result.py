@@ -14,7 +14,7 @@ from lib_lora.jobs.merge_jobs import CheckpointJob, MergedJob, MergePreviewJob
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
-from lib_lora.ui.blocks_tab import SAVED_AS
+from lib_lora.ui.blocks_desk import SAVED_AS
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import GenerationFields

@@ -29,6 +29,7 @@ def test_whole_job(page: Page, workbench: Workbench, images: Path, tmp_path: Pat
 
 
 def train(desk: Desk, images: Path) -> None:
+    desk.tab("Train")
     desk.click("lw_train_start")
     desk.says("lw_train_message", "name")  # an empty form is refused, beside the field and at the button
     desk.type("lw_train_data_dir", images)
