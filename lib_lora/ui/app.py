@@ -86,7 +86,7 @@ def build_page(
             runs.connect(poller, tabs, grid.run, train.form, train.message)
         poller.connect(page)
         if standalone:
-            compat.listen(page.load, None, js=f"() => {{ {_scripts()} }}")
+            compat.listen(page.load, None, js=f"() => {{ {scripts()} }}")
     return page
 
 
@@ -150,7 +150,7 @@ def _free_port(host: str, first: int, tries: int = 50) -> int:
     return first
 
 
-def _scripts() -> str:
+def scripts() -> str:
     """All scripts, as a web UI would load them."""
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "javascript").glob("*.js")))
 

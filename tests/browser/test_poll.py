@@ -1,0 +1,35 @@
+"""The page learns what changed in the process, without being touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from lib_lora.ui import compat
+from lib_lora.ui.app import scripts
+from lib_lora.ui.poll import Poller
+from tests.browser.window import window
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+
+def test_parts_that_change_are_shown(context: BrowserContext) -> None:
+    state = {"one": "first", "two": "same"}
+    poller = Poller()
+    with compat.page() as page:
+        with gr.Column(elem_id="lw_page"):
+            gr.HTML("page")
+            poller.build()
+            for name in state:
+                poller.keep(lambda name=name: [f"<p>{state[name]}</p>"], [gr.HTML(elem_id=name)])
+        poller.connect(page)
+        compat.listen(page.load, None, js=f"() => {{ {scripts()} }}")
+    compat.launch(page, server_name="127.0.0.1")
+    with window(context, page.local_url) as tab:
+        for text in ("first", "second", "third"):
+            state["one"] = text
+            tab.locator("#one").filter(has_text=text).wait_for()
+        assert tab.locator("#two").inner_text() == "same"
+    page.close()
