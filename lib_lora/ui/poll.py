@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -28,11 +29,14 @@ class _Kept:
         return values
 
     def changes(self, sent: list[Any], *inputs: Any) -> list[Any]:
-        """The values now, to be compared next time, and an update for each output."""
+        """The values now, to be compared next time, and an update for each output.
+
+        What is kept is a copy: gradio takes the values out of the updates that it is given.
+        """
         now = self.now(*inputs)
         if not sent:
-            return [now, *now]
-        return [now, *(SKIP if before == value else value for before, value in zip(sent, now, strict=True))]
+            return [deepcopy(now), *now]
+        return [deepcopy(now), *(SKIP if before == value else value for before, value in zip(sent, now, strict=True))]
 
 
 class Poller:
@@ -70,7 +74,7 @@ class Poller:
     def everything(self, *inputs: Any) -> list[Any]:
         """All values, to be compared next time, then all values, for the outputs."""
         now = [kept.now(*values) for kept, values in self._with_inputs(inputs)]
-        return [*now, *(value for values in now for value in values)]
+        return [*deepcopy(now), *(value for values in now for value in values)]
 
     def news(self, *sent_and_inputs: Any) -> str:
         """The numbers of the parts that are not as they were sent, with commas between.

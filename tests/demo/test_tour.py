@@ -76,7 +76,7 @@ def test_a_tour_writes_everything_and_a_second_start_repeats_nothing(tiny_host, 
     result = the_tour.run(tiny_host, output, FEW, judge)
     assert json.loads((output / "tour.json").read_text(encoding="utf-8"))["chosen_epoch"] == result["chosen_epoch"]
     assert set(result["character"]) == {"base model", f"epoch {result['chosen_epoch']}"}
-    assert set(result["style"]) == {"base model", "STYLE", "STYLE − BASE"}
+    assert set(result["style"]) == {"base model", "STYLE", "STYLE - BASE"}
     text = (output / "tour.md").read_text(encoding="utf-8")
     assert all(name in text and (output / name).exists() for name in PICTURES)
     assert "training mira: 2 of 2" in capsys.readouterr().out

@@ -43,3 +43,11 @@ def test_watched_values_are_computed_again_when_the_folder_changes(tmp_path: Pat
     (tmp_path / "a").write_text("", encoding="utf-8")
     assert watched() == ["a"]
     assert len(calls) == 2
+
+
+def test_what_gradio_does_to_an_update_changes_nothing_that_is_kept():
+    poller = Poller()
+    poller.keep(lambda: [gr.update(value="Pause", interactive=False)], [None])
+    sent, update = poller.everything()
+    update.pop("value")
+    assert poller.news(sent) == ""

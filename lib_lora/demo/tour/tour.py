@@ -53,8 +53,8 @@ class Amounts:
 
     character: int = 24
     style: int = 24
-    character_training: tuple[tuple[str, object], ...] = (("epochs", 6), ("rank", 8), ("repeats", "5"))
-    style_training: tuple[tuple[str, object], ...] = (("epochs", 4), ("rank", 8), ("repeats", "4"))
+    character_training: tuple[tuple[str, object], ...] = (("epochs", 6), ("rank", 8), ("repeats", "4"))
+    style_training: tuple[tuple[str, object], ...] = (("epochs", 4), ("rank", 8), ("repeats", "3"))
     weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0)
     seeds: int = 64
     styled: int = 24
@@ -165,7 +165,7 @@ class Tour:
         """The same prompts and seeds with the base model, STYLE, and STYLE minus BASE; draws six and scores all."""
         specs = style_specs("anime", self.amounts.styled, seed=1)
         requests = [replace(PICTURE, prompt=", ".join(tags(spec)), seed=i) for i, spec in enumerate(specs)]
-        loras = {"base model": None, "STYLE": self.host.paths.loras / "STYLE.safetensors", "STYLE − BASE": merged}
+        loras = {"base model": None, "STYLE": self.host.paths.loras / "STYLE.safetensors", "STYLE - BASE": merged}
         rows = {name: self.pictures(f"drawing {name}", requests, lora) for name, lora in loras.items()}
         shown = Sheet([images[:6] for images in rows.values()], [""] * min(6, len(requests)), list(rows), FORMULA)
         save_png(shown.draw(), self.output / "tour-merge.png")
