@@ -30,7 +30,8 @@ WIDE_EVERY = 16
 MIN_SNR_GAMMA = 5.0
 SNR_FLOOR = 0.03  # below it hardly anything but noise is to be seen, and its copy's error would drown the rest
 DRAFT_WEIGHT = 0.3
-EMA = 0.999
+TILT = 0.7  # timesteps are 1000 u^TILT of a uniform u: more of them where captions matter
+EMA = 0.998
 KEEP_EVERY = 240.0  # seconds between two states of the constant learning rate
 ADAM_NAMES = ("embedding", "conv_in", "conv_out", "draft")
 
@@ -75,10 +76,12 @@ class Draft(nn.Module):
         out = channels * self.SIDE**2
         self.layers = nn.Sequential(nn.Linear(width, 256), nn.GELU(), nn.Linear(256, out))
 
-    def loss(self, states: Tensor, latents: Tensor) -> Tensor:
-        """Mean squared error for ``states`` [b, 77, width] (the last token has read all) and square ``latents``."""
-        target = F.adaptive_avg_pool2d(latents, self.SIDE).flatten(1)
-        return F.mse_loss(self.layers(states[:, -1]), target)
+    def loss(self, states: Tensor, latents: Tensor, cells: Tensor) -> Tensor:
+        """Mean squared error for ``states`` [b, 77, width] (the last token has read all) and square ``latents``,
+        weighed by ``cells``."""
+        target = F.adaptive_avg_pool2d(latents, self.SIDE)
+        squares = (self.layers(states[:, -1]).view_as(target) - target).pow(2)
+        return (squares * F.adaptive_avg_pool2d(cells, self.SIDE)).mean()
 
 
 class Model(nn.Module):
@@ -133,14 +136,16 @@ def train(
         captions = [table.caption(pictures[kind].specs[i], r) for i in index]
         states = model.text(input_ids=table.rows(captions, r)).last_hidden_state
         x0, cond = latents[kind][index].repeat(REPEATS, 1, 1, 1), states.repeat(REPEATS, 1, 1)
-        t = torch.randint(0, 1000, (CAPTIONS,), generator=generator)
-        t = torch.cat([t, (t + 500) % 1000])  # two far apart levels of each picture: less variance
+        u = torch.rand(CAPTIONS, generator=generator)
+        u = torch.cat([u, (u + 0.5) % 1])  # two far apart levels of each picture: less variance
+        t = (1000 * u**TILT).long().clamp_max(999)
         noise = torch.randn(x0.shape, generator=generator)
         noisy = schedule.add_noise(x0, noise, t).contiguous(memory_format=torch.channels_last)
         squares = (model.unet(noisy, t, cond).sample - noise).pow(2)
-        error = (squares * cells[kind][index].repeat(REPEATS, 1, 1, 1)).mean((1, 2, 3))
+        emphasis = cells[kind][index]
+        error = (squares * emphasis.repeat(REPEATS, 1, 1, 1)).mean((1, 2, 3))
         loss = (error * weight(snr[t])).mean()
-        draft = model.draft.loss(states, x0[:CAPTIONS]) if kind == "square" else loss.new_zeros(())
+        draft = model.draft.loss(states, x0[:CAPTIONS], emphasis) if kind == "square" else loss.new_zeros(())
         (loss + DRAFT_WEIGHT * draft).backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.set_factor(factor)

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modules import sd_models, shared
+from modules import sd_models
 
-from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.prompt_weights import PromptWeights
 from lib_lora.hosts.a1111.session import A1111Session
 from lib_lora.hosts.a1111.support import live_model, require_trainable
+from lib_lora.hosts.webui import shared_model
 from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
 from lib_lora.models.base import ModelInfo
@@ -46,14 +46,10 @@ class A1111Host(WebUIHost):
             networks.list_available_networks()
 
     def _loaded(self) -> Any:
-        sd_model = shared.sd_model  # loads one where that has not happened yet
-        if sd_model is None:
-            raise UserError("No model is loaded", fix="Choose a checkpoint in the web UI's top bar")
-        return sd_model
+        return shared_model.loaded()
 
     def _switch_to(self, checkpoint: Any) -> None:
-        with sd_models.SkipWritingToConfig():
-            sd_models.reload_model_weights(info=checkpoint)
+        shared_model.switch_to(checkpoint)
 
     def _session(self, sd_model: Any) -> A1111Session:
         return A1111Session(sd_model, self.gpu_lock)

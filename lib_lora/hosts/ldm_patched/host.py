@@ -9,7 +9,7 @@ from typing import Any
 
 from ldm_patched.ldm.modules import attention
 from ldm_patched.modules import model_management
-from modules import sd_models, shared
+from modules import sd_models
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
@@ -17,6 +17,7 @@ from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
 from lib_lora.hosts.ldm_patched.model import LdmPatchedModel
+from lib_lora.hosts.webui import shared_model
 from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.models.base import ModelInfo
 
@@ -43,14 +44,10 @@ class LdmPatchedHost(ForgeObjectsHost):
         return ModelInfo(checkpoint.name, path, kind, prediction, LdmPatchedModel.latent_factor, layers)
 
     def _current(self) -> Any:
-        sd_model = shared.sd_model  # loads one where that has not happened yet
-        if sd_model is None:
-            raise UserError("No model is loaded", fix="Choose a checkpoint in the web UI's top bar")
-        return sd_model
+        return shared_model.loaded()
 
     def _switch_to(self, checkpoint: Any) -> None:
-        with sd_models.SkipWritingToConfig():
-            sd_models.reload_model_weights(info=checkpoint)
+        shared_model.switch_to(checkpoint)
 
     def _session(self, sd_model: Any) -> ForgeObjectsSession:
         self._require_supported(sd_model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ class On(Protocol):
     ) -> None: ...
 
 
-class Panel:
+class Panel(ABC):
     """A tool of the tray below the gallery."""
 
     name = ""  # of its sub-tab
@@ -29,13 +30,13 @@ class Panel:
     def __init__(self, session: Session, album: Album):
         self.session, self.album = session, album
 
+    @abstractmethod
     def build(self) -> None:
         """Create the components."""
-        raise NotImplementedError
 
+    @abstractmethod
     def connect(self, on: On) -> None:
         """Connect them."""
-        raise NotImplementedError
 
     def views(self) -> list[View]:
         """What is shown anew after every action."""

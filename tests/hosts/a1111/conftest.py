@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from lib_lora.adapters.file import write_lora
-from lib_lora.adapters.network import Network, NetworkSpec
+from lib_lora.adapters.network import Network
+from tests.hosts.common import forget, visible_network
 
 DOUBLE = Path(__file__).parents[1] / "doubles" / "a1111"
 OWN = {"modules", "networks", "ldm_double", "sgm_double", "starting"}
@@ -59,7 +60,7 @@ class WebUI:
 @pytest.fixture
 def webui(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebUI]:
     monkeypatch.syspath_prepend(str(DOUBLE))
-    _forget()
+    forget(OWN, OUR_HOSTS)
     try:
         import starting
         from ldm.modules.diffusionmodules import openaimodel
@@ -73,25 +74,13 @@ def webui(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
         yield WebUI(host, modules, tmp_path / "webui")
     finally:
-        _forget()
-
-
-def _forget() -> None:
-    for name in list(sys.modules):
-        if name.split(".")[0] in OWN or name.startswith(OUR_HOSTS):
-            del sys.modules[name]
+        forget(OWN, OUR_HOSTS)
 
 
 @pytest.fixture
 def network(webui: WebUI) -> Network:
     """A LoRA that visibly changes both the U-Net and the text encoder."""
-    with webui.host.training_session() as model:
-        network = Network.create(model.layers(), NetworkSpec(rank=2, alpha=2, conv_rank=2), seed=0)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.2, generator=generator)
-    network.name = "hat"
-    return network
+    return visible_network(webui.host)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from lib_lora.adapters.file import write_lora
-from lib_lora.adapters.network import Network, NetworkSpec
+from lib_lora.adapters.network import Network
+from tests.hosts.common import forget, visible_network
 
 DOUBLES = Path(__file__).parents[1] / "doubles"
 OWN = {"modules", "modules_forge", "backend", "networks", "ldm_double", "forge_double"}
@@ -78,7 +79,7 @@ def webui(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     # ldm's U-Net only asks whether context_dim is one of omegaconf's lists
     monkeypatch.setitem(sys.modules, "omegaconf", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "omegaconf.listconfig", SimpleNamespace(ListConfig=()))
-    _forget()
+    forget(OWN, OUR_HOSTS)
     try:
         web_ui = _started(tiny_checkpoint, tmp_path)
         import modules.sd_hijack
@@ -87,7 +88,7 @@ def webui(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr("ldm.modules.diffusionmodules.openaimodel.th", modules.sd_hijack.TorchForUNet())
         yield web_ui
     finally:
-        _forget()
+        forget(OWN, OUR_HOSTS)
 
 
 def _started(checkpoint: Path, folder: Path) -> WebUI:
@@ -112,22 +113,10 @@ def _started(checkpoint: Path, folder: Path) -> WebUI:
     return WebUI(web_ui_host(), modules, data)
 
 
-def _forget() -> None:
-    for name in list(sys.modules):
-        if name.split(".")[0] in OWN or name.startswith(OUR_HOSTS):
-            del sys.modules[name]
-
-
 @pytest.fixture
 def network(webui: WebUI) -> Network:
     """A LoRA that visibly changes both the U-Net and the text encoder."""
-    with webui.host.training_session() as model:
-        network = Network.create(model.layers(), NetworkSpec(rank=2, alpha=2, conv_rank=2), seed=0)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.2, generator=generator)
-    network.name = "hat"
-    return network
+    return visible_network(webui.host)
 
 
 @pytest.fixture

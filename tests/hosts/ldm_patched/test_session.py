@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from lib_lora.adapters.network import Network, NetworkSpec
+from lib_lora.adapters.network import Network
 from lib_lora.demo.architecture import random_checkpoint
 from lib_lora.errors import UserError
+from tests.hosts.common import forget, visible_network
 
 DOUBLES = Path(__file__).parents[1] / "doubles"
 OWN = {"modules", "networks", "ldm_double", "ldm_patched", "classic_double"}
@@ -26,7 +27,7 @@ def host(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.syspath_prepend(str(DOUBLES / name))
     monkeypatch.setitem(sys.modules, "omegaconf", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "omegaconf.listconfig", SimpleNamespace(ListConfig=()))
-    _forget()
+    forget(OWN, OUR_HOSTS)
     try:
         import modules.paths
         import modules.sd_hijack
@@ -41,13 +42,7 @@ def host(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
         yield web_ui_host()
     finally:
-        _forget()
-
-
-def _forget() -> None:
-    for name in list(sys.modules):
-        if name.split(".")[0] in OWN or name.startswith(OUR_HOSTS):
-            del sys.modules[name]
+        forget(OWN, OUR_HOSTS)
 
 
 @pytest.fixture
@@ -59,12 +54,7 @@ def shell(host: Any) -> Any:
 
 @pytest.fixture
 def network(host: Any) -> Network:
-    with host.training_session() as model:
-        network = Network.create(model.layers(), NetworkSpec(rank=2, alpha=2, conv_rank=2), seed=0)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.2, generator=generator)
-    return network
+    return visible_network(host)
 
 
 def gradients(model: Any, network: Network) -> list[torch.Tensor]:
