@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
-EMBEDDED = Path(__file__).resolve().parent / "demo"  # the miniature model lies here
 MINIATURE = "miniature"
 BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset")
 EXIT_USER_ERROR = 2
@@ -209,12 +208,13 @@ def bench(args: argparse.Namespace) -> int:
 
 def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneHost:
     """The standalone host on the folders that the options name, with ``model`` or else ``args.model`` loaded."""
+    from .demo import CHECKPOINT
     from .hosts.standalone.host import StandaloneHost
     from .models.base import HostPaths
 
     data = args.data.resolve()
     paths = HostPaths(data / "loras", data / "checkpoints", data / "runs", data)
-    host = StandaloneHost(paths, [*args.checkpoints, EMBEDDED])
+    host = StandaloneHost(paths, [*args.checkpoints, CHECKPOINT])
     host.load(model or args.model)
     return host
 

@@ -36,7 +36,7 @@ TRIGGER = "mira"
 STYLE = "neon"
 FORMULA = "STYLE:1:GP1,BASE:-1:GP2"
 PROMPT = f"{TRIGGER}, 1girl, solo, full body, simple background, white background"
-PICTURE = GenerationRequest("", width=128, height=128, steps=20, cfg=4.0, sampler="DPM++ 2M")
+PICTURE = GenerationRequest("", width=128, height=128, steps=16, cfg=4.0, sampler="DPM++ 2M")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class StandaloneHost:
 
     Args:
         paths: the host's folders; they need not exist yet.
-        more_checkpoints: further folders to look for checkpoints in.
+        more_checkpoints: further checkpoint files, and folders to look for checkpoints in.
         device: where the model runs; CUDA if there is one.
         dtype: of U-Net and text encoder.
     """
@@ -47,7 +47,7 @@ class StandaloneHost:
         self.gpu_lock = GpuLock()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = dtype
-        self._folders = (paths.checkpoints, *more_checkpoints)
+        self._places = (paths.checkpoints, *more_checkpoints)
         self._model: StandaloneModel | None = None
         self._sessions = 0
 
@@ -171,8 +171,11 @@ class StandaloneHost:
     def _files(self) -> dict[str, Path]:
         """Name -> file; of two files of one name the safetensors, and the earlier folder, wins."""
         found: dict[str, Path] = {}
-        for folder in self._folders:
+        for place in self._places:
+            if place.is_file():
+                found.setdefault(place.stem, place)
+                continue
             for suffix in SUFFIXES:
-                for file in sorted(folder.rglob(f"*{suffix}")):
-                    found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+                for file in sorted(place.rglob(f"*{suffix}")):
+                    found.setdefault(file.relative_to(place).with_suffix("").as_posix(), file)
         return found
