@@ -164,6 +164,9 @@ def test_checkpoints_are_found_by_name_in_all_folders(tiny_checkpoint, tmp_path)
     assert host.checkpoint_path("sub/copy") == own / "sub" / "copy.safetensors"
     with pytest.raises(UserError, match="No model is loaded"):
         host.generate([HAT])
+    host.load("tiny")
+    info = host.info()
+    assert (info.name, info.family, info.prediction, info.max_clip_skip) == ("tiny", "sd1", "epsilon", 2)
 
 
 def test_a_checkpoint_file_brings_none_of_its_neighbours(tiny_checkpoint, tmp_path):
@@ -173,9 +176,6 @@ def test_a_checkpoint_file_brings_none_of_its_neighbours(tiny_checkpoint, tmp_pa
     none = tmp_path / "none"
     host = StandaloneHost(HostPaths(none, none, none, none), more_checkpoints=[alone])
     assert host.checkpoints() == ["alone"] and host.checkpoint_path("alone") == alone
-    host.load("tiny")
-    info = host.info()
-    assert (info.name, info.family, info.prediction, info.max_clip_skip) == ("tiny", "sd1", "epsilon", 2)
 
 
 def test_a_failed_or_forbidden_load_keeps_the_present_model(tiny_host):
