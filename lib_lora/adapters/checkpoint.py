@@ -13,6 +13,7 @@ from torch import Tensor
 from lib_lora.adapters import blocks, container
 from lib_lora.adapters.base_weights import CheckpointWeights, Place
 from lib_lora.adapters.delta import Delta
+from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.merge import MergeTerm, layer_delta
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
@@ -110,7 +111,7 @@ def _add(
         if change is not None:
             part = place.part(tensor)
             part.copy_(part.float() + change.reshape(part.shape))
-    if not torch.isfinite(tensor).all():
+    if not is_finite(tensor):
         raise UserError(
             f"{name} would overflow {entry['dtype']}",
             where=weights.path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
@@ -60,15 +61,31 @@ def data_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a file. Equal input gives equal bytes: older safetensors write the metadata in random order."""
-    data = safetensors.torch.save(dict(tensors))
-    start = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
-    header = json.loads(data[LENGTH_BYTES:start])
-    header = {"__metadata__": dict(sorted(metadata.items())), **header}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % LENGTH_BYTES)  # tensors start aligned
-    return b"".join([len(text).to_bytes(LENGTH_BYTES, "little"), text, memoryview(data)[start:]])
+@dataclass(frozen=True)
+class Serialised:
+    """Tensors as a file has them, to which metadata can be given without going over them again.
+
+    Attributes:
+        entries: name of a tensor -> its dtype, shape and place in ``data``.
+        data: the tensors' bytes.
+    """
+
+    entries: Mapping[str, object]
+    data: memoryview
+
+    def head(self, metadata: Mapping[str, str]) -> bytes:
+        """What stands before ``data`` in the file. Equal metadata give equal bytes: the library's order is random."""
+        header = {"__metadata__": dict(sorted(metadata.items())), **self.entries}
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % LENGTH_BYTES)  # tensors start aligned
+        return len(text).to_bytes(LENGTH_BYTES, "little") + text
+
+
+def serialise(tensors: Mapping[str, Tensor]) -> Serialised:
+    """``tensors`` in a file's layout."""
+    file = memoryview(safetensors.torch.save(dict(tensors)))
+    start = LENGTH_BYTES + int.from_bytes(file[:LENGTH_BYTES], "little")
+    return Serialised(json.loads(bytes(file[LENGTH_BYTES:start])), file[start:])
 
 
 def read_header(path: Path) -> tuple[dict, int]:

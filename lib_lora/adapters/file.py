@@ -12,6 +12,7 @@ from torch import Tensor
 from lib_lora.adapters import container
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
+from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.metadata import hashes
 from lib_lora.adapters.spelling import family_of, read_modules
 from lib_lora.adapters.tall import product_norm
@@ -99,9 +100,11 @@ def write_lora(
         raise UserError("The file exists already", where=path, fix="Choose another name, or allow overwriting.")
     tensors = {name: _stored(name, t, dtype) for name, t in sorted(join_keys(modules).items())}
     metadata = {str(k): str(v) for k, v in metadata.items()}
-    metadata |= hashes(tensors, metadata)
-    with atomic_write(path) as part:
-        part.write_bytes(container.serialise(tensors, metadata))
+    serialised = container.serialise(tensors)
+    metadata |= hashes(serialised, metadata)
+    with atomic_write(path) as part, open(part, "wb") as file:
+        file.write(serialised.head(metadata))
+        file.write(serialised.data)
     return path
 
 
@@ -135,7 +138,7 @@ def rounding_loss(modules: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtyp
 def _module_loss(params: Mapping[str, Tensor], dtype: torch.dtype) -> float:
     adapter = adapter_from(params)
     rounded = adapter_from(adapter.tensors(dtype))
-    if not all(torch.isfinite(p).all() for p in rounded.parameters()):
+    if not all(is_finite(p) for p in rounded.parameters()):
         return float("inf")
     if adapter.needs_base:
         return max(map(_relative_error, rounded.parameters(), adapter.parameters()))
@@ -171,7 +174,7 @@ def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
     for name, tensor in params.items():
         if not tensor.is_floating_point() and tensor.numel() != 1:  # alpha and on_input may be whole numbers
             raise UserError(f"{key}.{name} holds {tensor.dtype} values", where=path, fix="This is not a LoRA's weight.")
-        if not torch.isfinite(tensor.float()).all():
+        if not is_finite(tensor):
             raise UserError(
                 f"{key}.{name} holds NaN or infinite values",
                 where=path,
@@ -186,7 +189,7 @@ def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     dtype = torch.float32 if name.endswith(".alpha") else dtype or tensor.dtype
     stored = tensor.detach().to("cpu", dtype).contiguous()
-    if not torch.isfinite(stored).all():
+    if not is_finite(stored):
         raise UserError(
             f"{name} holds values that {str(dtype).removeprefix('torch.')} cannot store",
             where="precision",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from lib_lora.adapters.delta import Delta, tail_error
 from lib_lora.adapters.file import LoraFile, model_hash, rounding_loss, to_delta, write_lora
 from lib_lora.adapters.formula import Term, render
 from lib_lora.adapters.selection import kernel_of
+from lib_lora.adapters.workers import workers
 from lib_lora.errors import UserError
 
 MergeTerm = tuple[LoraFile, float, "Mapping[str, float] | None"]
@@ -72,8 +71,8 @@ class Merged:
 
     def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
         """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
-        with _workers() as workers:
-            losses = workers.map(lambda layer: rounding_loss(dict([layer]), dtype), self.modules.items())
+        with workers() as pool:
+            losses = pool.map(lambda layer: rounding_loss(dict([layer]), dtype), self.modules.items())
             loss = {key: e for layer in losses for key, e in layer.items() if e > ROUNDING_LIMIT}
         if not loss:
             return []
@@ -134,8 +133,9 @@ def combine(
             delta, spectrum = delta.reduced(rank, energy)
         return None if delta is None else _layer(key, delta), spectrum
 
-    with _workers() as workers:
-        for done, (key, (layer, spectrum)) in enumerate(zip(keys, workers.map(merge_layer, keys), strict=True), 1):
+    with workers() as pool:
+        hashes = pool.map(_hash, [file for file, _, _ in terms])
+        for done, (key, (layer, spectrum)) in enumerate(zip(keys, pool.map(merge_layer, keys), strict=True), 1):
             if layer is not None:
                 layers[key] = layer
             if spectrum is not None:
@@ -152,22 +152,10 @@ def combine(
         modules={key: layer.tensors() for key, layer in layers.items()},
         report=report,
         rank=widest,
-        metadata=_metadata(terms, widest, formula),
+        metadata=_metadata(terms, list(hashes), widest, formula),
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
         extras={name: tensor for file, _, _ in reversed(terms) for name, tensor in file.extras.items()},
     )
-
-
-@contextmanager
-def _workers() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch has, with one each: layers are many and small, and do not profit from more."""
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 def _check_limits(rank: int | None, energy: float | None) -> None:
@@ -237,11 +225,13 @@ def reduction_report(spectra: Mapping[str, Tensor], ranks: Mapping[str, int]) ->
     )
 
 
-def _metadata(terms: Sequence[MergeTerm], rank: int, formula: str | None) -> dict[str, str]:
+def _metadata(
+    terms: Sequence[MergeTerm], hashes: Sequence[str | None], rank: int, formula: str | None
+) -> dict[str, str]:
     vectors = [None if by_block is None else blocks.format_weights(by_block) for _, _, by_block in terms]
     sources = [
-        {"name": file.name, "hash": _hash(file), "weight": weight, "blocks": vector}
-        for (file, weight, _), vector in zip(terms, vectors, strict=True)
+        {"name": file.name, "hash": hash_now, "weight": weight, "blocks": vector}
+        for (file, weight, _), hash_now, vector in zip(terms, hashes, vectors, strict=True)
     ]
     formula = formula or render(Term(s["name"], s["weight"], s["blocks"]) for s in sources)
     return metadata.merged(sources, terms[0][0].metadata, rank, formula)

@@ -6,8 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from torch import Tensor
-
 from lib_lora.adapters import container
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.adapters.spelling import family_of
@@ -108,18 +106,18 @@ def merged(
     }
 
 
-def hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """``sshs_model_hash`` and ``sshs_legacy_hash`` of a file with these tensors.
+def hashes(file: container.Serialised, metadata: Mapping[str, str]) -> dict[str, str]:
+    """``sshs_model_hash`` and ``sshs_legacy_hash`` of a file.
 
     The first is the SHA-256 of the tensors' bytes. The second, of the old Additional Networks extension, is the start
     of the SHA-256 of 64 KiB at 1 MiB of the file as it would be with ``ss_*`` metadata only.
     """
     training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
-    data = container.serialise(tensors, training)
-    start = container.LENGTH_BYTES + int.from_bytes(data[: container.LENGTH_BYTES], "little")
-    legacy = data[LEGACY_OFFSET : LEGACY_OFFSET + LEGACY_LENGTH]
+    head = file.head(training)
+    begin, end = LEGACY_OFFSET, LEGACY_OFFSET + LEGACY_LENGTH
+    legacy = head[begin:end] + file.data[max(0, begin - len(head)) : max(0, end - len(head))]
     return {
-        "sshs_model_hash": hashlib.sha256(memoryview(data)[start:]).hexdigest(),
+        "sshs_model_hash": hashlib.sha256(file.data).hexdigest(),
         "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8],
     }
 

@@ -45,8 +45,8 @@ def gram(matrix: Tensor) -> Tensor:
 
 
 def product_norm(up: Tensor, down: Tensor) -> float:
-    """Frobenius norm of ``up`` [o, r] @ ``down`` [r, n] from the two Gram matrices, in float64.
+    """Frobenius norm of ``up`` [o, r] @ ``down`` [r, n] from the two Gram matrices, in the factors' own precision.
 
     Exact to √ε of ‖up‖·‖down‖: not for differences whose parts cancel.
     """
-    return (gram(up) * gram(down.T)).sum().clamp_min(0).sqrt().item()
+    return ((up.T @ up).double() * (down @ down.T).double()).sum().clamp_min(0).sqrt().item()

@@ -16,6 +16,7 @@ from ..adapters.checkpoint import merge_into_checkpoint
 from ..adapters.file import LoraFile, read_lora
 from ..adapters.formula import Term
 from ..adapters.merge import Merged, MergeTerm, combine
+from ..adapters.workers import workers
 from ..errors import UserError
 from ..files import atomic_write
 from .lora_files import SUFFIX, find_lora, new_path
@@ -112,7 +113,9 @@ def read_terms(formula: str, loras: Path, presets: Path | None = None) -> list[M
     for term in terms:
         if term.blocks is not None:
             parse_weights(term.blocks, known)  # what is mistyped is told before any file is read
-    files = [read_lora(find_lora(term.name, loras)) for term in terms]
+    paths = [find_lora(term.name, loras) for term in terms]
+    with workers() as pool:
+        files = list(pool.map(read_lora, paths))
     weights = [
         None if term.blocks is None else parse_weights(term.blocks, known, file.family)
         for term, file in zip(terms, files, strict=True)

