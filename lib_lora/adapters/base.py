@@ -173,8 +173,8 @@ def base_of(layer: nn.Module, dtype: torch.dtype) -> Tensor:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Detached, and half precision widened."""
-    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
+    """Detached, and what is narrower than float32 widened."""
+    return tensor.detach().to(torch.float64 if tensor.dtype == torch.float64 else torch.float32)
 
 
 def required_base(base: Tensor | None, algorithm: str) -> Tensor:

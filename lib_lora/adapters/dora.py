@@ -12,7 +12,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lib_lora.adapters.base import Adapter, LayerSpec, apply_weight, base_of, channel_axis, required_base, stored
+from lib_lora.adapters.base import (
+    Adapter,
+    LayerSpec,
+    apply_weight,
+    at_least_float32,
+    base_of,
+    channel_axis,
+    required_base,
+    stored,
+)
 from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
 
@@ -51,7 +60,7 @@ class DoRA(Adapter):
         Args:
             base: the weight to adapt.
         """
-        return cls(inner, _norm(base.detach(), INPUT_AXIS).to(inner.dtype))
+        return cls(inner, _norm(base, INPUT_AXIS).to(inner.dtype))
 
     @classmethod
     def create(cls, layer_shape: torch.Size, spec: LayerSpec, **options: object) -> DoRA:
@@ -124,5 +133,5 @@ class DoRA(Adapter):
 
 def _norm(weight: Tensor, axis: int) -> Tensor:
     """Norm of each slice along ``axis``, at least float32, never 0."""
-    rows = weight.to(torch.promote_types(weight.dtype, torch.float32)).movedim(axis, 0).flatten(1)
+    rows = at_least_float32(weight).movedim(axis, 0).flatten(1)
     return rows.norm(dim=1).clamp_min(torch.finfo(rows.dtype).eps)

@@ -139,6 +139,13 @@ class LoadedModel(Protocol):
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] of scaled latents."""
 
+    def in_fp8(self) -> AbstractContextManager[None]:
+        """The U-Net's linear and convolution weights stored as float8_e4m3fn for a ``with`` block, then as they were.
+
+        Raises:
+            UserError: others use these weights meanwhile.
+        """
+
     def gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -140,6 +140,20 @@ class Denoiser:
             yield
         finally:
             self.network.enabled = before
+
+    @contextmanager
+    def saving_memory(self) -> Iterator[None]:
+        """The model as the settings want it so that a step needs less memory, for the length of a ``with`` block.
+
+        Raises:
+            UserError: the host cannot do that.
+        """
+        self.model.gradient_checkpointing(self.config.gradient_checkpointing)
+        try:
+            with self.model.in_fp8() if self.config.fp8_base else nullcontext():
+                yield
+        finally:
+            self.model.gradient_checkpointing(False)
 
     def _autocast(self, device_type: str) -> torch.autocast:
         dtype = AUTOCAST.get(self.config.precision)

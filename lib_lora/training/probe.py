@@ -42,16 +42,15 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
     def loss() -> Tensor:
         return denoiser.loss(latents, [caption] * config.batch_size, latents, t).mean()
 
-    kept = _KeptForBackward(layers)
-    model.gradient_checkpointing(config.gradient_checkpointing)
-    with network.attached_to(layers):
+    with denoiser.saving_memory(), network.attached_to(layers):
+        kept = _KeptForBackward(layers)
+        base = sum(p.numel() * p.element_size() for layer in layers.values() for p in layer.parameters())
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
             loss().backward()  # also warms up, so that the second pass is timed as it will be
         started = time.perf_counter()
         loss().backward()
         network.parameters()[0].grad.sum().item()  # waits for a GPU
         seconds = time.perf_counter() - started
-    base = sum(p.numel() * p.element_size() for layer in layers.values() for p in layer.parameters())
     trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())
     return Cost(seconds * config.gradient_accumulation, base + trained + kept.bytes, base)
 

@@ -96,6 +96,7 @@ def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, obje
         "gradient_checkpointing": c.gradient_checkpointing,
         "gradient_accumulation_steps": c.gradient_accumulation,
         "max_grad_norm": c.max_grad_norm,
+        "fp8_base": c.fp8_base,
         "mixed_precision": c.precision if c.precision in ("bf16", "fp16") else "no",
         "clip_skip": c.clip_skip,
         "max_token_length": c.max_tokens,

@@ -89,8 +89,7 @@ class Trainer:
         network = self.network = Network.create(layers, network_spec(self.config), self.config.seed)
         yield from self._warm_start()
         self.denoiser = Denoiser(self.model, self.config, network)
-        self.model.gradient_checkpointing(self.config.gradient_checkpointing)
-        with network.attached_to(layers):
+        with self.denoiser.saving_memory(), network.attached_to(layers):
             self.optimizer = build_optimizer(network, self.config)
             self.averaging = Averaging(network, self.optimizer, self.config.ema_decay)
             batches = self.data.batches

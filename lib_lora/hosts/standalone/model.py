@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from transformers import CLIPTextModel
 
 from lib_lora.files import sha256_file
 from lib_lora.hosts import clip, vae
+from lib_lora.hosts.standalone.fp8 import stored_in_fp8
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
 from lib_lora.models.captions import MAX_TOKENS
 from lib_lora.models.layers import kohya_key
@@ -55,7 +57,7 @@ class StandaloneModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.unet.dtype
+        return self.unet.conv_in.bias.dtype  # a weight may be stored in 8 bits
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -135,6 +137,10 @@ class StandaloneModel:
         """
         images = self.vae.decode(latents.to(self.device, self.vae.dtype) / self.latent_scale).sample.clamp(-1, 1)
         return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
+
+    def in_fp8(self) -> AbstractContextManager[None]:
+        """The U-Net's weights stored in 8 bits; see :func:`lib_lora.hosts.standalone.fp8.stored_in_fp8`."""
+        return stored_in_fp8(self.layers("unet").values())
 
     def gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lib_lora.errors import UserError
 from lib_lora.files import sha256_file
 from lib_lora.hosts import clip, vae
 from lib_lora.hosts.checkpointing import BlockCheckpointing
@@ -143,6 +144,14 @@ class WebUIModel(ABC):
         latents = latents.to(*_place(self.vae))
         images = self._decoded(latents).float().clamp(-1, 1)
         return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
+
+    def in_fp8(self) -> AbstractContextManager[None]:
+        """Refused: between two steps the web UI makes the user's images with the same weights."""
+        raise UserError(
+            "The web UI's own images need the weights as they are loaded",
+            where="fp8_base",
+            fix="Switch fp8 base off; gradient checkpointing and a smaller batch save memory too",
+        )
 
     def gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder."""

@@ -36,4 +36,7 @@ class MemorySettings:
     precision: str = setting("as loaded", MEMORY, "Precision of the base",
         "bf16 on new cards, fp16 on older ones; the LoRA itself is always fp32",
         choices=BASE_PRECISIONS, kohya="mixed_precision")
+    fp8_base: bool = setting(False, MEMORY, "fp8 base",
+        "The U-Net's weights take half of fp16's memory on the card, at less precision; not in a web UI",
+        kohya="fp8_base")
     # fmt: on

@@ -124,6 +124,13 @@ def _state(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> 
     reading.ignore(key, value, "A run can always be continued here")
 
 
+def _fp8_unet(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    on = switched_on(value)
+    reading.translate(key, value, f"fp8 base: {'on' if on else 'as fp8_base says'}, of the U-Net as here always")
+    if on:
+        reading.values["fp8_base"] = True
+
+
 def _stop_text(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
     reading.ignore(key, value, "kohya's trainer ignores it for a LoRA too; here it is “Stop the text encoder after”")
 
@@ -153,6 +160,7 @@ RULES: dict[str, Callable[[Reading, str, Any, Mapping[str, Any]], None]] = {
     "masked_loss": _masks,
     "alpha_mask": _masks,
     "enable_wildcard": _wildcard,
+    "fp8_base_unet": _fp8_unet,
     "save_state": _state,
     "stop_text_encoder_training": _stop_text,
 }

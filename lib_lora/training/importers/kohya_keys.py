@@ -60,7 +60,7 @@ IGNORED: dict[str, str] = {
                      "blocks_to_swap", "apply_t5_attn_mask"), _FAMILY),
     "no_token_padding": "Captions are filled up to 77 tokens, as in the web UI. The result will differ",
     "rank_dropout_scale": "What rank dropout leaves is always enlarged",
-    **dict.fromkeys(("full_fp16", "full_bf16", "fp8_base", "fp8_base_unet"), "The LoRA is always trained in fp32"),
+    **dict.fromkeys(("full_fp16", "full_bf16"), "The LoRA is always trained in fp32"),
     **dict.fromkeys(("color_aug", "random_crop", "face_crop_aug_range"),
                     "Not offered: it would keep latents from being cached. The result will differ"),
     **dict.fromkeys(("sample_every_n_steps", "save_every_n_steps", "sample_at_first", "save_n_epoch_ratio",

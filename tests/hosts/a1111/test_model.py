@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lib_lora.errors import UserError
 from lib_lora.hosts.standalone.checkpoint import load_checkpoint
 
 CAPTIONS = ["1girl, (red hat)", ", ".join(["red hat"] * 40)]
@@ -61,6 +62,11 @@ def test_hashes_schedule_and_prediction_are_the_models(model, oracle, webui):
     with webui.host.training_session() as other:
         torch.testing.assert_close(other.schedule.alphas_cumprod, oracle.schedule.alphas_cumprod)
         assert other.hashes()["vae"] != before and other.prediction == "v" == webui.host.info().prediction
+
+
+def test_the_web_uis_weights_are_not_stored_in_8_bits(model):
+    with pytest.raises(UserError, match="as they are loaded"):
+        model.in_fp8()
 
 
 def test_the_file_is_hashed_where_the_web_ui_does_not(webui, oracle):
