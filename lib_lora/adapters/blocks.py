@@ -45,6 +45,7 @@ __all__ = (
     "format_weights",
     "layout_for",
     "load_presets",
+    "named_blocks",
     "parse_weights",
     "weight_of",
 )
@@ -110,6 +111,19 @@ def parse_weights(text: str, presets: Mapping[str, str], family: str | None = No
     for entry in parts[plain:]:
         weights |= _entry(entry, weights)
     return expand(weights)
+
+
+def named_blocks(text: str) -> tuple[str, ...]:
+    """The blocks that a text such as ``IN01-IN02 OUT09-OUT11``, ``NOT M00`` or ``te`` says.
+
+    Raises:
+        UserError: listing the names.
+    """
+    try:
+        return _selected(text.strip())
+    except ValueError:
+        fix = f"Write for example IN01-IN02 OUT09-OUT11; blocks are {', '.join(BLOCKS_26)}"
+        raise UserError(f"{text!r} names no blocks", fix=fix) from None
 
 
 def format_weights(weights: Mapping[str, float], layout: Sequence[str] = BLOCKS_26) -> str:

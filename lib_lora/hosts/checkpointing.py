@@ -7,7 +7,7 @@ checkpoint has neither limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,7 +16,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-BLOCKS = ("ResBlock", "BasicTransformerBlock", "CLIPEncoderLayer")
+from lib_lora.adapters.blocks import block_of
+
+BLOCKS = ("ResBlock", "ResnetBlock2D", "BasicTransformerBlock", "CLIPEncoderLayer")
 ABSENT = object()
 
 
@@ -31,18 +33,30 @@ class BlockCheckpointing:
         self._blocks = [m for module in modules for m in module.modules() if type(m).__name__ in BLOCKS]
         self._before: list[tuple[nn.Module, Any]] = []
 
-    def set(self, on: bool) -> None:
-        """Replace the blocks' ``forward``, or give them back the one they had."""
-        if on and not self._before:
-            self._before = [(block, vars(block).get("forward", ABSENT)) for block in self._blocks]
-            for block in self._blocks:
+    def set(self, on: bool, among: set[nn.Module] | None = None) -> None:
+        """Replace the blocks' ``forward``, or give them back the one they had.
+
+        Args:
+            among: only blocks that have one of these layers in them; None: all.
+        """
+        while self._before:
+            block, forward = self._before.pop()
+            del block.forward
+            if forward is not ABSENT:
+                block.forward = forward
+        for block in self._blocks if on else ():
+            if among is None or not among.isdisjoint(block.modules()):
+                self._before.append((block, vars(block).get("forward", ABSENT)))
                 block.forward = partial(_checkpointed, block.forward)
-        elif not on:
-            while self._before:
-                block, forward = self._before.pop()
-                del block.forward
-                if forward is not ABSENT:
-                    block.forward = forward
+
+
+def layers_in(layers: Mapping[str, nn.Module], blocks: Collection[str]) -> set[nn.Module] | None:
+    """Those of ``layers`` (kohya key -> module) in ``blocks`` (names of :mod:`lib_lora.adapters.blocks`); None for all.
+
+    Raises:
+        UserError: a layer's block is not known.
+    """
+    return {layer for key, layer in layers.items() if block_of(key) in blocks} if blocks else None
 
 
 def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

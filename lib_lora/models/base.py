@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,8 +146,12 @@ class LoadedModel(Protocol):
             UserError: others use these weights meanwhile.
         """
 
-    def gradient_checkpointing(self, on: bool) -> None:
-        """Trade time for memory in the backward pass of U-Net and text encoder."""
+    def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:
+        """Trade time for memory in the backward pass of U-Net and text encoder.
+
+        Args:
+            blocks: of these only, by their names in :mod:`lib_lora.adapters.blocks`; empty: of all.
+        """
 
 
 class GpuLock(Protocol):

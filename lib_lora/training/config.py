@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import Field, dataclass, fields
 
+from lib_lora.adapters.blocks import named_blocks
 from lib_lora.errors import UserError
 from lib_lora.training.config_groups.data import CaptionSettings, ImageSettings
 from lib_lora.training.config_groups.loss import LossSettings, NoiseSettings
@@ -46,6 +47,7 @@ class TrainConfig(  # a dataclass takes the fields of its last base first
         _check_network(self)
         _check_optimizer(self)
         _check_noise(self)
+        _check_memory(self)
         return self
 
 
@@ -107,3 +109,12 @@ def _check_noise(c: TrainConfig) -> None:
         raise UserError("α of the beta distribution must be above 0", where="timestep_a", fix="1 and 1 are uniform")
     if c.timestep_distribution in ("beta", "logit-normal") and c.timestep_b <= 0:
         raise UserError("b of this distribution must be above 0", where="timestep_b", fix="Use 1")
+
+
+def _check_memory(c: TrainConfig) -> None:
+    if not c.checkpoint_blocks.strip():
+        return
+    try:
+        named_blocks(c.checkpoint_blocks)
+    except UserError as error:
+        raise UserError(error.what, where="checkpoint_blocks", fix=error.fix) from error

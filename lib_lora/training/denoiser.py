@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib_lora.adapters.blocks import named_blocks
 from lib_lora.adapters.network import Network
 from lib_lora.models.base import LoadedModel
 from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
@@ -148,7 +149,8 @@ class Denoiser:
         Raises:
             UserError: the host cannot do that.
         """
-        self.model.gradient_checkpointing(self.config.gradient_checkpointing)
+        chosen = self.config.checkpoint_blocks.strip()
+        self.model.gradient_checkpointing(self.config.gradient_checkpointing, named_blocks(chosen) if chosen else ())
         try:
             with self.model.in_fp8() if self.config.fp8_base else nullcontext():
                 yield

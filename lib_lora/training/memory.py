@@ -70,8 +70,11 @@ def out_of_memory(model: LoadedModel, config: TrainConfig, items: Sequence[Item]
 
 
 def _changes(config: TrainConfig) -> Iterator[tuple[str, dict]]:
+    whole = {"gradient_checkpointing": True, "checkpoint_blocks": ""}
     if not config.gradient_checkpointing:
-        yield "Switch on gradient checkpointing", {"gradient_checkpointing": True}
+        yield "Switch on gradient checkpointing", whole
+    elif config.checkpoint_blocks.strip():
+        yield "Checkpoint all blocks", whole
     batch = config.batch_size // 2
     while batch:
         accumulation = config.gradient_accumulation * config.batch_size // batch

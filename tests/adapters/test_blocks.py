@@ -144,3 +144,11 @@ def test_the_users_presets_win(tmp_path):
     mine.write_bytes(b"\x83\x65:1")
     with pytest.raises(UserError, match="not UTF-8"):
         blocks.load_presets(mine)
+
+
+def test_blocks_by_name():
+    assert blocks.named_blocks(" IN01-IN02 OUT09-OUT11 ") == ("IN01", "IN02", "OUT09", "OUT10", "OUT11")
+    assert blocks.named_blocks("te") == ("BASE",) and len(blocks.named_blocks("NOT te")) == 25
+    for wrong in ("", "IN99", "OUT02-IN01", "all"):
+        with pytest.raises(UserError, match="names no blocks"):
+            blocks.named_blocks(wrong)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.memory import RESERVE, estimate, fitting_change
 from lib_lora.training.preflight import preflight
@@ -54,6 +55,20 @@ def test_the_first_change_that_fits_is_proposed(tiny_host):
         text = fitting_change(model, checkpointed, (512, 512), round(needed["half"]) + 1)
         assert "batch size to 2 and gradient accumulation to 2" in text
         assert "may still not be enough" in fitting_change(model, checkpointed, (512, 512), 1)
+
+
+def test_checkpointing_some_blocks_lies_between_none_and_all(tiny_host):
+    config = replace(CONFIG, gradient_checkpointing=True, batch_size=1)
+    outer = replace(config, checkpoint_blocks="IN01-IN02 OUT09-OUT11")
+    with tiny_host.training_session() as model:
+        plain, some, whole = (
+            probe(model, c, (128, 128)).bytes for c in (replace(config, gradient_checkpointing=False), outer, config)
+        )
+        assert whole < some < plain and plain - some > (some - whole)  # the outer blocks keep most
+        assert fitting_change(model, outer, (128, 128), None) == "Checkpoint all blocks"
+    with pytest.raises(UserError, match="IN99") as caught:
+        replace(outer, checkpoint_blocks="IN99").check()
+    assert caught.value.where == "checkpoint_blocks"
 
 
 def test_what_does_not_fit_is_said_before_it_is_tried(tiny_host, tmp_path, monkeypatch):

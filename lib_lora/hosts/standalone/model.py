@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from transformers import CLIPTextModel
 
 from lib_lora.files import sha256_file
 from lib_lora.hosts import clip, vae
+from lib_lora.hosts.checkpointing import BlockCheckpointing, layers_in
 from lib_lora.hosts.standalone.fp8 import stored_in_fp8
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
 from lib_lora.models.captions import MAX_TOKENS
@@ -50,6 +51,7 @@ class StandaloneModel:
         self.unet, self.vae, self.text_encoder = unet, vae, text_encoder
         self.prediction = prediction
         self.schedule = NoiseSchedule()
+        self._checkpointing = BlockCheckpointing([unet, text_encoder])
 
     @property
     def device(self) -> torch.device:
@@ -142,14 +144,6 @@ class StandaloneModel:
         """The U-Net's weights stored in 8 bits; see :func:`lib_lora.hosts.standalone.fp8.stored_in_fp8`."""
         return stored_in_fp8(self.layers("unet").values())
 
-    def gradient_checkpointing(self, on: bool) -> None:
-        """Trade time for memory in the backward pass of U-Net and text encoder."""
-        # newer releases of transformers say "activation" where all others say "gradient"
-        kind = "activation" if hasattr(self.text_encoder, "activation_checkpointing_enable") else "gradient"
-        if on:
-            self.unet.enable_gradient_checkpointing()
-            getattr(self.text_encoder, f"{kind}_checkpointing_enable")({"use_reentrant": False})
-        else:
-            self.unet.disable_gradient_checkpointing()
-            getattr(self.text_encoder, f"{kind}_checkpointing_disable")()
-        self.text_encoder.train(on)  # transformers checkpoints in training mode only; CLIP has no dropout to wake
+    def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:
+        """Trade time for memory in the backward pass of U-Net and text encoder, or of ``blocks`` of them."""
+        self._checkpointing.set(on, layers_in(self.layers(), blocks))

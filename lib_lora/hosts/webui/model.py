@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lib_lora.errors import UserError
 from lib_lora.files import sha256_file
 from lib_lora.hosts import clip, vae
-from lib_lora.hosts.checkpointing import BlockCheckpointing
+from lib_lora.hosts.checkpointing import BlockCheckpointing, layers_in
 from lib_lora.hosts.live_layers import live_layers
 from lib_lora.models.captions import MAX_TOKENS
 from lib_lora.models.layers import ldm_to_diffusers_module
@@ -153,9 +153,9 @@ class WebUIModel(ABC):
             fix="Switch fp8 base off; gradient checkpointing and a smaller batch save memory too",
         )
 
-    def gradient_checkpointing(self, on: bool) -> None:
-        """Trade time for memory in the backward pass of U-Net and text encoder."""
-        self._checkpointing.set(on)
+    def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:
+        """Trade time for memory in the backward pass of U-Net and text encoder, or of ``blocks`` of them."""
+        self._checkpointing.set(on, layers_in(self.layers() if blocks else {}, blocks))
 
     def _precision(self) -> AbstractContextManager[Any]:
         """The web UI's own precision for half weights, unless the caller has chosen one."""

@@ -33,6 +33,8 @@ class MemorySettings:
     # fmt: off
     gradient_checkpointing: bool = setting(False, MEMORY, "Gradient checkpointing",
         "Much less memory, about a third slower", kohya="gradient_checkpointing")
+    checkpoint_blocks: str = setting("", MEMORY, "Blocks to checkpoint",
+        "Empty is all. The outer ones keep the most: IN01-IN02 OUT09-OUT11 in SD 1.x; fewer blocks are faster")
     precision: str = setting("as loaded", MEMORY, "Precision of the base",
         "bf16 on new cards, fp16 on older ones; the LoRA itself is always fp32",
         choices=BASE_PRECISIONS, kohya="mixed_precision")

@@ -77,12 +77,16 @@ def test_checkpointing_gives_the_same_gradients(webui, network):
         counter = (
             model.unet.input_blocks[1][1].transformer_blocks[0].norm1.register_forward_hook(lambda *_: calls.append(1))
         )
-        model.gradient_checkpointing(True)
+        model.gradient_checkpointing(True, ["M00"])
+        elsewhere = gradients(model, network)
+        assert len(calls) == 1
+        model.gradient_checkpointing(True, ["IN01"])
         checkpointed = gradients(model, network)
         counter.remove()
-    assert len(calls) == 2  # forward, and again in the backward pass
-    for a, b in zip(plain, checkpointed, strict=True):
+    assert len(calls) == 3  # forward, and again in the backward pass
+    for a, b, c in zip(plain, checkpointed, elsewhere, strict=True):
         torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a, c)
 
 
 def test_attention_without_a_backward_pass_is_replaced_only_where_gradients_are(webui, network):

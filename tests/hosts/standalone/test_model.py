@@ -102,15 +102,19 @@ def test_hashes_tell_vaes_apart(model, tiny_checkpoint):
 def test_gradient_checkpointing_changes_memory_only(model):
     network = Network.create(model.layers(), NetworkSpec(rank=2, alpha=2), seed=0)
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    runs = {"unet": model.unet.down_blocks[0].resnets[0].conv1, "te": model.text_encoder.encoder.layers[0].mlp.fc1}
+    runs = {
+        "IN01": model.unet.down_blocks[0].resnets[0].conv1,
+        "IN04": model.unet.down_blocks[1].attentions[0].transformer_blocks[0].attn1.to_q,
+        "BASE": model.text_encoder.encoder.layers[0].mlp.fc1,
+    }
 
-    def gradients(on: bool) -> tuple[list[torch.Tensor], dict[str, int]]:
+    def gradients(on: bool, blocks: tuple[str, ...] = ()) -> tuple[list[torch.Tensor], dict[str, int]]:
         calls = dict.fromkeys(runs, 0)
         counters = [
             module.register_forward_hook(lambda *_, part=part: calls.update({part: calls[part] + 1}))
             for part, module in runs.items()
         ]
-        model.gradient_checkpointing(on)
+        model.gradient_checkpointing(on, blocks)
         with network.attached_to(model.layers()):
             model.predict(x, torch.tensor([500]), model.encode_text(["a hat"])).square().mean().backward()
         model.gradient_checkpointing(False)
@@ -121,10 +125,13 @@ def test_gradient_checkpointing_changes_memory_only(model):
             p.grad = None
         return found, calls
 
-    (plain, once), (saved, twice) = gradients(False), gradients(True)
-    assert once == {"unet": 1, "te": 1} and twice == {"unet": 2, "te": 2}
-    for a, b in zip(plain, saved, strict=True):
-        torch.testing.assert_close(a, b)
+    plain, once = gradients(False)
+    assert set(once.values()) == {1}
+    for blocks, twice in (((), set(runs)), (("IN01", "BASE"), {"IN01", "BASE"}), (("IN04",), {"IN04"})):
+        found, calls = gradients(True, blocks)
+        assert {name for name, count in calls.items() if count == 2} == twice and set(calls.values()) <= {1, 2}
+        assert all(torch.equal(a, b) for a, b in zip(plain, found, strict=True))
+    assert not any("forward" in vars(m) for part in model.modules.values() for m in part.modules())
 
 
 def test_weighted_captions_scale_the_states_of_their_tokens(model):
