@@ -22,7 +22,7 @@ def live_layers(part: str, module: nn.Module, rename: Callable[[str], str] = str
     They are told by the name of their class and the rank of their weight: Forge's ``Linear`` is not PyTorch's.
 
     Args:
-        part: ``"unet"`` or ``"te"``.
+        part: ``"unet"`` or a text encoder, ``"te"``, ``"te1"`` or ``"te2"``.
         module: the U-Net or the text encoder.
         rename: from the module's path in ``module`` to its diffusers path.
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 CLIP_PREFIX = "cond_stage_model.transformer."
-KOHYA_PREFIX = {"unet": "lora_unet_", "te": "lora_te_"}
+KOHYA_PREFIX = {part: f"lora_{part}_" for part in ("unet", "te", "te1", "te2")}
 
 _UNET_RESNET = {
     "in_layers.0": "norm1",
@@ -109,11 +109,11 @@ def kohya_key(part: str, module_path: str) -> str:
     """The LoRA file's name of a module.
 
     Args:
-        part: ``"unet"`` or ``"te"``.
+        part: ``"unet"`` or a text encoder, ``"te"``, or of SDXL's two ``"te1"`` or ``"te2"``.
         module_path: diffusers path of a U-Net module, or transformers path of a text-encoder module, with or without
             the leading ``text_model.`` that transformers 5 dropped.
     """
-    if part == "te" and not module_path.startswith("text_model."):
+    if part != "unet" and not module_path.startswith("text_model."):
         module_path = f"text_model.{module_path}"
     return KOHYA_PREFIX[part] + module_path.replace(".", "_")
 

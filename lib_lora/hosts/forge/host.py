@@ -18,7 +18,7 @@ from backend.attention import attention_pytorch
 from modules import sd_models
 
 from lib_lora.errors import UserError
-from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel
+from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel, forge_model
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
@@ -84,10 +84,10 @@ class ForgeHost(ForgeObjectsHost):
     def _session(self, sd_model: Any) -> ForgeObjectsSession:
         self._require_supported(sd_model)
         attention = partial(differentiable_attention, backend.nn.unet, ["attention_function"], attention_pytorch)
-        return ForgeObjectsSession(partial(ForgeModel, sd_model), self.gpu_lock, memory_management, attention)
+        return ForgeObjectsSession(partial(forge_model, sd_model), self.gpu_lock, memory_management, attention)
 
     def _make_model(self, sd_model: Any, ready: Any) -> ForgeModel:
-        return ForgeModel(sd_model, ready)
+        return forge_model(sd_model, ready)
 
     def _require_supported(self, sd_model: Any) -> None:
         where = sd_model.sd_checkpoint_info.name
@@ -117,4 +117,5 @@ class ForgeHost(ForgeObjectsHost):
 
 def _described(checkpoint: Any, kind: str, prediction: str) -> ModelInfo:
     path = Path(checkpoint.filename)
-    return ModelInfo(checkpoint.name, path, kind, prediction, ForgeModel.latent_factor, CLIP_LAYERS)
+    text_layers = 1 if kind == "sdxl" else CLIP_LAYERS
+    return ModelInfo(checkpoint.name, path, kind, prediction, ForgeModel.latent_factor, text_layers)

@@ -1,4 +1,4 @@
-"""Forge's Stable Diffusion 1.x model as ``models.base.LoadedModel``."""
+"""Forge's Stable Diffusion models as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
+from lib_lora.hosts.forge_objects.sdxl import ForgeObjectsXLModel
 from lib_lora.hosts.webui.model import do_nothing
 from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
 
@@ -37,9 +39,21 @@ class ForgeModel(ForgeObjectsModel):
         """Token ids of a caption, without begin and end; nothing in it is syntax."""
         return self.sd_model.text_processing_engine.tokenize([caption])[0]
 
-    def prepare_text_encoder(self) -> None:
-        """Its embeddings in float32, as Forge has them whenever it encodes a prompt."""
+    def prepare_embeddings(self, text_encoder: nn.Module) -> None:
+        """In float32, as Forge has them whenever it encodes a prompt."""
         # transformers 5 has no inner ``text_model``
-        embeddings = getattr(self.text_encoder, "text_model", self.text_encoder).embeddings
+        embeddings = getattr(text_encoder, "text_model", text_encoder).embeddings
         embeddings.position_embedding.to(torch.float32)
         embeddings.token_embedding.to(torch.float32)
+
+
+class ForgeXLModel(ForgeObjectsXLModel, ForgeModel):
+    """The same for SDXL."""
+
+    def tokens(self, caption: str) -> list[int]:
+        return self.sd_model.text_processing_engine_l.tokenize([caption])[0]
+
+
+def forge_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> ForgeModel:
+    """The model of whichever family it is."""
+    return (ForgeXLModel if sd_model.is_sdxl else ForgeModel)(sd_model, ready)

@@ -49,7 +49,11 @@ class ForgeObjectsModel(WebUIModel):
         return self.objects.unet.load_device
 
     def prepare_text_encoder(self) -> None:
-        """What the host does to it before each prompt."""
+        """What the host does to the text encoder before each prompt."""
+        self.prepare_embeddings(self.text_encoder)
+
+    def prepare_embeddings(self, text_encoder: nn.Module) -> None:
+        """The same to one ``CLIPTextModel``."""
 
     def _unet_output(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         # the host's default for transformer_options is one dictionary for all calls, and it writes into that

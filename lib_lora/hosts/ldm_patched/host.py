@@ -16,7 +16,7 @@ from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
-from lib_lora.hosts.ldm_patched.model import LdmPatchedModel
+from lib_lora.hosts.ldm_patched.model import LdmPatchedModel, ldm_patched_model
 from lib_lora.hosts.webui import shared_model
 from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.models.base import ModelInfo
@@ -52,10 +52,10 @@ class LdmPatchedHost(ForgeObjectsHost):
     def _session(self, sd_model: Any) -> ForgeObjectsSession:
         self._require_supported(sd_model)
         safe = partial(differentiable_attention, attention, ATTENTION, attention.attention_pytorch)
-        return ForgeObjectsSession(partial(LdmPatchedModel, sd_model), self.gpu_lock, model_management, safe)
+        return ForgeObjectsSession(partial(ldm_patched_model, sd_model), self.gpu_lock, model_management, safe)
 
     def _make_model(self, sd_model: Any, ready: Any) -> LdmPatchedModel:
-        return LdmPatchedModel(sd_model, ready)
+        return ldm_patched_model(sd_model, ready)
 
     def _require_supported(self, sd_model: Any) -> None:
         where = sd_model.sd_checkpoint_info.name

@@ -1,4 +1,4 @@
-"""A Stable Diffusion 1.x model of Forge-Classic or reForge as ``models.base.LoadedModel``."""
+"""A Stable Diffusion model of Forge-Classic or reForge as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
+from lib_lora.hosts.forge_objects.sdxl import ForgeObjectsXLModel
 from lib_lora.hosts.webui.model import do_nothing
 from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
 
@@ -35,3 +36,15 @@ class LdmPatchedModel(ForgeObjectsModel):
     def tokens(self, caption: str) -> list[int]:
         """Token ids of a caption, without begin and end; nothing in it is syntax."""
         return self.sd_model.cond_stage_model.tokenize([caption])[0]
+
+
+class LdmPatchedXLModel(ForgeObjectsXLModel, LdmPatchedModel):
+    """The same for SDXL."""
+
+    def tokens(self, caption: str) -> list[int]:
+        return self.sd_model.conditioner.embedders[0].tokenize([caption])[0]
+
+
+def ldm_patched_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> LdmPatchedModel:
+    """The model of whichever family it is."""
+    return (LdmPatchedXLModel if sd_model.is_sdxl else LdmPatchedModel)(sd_model, ready)

@@ -42,7 +42,10 @@ def _unpack(package: str) -> None:
     """Download a package and unpack it into a folder of its name; nothing is installed."""
     part = FOLDER / f".{package}"
     part.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "download", "-qq", package], cwd=part, check=True)
+    download = ["apt-get", "download", "-qq", package]
+    if subprocess.run(download, cwd=part, check=False).returncode:
+        subprocess.run(["apt-get", "update", "-qq"], check=True)  # the lists of packages are missing or old
+        subprocess.run(download, cwd=part, check=True)
     archive = next(part.glob("*.deb"))
     subprocess.run(["dpkg", "-x", archive.name, "."], cwd=part, check=True)
     archive.unlink()

@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.adapters.network import Network, NetworkSpec
 from lib_lora.errors import UserError
-from lib_lora.training.config import TrainConfig
-from lib_lora.training.denoiser import Denoiser
+from tests.hosts.sdxl import check_gradients_reach_every_layer, check_sizes_are_pixels, check_training_tells_sizes
 
 LONG = ", ".join(["red hat"] * 40)
-T = torch.tensor([500])
 
 
 @pytest.fixture
@@ -50,43 +47,17 @@ def test_the_conditioning_is_what_the_web_ui_makes(model, engine):
 
 
 def test_sizes_are_pixels_and_default_to_the_picture_itself(model):
-    x = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        cond = model.encode_text(["a hat"])
-        plain = model.predict(x, T, cond)
-        own = model.predict(x, T, cond, torch.tensor([[64, 96, 0, 0, 64, 96]]))
-        cropped = model.predict(x, T, cond, torch.tensor([[640, 960, 0, 16, 64, 96]]))
-    assert torch.equal(plain, own)
-    assert not torch.allclose(plain, cropped, atol=1e-5)
+    check_sizes_are_pixels(model)
 
 
 def test_the_training_tells_the_sizes(model, monkeypatch):
-    told = []
-    predict = model.predict
-    monkeypatch.setattr(model, "predict", lambda x, t, cond, sizes: told.append(sizes) or predict(x, t, cond, sizes))
-    sizes = torch.tensor([[640, 480, 8, 0, 64, 64]])
-    x = torch.randn(1, 4, 8, 8)
-    with torch.no_grad():
-        Denoiser(model, TrainConfig(name="a")).loss(x, ["a hat"], torch.randn_like(x), T, sizes=sizes)
-    assert told == [sizes]
+    check_training_tells_sizes(model, monkeypatch)
 
 
 def test_gradients_reach_every_layer_on_offer(model):
-    layers = model.layers()
-    network = Network.create(layers, NetworkSpec(rank=2, alpha=2, conv_rank=2), seed=0)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.2, generator=generator)
-    kinds = {key.split("_")[1] for key in network.adapters}
-    assert kinds == {"unet", "te1", "te2"}
-    assert "lora_unet_input_blocks_2_1_transformer_blocks_0_attn1_to_q" not in layers
-    with network.attached_to(layers):
-        cond = model.encode_text(["a hat"])
-        model.predict(torch.randn(1, 4, 8, 8), T, cond).square().mean().backward()
-    dead = [
-        key for key, a in network.adapters.items() if any(p.grad is None or not p.grad.any() for p in a.parameters())
-    ]
-    assert not [key for key in dead if "layers_1_" not in key]  # the last layer of a text encoder is not used
+    names = check_gradients_reach_every_layer(model)
+    assert "lora_unet_input_blocks_2_1_transformer_blocks_0_attn1_to_q" not in names
+    assert not any(name.startswith("lora_te2") and "attn" in name for name in names)
 
 
 def test_latents_are_the_mean_and_scaled(model, engine):

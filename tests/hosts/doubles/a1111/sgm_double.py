@@ -10,7 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
 from lib_lora.models.schedule import scaled_linear_alphas
 
-WIDTHS, POOLED, SIZE_WIDTH, VOCAB = (32, 64), 48, 16, 49408
+WIDTHS, POOLED, SIZE_WIDTH, VOCAB = (32, 64), 48, 256, 49408
 
 
 class UNetWithVector(UNetModel):
@@ -29,6 +29,20 @@ class UNetWithVector(UNetModel):
             handle.remove()
 
 
+def narrow_unet(pooled):
+    """SDXL's U-Net with fewer blocks and channels, for a pooled vector of this width."""
+    unet = UNetWithVector(
+        pooled + 6 * SIZE_WIDTH, image_size=32, in_channels=4, out_channels=4, model_channels=32,
+        attention_resolutions=[2], num_res_blocks=1, channel_mult=[1, 2], num_heads=2,
+        use_spatial_transformer=True, transformer_depth=1, context_dim=sum(WIDTHS), use_checkpoint=True,
+        legacy=False,
+    )  # fmt: skip
+    for parameter in unet.parameters():
+        if not parameter.any():  # much of it begins at zero
+            nn.init.normal_(parameter, std=0.1)
+    return unet
+
+
 class OpenAIWrapper(nn.Module):
     conditioning_key = "crossattn"
 
@@ -40,14 +54,18 @@ class OpenAIWrapper(nn.Module):
         return self.diffusion_model(x, timesteps=t, context=c["crossattn"], y=c["vector"])
 
 
+def narrow_clip(width):
+    """CLIP's text model with two layers."""
+    return CLIPTextModel(CLIPTextConfig(
+        vocab_size=VOCAB, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2, num_attention_heads=2,
+        bos_token_id=0, eos_token_id=2, pad_token_id=1,
+    ))  # fmt: skip
+
+
 class FrozenCLIPEmbedder(nn.Module):
     def __init__(self):
         super().__init__()
-        config = CLIPTextConfig(
-            vocab_size=VOCAB, hidden_size=WIDTHS[0], intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-            bos_token_id=0, eos_token_id=2, pad_token_id=1,
-        )  # fmt: skip
-        self.transformer = CLIPTextModel(config)
+        self.transformer = narrow_clip(WIDTHS[0])
 
 
 class ForSDXL(nn.Module):
@@ -148,16 +166,7 @@ class DiffusionEngine(nn.Module):
 
     def __init__(self, checkpoint):
         super().__init__()
-        unet = UNetWithVector(
-            POOLED + 6 * SIZE_WIDTH, image_size=32, in_channels=4, out_channels=4, model_channels=32,
-            attention_resolutions=[2], num_res_blocks=1, channel_mult=[1, 2], num_heads=2,
-            use_spatial_transformer=True, transformer_depth=1, context_dim=sum(WIDTHS), use_checkpoint=True,
-            legacy=False,
-        )  # fmt: skip
-        for parameter in unet.parameters():
-            if not parameter.any():  # much of it begins at zero
-                nn.init.normal_(parameter, std=0.1)
-        self.model = OpenAIWrapper(unet)
+        self.model = OpenAIWrapper(narrow_unet(POOLED))
         self.first_stage_model = AutoencoderKL((32, 32, 32, 32)).requires_grad_(False)
         self.conditioner = self.cond_stage_model = GeneralConditioner().requires_grad_(False)
         self.register_buffer("alphas_cumprod", scaled_linear_alphas())
