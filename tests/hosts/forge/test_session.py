@@ -157,7 +157,7 @@ def test_a_session_that_cannot_be_opened_changes_nothing(webui):
         (lambda ui: ui.unet.out[2].to(torch.float8_e4m3fn), "float8"),
         (lambda ui: setattr(ui.unet.out[2].weight, "bnb_quantized", True), "bnb_quantized"),
         (lambda ui: setattr(ui.unet.out[2].weight, "gguf_cls", object), "gguf_cls"),
-        (lambda ui: (setattr(ui.sd_model, "is_sd1", False), setattr(ui.sd_model, "is_sdxl", True)), "family sdxl"),
+        (lambda ui: (setattr(ui.sd_model, "is_sd1", False), setattr(ui.sd_model, "is_sd2", True)), "family sd2"),
         (lambda ui: setattr(ui.sd_model, "is_sd1", False), "family unknown"),
         (lambda ui: setattr(ui.sd_model, "is_inpaint", True), "Inpainting"),
         (lambda ui: setattr(ui.sd_model.forge_objects.unet.model.predictor, "prediction_type", "edm"), "by edm"),
