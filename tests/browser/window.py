@@ -32,13 +32,20 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def window(context: BrowserContext, address: str) -> Iterator[Page]:
-    """A page showing ``address``; afterwards fails when it had an error or asked another machine for anything."""
+def window(context: BrowserContext, address: str, *, own: bool = True) -> Iterator[Page]:
+    """A page showing ``address``; afterwards fails when it had an error or asked another machine for anything.
+
+    Args:
+        own: False for a web UI's page, whose gradio asks others for fonts and scripts; they are answered with nothing.
+    """
     faults: list[str] = []
     page = context.new_page()
     page.set_default_timeout(TIMEOUT)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: faults.append(request.url) if _foreign(request.url, address) else None)
+    if own:
+        page.on("request", lambda request: faults.append(request.url) if _foreign(request.url, address) else None)
+    else:
+        page.route(lambda url: _foreign(url, address), lambda route: route.fulfill(body=""))
     page.goto(address)
     yield page
     page.close()

@@ -1,4 +1,4 @@
-"""The tab, the API and the text encoder in the versions that the web UIs have: gradio 3.41 and 4.40, pydantic 1 and 2.
+"""The versions that the web UIs have: the tab clicked through in a browser, the API, the model, access to folders.
 
 ``install.py test`` makes an environment for each; this starts the tests that matter in them.
 """
@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HOSTS = [path.stem for path in sorted((ROOT / "tests" / "hosts" / "pins").glob("*.txt"))]
-TESTS = ("tests/hosts/a1111/test_tab.py", "tests/hosts/a1111/test_model.py", "tests/hosts/a1111/test_access.py")
+TESTS = [f"tests/hosts/a1111/{name}.py" for name in ("test_tab", "test_model", "test_access", "in_browser")]
 
 
 @pytest.mark.parametrize("host", HOSTS if sys.version_info < (3, 12) else [])

@@ -1,0 +1,133 @@
+"""The main way through the tabs by clicking, inside a web UI with its own versions of gradio and all else.
+
+Not collected by itself: :mod:`tests.hosts.test_pins` runs it in environments that hold those versions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lib_lora.adapters.file import read_lora
+from lib_lora.training.config import settings
+from lib_lora.ui import webui as entry
+from lib_lora.ui.form import group_title
+from tests.browser.desk import Desk
+from tests.browser.window import chromium, window
+from tests.hosts.a1111.page import web_ui_page
+
+SETTINGS = {"bucket_step": 8, "rank": 2}
+
+
+@pytest.fixture
+def images(webui) -> Path:
+    folder = webui.data / "sets" / "6_mira"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (64, 64), "firebrick").save(folder / "a.png")
+    (folder / "a.txt").write_text("mira, 1girl", encoding="utf-8")
+    return folder.parent
+
+
+@pytest.fixture
+def desk(webui, tmp_path: Path):
+    entry.workbench.cache_clear()
+    webui.host.load("tiny.safetensors")
+    started = web_ui_page(entry.tabs(), lambda demo, app: entry.add_routes(app))
+    with started as address, chromium() as browser:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        with window(context, address, own=False) as page:
+            desk = Desk(page, tmp_path / "pictures")
+            desk.tab("LoRA Workbench")
+            page.wait_for_selector("#lw_job .lw-job-line")
+            yield desk
+    entry.workbench.cache_clear()
+
+
+def test_main_way(desk: Desk, images: Path) -> None:
+    workbench = entry.workbench()
+    prepare(desk, images)
+    train(desk)
+    choose(desk)
+    tune(desk)
+    merge(desk)
+    assert read_lora(workbench.lora_path("mira-clean")).modules
+    desk.tab("Runs")
+    desk.sees("#lw_runs_table td", "epoch 1 at 1")
+    desk.photograph("runs")
+
+
+def prepare(desk: Desk, images: Path) -> None:
+    desk.tab("Dataset")
+    desk.type("lw_ds_folders", images)
+    desk.click("lw_ds_open")
+    desk.sees("#lw_ds_set", "1 image")
+    desk.page.wait_for_function("document.querySelector('#lw_ds_pictures img')?.naturalWidth > 0")
+    desk.photograph("dataset")
+    desk.tab("Check")
+    for name, value in (("trigger", "mira"), ("resolution", 64), ("batch", 1), ("epochs", 1)):
+        desk.type(f"lw_ds_{name}", value)
+    desk.click("lw_ds_send")
+    desk.sees_value("lw_train_data_dir", str(images))
+
+
+def train(desk: Desk) -> None:
+    desk.type("lw_train_name", "mira")
+    desk.open("More settings")
+    for group in {group_title(settings()[name].metadata["group"]) for name in SETTINGS}:
+        desk.open(group)
+    for name, value in SETTINGS.items():
+        desk.type(f"lw_train_{name}", value)
+    desk.sees("#lw_train_changes", "Rank (preset: 16)")
+    desk.click("lw_train_check")
+    desk.sees("#lw_check", "mira, 1girl")
+    desk.photograph("check")
+    desk.click("lw_train_start")
+    desk.sees("#lw_job progress")  # from here on the page is only looked at
+    desk.sees("#lw_train_compare", "1 epoch saved")
+    desk.sees("#lw_train_live figure.lw-chart", "running loss")
+    desk.photograph("train")
+
+
+def choose(desk: Desk) -> None:
+    desk.click("lw_train_compare")
+    desk.type("lw_grid_weights", "1")
+    desk.open("Grid: size, steps and sampler")
+    desk.type("lw_grid_steps", 1)
+    desk.sees("#lw_grid_plan", "Will make 1 image of 64×64")
+    desk.click("lw_grid_make")
+    desk.sees_picture("#lw_grid_table [data-lw-cell] img", 64)
+    desk.page.locator("[data-lw-cell]").first.click()
+    desk.sees("#lw_grid_chosen", "Chosen: epoch 1 at 1")
+    desk.photograph("grid")
+
+
+def tune(desk: Desk) -> None:
+    desk.click("lw_grid_tune")
+    desk.page.wait_for_function("document.querySelectorAll('#lw_blocks_sliders input[type=range]').length == 17")
+    desk.pick("lw_blocks_preset", "OUTS")
+    desk.page.wait_for_function("document.querySelector('[data-lw-block=M00]').value == 0")
+    desk.page.locator("[data-lw-block=OUT11]").fill("0.25")
+    assert desk.read("lw_blocks_vector") == "1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,0.25"
+    desk.open("Block preview: size, steps and sampler")
+    desk.type("lw_blocks_steps", 1)
+    desk.click("lw_blocks_preview")
+    desk.sees_picture("#lw_blocks_result img.lw-after", 64)
+    desk.type("lw_blocks_name", "mira-tuned")
+    desk.click("lw_blocks_save")
+    desk.says("lw_blocks_saved", "Saved mira-tuned.safetensors")
+    desk.photograph("blocks")
+
+
+def merge(desk: Desk) -> None:
+    desk.tab("Merge")
+    desk.pick("lw_merge_lora_1", "mira")
+    desk.type("lw_merge_formula", "mira:1:GP1,mira-tuned:-1:GP2")
+    desk.page.wait_for_function("document.querySelector('#lw_merge_weight_2 input').value == '-1'")
+    desk.click("lw_merge_calculate")
+    desk.page.wait_for_selector("#lw_merge_save")
+    desk.type("lw_merge_name", "mira-clean")
+    desk.click("lw_merge_save")
+    desk.says("lw_merge_saved", "Saved mira-clean.safetensors")
+    desk.photograph("merge")
