@@ -251,9 +251,9 @@
     });
 
     document.addEventListener("click", onClick);
-    document.addEventListener("click", (event) => {
-        const button = event.composedPath().find((node) => node instanceof Element && tabs().includes(node));
-        if (button) store("tab", button.textContent.trim());
+    window.addEventListener("pagehide", () => { // links between tabs change the tab too
+        const open = tabs().find((button) => button.matches(".selected, [aria-selected=true]"));
+        if (open) store("tab", open.textContent.trim());
     });
     bringBack();
     document.addEventListener("keydown", (event) => {

@@ -83,7 +83,7 @@ def job_line(job: JobView | None, waiting: list[JobView]) -> str:
     facts += [f"{html.duration(job.remaining)} left"] if job.remaining is not None else []
     facts += [job.note] if job.note else []
     return (
-        f'<div class="lw-job-line" data-state="{job.state}"><b>{"⏸" if job.state == PAUSED else "▶"} '
+        f'<div class="lw-job-line" data-state="{job.state}"><b>{"Paused: " if job.state == PAUSED else ""}'
         f"{escape(job.title)}</b><progress max=100 value={share:.1f} aria-label='Progress'></progress>"
         f"<span>{escape(' · '.join(facts))}</span>{queue if waiting else ''}</div>"
     )

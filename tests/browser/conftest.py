@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lib_lora.hosts.standalone.host import StandaloneHost
     from lib_lora.workbench import Workbench
 
+FAILED = pytest.StashKey[bool]()  # of a test: whether it has just failed, so that its page is photographed
+
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
@@ -54,8 +56,17 @@ def context() -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(address: str, context: BrowserContext) -> Iterator[Page]:
+def page(address: str, context: BrowserContext, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The tabs in a browser window; fails the test when the page asks another machine for anything or has errors."""
     with window(context, address) as page:
         page.wait_for_selector("#lw_job .lw-job-line")
         yield page
+        if request.node.stash.get(FAILED, False):
+            page.screenshot(path=tmp_path / "failed.png", full_page=True)
+            print(f"What the page showed: {tmp_path / 'failed.png'}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    item.stash[FAILED] = outcome.get_result().failed

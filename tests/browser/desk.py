@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib_lora.training.config import settings
+from lib_lora.ui.form import group_title
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 class Desk:
@@ -23,6 +28,8 @@ class Desk:
 
     def type(self, elem_id: str, text: object) -> None:
         field = self.page.locator(f"#{elem_id} textarea, #{elem_id} input").first
+        field.wait_for()
+        self.page.evaluate(TWO_FRAMES)  # gradio 6 shows what was just opened before it gives it its values
         field.fill(str(text))
         field.blur()
 
@@ -40,6 +47,12 @@ class Desk:
     def open(self, accordion: str) -> None:
         old = self.page.locator(".label-wrap", has_text=accordion)
         self.page.get_by_role("button", name=accordion).or_(old).first.click()
+
+    def open_settings(self, *names: str) -> None:
+        """Show the groups of *More settings* that these are in."""
+        self.open("More settings")
+        for group in dict.fromkeys(group_title(settings()[name].metadata["group"]) for name in names):
+            self.open(group)
 
     def sees_value(self, elem_id: str, text: str) -> None:
         """Wait until a text field or dropdown shows ``text``."""

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib_lora.adapters.file import read_lora
-from lib_lora.training.config import settings
-from lib_lora.ui.form import group_title
 from tests.browser.desk import Desk
 
 if TYPE_CHECKING:
@@ -36,9 +34,7 @@ def train(desk: Desk, images: Path) -> None:
     desk.type("lw_train_name", "mira")
     desk.type("lw_train_trigger", "mira")
     desk.type("lw_train_epochs", 2)
-    desk.open("More settings")
-    for group in {group_title(settings()[name].metadata["group"]) for name in (*SETTINGS, "sample_prompts")}:
-        desk.open(group)
+    desk.open_settings(*SETTINGS, "sample_prompts")
     for name, value in SETTINGS.items():
         desk.type(f"lw_train_{name}", value)
     desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")
@@ -83,15 +79,13 @@ def make_the_grid(desk: Desk, workbench: Workbench) -> None:
     desk.type("lw_grid_steps", 2)
     desk.sees("#lw_grid_plan", "Will make 4 images")
     desk.click("lw_grid_make")
-    desk.page.wait_for_function("document.querySelectorAll('#lw_grid_table [data-lw-cell] img').length == 4")
-    desk.page.wait_for_function("document.querySelector('#lw_grid_table [data-lw-cell] img').naturalWidth == 64")
+    desk.sees_picture("#lw_grid_table [data-lw-cell] img", 64, 4)
     desk.page.locator('[data-lw-cell="e1:0.5:"]').click()
     desk.sees("#lw_grid_chosen", "Chosen: epoch 1 at 0.5")
     desk.sees(".lw-cell.lw-chosen", "chosen")
     assert workbench.runs.list()[0].chosen() == {"epoch": 1, "weight": 0.5}
     desk.photograph("grid")
-    desk.page.wait_for_function("document.querySelector('#lw_grid_name input, #lw_grid_name textarea').value != ''")
-    assert desk.read("lw_grid_name") == "mira-e1-w0.5"
+    desk.sees_value("lw_grid_name", "mira-e1-w0.5")
     desk.click("lw_grid_keep")
     desk.says("lw_grid_saved", "Saved mira-e1-w0.5.safetensors")
 
@@ -108,7 +102,7 @@ def tune_blocks(desk: Desk, workbench: Workbench) -> None:
     desk.type("lw_blocks_steps", 2)
     desk.type("lw_blocks_prompt", "mira")
     desk.click("lw_blocks_preview")
-    desk.page.wait_for_function("document.querySelector('#lw_blocks_result img.lw-after')?.naturalWidth == 64")
+    desk.sees_picture("#lw_blocks_result img.lw-after", 64)
     desk.photograph("blocks")
     desk.type("lw_blocks_name", "mira-tuned")
     desk.click("lw_blocks_save")
@@ -121,16 +115,15 @@ def merge(desk: Desk, workbench: Workbench) -> None:
     desk.tab("Merge")
     desk.pick("lw_merge_lora_1", "mira")
     desk.type("lw_merge_formula", "mira:1:GP1,mira-tuned:-1:GP2")
-    desk.page.wait_for_function("document.querySelector('#lw_merge_weight_2 input').value == '-1'")
-    assert desk.read("lw_merge_lora_2") == "mira-tuned"
+    desk.sees_value("lw_merge_weight_2", "-1")
+    desk.sees_value("lw_merge_lora_2", "mira-tuned")
     desk.type("lw_merge_weight_2", "-0.5")
-    desk.page.wait_for_function("document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input')"
-                                ".value == 'mira:1:GP1,mira-tuned:-0.5:GP2'")  # fmt: skip
+    desk.sees_value("lw_merge_formula", "mira:1:GP1,mira-tuned:-0.5:GP2")
     desk.type("lw_merge_rank", "2")
     desk.click("lw_merge_calculate")
     desk.sees("#lw_merge_facts", "Largest error")
     desk.photograph("merge")
-    desk.page.wait_for_function("document.querySelector('#lw_merge_name input, #lw_merge_name textarea').value != ''")
+    desk.sees_value("lw_merge_name", "mira-merged")
     desk.type("lw_merge_name", "mira")
     desk.click("lw_merge_save")
     desk.says("lw_merge_saved", "There is a LoRA of this name already")

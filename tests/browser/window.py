@@ -15,7 +15,7 @@ ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-TIMEOUT = 60_000  # ms
+TIMEOUT = 180_000  # ms: on a busy machine the first page alone takes a minute
 
 
 @contextmanager
