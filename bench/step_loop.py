@@ -54,7 +54,7 @@ def run(shape: Shape = FULL, pixels: int = 256, steps: int = 3) -> dict[str, flo
 def prepared(folder: Path, shape: Shape, pixels: int, steps: int) -> Trainer:
     """A trainer of a new run that is longer than ``steps``."""
     torch.manual_seed(0)
-    modules = (shapes.build_unet(shape), shapes.build_vae(shape), shapes.build_text_encoder(shape))
+    modules = (shapes.build_unet(shape), shapes.build_vae(shape.vae_channels), shapes.build_text_encoder(shape))
     file = folder / "model.safetensors"
     file.write_bytes(b"")  # its hash identifies the model
     model = StandaloneModel("model", file, *modules)

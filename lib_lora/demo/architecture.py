@@ -59,7 +59,7 @@ def build_unet() -> UNet2DConditionModel:
 
 def build_vae() -> AutoencoderKL:
     """The miniature's KL-VAE: channels 64, 128, 64, 64, four latent channels, eight pixels to a latent; 248 tensors."""
-    return shapes.build_vae(MINIATURE)
+    return shapes.build_vae(MINIATURE.vae_channels)
 
 
 def build_text_encoder(vocab: int = FULL_VOCAB) -> CLIPTextModel:
@@ -124,7 +124,7 @@ def random_checkpoint(path: str | Path, seed: int, shape: Shape = TEST_SHAPE) ->
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet, vae = shapes.build_unet(shape), shapes.build_vae(shape)
+        unet, vae = shapes.build_unet(shape), shapes.build_vae(shape.vae_channels)
         text_encoder = shapes.build_text_encoder(_with_vocab(shape, TEST_TOKENS))
         norm = text_encoder.get_submodule(_final_norm(text_encoder))
         torch.nn.init.normal_(norm.weight, 1.0, 0.1)

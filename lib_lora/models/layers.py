@@ -1,4 +1,4 @@
-"""The names of SD1's layers: ldm checkpoints, diffusers modules and kohya LoRA files.
+"""The names of SD1's and SDXL's layers: ldm checkpoints, diffusers modules and kohya LoRA files.
 
 A name is translated by its longest known prefix, so the same small tables serve blocks, modules and parameters, in both
 directions. Names: CompVis/stable-diffusion (ldm), huggingface/diffusers, kohya-ss/sd-scripts ``networks/lora.py``.
@@ -6,13 +6,14 @@ directions. Names: CompVis/stable-diffusion (ldm), huggingface/diffusers, kohya-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 CLIP_PREFIX = "cond_stage_model.transformer."
+ATTENTION_LEVELS = {"sd1": (True, True, True, False), "sdxl": (False, True, True)}  # of the U-Net, from the outside
 KOHYA_PREFIX = {part: f"lora_{part}_" for part in ("unet", "te", "te1", "te2")}
 
 _UNET_RESNET = {
@@ -32,10 +33,13 @@ def _block(ldm: str, diffusers: str, leaves: Mapping[str, str] | None = None) ->
     return {ldm: diffusers, **inner}
 
 
-def _unet_table() -> dict[str, str]:
+def _unet_table(attention: Sequence[bool]) -> dict[str, str]:
+    """For a U-Net with or without attention at each level."""
     table = {
         "time_embed.0": "time_embedding.linear_1",
         "time_embed.2": "time_embedding.linear_2",
+        "label_emb.0.0": "class_embedding.linear_1",
+        "label_emb.0.2": "class_embedding.linear_2",
         "input_blocks.0.0": "conv_in",
         "out.0": "conv_norm_out",
         "out.2": "conv_out",
@@ -43,21 +47,23 @@ def _unet_table() -> dict[str, str]:
         **_block("middle_block.1", "mid_block.attentions.0"),
         **_block("middle_block.2", "mid_block.resnets.1", _UNET_RESNET),
     }
-    for level in range(4):
+    last = len(attention) - 1
+    for level, attends in enumerate(attention):
         for layer in range(2):
             ldm, ours = f"input_blocks.{1 + 3 * level + layer}", f"down_blocks.{level}"
             table |= _block(f"{ldm}.0", f"{ours}.resnets.{layer}", _UNET_RESNET)
-            if level < 3:
+            if attends:
                 table |= _block(f"{ldm}.1", f"{ours}.attentions.{layer}")
+        if level < last:
+            table[f"input_blocks.{3 * level + 3}.0.op"] = f"down_blocks.{level}.downsamplers.0.conv"
+    for level, attends in enumerate(reversed(attention)):  # up blocks are counted from the inside
         for layer in range(3):
             ldm, ours = f"output_blocks.{3 * level + layer}", f"up_blocks.{level}"
             table |= _block(f"{ldm}.0", f"{ours}.resnets.{layer}", _UNET_RESNET)
-            if level > 0:
+            if attends:
                 table |= _block(f"{ldm}.1", f"{ours}.attentions.{layer}")
-        if level < 3:
-            table[f"input_blocks.{3 * level + 3}.0.op"] = f"down_blocks.{level}.downsamplers.0.conv"
-            slot = 1 if level == 0 else 2  # the first up block has no attention before its upsampler
-            table[f"output_blocks.{3 * level + 2}.{slot}.conv"] = f"up_blocks.{level}.upsamplers.0.conv"
+        if level < last:
+            table[f"output_blocks.{3 * level + 2}.{2 if attends else 1}.conv"] = f"up_blocks.{level}.upsamplers.0.conv"
     return table
 
 
@@ -79,9 +85,9 @@ def _vae_table() -> dict[str, str]:
     return table
 
 
-_UNET = _unet_table()
+_UNET = {family: _unet_table(attention) for family, attention in ATTENTION_LEVELS.items()}
 _VAE = _vae_table()
-_UNET_BACK = {b: a for a, b in _UNET.items()}
+_UNET_BACK = {family: {b: a for a, b in table.items()} for family, table in _UNET.items()}
 _VAE_BACK = {b: a for a, b in _VAE.items()}
 
 
@@ -95,14 +101,14 @@ def _translate(path: str, table: Mapping[str, str]) -> str:
     return path
 
 
-def ldm_to_diffusers_module(path: str) -> str:
+def ldm_to_diffusers_module(path: str, family: str = "sd1") -> str:
     """``input_blocks.1.1.proj_in`` -> ``down_blocks.0.attentions.0.proj_in``: a U-Net module or parameter path."""
-    return _translate(path, _UNET)
+    return _translate(path, _UNET[family])
 
 
-def diffusers_to_ldm_module(path: str) -> str:
+def diffusers_to_ldm_module(path: str, family: str = "sd1") -> str:
     """The inverse of :func:`ldm_to_diffusers_module`."""
-    return _translate(path, _UNET_BACK)
+    return _translate(path, _UNET_BACK[family])
 
 
 def kohya_key(part: str, module_path: str) -> str:
@@ -118,14 +124,14 @@ def kohya_key(part: str, module_path: str) -> str:
     return KOHYA_PREFIX[part] + module_path.replace(".", "_")
 
 
-def unet_to_diffusers(ldm: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unet_to_diffusers(ldm: Mapping[str, Tensor], family: str = "sd1") -> dict[str, Tensor]:
     """The U-Net of an ldm checkpoint, renamed; other keys of ``ldm`` are left out."""
-    return {ldm_to_diffusers_module(key[len(UNET_PREFIX) :]): t for key, t in _under(ldm, UNET_PREFIX)}
+    return {ldm_to_diffusers_module(key[len(UNET_PREFIX) :], family): t for key, t in _under(ldm, UNET_PREFIX)}
 
 
-def unet_to_ldm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unet_to_ldm(state: Mapping[str, Tensor], family: str = "sd1") -> dict[str, Tensor]:
     """A diffusers U-Net under the names of an ldm checkpoint."""
-    return {UNET_PREFIX + diffusers_to_ldm_module(key): t for key, t in state.items()}
+    return {UNET_PREFIX + diffusers_to_ldm_module(key, family): t for key, t in state.items()}
 
 
 def vae_to_diffusers(ldm: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.live_layers import live_layers
-from lib_lora.hosts.webui.sdxl import XLModel
+from lib_lora.hosts.webui.sdxl import WebUIXLModel
 
 SIZES = {"original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple"}  # embedders of ``conditioner``
 OPEN_CLIP_LAYER = re.compile(r"transformer\.resblocks\.(\d+)\.mlp\.c_(fc|proj)")
@@ -22,7 +22,7 @@ def is_complete(sd_model: Any) -> bool:
     return {e.input_key for e in embedders} >= SIZES and sum(e.input_key == "txt" for e in embedders) == 2
 
 
-class A1111XLModel(XLModel, A1111Model):
+class A1111XLModel(WebUIXLModel, A1111Model):
     """``shared.sd_model``, an ``sgm.models.diffusion.DiffusionEngine``. Arguments as :class:`WebUIModel`.
 
     Of the second text encoder only the MLPs are offered as layers: its attention does not call its linear layers, so
@@ -61,7 +61,7 @@ class A1111XLModel(XLModel, A1111Model):
         z = encoder.encode_with_transformers(ids)
         return z, getattr(z, "pooled", None)
 
-    def _unet_output_xl(self, x_t: Tensor, t: Tensor, context: Tensor, vector: Tensor) -> Tensor:
+    def _unet_output_xl(self, x_t: Tensor, context: Tensor, vector: Tensor, t: Tensor) -> Tensor:
         return self.sd_model.model(x_t, t, {"crossattn": context, "vector": vector})
 
     def _posterior_mean(self, pixels: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
 from lib_lora.hosts.live_layers import live_layers
-from lib_lora.hosts.webui.sdxl import XLModel
+from lib_lora.hosts.webui.sdxl import WebUIXLModel
 from lib_lora.models.captions import EOS
 
 PADS = {"clip_l": EOS, "clip_g": 0}  # what fills up a chunk behind its end
 PROJECTION = "lora_te2_text_model_text_projection"
 
 
-class ForgeObjectsXLModel(XLModel, ForgeObjectsModel):
+class ForgeObjectsXLModel(WebUIXLModel, ForgeObjectsModel):
     """Both text encoders are ``CLIPTextModel``, so all their layers are offered."""
 
     @property
@@ -62,7 +62,7 @@ class ForgeObjectsXLModel(XLModel, ForgeObjectsModel):
         matrix = self.text_encoder.clip_g.text_projection  # Forge-Classic and reForge
         return pooled.to(matrix) @ matrix
 
-    def _unet_output_xl(self, x_t: Tensor, t: Tensor, context: Tensor, vector: Tensor) -> Tensor:
+    def _unet_output_xl(self, x_t: Tensor, context: Tensor, vector: Tensor, t: Tensor) -> Tensor:
         context, vector = context.to(x_t.device), vector.to(x_t.device)
         return self.unet(x_t, t, context=context, y=vector, transformer_options={})
 

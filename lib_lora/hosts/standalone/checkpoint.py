@@ -1,4 +1,4 @@
-"""Single-file Stable Diffusion 1.x checkpoints of any width -> modules, without touching a network."""
+"""Single-file checkpoints of Stable Diffusion 1.x and SDXL, of any width -> modules, without touching a network."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from torch import Tensor, nn
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.standalone.model import StandaloneModel
+from lib_lora.hosts.standalone.sdxl import StandaloneXLModel
+from lib_lora.hosts.standalone.sdxl_parts import build_text_encoders, build_xl_unet, is_sdxl, text_weights
 from lib_lora.hosts.standalone.shape import CLIP_HEAD_WIDTH, Shape, build_text_encoder, build_unet, build_vae
 from lib_lora.hosts.standalone.tokens import FULL_VOCAB, TOKEN_IDS_KEY, expand_token_embedding
 from lib_lora.models import layers
 from lib_lora.models.layers import CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
 
 SUFFIXES = (".safetensors", ".ckpt")
+Parts = tuple[nn.Module, nn.Module, nn.Module]
 TEXT = f"{CLIP_PREFIX}text_model."
 OLD_TEXT = re.compile(rf"^{re.escape(CLIP_PREFIX)}(?=embeddings\.|encoder\.|final_layer_norm\.)")
 
 # What else the file may be, told from its keys; the first match wins.
 FOREIGN = (
     (r"^lora_|\.lora_(up|down|A|B)\.|\.hada_|\.lokr_", "a LoRA, not a checkpoint"),
-    (r"^conditioner\.embedders\.", "an SDXL checkpoint"),
+    (r"^conditioner\.embedders\.", "SDXL's refiner, or another model with one of its text encoders"),
     (r"^cond_stage_model\.model\.", "a Stable Diffusion 2 checkpoint"),
     (r"\.joint_blocks\.|\.double_blocks\.|^double_blocks\.", "an SD3 or Flux checkpoint"),
     (r"^control_model\.|^controlnet_", "a ControlNet"),
@@ -37,7 +40,7 @@ FOREIGN = (
     (r"^down_blocks\.|^text_model\.", "one part of a diffusers model, not a single-file checkpoint"),
     (r"^(first_stage_model\.)?(encoder|decoder)\.", "a VAE, not a checkpoint"),
 )
-WANTED = "Choose a Stable Diffusion 1.x checkpoint (.safetensors)"
+WANTED = "Choose a checkpoint of Stable Diffusion 1.x or SDXL (.safetensors)"
 
 
 def load_checkpoint(
@@ -57,22 +60,38 @@ def load_checkpoint(
         device, dtype: of U-Net and text encoder.
 
     Raises:
-        UserError: the file is missing, damaged, a pickle that could run code, incomplete, or not an SD1 model.
+        UserError: the file is missing, damaged, a pickle that could run code, incomplete, or of another family.
     """
     path = Path(path)
     tensors = read_tensors(path)
     _refuse_foreign(tensors, path)
     side_car = read_side_car(path)
+    prediction = "v" if side_car.get("parameterization", "eps") == "v" or "v_pred" in tensors else "epsilon"
+    xl = is_sdxl(tensors)
+    unet, vae, text_encoder = _filled_xl(tensors, path) if xl else _filled(tensors, side_car, path)
+    for module, kind in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
+        nn.Module.to(module, device, kind).eval()  # diffusers' own to() warns about any change of type
+    parts = (name or path.stem, path, unet, vae, text_encoder, prediction)
+    return StandaloneXLModel(*parts, zero_terminal="ztsnr" in tensors) if xl else StandaloneModel(*parts)
+
+
+def _filled(tensors: dict[str, Tensor], side_car: Mapping[str, Any], path: Path) -> Parts:
     _expand_tokens(tensors)
     shape = infer_shape(tensors, side_car)
-    unet, vae, text_encoder = build_unet(shape), build_vae(shape), build_text_encoder(shape)
+    unet, vae, text_encoder = build_unet(shape), build_vae(shape.vae_channels), build_text_encoder(shape)
     prefixed = next(iter(text_encoder.state_dict())).startswith("text_model.")
     _fill(unet, layers.unet_to_diffusers(tensors), path, "U-Net")
     _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE")
     _fill(text_encoder, layers.clip_to_transformers(tensors, prefixed=prefixed), path, "text encoder")
-    for module, kind in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
-        nn.Module.to(module, device, kind).eval()  # diffusers' own to() warns about any change of type
-    return StandaloneModel(name or path.stem, path, unet, vae, text_encoder, _prediction(side_car))
+    return unet, vae, text_encoder
+
+
+def _filled_xl(tensors: Mapping[str, Tensor], path: Path) -> Parts:
+    unet, vae, text_encoders = build_xl_unet(tensors), build_vae(_vae_channels(tensors)), build_text_encoders(tensors)
+    _fill(unet, layers.unet_to_diffusers(tensors, "sdxl"), path, "U-Net")
+    _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE")
+    _fill(text_encoders, text_weights(tensors, text_encoders), path, "text encoders")
+    return unet, vae, text_encoders
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -107,10 +126,10 @@ def read_side_car(path: Path) -> dict[str, Any]:
 
 
 def describe_foreign(keys: Collection[str]) -> str | None:
-    """What a file with these keys is, None if they are those of an SD1 checkpoint."""
+    """What a file with these keys is, None if they are those of an SD1 or SDXL checkpoint."""
     found = [what for pattern, what in FOREIGN if any(re.search(pattern, key) for key in keys)]
-    is_sd1 = f"{UNET_PREFIX}input_blocks.0.0.weight" in keys and any(key.startswith(TEXT) for key in keys)
-    if is_sd1:
+    is_text = is_sdxl(keys) or any(key.startswith(TEXT) for key in keys)
+    if f"{UNET_PREFIX}input_blocks.0.0.weight" in keys and is_text:
         return None
     return found[0] if found else "not a Stable Diffusion checkpoint"
 
@@ -142,7 +161,7 @@ def infer_shape(tensors: Mapping[str, Tensor], side_car: Mapping[str, Any]) -> S
     return Shape(
         unet_channels=tuple(rows(f"{UNET_PREFIX}input_blocks.{n}.0.out_layers.3.weight") for n in (1, 4, 7, 10)),
         unet_heads=heads,
-        vae_channels=tuple(rows(f"{VAE_PREFIX}encoder.down.{n}.block.0.conv1.weight") for n in range(4)),
+        vae_channels=_vae_channels(tensors),
         text_width=width,
         text_mlp=rows(f"{TEXT}encoder.layers.0.mlp.fc1.weight"),
         text_layers=max(indices) + 1,
@@ -152,8 +171,8 @@ def infer_shape(tensors: Mapping[str, Tensor], side_car: Mapping[str, Any]) -> S
     )
 
 
-def _prediction(side_car: Mapping[str, Any]) -> str:
-    return "v" if side_car.get("parameterization", "eps") == "v" else "epsilon"
+def _vae_channels(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
+    return tuple(tensors[f"{VAE_PREFIX}encoder.down.{n}.block.0.conv1.weight"].shape[0] for n in range(4))
 
 
 def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, part: str) -> None:

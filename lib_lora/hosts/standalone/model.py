@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -84,8 +84,7 @@ class StandaloneModel:
             kohya_key(name, path): module
             for name in ("unet", "te")
             if part in (None, name)
-            for path, module in self.modules[name].named_modules()
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm | nn.GroupNorm)
+            for path, module in adaptable(self.modules[name])
         }
 
     def tokens(self, caption: str) -> list[int]:
@@ -147,3 +146,10 @@ class StandaloneModel:
     def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder, or of ``blocks`` of them."""
         self._checkpointing.set(on, layers_in(self.layers(), blocks))
+
+
+def adaptable(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Path and module of every linear layer, convolution and normalisation."""
+    for path, child in module.named_modules():
+        if isinstance(child, nn.Linear | nn.Conv2d | nn.LayerNorm | nn.GroupNorm):
+            yield path, child

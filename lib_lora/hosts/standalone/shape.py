@@ -5,11 +5,17 @@ The topology is always SD1's (four levels, two layers each); only widths and dep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+SPECIAL_TOKENS = {
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "pad_token_id": 1,
+}  # OpenAI's: the end is the largest id
 CLIP_HEAD_WIDTH = 64  # of OpenAI's CLIP; a narrower text encoder states its heads in the side-car
 
 
@@ -51,10 +57,10 @@ def build_unet(shape: Shape) -> UNet2DConditionModel:
     )
 
 
-def build_vae(shape: Shape) -> AutoencoderKL:
+def build_vae(channels: Sequence[int]) -> AutoencoderKL:
     """A KL-VAE with fresh weights: 248 tensors, eight pixels to a latent."""
     return AutoencoderKL(
-        block_out_channels=shape.vae_channels,
+        block_out_channels=tuple(channels),
         layers_per_block=2,
         latent_channels=4,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -73,8 +79,6 @@ def build_text_encoder(shape: Shape) -> CLIPTextModel:
         num_attention_heads=shape.text_heads,
         max_position_embeddings=shape.positions,
         hidden_act="quick_gelu",
-        bos_token_id=0,  # as in OpenAI's published config; only the pooled output, which SD1 ignores, looks at these
-        eos_token_id=2,
-        pad_token_id=1,
+        **SPECIAL_TOKENS,
     )
     return CLIPTextModel(config)

@@ -1,117 +1,17 @@
-"""SDXL in a web UI as ``models.base.LoadedModel``: two text encoders, a pooled vector and sizes in pixels.
-
-Source: Podell et al., "SDXL: Improving Latent Diffusion Models for High-Resolution Image Synthesis", 2023, sections 2.2
-and 2.3.
-"""
+"""SDXL in a web UI as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 
-import math
-from abc import abstractmethod
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from lib_lora.errors import UserError
+from lib_lora.hosts.sdxl import XLModel
 from lib_lora.hosts.webui.model import WebUIModel
-from lib_lora.models.captions import EOS, MAX_TOKENS, chunk_ids
-
-SIZE_WIDTH = 256  # of the embedding of one number
 
 
-class XLModel(WebUIModel):
-    """What SDXL is in all web UIs; to be mixed into a web UI's own model.
+class WebUIXLModel(XLModel, WebUIModel):
+    """To be mixed into a web UI's own model. Arguments as :class:`WebUIModel`."""
 
-    The conditioning is ``[B, 77·n, D + P]``: in each row the states of both text encoders and, behind them, the pooled
-    vector of the caption's first chunk, the same in all rows.
-    """
-
-    family = "sdxl"
-
-    @property
-    def max_clip_skip(self) -> int:
-        return 1  # SDXL was trained on the layer before the last, and web UIs take that one or an earlier
-
-    def encode_text(
-        self,
-        captions: Sequence[str],
-        *,
-        max_tokens: int = MAX_TOKENS,
-        clip_skip: int = 1,
-        min_chunks: int = 1,
-        weighted: bool = False,
-        kohya_layout: bool = False,
-    ) -> Tensor:
-        """Conditioning of literal captions, differentiable; ``clip_skip`` has no meaning here.
-
-        Raises:
-            UserError: weighted captions or kohya's layout, which are not there for SDXL.
-        """
-        if weighted or kohya_layout:
-            what = "Weighted captions and kohya's chunks are not there for SDXL"
-            raise UserError(what, where=self.name, fix="Switch them off under Captions")
-        self._ready("te")
-        ids = chunk_ids([self.tokens(c) for c in captions], max_tokens, min_chunks).to(self.device)
-        with self._precision():
-            states = [self._states(encoder, ids) for encoder in self._encoders]
-        context = torch.cat([hidden for hidden, _ in states], dim=-1)
-        pooled = states[-1][1][:, None].expand(-1, context.shape[1], -1)
-        return torch.cat([context, pooled.to(context)], dim=-1)
-
-    def predict(self, x_t: Tensor, t: Tensor, cond: Tensor, sizes: Tensor | None = None) -> Tensor:
-        """The U-Net's raw output ``[B, 4, h, w]``, float32.
-
-        Args:
-            sizes: ``[B, 6]`` pixels: original height and width, top and left of the crop, target height and width;
-                by default those of an uncropped image.
-        """
-        self._ready("unet")
-        x_t, t = x_t.to(self.dtype), t.to(x_t.device, torch.float32)
-        if sizes is None:
-            height, width = (side * self.latent_factor for side in x_t.shape[-2:])
-            sizes = torch.tensor([[height, width, 0, 0, height, width]]).expand(len(x_t), -1)
-        context, pooled = cond[..., : -self._pooled_width], cond[:, 0, -self._pooled_width :]
-        vector = torch.cat([pooled, size_embedding(sizes.to(pooled.device)).to(pooled)], dim=1)
-        with self._precision():
-            return self._unet_output_xl(x_t, t, context.to(self.dtype), vector.to(self.dtype)).float()
-
-    def _states(self, encoder: Any, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Hidden states ``[B, 77·n, D]`` of ids ``[B, n, 77]``, and the first chunk's pooled vector ``[B, P]``."""
-        pad = self._pad(encoder)
-        if pad != EOS:
-            ids = ids.masked_fill((ids == EOS).cumsum(-1) > 1, pad)
-        hidden, pooled = self._encoded(encoder, ids.flatten(0, 1))
-        if pooled is not None:
-            pooled = pooled.reshape(*ids.shape[:2], -1)[:, 0]
-        return hidden.reshape(len(ids), -1, hidden.shape[-1]), pooled
-
-    @property
-    @abstractmethod
-    def _encoders(self) -> list[Any]:
-        """CLIP ViT-L and OpenCLIP ViT-bigG, as the web UI has them."""
-
-    @property
-    @abstractmethod
-    def _pooled_width(self) -> int:
-        """P."""
-
-    @abstractmethod
-    def _pad(self, encoder: Any) -> int:
-        """The token that fills up a chunk behind its end."""
-
-    @abstractmethod
-    def _encoded(self, encoder: Any, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Penultimate states ``[b, 77, D]`` of ids ``[b, 77]``, and of the second encoder the pooled vector."""
-
-    @abstractmethod
-    def _unet_output_xl(self, x_t: Tensor, t: Tensor, context: Tensor, vector: Tensor) -> Tensor: ...
-
-
-def size_embedding(sizes: Tensor) -> Tensor:
-    """Sinusoidal embeddings ``[B, 6·256]``, float32, of six numbers each, cosines first."""
-    half = SIZE_WIDTH // 2
-    frequencies = torch.exp(-math.log(10000) / half * torch.arange(half, device=sizes.device))
-    angles = sizes.float()[..., None] * frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=-1).flatten(1)
+    def _using(self, part: str) -> AbstractContextManager[Any]:
+        self._ready(part)
+        return self._precision()

@@ -74,7 +74,7 @@ def test_shape_of_the_original_is_the_default():
     with torch.device("meta"):
         state = {
             **layers.unet_to_ldm(build_unet(Shape()).state_dict()),
-            **layers.vae_to_ldm(build_vae(Shape()).state_dict()),
+            **layers.vae_to_ldm(build_vae(Shape().vae_channels).state_dict()),
             **layers.clip_to_ldm(build_text_encoder(Shape()).state_dict()),
         }
     assert infer_shape(state, {}) == Shape()
@@ -116,7 +116,7 @@ def tensors_bias(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     ("keys", "message"),
     [
         (["lora_unet_mid_block_attentions_0_proj_in.lora_up.weight"], "a LoRA"),
-        (["model.diffusion_model.input_blocks.0.0.weight", "conditioner.embedders.0.x"], "an SDXL checkpoint"),
+        (["model.diffusion_model.input_blocks.0.0.weight", "conditioner.embedders.0.x"], "SDXL.s refiner"),
         (["model.diffusion_model.input_blocks.0.0.weight", "cond_stage_model.model.ln_final.bias"], "Diffusion 2"),
         (["model.diffusion_model.joint_blocks.0.x"], "SD3 or Flux"),
         (["encoder.conv_in.weight", "decoder.conv_in.weight"], "a VAE"),

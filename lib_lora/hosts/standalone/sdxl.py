@@ -1,0 +1,68 @@
+"""An SDXL model made of diffusers and transformers modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+
+from lib_lora.hosts.sdxl import XLModel
+from lib_lora.hosts.standalone.model import StandaloneModel, adaptable
+from lib_lora.models.captions import EOS
+from lib_lora.models.layers import diffusers_to_ldm_module, kohya_key
+from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
+
+
+class StandaloneXLModel(XLModel, StandaloneModel):
+    """Arguments as :class:`StandaloneModel`.
+
+    Args:
+        text_encoder: ``clip_l``, a ``CLIPTextModel``, and ``clip_g``, a ``CLIPTextModelWithProjection``.
+        zero_terminal: whether the model was trained on noise without any signal, as NoobAI's v-prediction models.
+    """
+
+    latent_scale = 0.13025
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
+        text_encoder: nn.ModuleDict,
+        prediction: str = "epsilon",
+        zero_terminal: bool = False,
+    ):
+        super().__init__(name, path, unet, vae, text_encoder, prediction)
+        if zero_terminal:
+            self.schedule = NoiseSchedule(zero_terminal_alphas(self.schedule.alphas_cumprod))
+
+    def layers(self, part: str | None = None) -> dict[str, nn.Module]:
+        """Kohya key -> live module of ``"unet"``, ``"te"`` or (None) both, by the names of SDXL's LoRA files."""
+        found: dict[str, nn.Module] = {}
+        if part in (None, "unet"):
+            for path, module in adaptable(self.unet):
+                found[kohya_key("unet", diffusers_to_ldm_module(path, "sdxl"))] = module
+        if part in (None, "te"):
+            for prefix, encoder in zip(("te1", "te2"), self._encoders, strict=True):
+                found |= {kohya_key(prefix, path): m for path, m in adaptable(encoder) if path != "text_projection"}
+        return found
+
+    @property
+    def _encoders(self) -> list[nn.Module]:
+        return [self.text_encoder["clip_l"], self.text_encoder["clip_g"]]
+
+    @property
+    def _pooled_width(self) -> int:
+        return self.text_encoder["clip_g"].config.projection_dim
+
+    def _pad(self, encoder: nn.Module) -> int:
+        return EOS if encoder is self.text_encoder["clip_l"] else 0
+
+    def _encoded(self, encoder: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        output = encoder(input_ids=ids, output_hidden_states=True)
+        return output.hidden_states[-2], getattr(output, "text_embeds", None)
+
+    def _unet_output_xl(self, x_t: Tensor, context: Tensor, vector: Tensor, t: Tensor) -> Tensor:
+        return self.unet(x_t, t, encoder_hidden_states=context, class_labels=vector).sample
