@@ -75,6 +75,8 @@ def _model_options() -> argparse.ArgumentParser:
     options.add_argument("--checkpoints", type=Path, action="append", default=[], metavar="FOLDER",
                          help="another folder with checkpoints; may be given several times")  # fmt: skip
     options.add_argument("--model", default=MINIATURE, metavar="NAME", help="checkpoint to load (default: %(default)s)")
+    options.add_argument("--weights-in", choices=("float32", "float16", "bfloat16"),
+                         help="precision of the loaded checkpoint (default: float16 on a GPU, else float32)")  # fmt: skip
     return options
 
 
@@ -208,13 +210,16 @@ def bench(args: argparse.Namespace) -> int:
 
 def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneHost:
     """The standalone host on the folders that the options name, with ``model`` or else ``args.model`` loaded."""
+    import torch
+
     from .demo import CHECKPOINT
     from .hosts.standalone.host import StandaloneHost
     from .models.base import HostPaths
 
     data = args.data.resolve()
     paths = HostPaths(data / "loras", data / "checkpoints", data / "runs", data)
-    host = StandaloneHost(paths, [*args.checkpoints, CHECKPOINT])
+    dtype = getattr(torch, args.weights_in) if args.weights_in else None
+    host = StandaloneHost(paths, [*args.checkpoints, CHECKPOINT], dtype=dtype)
     host.load(model or args.model)
     return host
 

@@ -31,7 +31,7 @@ class StandaloneHost:
         paths: the host's folders; they need not exist yet.
         more_checkpoints: further checkpoint files, and folders to look for checkpoints in.
         device: where the model runs; CUDA if there is one.
-        dtype: of U-Net and text encoder.
+        dtype: of U-Net and text encoder; float16 on a GPU, as web UIs load them, else float32.
     """
 
     name = "standalone"
@@ -41,12 +41,12 @@ class StandaloneHost:
         paths: HostPaths,
         more_checkpoints: Sequence[Path] = (),
         device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ):
         self.paths = paths
         self.gpu_lock = GpuLock()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.dtype = dtype
+        self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.float16)
         self._places = (paths.checkpoints, *more_checkpoints)
         self._model: StandaloneModel | None = None
         self._sessions = 0
