@@ -76,7 +76,7 @@ def _model_options() -> argparse.ArgumentParser:
                          help="another folder with checkpoints; may be given several times")  # fmt: skip
     options.add_argument("--model", default=MINIATURE, metavar="NAME", help="checkpoint to load (default: %(default)s)")
     options.add_argument("--weights-in", choices=("float32", "float16", "bfloat16"),
-                         help="precision of the loaded checkpoint (default: float16 on a GPU, else float32)")  # fmt: skip
+                         help="precision of the checkpoint (default: float16 on a GPU, else float32)")  # fmt: skip
     return options
 
 
