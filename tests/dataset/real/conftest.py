@@ -1,4 +1,4 @@
-"""Real pictures: packages of Debian, fetched once into ``.state/`` and only unpacked there."""
+"""Real pictures: packages of Debian and npm, fetched once into ``.state/`` and only unpacked there."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.dataset.real.emoji import Emoji
 from tests.dataset.real.sprites import Sprites
 from tests.dataset.real.stamps import Stamps
 
 GAMES = ("renpy-thequestion", "renpy-demo")
 STAMPS = "tuxpaint-stamps-default"  # 160 MB
-FOLDER = Path(__file__).parents[3] / ".state" / "debian"
+EMOJI = "openmoji@17.0.0"
+STATE = Path(__file__).parents[3] / ".state"
+FOLDER, NPM = STATE / "debian", STATE / "npm"
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,21 @@ def stamps() -> Stamps:
     """Animals, plants, food and vehicles; their licence is GPL-2."""
     _fetch(STAMPS)
     return Stamps(FOLDER / STAMPS)
+
+
+@pytest.fixture(scope="session")
+def emoji() -> Emoji:
+    """Subjects in two styles; their licence is CC-BY-SA-4.0."""
+    npm = shutil.which("npm")
+    if not (NPM / EMOJI).is_dir():
+        if npm is None:
+            pytest.skip("these pictures come from npm's registry")
+        part = NPM / f".{EMOJI}"
+        part.mkdir(parents=True, exist_ok=True)
+        subprocess.run([npm, "pack", "--silent", EMOJI], cwd=part, check=True, stdout=subprocess.DEVNULL)
+        shutil.unpack_archive(next(part.glob("*.tgz")), part)
+        part.rename(NPM / EMOJI)
+    return Emoji(NPM / EMOJI / "package")
 
 
 def _fetch(*packages: str) -> None:

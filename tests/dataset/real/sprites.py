@@ -25,11 +25,11 @@ def jpeg(image: Image.Image, path: Path) -> None:
 
 
 def half(image: Image.Image, path: Path) -> None:
-    image.resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS).save(path)
+    image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS).save(path)
 
 
 def larger(image: Image.Image, path: Path) -> None:
-    image.resize((SIZE[0] * 3 // 2, SIZE[1] * 3 // 2), Image.Resampling.BICUBIC).save(path)
+    image.resize((image.width * 3 // 2, image.height * 3 // 2), Image.Resampling.BICUBIC).save(path)
 
 
 def mirrored(image: Image.Image, path: Path) -> None:

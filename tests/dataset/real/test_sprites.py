@@ -11,6 +11,7 @@ from lib_lora.dataset.collection.opening import open_folders
 from lib_lora.dataset.duplicates.groups import Duplicates, find_duplicates
 from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.dataset.pictures.masks import plan_alpha_masks
+from tests.dataset.real.emoji import Emoji
 from tests.dataset.real.sprites import Sprites
 
 BAR = 0.98
@@ -43,6 +44,15 @@ def test_copies_and_variants(source, seed, pictures, request, tmp_path):
     for variant, planted in ((False, truth.copies), (True, truth.variants)):
         seen = names_of(read, found, variant)
         assert len(seen & planted) / len(seen) >= BAR and len(seen & planted) / len(planted) >= BAR
+
+
+def test_the_same_subject_in_another_style_is_no_copy(emoji: Emoji, tmp_path):
+    """Nothing was chosen on these drawings."""
+    truth = emoji.plant(tmp_path / "set", seed=0)
+    assert truth.pictures == 200
+    read, found = search(tmp_path / "set")
+    seen = names_of(read, found, variant=False)
+    assert len(seen & truth.copies) / len(seen) >= BAR and len(seen & truth.copies) / len(truth.copies) >= BAR
 
 
 def test_masks_are_the_transparency_of_the_drawing(sprites: Sprites, tmp_path):
