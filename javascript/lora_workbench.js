@@ -37,9 +37,10 @@
 
     window.loraWorkbench = { root, type, refresh };
 
-    // put a prompt into the web UI's txt2img and go there
-    function sendToTxt2img(prompt) {
-        type("txt2img_prompt", prompt);
+    // put a button's prompt into the web UI's txt2img, behind what a field of ours says, and go there
+    function sendToTxt2img({ lwSend, lwBehind }) {
+        const field = lwBehind && root().querySelector(`#${lwBehind} textarea, #${lwBehind} input`);
+        type("txt2img_prompt", [field ? field.value.trim() : "", lwSend].filter(Boolean).join(" "));
         if (typeof window.switch_to_txt2img === "function") window.switch_to_txt2img();
     }
 
@@ -82,7 +83,7 @@
             remember(pick.dataset.lwInto, pick.dataset.lwPick);
         }
         const send = target.closest("[data-lw-send]");
-        if (send) sendToTxt2img(send.dataset.lwSend);
+        if (send) sendToTxt2img(send.dataset);
     }
 
     // ---- what a reload brings back: the run that was open, and the tab ----

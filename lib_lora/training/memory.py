@@ -11,7 +11,7 @@ from lib_lora.dataset.scan import Item
 from lib_lora.errors import UserError
 from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.probe import probe
+from lib_lora.training.probe import largest_part, probe
 
 OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # torch 2.5 renamed it
 RESERVE = 1.1  # working buffers of single operations, and memory in pieces too small to use
@@ -32,13 +32,13 @@ def estimate(model: LoadedModel, config: TrainConfig, size: tuple[int, int], cap
     side = 8 * model.latent_factor
 
     def cost(batch: int, side: int) -> int:
-        return probe(model, replace(config, batch_size=batch), (side, side), caption).bytes
+        return probe(model, replace(config, batch_size=batch, batch_parts=1), (side, side), caption).bytes
 
     one, larger, two = cost(1, side), cost(1, 2 * side), cost(2, side)
     per_pixel = (larger - one) / (3 * side**2)
     per_image = two - one - per_pixel * side**2
     fixed = 2 * one - two
-    return round(fixed + config.batch_size * (per_image + per_pixel * size[0] * size[1]))
+    return round(fixed + largest_part(config) * (per_image + per_pixel * size[0] * size[1]))
 
 
 def fitting_change(
@@ -75,12 +75,10 @@ def _changes(config: TrainConfig) -> Iterator[tuple[str, dict]]:
         yield "Switch on gradient checkpointing", whole
     elif config.checkpoint_blocks.strip():
         yield "Checkpoint all blocks", whole
-    batch = config.batch_size // 2
-    while batch:
-        accumulation = config.gradient_accumulation * config.batch_size // batch
-        text = f"Set the batch size to {batch} and gradient accumulation to {accumulation}, for the same result"
-        yield text, {"batch_size": batch, "gradient_accumulation": accumulation}
-        batch //= 2
+    parts = 2 * config.batch_parts
+    while parts <= config.batch_size:
+        yield f"Set the parts of a batch to {parts}, for the same result", {"batch_parts": parts}
+        parts *= 2
     side = config.resolution - 64
     while side >= LEAST_RESOLUTION:
         yield f"Lower the resolution to {side}", {"resolution": side}

@@ -1,7 +1,9 @@
 """Several processes that train one network: each takes its share of every batch, and gradients are summed.
 
-All see the same data, noise and weights, so the result is that of one process up to rounding. The first process writes
-the files. Started by ``accelerate launch`` or ``torchrun``, which tell each process its place.
+All see the same data, noise and weights, so the result is that of one process up to rounding: kernels sum in another
+order for another number of samples. Where one process takes a batch in two parts (``batch_parts``), as two processes
+do, not even that differs. The first process writes the files. Started by ``accelerate launch`` or ``torchrun``, which
+tell each process its place.
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ class Parallel:
     def share(self, count: int) -> slice:
         """Which of ``count`` samples are this process's; neighbours, of numbers that differ by one at most."""
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+
+    def parts(self, count: int) -> list[Parallel]:
+        """Those of the ``count`` parts of a batch, or of one part for each process, that are this process's."""
+        total = max(count, self.world)
+        return [Parallel(part, total) for part in range(total)[self.share(total)]]
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of one type by their sums over all processes, in one message."""

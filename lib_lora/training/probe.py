@@ -27,20 +27,21 @@ class Cost:
 
 
 def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], caption: str = "") -> Cost:
-    """Run one batch of ``size`` (width, height in pixels) forward and backward with a throw-away network.
+    """Run the largest part of a batch of ``size`` (width, height in pixels) forward and backward, with a new network.
 
     Bytes are those of base, network, optimizer and of the activations kept for the backward pass; working buffers of
     single operations are not seen.
     """
     layers = model.layers()
     network = Network.create(layers, network_spec(config), config.seed)
-    latents = torch.zeros(config.batch_size, 4, *(side // model.latent_factor for side in reversed(size)))
+    batch = largest_part(config)
+    latents = torch.zeros(batch, 4, *(side // model.latent_factor for side in reversed(size)))
     latents = latents.to(model.device)
-    t = torch.full((config.batch_size,), len(model.schedule) // 2)
+    t = torch.full((batch,), len(model.schedule) // 2)
     denoiser = Denoiser(model, config)
 
     def loss() -> Tensor:
-        return denoiser.loss(latents, [caption] * config.batch_size, latents, t).mean()
+        return denoiser.loss(latents, [caption] * batch, latents, t).mean()
 
     with denoiser.saving_memory(), network.attached_to(layers):
         kept = _KeptForBackward(layers)
@@ -52,7 +53,12 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
         network.parameters()[0].grad.sum().item()  # waits for a GPU
         seconds = time.perf_counter() - started
     trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())
-    return Cost(seconds * config.gradient_accumulation, base + trained + kept.bytes, base)
+    return Cost(seconds * config.gradient_accumulation * config.batch_size / batch, base + trained + kept.bytes, base)
+
+
+def largest_part(config: TrainConfig) -> int:
+    """The most images that are in the model at once."""
+    return -(-config.batch_size // config.batch_parts)
 
 
 class _KeptForBackward:

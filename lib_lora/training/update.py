@@ -60,15 +60,7 @@ class Update:
         """Make step ``step``, counted from 0."""
         config, network = self.config, self.network
         lr = set_learning_rate(self.optimizer, config, step, self.total)
-        loss = torch.zeros((), device=self.denoiser.model.device)
-        micro_steps = self._micro_steps(step)
-        for micro in micro_steps:
-            # around the backward pass too: checkpointing runs the layers again
-            with network.dropping(config.seed + self.parallel.rank, micro):
-                part = self._batch_loss(micro) / len(micro_steps)
-                if part.requires_grad:
-                    (part * self.scaler.scale).backward()
-            loss += part.detach()
+        loss = self._backward(step)
         grad_norm = self._gradients(loss)
         if self.scaler.accepts(grad_norm):
             self.optimizer.step()
@@ -80,6 +72,36 @@ class Update:
         self.averaging.update(step + 1)
         return Done(lr, loss, grad_norm)
 
+    def _backward(self, step: int) -> Tensor:
+        """Gradients and loss of this process's parts of the batches.
+
+        Those of each part are made apart and then added, as they are where another process makes them. So it changes
+        nothing, not even by rounding, whether one process has two parts or two processes have one each.
+        """
+        places = self.parallel.parts(self.config.batch_parts)
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        loss = self._backward_of(places[0], step)
+        for place in places[1:]:
+            before = [p.grad for p in parameters]
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = loss + self._backward_of(place, step)
+            for parameter, grad in zip(parameters, before, strict=True):
+                if grad is not None:
+                    parameter.grad = grad if parameter.grad is None else grad.add_(parameter.grad)
+        return loss
+
+    def _backward_of(self, place: Parallel, step: int) -> Tensor:
+        loss = torch.zeros((), device=self.denoiser.model.device)
+        micro_steps = self._micro_steps(step)
+        for micro in micro_steps:
+            # around the backward pass too: checkpointing runs the layers again
+            with self.network.dropping(self.config.seed + place.rank, micro):
+                part = self._batch_loss(micro, place) / len(micro_steps)
+                if part.requires_grad:
+                    (part * self.scaler.scale).backward()
+            loss += part.detach()
+        return loss
+
     def _gradients(self, loss: Tensor) -> Tensor:
         """Gradients and loss of all processes, unscaled and clipped; the norm before clipping."""
         parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -90,17 +112,17 @@ class Update:
         self.scaler.unscale([p.grad for p in parameters if p.grad is not None])
         return torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm or float("inf"))
 
-    def _batch_loss(self, micro: int) -> Tensor:
-        """The mean over the batch, as far as it is this process's: the sum over its samples ÷ samples of all."""
+    def _batch_loss(self, micro: int, place: Parallel) -> Tensor:
+        """The mean over the batch, as far as it is this part's: the sum over its samples ÷ samples of all."""
         batch = self.batches.batch(micro)
-        mine = self.parallel.share(len(batch.captions))
+        mine = place.share(len(batch.captions))
         device = self.denoiser.model.device
         if mine.start == mine.stop:
             return torch.zeros((), device=device)
         latents = batch.latents.to(device)
         noise, added = training_noise(latents, self.config, micro)
         t = timesteps(len(latents), self.denoiser.steps, self.config, micro)
-        chunks, captions, sizes = self._chunks(batch), batch.captions[mine], batch.sizes[mine]
+        chunks, captions, sizes = self._chunks(batch, place), batch.captions[mine], batch.sizes[mine]
         masks = None if batch.masks is None else batch.masks[mine]
         losses = self.denoiser.loss(latents[mine], captions, noise[mine], t[mine], added[mine], masks, chunks, sizes)
         if self.config.preserve_weight:
@@ -108,9 +130,9 @@ class Update:
             losses = losses + self.config.preserve_weight * preserved
         return (losses * batch.weights[mine].to(device)).sum() / len(latents)
 
-    def _chunks(self, batch: Batch) -> int:
+    def _chunks(self, batch: Batch, place: Parallel) -> int:
         """Chunks of the longest caption, which all samples of a batch are filled up to, whoever has them."""
-        if self.parallel.world == 1:
+        if place.world == 1:
             return 1
         most = self.config.max_tokens // 75
         return min(most, max(self.denoiser.model.chunk_count(caption) for caption in batch.captions))

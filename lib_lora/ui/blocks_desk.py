@@ -127,6 +127,11 @@ class BlocksDesk:
     def prompt(self, name: str, weight: float) -> LbwText:
         return lbw_text(name, self.weights(name), self.shape(name).layout, weight)
 
+    def tag(self, name: str, weight: float) -> str:
+        """The tag as we read it ourselves in a prompt: weights of kinds of layers are in it."""
+        text = "" if set(self.weights(name).values()) == {1} else f":lbw={self.text(name)}"
+        return f"<lora:{self.entry(name).path.stem}:{weight:g}{text}>"
+
     def save_preset(self, name: str, preset: str, replace: bool) -> None:
         """Put the weights into the user's file of presets; it is refused where the name is taken."""
         save_presets(self.presets_file, {preset.strip(): self.text(name)}, replace)

@@ -167,5 +167,6 @@ class BlocksTab:
         if not name:
             return [SKIP, gr.update(interactive=False), gr.update(interactive=False), ""]
         history = self.desk.history(name)
-        tag = view.prompt(self.desk.prompt(name, 1.0 if weight is None else weight))
+        scale = 1.0 if weight is None else weight
+        tag = view.prompt(self.desk.prompt(name, scale), self.desk.tag(name, scale))
         return [history.text, gr.update(interactive=history.can_undo), gr.update(interactive=history.can_redo), tag]

@@ -84,13 +84,14 @@ def proposal(found: Proposal, label: str, role: str) -> str:
     return f'<div class="lw-panel"><b>{escape(label)}</b>: this would change {table}{html.message(advice)}</div>'
 
 
-def prompt(text: LbwText) -> str:
-    """The tag for the prompt; a click copies it."""
+def prompt(text: LbwText, tag: str) -> str:
+    """The tag for the prompt, which a click copies; and a button that sends ``tag``, as we read it, to txt2img."""
     parts = [f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text.tag)}</code>']
     if text.elements:
         parts.append(" and in its element presets ")
         parts.append(f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text.elements)}</code>')
-    return f'<div class="lw-code">For the prompt, with LoRA Block Weight installed: {"".join(parts)}</div>'
+    send = html.send_button(tag, behind="lw_blocks_prompt")
+    return f'<div class="lw-code">For the prompt, with LoRA Block Weight installed: {"".join(parts)} {send}</div>'
 
 
 def strength(scan: BlockScan, map_url: str, table_path: str) -> str:

@@ -85,9 +85,13 @@ def picture(url: str, caption: str, *, badge: str = "") -> str:
     )
 
 
-def send_button(prompt: str) -> str:
-    """A button that puts ``prompt`` into txt2img; in sight only where there is one."""
-    return f'<button type="button" class="lw-send" data-lw-send="{escape(prompt)}">Send to txt2img</button>'
+def send_button(prompt: str, behind: str = "") -> str:
+    """A button that puts ``prompt`` into txt2img, behind the text of the field with id ``behind``.
+
+    It is in sight only where there is a txt2img.
+    """
+    field = f' data-lw-behind="{escape(behind)}"' if behind else ""
+    return f'<button type="button" class="lw-send" data-lw-send="{escape(prompt)}"{field}>Send to txt2img</button>'
 
 
 def duration(seconds: float | None) -> str:

@@ -39,22 +39,22 @@ def test_the_estimate_is_what_a_step_keeps_and_takes(tiny_host):
 
 
 def test_the_first_change_that_fits_is_proposed(tiny_host):
-    config = replace(CONFIG, batch_size=4, resolution=512)
+    config, size = replace(CONFIG, batch_size=4, resolution=320), (128, 128)
     with tiny_host.training_session() as model:
         needed = {
             name: estimate(model, replace(config, **changes), size) * RESERVE
-            for name, changes, size in (
-                ("checkpointing", {"gradient_checkpointing": True}, (512, 512)),
-                ("half", {"batch_size": 2, "gradient_checkpointing": True}, (512, 512)),
+            for name, changes in (
+                ("checkpointing", {"gradient_checkpointing": True}),
+                ("half", {"batch_parts": 2, "gradient_checkpointing": True}),
             )
         }
         checkpointed = replace(config, gradient_checkpointing=True)
-        assert fitting_change(model, config, (512, 512), None) == "Switch on gradient checkpointing"
+        assert fitting_change(model, config, size, None) == "Switch on gradient checkpointing"
         limit = round(needed["checkpointing"]) + 1
-        assert fitting_change(model, config, (512, 512), limit) == "Switch on gradient checkpointing"
-        text = fitting_change(model, checkpointed, (512, 512), round(needed["half"]) + 1)
-        assert "batch size to 2 and gradient accumulation to 2" in text
-        assert "may still not be enough" in fitting_change(model, checkpointed, (512, 512), 1)
+        assert fitting_change(model, config, size, limit) == "Switch on gradient checkpointing"
+        text = fitting_change(model, checkpointed, size, round(needed["half"]) + 1)
+        assert text == "Set the parts of a batch to 2, for the same result"
+        assert "may still not be enough" in fitting_change(model, checkpointed, size, 1)
 
 
 def test_checkpointing_some_blocks_lies_between_none_and_all(tiny_host):

@@ -243,6 +243,15 @@ def test_gradient_checkpointing_gives_the_same_gradients(tiny_host, start):
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
 
 
+def test_a_batch_in_parts_learns_the_same(tiny_host, start):
+    with tiny_host.training_session() as model:
+        losses = []
+        for parts in (1, 2, 5):  # of two pictures: the third part and those after it are empty
+            trainer = start(model, name=f"parts{parts}", epochs=1, batch_parts=parts, gradient_accumulation=2)
+            losses.append([e.loss for e in kinds(trainer.run(), StepDone)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0] == pytest.approx(losses[2], rel=1e-3)
+
+
 def test_masks_regularisation_and_kohyas_captions_in_a_run(tiny_host, start, tmp_path):
     """A mask over everything is no mask; a regularisation weight of 0 leaves its batches without a gradient."""
     Image.new("L", (64, 64), 255).save(tmp_path / "set" / "2_girl" / "0_mask.png")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths
 from lib_lora.tools.block_strength import BlockScan, BlockStrength
+from lib_lora.tools.prompt_loras import split_prompt
 from lib_lora.tools.symptoms import STYLE
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui.blocks_desk import BlocksDesk
@@ -103,3 +105,13 @@ def test_a_proposal_and_a_scan_in_words(desk: BlocksDesk) -> None:
     assert "texture), 60% of it: BASE." in shown
     assert "(shapes): M00." in shown
     assert "&lt;x&gt;.csv" in shown
+
+
+def test_the_tag_for_txt2img_says_what_the_sliders_say(desk: BlocksDesk) -> None:
+    assert desk.tag("mira", 0.8) == "<lora:mira:0.8>"
+    desk.set("mira", "GP1,M00.attn=0.5")
+    rest, (found,) = split_prompt(f"1girl {desk.tag('mira', 1)}")
+    assert rest == "1girl " and found.name == "mira" and found.unet_weight(0, 1) == 1
+    assert desk.parsed("mira", found.blocks) == desk.weights("mira")
+    shown = view.prompt(desk.prompt("mira", 1), desk.tag("mira", 1))
+    assert f'data-lw-send="{escape(desk.tag("mira", 1))}" data-lw-behind="lw_blocks_prompt"' in shown

@@ -35,6 +35,9 @@ class MemorySettings:
         "Much less memory, about a third slower", kohya="gradient_checkpointing")
     checkpoint_blocks: str = setting("", MEMORY, "Blocks to checkpoint",
         "Empty is all. The outer ones keep the most: IN01-IN02 OUT09-OUT11 in SD 1.x; fewer blocks are faster")
+    batch_parts: int = setting(1, MEMORY, "Parts of a batch",
+        "Computed one after another: less memory, slower, the same result; several processes share them",
+        low=1, high=64)
     precision: str = setting("as loaded", MEMORY, "Precision of the base",
         "bf16 on new cards, fp16 on older ones; the LoRA itself is always fp32",
         choices=BASE_PRECISIONS, kohya="mixed_precision")
