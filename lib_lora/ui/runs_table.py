@@ -74,8 +74,8 @@ def _cells(run: Run, active: str | None) -> str:
 
 
 def steps_done(run: Run) -> int:
-    """The last step that is on record."""
-    return run.result().get("step") or max((row["step"] for row in run.epochs()), default=0)
+    """The last step that is on record; of a run that was cut off, as far as it came."""
+    return run.result().get("step") or max((row["step"] for row in run.metrics()), default=0)
 
 
 def state_of(run: Run, active: str | None) -> str:

@@ -45,11 +45,12 @@ def test_table_follows_the_folders(store: RunStore) -> None:
     assert table.draw([], {}, None) == ""
     run, fresh = trained(store), store.create(TrainConfig(name="<b>", data_dir="x"))
     cut = store.create(TrainConfig(name="cut", data_dir="x"))
-    cut.append_metrics([{"step": 1, "loss": 1.0, "lr": 1.0, "grad_norm": 1.0}])
+    cut.append_metrics([{"step": s, "loss": 1.0, "lr": 1.0, "grad_norm": 1.0} for s in range(1, 15)])
     names = [r.id for r in store.list()]
     shown = table.draw(names, {fresh.id: "waiting"}, run.id)
     assert "finished" in shown and "in the queue" in shown and "cut off" in shown and "&lt;b&gt;" in shown
     assert "0.1650 (epoch 2)" in shown and shown.count("lw-marked") == 1
+    assert "<td>14</td><td>cut off" in shown
     assert "not begun" in table.draw(names, {}, None)
     run.set_notes("too dark " * 40)
     run.choose(2, 0.8)
