@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib_lora.adapters.tall import orthogonal
+from lib_lora.adapters.tall import leading_svd, orthogonal
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +133,8 @@ class Delta:
             return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)
         from_up, r_up = orthogonal(self.up)
         from_down, r_down = orthogonal(self.down.T)
-        left, values, right = torch.linalg.svd(r_up @ r_down.T)
-        k = min(rank, values.numel())  # the core is not square when a factor has more columns than rows
-        return from_up(left[:, :k]), values, from_down(right[:k].T).T
+        left, values, right = leading_svd(r_up @ r_down.T, rank)
+        return from_up(left), values, from_down(right.T).T
 
     def _core(self) -> Tensor:
         """R_up @ R_downᵀ, which has the singular values of ΔW."""

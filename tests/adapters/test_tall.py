@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.adapters.tall import orthogonal, product_norm
+from lib_lora.adapters.tall import leading_svd, orthogonal, product_norm
 
 
 def tall(kind: str) -> torch.Tensor:
@@ -49,3 +49,23 @@ def test_norm_of_a_product():
     up, down = torch.randn(50, 6, generator=g), torch.randn(6, 40, generator=g)
     assert product_norm(up, down) == pytest.approx((up.double() @ down.double()).norm().item(), rel=1e-5)
     assert product_norm(torch.zeros(5, 2), down[:2]) == 0
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9, 0.1])  # the last reaches rounding noise, where the SVD has to take over
+@pytest.mark.parametrize("shape", [(30, 30), (30, 20), (20, 30)])
+def test_leading_svd_is_the_svd(shape, decay):
+    g = torch.Generator().manual_seed(2)
+    matrix = torch.randn(*shape, generator=g, dtype=torch.float64) * decay ** torch.arange(shape[1])
+    left, values, right = leading_svd(matrix, 8)
+    u, s, vh = torch.linalg.svd(matrix)
+    torch.testing.assert_close(values, s, rtol=1e-9, atol=1e-8 * s[0].item())
+    best = u[:, :8] * s[:8] @ vh[:8]
+    torch.testing.assert_close(left * values[:8] @ right, best, rtol=0, atol=1e-12 * s[0].item())
+    assert ((left.T @ left) - torch.eye(8)).abs().max() < 1e-12
+
+
+def test_leading_svd_of_an_exact_rank_leaves_nothing():
+    g = torch.Generator().manual_seed(3)
+    a, b = torch.randn(20, 5, generator=g, dtype=torch.float64), torch.randn(5, 20, generator=g, dtype=torch.float64)
+    _, values, _ = leading_svd(a @ b, 5)
+    assert values[5:].norm() / values.norm() < 1e-14
