@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lib_lora.dataset.collection.change import Change, Make
+from lib_lora.dataset.collection.change import Change, Make, Move
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.groups import Duplicates
 from lib_lora.dataset.editor import DatasetEditor
@@ -147,6 +147,7 @@ class Session:
         if any(isinstance(operation, Make) for operation in change.operations):
             return self.run(change.title, lambda: self._applying(change))
         self.opened().apply(change)
+        self._follow(change)
         self._applied()
         return None
 
@@ -165,7 +166,17 @@ class Session:
 
     def _applying(self, change: Change) -> Generator[tuple[int, int], None, None]:
         yield from self.opened().applying(change)
+        self._follow(change)
         self._applied()
+
+    def _follow(self, change: Change) -> None:
+        """What is known of a picture stays known under its new name, and under the old one for an undo."""
+        for move in (operation for operation in change.operations if isinstance(operation, Move)):
+            for known in (self.classes, self.faces):
+                if move.source in known:
+                    known[move.target] = known[move.source]
+                else:
+                    known.pop(move.target, None)
 
     def _applied(self) -> None:
         self.pending, self.duplicates = None, None

@@ -178,6 +178,21 @@ def test_classes_are_put_right_by_a_click(session, folder, album):
     assert {move.target.parent.name for move in session.pending.operations} == {"1_mira", "1_rin"}
 
 
+def test_a_class_given_by_hand_outlives_a_move_and_its_undo(session, folder, album):
+    session.open([folder])
+    panel = ClassesPanel(session, album)
+    for picture, clicks in zip(session.opened().pictures, (3, 3, 0, 0), strict=True):
+        for _ in range(clicks):
+            panel.next_class(session.key(picture))
+    by_hand = {"face": 2, "main": 2}
+    panel.do_sort("mira", False)
+    session.apply()
+    assert {name: len(found) for name, found in panel.classes().items()} == by_hand
+    assert {p.folder.name.partition(" ")[2] for p in panel.classes()["face"]} == {"face"}
+    session.undo()
+    assert {name: len(found) for name, found in panel.classes().items()} == by_hand
+
+
 def test_subjects_come_from_folders_or_are_named(session, folder, album):
     session.open([folder])
     panel = CompositesPanel(session, album)
