@@ -11,12 +11,12 @@ from modules import sd_models
 
 from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
-from lib_lora.hosts.a1111.prompt_weights import PromptWeights
 from lib_lora.hosts.a1111.session import A1111Session
 from lib_lora.hosts.a1111.support import live_model, require_trainable
 from lib_lora.hosts.webui import shared_model
 from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
+from lib_lora.hosts.webui.prompt_weights import PromptWeights
 from lib_lora.models.base import ModelInfo
 
 
