@@ -167,9 +167,9 @@ def channel_axis(layer: nn.Module) -> int:
     return 1 if layer.weight.ndim == 4 else -1
 
 
-def base_of(layer: nn.Module, dtype: torch.dtype) -> Tensor:
-    """The weight of ``layer``, without gradient, in ``dtype``."""
-    return layer.weight.detach().to(dtype)
+def base_of(layer: nn.Module, x: Tensor) -> Tensor:
+    """The weight of ``layer``, without gradient, in the type and on the device of its input ``x``."""
+    return layer.weight.detach().to(x)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class DoRA(Adapter):
         return {**tensors, SCALE: stored(self.dora_scale, dtype).reshape(shape), "alpha": alpha}
 
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
-        base = base_of(layer, x.dtype)
+        base = base_of(layer, x)
         ratio = self._ratio(base).to(x.dtype)
         channels = ratio.view(*[-1 if i == channel_axis(layer) % x.ndim else 1 for i in range(x.ndim)])
         if self.axis == INPUT_AXIS:

@@ -60,7 +60,7 @@ class Rotation(Adapter):
 
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         axis = channel_axis(layer)
-        out = apply_weight(x, base_of(layer, x.dtype), layer).movedim(axis, -1)
+        out = apply_weight(x, base_of(layer, x), layer).movedim(axis, -1)
         return (self.rotated(out) - out).movedim(-1, axis)
 
     def delta(self, base: Tensor | None = None) -> Delta:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +15,52 @@ from lib_lora.models.captions import CHUNK, MAX_TOKENS, chunk_ids, chunk_weights
 from lib_lora.models.emphasis import weighted_tokens
 
 
-def chunk_count(tokens: Sequence[int]) -> int:
-    """Chunks of 75 tokens that a caption needs."""
-    return min(len(split_tokens(tokens)), MAX_TOKENS // CHUNK)
+@dataclass(frozen=True)
+class TextOptions:
+    """How captions are encoded.
+
+    Attributes:
+        max_tokens: what is beyond is dropped; a multiple of 75.
+        clip_skip: 1 is the last layer of the text encoder, 2 the one before.
+        min_chunks: pad with empty chunks to at least so many.
+        weighted: captions have weights, as prompts have; they multiply the states (kohya's ``weighted_captions``).
+        kohya_layout: ``max_tokens`` + 2 states, without begin and end between the chunks.
+    """
+
+    max_tokens: int = MAX_TOKENS
+    clip_skip: int = 1
+    min_chunks: int = 1
+    weighted: bool = False
+    kohya_layout: bool = False
+
+
+class CaptionEncoder(ABC):
+    """The part of :class:`lib_lora.models.base.LoadedModel` that reads captions, of a model with CLIP's tokens."""
+
+    text_encoder: nn.Module
+
+    @abstractmethod
+    def tokens(self, caption: str) -> list[int]:
+        """Token ids of a caption, without begin and end; nothing in it is syntax."""
+
+    def token_count(self, caption: str) -> int:
+        """Tokens of a caption, without begin, end and padding."""
+        return len(self.tokens(caption))
+
+    def chunk_count(self, caption: str) -> int:
+        """Chunks of 75 tokens that a caption needs."""
+        return min(len(split_tokens(self.tokens(caption))), MAX_TOKENS // CHUNK)
+
+    def encode_text(self, captions: Sequence[str], **options: Any) -> Tensor:
+        """Conditioning ``[B, 77·n, D]`` of captions, differentiable; ``options`` are :class:`TextOptions`'."""
+        return self._conditioning(captions, TextOptions(**options))
+
+    def _conditioning(self, captions: Sequence[str], options: TextOptions) -> Tensor:
+        return encode(self.text_encoder, self.tokens, captions, options)
 
 
 def encode(
-    text_encoder: nn.Module,
-    tokens: Callable[[str], Sequence[int]],
-    captions: Sequence[str],
-    *,
-    max_tokens: int = MAX_TOKENS,
-    clip_skip: int = 1,
-    min_chunks: int = 1,
-    weighted: bool = False,
-    kohya_layout: bool = False,
-    device: object = None,
+    text_encoder: nn.Module, tokens: Callable[[str], Sequence[int]], captions: Sequence[str], options: TextOptions
 ) -> Tensor:
     """Conditioning of captions, differentiable.
 
@@ -35,12 +68,6 @@ def encode(
         text_encoder: a ``CLIPTextModel``.
         tokens: a text's token ids, without begin and end.
         captions: B texts.
-        max_tokens: what is beyond is dropped; a multiple of 75.
-        clip_skip: 1 is the last layer of the text encoder, 2 the one before.
-        min_chunks: pad with empty chunks to at least so many.
-        weighted: captions have weights, as prompts have; they multiply the states (kohya's ``weighted_captions``).
-        kohya_layout: ``max_tokens`` + 2 states, without begin and end between the chunks.
-        device: where the token ids go.
 
     Returns:
         ``[B, 77·n, D]``, in kohya's layout ``[B, 75·n + 2, D]``; the text encoder sees ``B·n`` rows, the chunks of one
@@ -49,12 +76,15 @@ def encode(
     Raises:
         UserError: ``clip_skip`` is not in 1 … number of layers.
     """
+    clip_skip, weighted, kohya_layout = options.clip_skip, options.weighted, options.kohya_layout
     layers = text_encoder.config.num_hidden_layers
     if not 1 <= clip_skip <= layers:
         raise UserError("There is no such layer", where=f"clip skip {clip_skip}", fix=f"1 to {layers}")
     read = [weighted_tokens(text, tokens) if weighted else (list(tokens(text)), []) for text in captions]
     rows = [ids for ids, _ in read]
-    ids = kohya_chunk_ids(rows, max_tokens) if kohya_layout else chunk_ids(rows, max_tokens, min_chunks)
+    most = options.max_tokens
+    ids = kohya_chunk_ids(rows, most) if kohya_layout else chunk_ids(rows, most, options.min_chunks)
+    device = next(text_encoder.parameters()).device
     states = _hidden(text_encoder, ids.flatten(0, 1).to(device), clip_skip)
     states = states.reshape(*ids.shape, states.shape[-1])
     if weighted:

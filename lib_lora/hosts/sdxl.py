@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from lib_lora.errors import UserError
-from lib_lora.models.captions import EOS, MAX_TOKENS, chunk_ids
+from lib_lora.hosts.clip import TextOptions
+from lib_lora.models.captions import EOS, chunk_ids
 
 SIZE_WIDTH = 256  # of the embedding of one number
 
@@ -39,25 +40,17 @@ class XLModel(ABC):
     def max_clip_skip(self) -> int:
         return 1  # SDXL was trained on the layer before the last, and that is what hosts take
 
-    def encode_text(
-        self,
-        captions: Sequence[str],
-        *,
-        max_tokens: int = MAX_TOKENS,
-        clip_skip: int = 1,
-        min_chunks: int = 1,
-        weighted: bool = False,
-        kohya_layout: bool = False,
-    ) -> Tensor:
-        """Conditioning of literal captions, differentiable; ``clip_skip`` has no meaning here.
+    def _conditioning(self, captions: Sequence[str], options: TextOptions) -> Tensor:
+        """Of literal captions; ``clip_skip`` has no meaning here.
 
         Raises:
             UserError: weighted captions or kohya's layout, which are not there for SDXL.
         """
-        if weighted or kohya_layout:
+        if options.weighted or options.kohya_layout:
             what = "Weighted captions and kohya's chunks are not there for SDXL"
             raise UserError(what, where=self.name, fix="Switch them off under Captions")
-        ids = chunk_ids([self.tokens(c) for c in captions], max_tokens, min_chunks).to(self.device)
+        rows = [self.tokens(caption) for caption in captions]
+        ids = chunk_ids(rows, options.max_tokens, options.min_chunks).to(self.device)
         with self._using("te"):
             states = [self._states(encoder, ids) for encoder in self._encoders]
         context = torch.cat([hidden for hidden, _ in states], dim=-1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,15 +25,15 @@ from lib_lora.training.checkpoints import Checkpoints
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
 from lib_lora.training.denoiser import Denoiser
-from lib_lora.training.fixed_loss import epoch_losses
+from lib_lora.training.keeper import Keeper
 from lib_lora.training.memory import OUT_OF_MEMORY, out_of_memory
-from lib_lora.training.meter import Diverged, Meter, refuse_broken
+from lib_lora.training.meter import Diverged, Meter
 from lib_lora.training.optim import build_optimizer
 from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.run import Onlooker, Run
 from lib_lora.training.run_data import run_data
 from lib_lora.training.run_metadata import network_spec, run_metadata
-from lib_lora.training.state import Position, StateSlots
+from lib_lora.training.state import StateSlots
 from lib_lora.training.update import Update
 from lib_lora.training.warm_start import start_file, start_from
 
@@ -60,8 +60,8 @@ class Trainer:
         self.loras = paths.loras
         self.network: Network | None = None
         self.update: Update | None = None
+        self.keeper: Keeper | None = None
         self.step = 0
-        self.last_saved: Path | None = None
         self._request: str | None = None
 
     def request(self, what: str) -> None:
@@ -94,6 +94,8 @@ class Trainer:
             self.averaging = Averaging(network, self.optimizer, self.config.ema_decay)
             batches = self.data.batches
             self.update = Update(self.denoiser, network, self.optimizer, self.averaging, batches, self.parallel)
+            files = (self.run_folder, self.state, self.checkpoints)
+            self.keeper = Keeper(*files, self.meter, self.data, self.update, self.parallel)
             self._resume()
             try:
                 yield from self._steps()
@@ -108,7 +110,7 @@ class Trainer:
 
     def _out_of_memory(self) -> UserError:
         """What to say when memory ran out; the network is off the model by now."""
-        self.network = self.update = None
+        self.network = self.update = self.keeper.update = None
         del self.optimizer, self.averaging
         return out_of_memory(self.model, self.config, self.data.batches.items, self.step + 1)
 
@@ -119,50 +121,38 @@ class Trainer:
             self.step += 1
             self.meter.add(self.step, done.lr, done.loss, done.grad_norm)
             if self.meter.due:
-                self._read_meter()
+                self.keeper.read_meter()
             seconds = time.perf_counter() - started
             yield events.StepDone(self.step, self.data.total, self.epoch, self.meter.last, done.lr, seconds)
             if self.step % self.data.steps_per_epoch == 0:
                 yield from self._end_epoch()
             elif self.step % self.config.state_every_n_steps == 0:
-                self._save_state()
+                self.keeper.save_state(self.step)
             request, self._request = self._request, None
             if request is not None and self.step < self.data.total:
                 yield from self._answer(request)
                 if request in ("stop", "save_and_stop"):
                     return
-        if not self.checkpoints.final_path.exists():  # finished before, and the file was deleted since
-            self._write_lora(self.checkpoints.final_path)
-        self.run_folder.set_result("finished", self.step, self.checkpoints.final_path)
-        yield events.Finished(self.checkpoints.final_path, self.step)
+        path = self.keeper.write_final(self.step)
+        self.run_folder.set_result("finished", self.step, path)
+        yield events.Finished(path, self.step)
 
     def _end_epoch(self) -> Iterator[events.Event]:
-        self._read_meter()
-        if not self.parallel.leads:
+        done, every = self.keeper.end_epoch(self.step), self.config.sample_every_n_epochs
+        if done is None:
             return
-        epoch, config = self.epoch, self.config
-        with self.averaging.shown():
-            measured = epoch_losses(self.denoiser, self.data.batches, self.data.held_out, config)
-        last = self.step == self.data.total
-        path = None
-        if last or epoch % config.save_every_n_epochs == 0:
-            path = self._write_lora(self.checkpoints.final_path if last else self.checkpoints.epoch_path(epoch))
-        running = self.run_folder.mean_loss((epoch - 1) * self.data.steps_per_epoch)
-        row = {"epoch": epoch, "step": self.step, "running_loss": running, **measured}
-        self.run_folder.add_epoch({**row, "lora_path": str(path) if path else None})
-        self._save_state()  # last: a crash before this line repeats the end of the epoch, with the same result
-        yield events.EpochDone(epoch, self.step, running, row["fixed_loss"], path)
-        if config.sample_every_n_epochs and epoch % config.sample_every_n_epochs == 0:
-            yield events.SampleDue(epoch, self.step)
+        yield done
+        if every and done.epoch % every == 0:
+            yield events.SampleDue(done.epoch, self.step)
 
     def _answer(self, request: str) -> Iterator[events.Event]:
         if request == "sample":
             yield events.SampleDue(self.epoch, self.step)
             return
-        self._read_meter()
+        self.keeper.read_meter()
         if request in ("save", "save_and_stop"):
-            yield events.Saved(self._write_lora(self.checkpoints.step_path(self.step)), self.step)
-        self._save_state()
+            yield events.Saved(self.keeper.write_lora(self.checkpoints.step_path(self.step), self.step), self.step)
+        self.keeper.save_state(self.step)
         if request == "backup":
             yield events.BackedUp(back_up(self.run_folder), self.step)
         elif request != "save":
@@ -201,21 +191,9 @@ class Trainer:
     @property
     def epoch(self) -> int:
         """The epoch, from 1, that the last finished step belongs to."""
-        return max(0, self.step - 1) // self.data.steps_per_epoch + 1
+        return self.keeper.epoch_of(self.step)
 
-    def _read_meter(self) -> None:
-        readings = self.meter.read()
-        self.run_folder.append_metrics([asdict(reading) for reading in readings])
-        refuse_broken(readings, self.config.name)
-
-    def _write_lora(self, path: Path) -> Path:
-        if not self.parallel.leads:
-            return path
-        with self.averaging.shown():
-            self.last_saved = self.checkpoints.write(path, self.network, epoch=self.epoch, step=self.step)
-        return self.last_saved
-
-    def _save_state(self) -> None:
-        self._read_meter()  # never save weights that a broken step has touched
-        if self.parallel.leads:
-            self.state.save(Position(self.step, self.data.fingerprint), self.network, self.optimizer, self.averaging)
+    @property
+    def last_saved(self) -> Path | None:
+        """The LoRA file that was written last."""
+        return self.keeper and self.keeper.last_saved

@@ -13,6 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.compat import SKIP, listen
 
+NO_MESSAGE = ""  # what a handler returns first where it has nothing to say
 F = TypeVar("F", bound=Callable[..., Any])
 _ONLY_LOOKING: ContextVar[bool] = ContextVar("only_looking", default=False)
 READ_ONLY = UserError(

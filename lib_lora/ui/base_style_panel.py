@@ -14,7 +14,7 @@ from lib_lora.tools.base_style import FRAMINGS, SUBJECTS, USUAL_FRAMINGS, BaseSt
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import PRESETS, preset
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
 from lib_lora.ui.choices import choices, lora_names, run_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
@@ -128,15 +128,15 @@ class BaseStylePanel:
         return [self.name, self.style, self.strength]
 
     @looks
-    def fill(self, name: str) -> list[Any]:
+    def fill(self, name: str) -> str | list[Any]:
         """The settings of pictures that were begun under this name, so that they can be gone on with."""
         begun = BaseStyle(self.workbench, name).spec()
         if begun is None:
-            return [""]
+            return NO_MESSAGE
         model, spec = begun
         subjects, framings = unframed(spec.prompts)
         settings = self.generation.values(spec.settings)
-        return ["", model, spec.count, spec.seed, framings, "\n".join(subjects), *settings]
+        return [NO_MESSAGE, model, spec.count, spec.seed, framings, "\n".join(subjects), *settings]
 
     def start_pictures(
         self, name: str, checkpoint: str | None, count: float, seed: float, framings: list[str], subjects: str,

@@ -13,7 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.tools.symptoms import BASE_STYLE, STYLE, SYMPTOMS, Proposal
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.blocks_desk import BlocksDesk
 from lib_lora.ui.compat import SKIP
 
@@ -129,7 +129,7 @@ class RangePanel:
         if factor is None:
             raise UserError("The factor is empty", where="Times", fix="0.8 makes the blocks a fifth weaker")
         self.desk.scale(name, first, last, factor)
-        return ["", *now(name, weight)]
+        return [NO_MESSAGE, *now(name, weight)]
 
     def save_preset(self, name: str, preset: str, replace: bool) -> list[Any]:
         self.desk.save_preset(name, preset, replace)

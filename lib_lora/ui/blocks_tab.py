@@ -10,7 +10,7 @@ from lib_lora.tools.blocks import bake
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
 from lib_lora.ui.blocks_desk import SAVED_AS, BlocksDesk
 from lib_lora.ui.blocks_panels import RangePanel, SymptomPanel
 from lib_lora.ui.blocks_pictures import PreviewPanel, ScanPanel, weight_of_lora
@@ -109,7 +109,7 @@ class BlocksTab:
         """Show another LoRA, as it was left."""
         fields = [SKIP] * len(self.preview.fields)
         if not name:
-            return ["", "", html.hint(NO_LORAS), *[SKIP] * 6, *fields]
+            return [NO_MESSAGE, "", html.hint(NO_LORAS), *[SKIP] * 6, *fields]
         entry, shape = self.desk.entry(name), self.desk.shape(name)
         return [
             "",
@@ -126,7 +126,7 @@ class BlocksTab:
         """Bring typed weights, or a preset's name, into the layout of the sliders."""
         if name:
             self.desk.set(name, text)
-        return ["", *self.now(name, weight)]
+        return [NO_MESSAGE, *self.now(name, weight)]
 
     @looks
     def moved(self, name: str | None, weight: float | None, edit: str) -> list[Any]:
@@ -135,16 +135,16 @@ class BlocksTab:
     @looks
     def step_back(self, name: str, weight: float | None) -> list[Any]:
         self.desk.undo(name)
-        return ["", *self.now(name, weight)]
+        return [NO_MESSAGE, *self.now(name, weight)]
 
     @looks
     def step_on(self, name: str, weight: float | None) -> list[Any]:
         self.desk.redo(name)
-        return ["", *self.now(name, weight)]
+        return [NO_MESSAGE, *self.now(name, weight)]
 
     @looks
     def rescaled(self, name: str | None, weight: float | None) -> list[Any]:
-        return ["", self.now(name, weight)[-1]]
+        return [NO_MESSAGE, self.now(name, weight)[-1]]
 
     def save_tuned(self, name: str, vector: str, scale: float | None, new_name: str) -> str:
         target = new_lora_path(new_name, self.workbench.host.paths.loras)

@@ -8,7 +8,7 @@ import gradio as gr
 
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.compat import listen
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.change_panel import ChangePanel
@@ -103,13 +103,13 @@ class DatasetTab:
         verb, _, value = clicked.rpartition("|")[0].partition(":")
         skip = gr.update()
         if verb == "tool":
-            return ["", skip, gr.update(selected=value), skip, skip, skip]
+            return [NO_MESSAGE, skip, gr.update(selected=value), skip, skip, skip]
         if verb not in self.verbs:
             raise UserError(f"Nothing is known about {verb!r}", fix="Reload the page")
         self.verbs[verb](value)
         caption = self.caption.now() if verb == "select" else skip
         filters = self._filters() if verb in ("with", "without") else [skip] * 3
-        return ["", caption, skip, *filters]
+        return [NO_MESSAGE, caption, skip, *filters]
 
     def on_load(self) -> list[Any]:
         """Fields of a page that has just been opened."""

@@ -12,7 +12,7 @@ from lib_lora.tools.export import Card, export_lora
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.tools.picks import Pick
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, looks
+from lib_lora.ui.actions import NO_MESSAGE, act, looks
 from lib_lora.ui.actions import panel as place_for
 from lib_lora.ui.blocks_desk import SAVED_AS
 from lib_lora.ui.compat import SKIP
@@ -101,4 +101,4 @@ class GridExport:
         if name not in names and pick is not None:
             source = place.source(pick)
             name = next((lora.name for lora in self.workbench.list_loras() if lora.path == source), name)
-        return ["", gr.update(selected="blocks"), gr.update(choices=names, value=name)]
+        return [NO_MESSAGE, gr.update(selected="blocks"), gr.update(choices=names, value=name)]

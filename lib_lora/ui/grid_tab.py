@@ -12,7 +12,7 @@ from lib_lora.jobs.grid_job import GridJob, training_pictures
 from lib_lora.jobs.job import JobView
 from lib_lora.tools.likeness import read_likeness
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
 from lib_lora.ui.choices import choices
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
@@ -75,7 +75,7 @@ class GridTab:
 
     @looks
     def fill(self, name: str | None) -> list[Any]:
-        return ["", *self.fields.of_run(name), *self.export.of_choice(name)]
+        return [NO_MESSAGE, *self.fields.of_run(name), *self.export.of_choice(name)]
 
     def announce(self, *values: Any) -> str:
         """How much work the button would be."""
@@ -111,7 +111,7 @@ class GridTab:
 
     def choose(self, name: str, pick: str) -> list[Any]:
         GridPlace(self.workbench, name).choose(parse_pick(pick))
-        return ["", *self.export.of_choice(name)]
+        return [NO_MESSAGE, *self.export.of_choice(name)]
 
     def give_star(self, name: str, pick: str) -> str:
         GridPlace(self.workbench, name).star(parse_pick(pick))

@@ -12,7 +12,7 @@ from lib_lora.jobs.job import DONE
 from lib_lora.jobs.merge_jobs import LOADED_MODEL, CheckpointJob, MergeJob
 from lib_lora.tools.merge import new_checkpoint_path
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
 from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.job_view import newest, of_kind, progress
@@ -134,7 +134,7 @@ class FormulaPanel:
     @looks
     def write_formula(self, *cells: Any) -> list[Any]:
         rows = [tuple(cells[i : i + 3]) for i in range(0, len(cells), 3)]
-        return ["", to_formula(rows)]
+        return [NO_MESSAGE, to_formula(rows)]
 
     @looks
     def fill_rows(self, formula: str, shown: int) -> list[Any]:
@@ -143,13 +143,13 @@ class FormulaPanel:
         if missing := [name for name, _, _ in rows if name and name not in known]:
             raise UserError(f"There is no LoRA called {missing[0]!r}", where="Formula", fix="Choose it in a row")
         used = sum(name is not None for name, _, _ in rows)
-        return ["", *(cell for row in rows for cell in row), *self._in_view(max(shown, used))]
+        return [NO_MESSAGE, *(cell for row in rows for cell in row), *self._in_view(max(shown, used))]
 
     @looks
     def add_row(self, shown: int) -> list[Any]:
         if shown == ROWS:
             raise UserError(f"There are {ROWS} rows only", fix="Write further LoRAs into the formula")
-        return ["", *self._in_view(shown + 1)]
+        return [NO_MESSAGE, *self._in_view(shown + 1)]
 
     def _in_view(self, count: int) -> list[Any]:
         return [count, *(gr.update(visible=number < count) for number in range(ROWS))]

@@ -12,7 +12,7 @@ from lib_lora.errors import UserError
 from lib_lora.training.continuation import rate_jump
 from lib_lora.training.run import Run
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
 from lib_lora.ui.charts import COLOURS
 from lib_lora.ui.choices import choices, run_names
 from lib_lora.ui.compat import SKIP
@@ -92,7 +92,7 @@ class RunsTab:
         act(self.grid.click, self.to_grid, [self.run], self.message, [tabs, grid_run])
         act(self.duplicate.click, self.to_form, [self.run], self.message, [tabs, form_message, *form.inputs])
         act(self.delete.click, self.ask, [self.run], self.message, [self.confirm, self.question])
-        act(self.no.click, lambda: ["", gr.update(visible=False)], [], self.message, [self.confirm])
+        act(self.no.click, lambda: [NO_MESSAGE, gr.update(visible=False)], [], self.message, [self.confirm])
         act(self.yes.click, self.remove, [self.run], self.message, [self.confirm, *shown])
         act(self.keep_notes.click, self.write_notes, [self.opened, self.notes], self.message)
         act(self.notes.blur, self.write_notes, [self.opened, self.notes], self.message)
@@ -103,14 +103,14 @@ class RunsTab:
     def show(self, run_id: str | None) -> list[Any]:
         run = self._run(run_id)
         visible = gr.update(visible=True)
-        return ["", run.id, gr.update(value=run.id), self.details_of(run.id), run.notes().strip(), visible, ""]
+        return [NO_MESSAGE, run.id, gr.update(value=run.id), self.details_of(run.id), run.notes().strip(), visible, ""]
 
     @looks
     def follow(self, pick: str) -> list[Any]:
         """``open:RUN`` or ``back:RUN:STEP``, followed by the time of the click."""
         action, _, rest = pick.rpartition("|")[0].partition(":")
         if action == "open":
-            return self.show(rest) if rest in self.runs() else ["", *[SKIP] * 6]
+            return self.show(rest) if rest in self.runs() else [NO_MESSAGE, *[SKIP] * 6]
         run_id, _, step = rest.rpartition(":")
         self.workbench.go_back(run_id, int(step))
         text = f"The run stands at step {step} again; what it had is kept as a backup. Continue training goes on there."
@@ -125,7 +125,7 @@ class RunsTab:
             )
         if len(ids) > COLOURS:
             raise UserError(f"{len(ids)} runs are too many for one picture", fix=f"Choose at most {COLOURS}")
-        return ["", comparison([self._run(name) for name in ids])]
+        return [NO_MESSAGE, comparison([self._run(name) for name in ids])]
 
     def go_on(self, run_id: str | None, more: float | None) -> str:
         run = self._run(run_id)
@@ -144,7 +144,7 @@ class RunsTab:
 
     @looks
     def to_grid(self, run_id: str | None) -> list[Any]:
-        return ["", gr.update(selected="grid"), gr.update(value=self._run(run_id).id)]
+        return [NO_MESSAGE, gr.update(selected="grid"), gr.update(value=self._run(run_id).id)]
 
     @looks
     def to_form(self, run_id: str | None) -> list[Any]:
@@ -152,7 +152,7 @@ class RunsTab:
         config = self._run(run_id).config()
         copy = replace(config, name=self.workbench.free_name(config.name))
         text = f"These are the settings of {config.name}, under a new name."
-        return ["", gr.update(selected="train"), html.message(text), *self.form.values(copy)]
+        return [NO_MESSAGE, gr.update(selected="train"), html.message(text), *self.form.values(copy)]
 
     def write_notes(self, run_id: str | None, text: str | None) -> str:
         if not run_id:
@@ -167,7 +167,7 @@ class RunsTab:
     def ask(self, run_id: str | None) -> list[Any]:
         run = self._run(run_id)
         text = f"Delete the run {run.id}? Its LoRA files stay. The run goes to {self.workbench.runs.folder / '.trash'}."
-        return ["", gr.update(visible=True), html.message(text, html.WARNING)]
+        return [NO_MESSAGE, gr.update(visible=True), html.message(text, html.WARNING)]
 
     def remove(self, run_id: str | None) -> list[Any]:
         place = self.workbench.delete_run(self._run(run_id).id)

@@ -19,7 +19,7 @@ from lib_lora.training.importers.export import to_kohya_toml
 from lib_lora.training.importers.report import APPLIED, IGNORED, TRANSLATED, UNKNOWN, Imported
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.form import SettingsForm
 
 ORDER = (UNKNOWN, IGNORED, TRANSLATED, APPLIED)  # what needs a look comes first
@@ -75,12 +75,15 @@ class ConfigPanel:
     def give_out(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
         text = to_kohya_toml(config)
-        return ["", download(text, f"{config.name or 'lora'}-kohya.toml", "For train_network.py --config_file")]
+        return [NO_MESSAGE, download(text, f"{config.name or 'lora'}-kohya.toml", "For train_network.py --config_file")]
 
     def give_out_own(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
         text = config_to_toml(config)
-        return ["", download(text, f"{config.name or 'lora'}.toml", "For python -m lib_lora train, and for this tab")]
+        return [
+            NO_MESSAGE,
+            download(text, f"{config.name or 'lora'}.toml", "For python -m lib_lora train, and for this tab"),
+        ]
 
     def save_preset(self, name: str, *values: Any) -> list[Any]:
         saved = self.presets.save(name or "", self.form.config(values))

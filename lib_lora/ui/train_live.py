@@ -14,7 +14,7 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.job import PAUSED, JobView
 from lib_lora.training.run import Run
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.poll import Poller
@@ -78,8 +78,8 @@ class LivePanel:
     def to_grid(self) -> list[Any]:
         job = self.job()
         if job is None:
-            return ["", SKIP, SKIP]
-        return ["", gr.update(selected="grid"), gr.update(value=job.data["run"])]
+            return [NO_MESSAGE, SKIP, SKIP]
+        return [NO_MESSAGE, gr.update(selected="grid"), gr.update(value=job.data["run"])]
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 

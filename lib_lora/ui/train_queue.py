@@ -11,7 +11,7 @@ import gradio as gr
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import WAITING, JobView
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
@@ -40,7 +40,7 @@ class WaitingList:
         """``message`` and ``fault`` are the form's; ``guard`` shows a mistake at its field."""
         edited = [self.changing, self.change_row, self.note]
         act(self.pick.change, self.follow, [self.pick], message, [*edited, *self.form.inputs])
-        act(self.leave.click, lambda: ["", *self._closed()], [], message, edited)
+        act(self.leave.click, lambda: [NO_MESSAGE, *self._closed()], [], message, edited)
         act(self.save.click, guard(self.put_back, 3), [self.changing, *self.form.inputs], message, [fault, *edited])
         poller.keep(lambda: [waiting_table(self._waiting())], [self.list])
 
@@ -55,7 +55,7 @@ class WaitingList:
             self.workbench.queue.cancel(job.id)
             return [html.message(f"{job.title} is out of the queue. Its settings stay under Runs."), *rest]
         self.workbench.queue.reorder(job.id, -1 if action == "up" else 1)
-        return ["", *rest]
+        return [NO_MESSAGE, *rest]
 
     def put_back(self, job_id: int | None, *values: Any) -> list[Any]:
         if job_id is None:
@@ -69,7 +69,7 @@ class WaitingList:
             raise UserError("This run has begun already", where=job.title, fix="Stop it to change its settings")
         config = self.workbench.runs.open(job.data["run"]).config()
         note = html.message(f"The fields above show {job.title}, which waits in the queue.")
-        return ["", job.id, gr.update(visible=True), note, *self.form.values(config)]
+        return [NO_MESSAGE, job.id, gr.update(visible=True), note, *self.form.values(config)]
 
     def _closed(self) -> list[Any]:
         return [None, gr.update(visible=False), ""]

@@ -15,7 +15,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.training.presets import PRESETS
 from lib_lora.ui import form, html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.check_panel import check_panel
 from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.curves import curves
@@ -119,7 +119,7 @@ class TrainTab:
 
     def run_check(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
-        return ["", "", check_panel(self.workbench.check(config)) + curves(config)]
+        return [NO_MESSAGE, "", check_panel(self.workbench.check(config)) + curves(config)]
 
     def run_start(self, *values: Any) -> list[Any]:
         current = self.workbench.queue.current()

@@ -81,12 +81,11 @@ def apply_prompt_weights(p: Any, lora: str, weight: str, blocks: str) -> None:
 
 @lru_cache(maxsize=1)
 def _prompt_weights() -> Any:
-    """Of this web UI, None where it cannot be done."""
+    """Of this web UI, None where we cannot work."""
     try:
-        host = workbench().host
+        return workbench().host.prompt_weights()
     except UserError:
         return None
-    return host.prompt_weights() if hasattr(host, "prompt_weights") else None
 
 
 def _notice(text: str) -> gr.Blocks:

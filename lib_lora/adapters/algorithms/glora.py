@@ -90,7 +90,7 @@ class GLoRA(Adapter):
         return parts | {"alpha": torch.tensor(self.alpha, dtype=torch.float32)}
 
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
-        base = base_of(layer, x.dtype)
+        base = base_of(layer, x)
         if base.ndim == 2:
             inside = F.linear(F.linear(x, self.a2), base @ self.a1)
             return (inside + F.linear(F.linear(x, self.b2), self.b1)) * self.scale

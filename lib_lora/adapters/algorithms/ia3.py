@@ -67,7 +67,7 @@ class IA3(Adapter):
         return {WEIGHT: weight, ON_INPUT: torch.tensor(float(self.on_input))}
 
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
-        axis, base = channel_axis(layer), base_of(layer, x.dtype)
+        axis, base = channel_axis(layer), base_of(layer, x)
         if self.on_input:
             return apply_weight(x * _along(self.weight, axis, x.ndim), base, layer)
         out = apply_weight(x, base, layer)

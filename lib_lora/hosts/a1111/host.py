@@ -12,11 +12,10 @@ from modules import sd_models
 from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.session import A1111Session
-from lib_lora.hosts.a1111.support import live_model, require_trainable
+from lib_lora.hosts.a1111.support import live_model, require_family, require_trainable
 from lib_lora.hosts.webui import shared_model
 from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
-from lib_lora.hosts.webui.prompt_weights import PromptWeights
 from lib_lora.models.base import ModelInfo
 
 
@@ -34,10 +33,6 @@ class A1111Host(WebUIHost):
         prediction = "v" if getattr(sd_model, "parameterization", "eps") == "v" else "epsilon"
         kind, layers = family(sd_model), text_layers(sd_model)
         return ModelInfo(checkpoint.name, Path(checkpoint.filename), kind, prediction, A1111Model.latent_factor, layers)
-
-    def prompt_weights(self) -> PromptWeights:
-        """Schedules of LoRA tags for the user's own images."""
-        return PromptWeights(self.paths.loras, self.paths.data)
 
     def refresh_loras(self) -> None:
         """Let the built-in Lora extension list its folder again; a file that was replaced it reloads by its date."""
@@ -57,6 +52,10 @@ class A1111Host(WebUIHost):
     def _model(self, sd_model: Any) -> A1111Model:
         require_trainable(sd_model)
         clean(sd_model)
+        return live_model(sd_model)
+
+    def _untouched_model(self, sd_model: Any) -> A1111Model:
+        require_family(sd_model)
         return live_model(sd_model)
 
     def _unet(self, sd_model: Any) -> Any:

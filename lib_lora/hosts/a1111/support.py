@@ -22,17 +22,27 @@ def live_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> A111
     return MODELS[family(sd_model)](sd_model, ready)
 
 
+def require_family(sd_model: Any) -> None:
+    """Refuse models of other families.
+
+    Raises:
+        UserError: naming the family.
+    """
+    found = family(sd_model)
+    if found not in MODELS:
+        where = sd_model.sd_checkpoint_info.name
+        raise UserError(f"This model is of family {found}", where=where, fix="Choose a checkpoint of SD 1.x or SDXL")
+
+
 def require_trainable(sd_model: Any) -> None:
     """Refuse what would fail in mid-run.
 
     Raises:
         UserError: with the reason and what to do.
     """
+    require_family(sd_model)
     where = sd_model.sd_checkpoint_info.name
-    found = family(sd_model)
-    if found not in MODELS:
-        raise UserError(f"This model is of family {found}", where=where, fix="Choose a checkpoint of SD 1.x or SDXL")
-    if found == "sdxl" and not is_complete(sd_model):
+    if family(sd_model) == "sdxl" and not is_complete(sd_model):
         raise UserError(
             "SDXL's refiner cannot be trained on", where=where, fix="Choose the base model or one of its kind"
         )

@@ -13,6 +13,7 @@ from modules import sd_models
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession, MemoryManager, load
 from lib_lora.hosts.webui.host import WebUIHost
+from lib_lora.hosts.webui.model import do_nothing
 
 
 class ForgeObjectsHost(WebUIHost):
@@ -55,6 +56,10 @@ class ForgeObjectsHost(WebUIHost):
 
         model = self._make_model(sd_model, ready)
         return model
+
+    def _untouched_model(self, sd_model: Any) -> ForgeObjectsModel:
+        self._require_supported(sd_model)
+        return self._make_model(sd_model, do_nothing)
 
     @contextmanager
     def _made_current(self, sd_model: Any) -> Iterator[None]:

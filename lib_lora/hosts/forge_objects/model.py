@@ -48,6 +48,9 @@ class ForgeObjectsModel(WebUIModel):
     def device(self) -> torch.device:
         return self.objects.unet.load_device
 
+    def device_of(self, part: str) -> torch.device:
+        return self.patchers[part].load_device
+
     def prepare_text_encoder(self) -> None:
         """What the host does to the text encoder before each prompt."""
         self.prepare_embeddings(self.text_encoder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from lib_lora.files import sha256_file
-from lib_lora.hosts import clip, vae
+from lib_lora.hosts import vae
 from lib_lora.hosts.checkpointing import BlockCheckpointing, layers_in
+from lib_lora.hosts.clip import CaptionEncoder
 from lib_lora.hosts.standalone.fp8 import stored_in_fp8
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
-from lib_lora.models.captions import MAX_TOKENS
 from lib_lora.models.layers import kohya_key
 from lib_lora.models.schedule import NoiseSchedule
 
@@ -25,7 +25,7 @@ LATENT_SCALE = 0.18215
 NAN_HELP = "The checkpoint's VAE or what was fed to it is damaged; try another checkpoint, or a lower weight"
 
 
-class StandaloneModel:
+class StandaloneModel(CaptionEncoder):
     """U-Net, VAE and text encoder with the operations that training and sampling need.
 
     Args:
@@ -90,30 +90,6 @@ class StandaloneModel:
     def tokens(self, caption: str) -> list[int]:
         """Token ids of a caption, without begin and end."""
         return clip_tokenizer()(caption, add_special_tokens=False)["input_ids"]
-
-    def token_count(self, caption: str) -> int:
-        """Tokens of a caption, without begin, end and padding."""
-        return len(self.tokens(caption))
-
-    def chunk_count(self, caption: str) -> int:
-        """Chunks of 75 tokens that a caption needs."""
-        return clip.chunk_count(self.tokens(caption))
-
-    def encode_text(
-        self,
-        captions: Sequence[str],
-        *,
-        max_tokens: int = MAX_TOKENS,
-        clip_skip: int = 1,
-        min_chunks: int = 1,
-        weighted: bool = False,
-        kohya_layout: bool = False,
-    ) -> Tensor:
-        """Conditioning ``[B, 77·n, D]`` of captions, differentiable; see :func:`lib_lora.hosts.clip.encode`."""
-        return clip.encode(
-            self.text_encoder, self.tokens, captions, max_tokens=max_tokens, clip_skip=clip_skip,
-            min_chunks=min_chunks, weighted=weighted, kohya_layout=kohya_layout, device=self.device,
-        )  # fmt: skip
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """The U-Net's raw output ``[B, 4, h, w]``, float32, for noisy latents, timesteps ``[B]`` and conditioning."""

@@ -18,6 +18,7 @@ from lib_lora.hosts.requests import check
 from lib_lora.hosts.webui.generation import draw, progress, stopping
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.pictures import WebUiPictures
+from lib_lora.hosts.webui.prompt_weights import PromptWeights
 from lib_lora.hosts.webui.session import Session
 from lib_lora.hosts.webui.settings import data_folder
 from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
@@ -131,6 +132,10 @@ class WebUIHost(WebUiPictures, ABC):
                     on_image(index, image)
         return images
 
+    def prompt_weights(self) -> PromptWeights:
+        """Schedules of LoRA tags for the user's own images."""
+        return PromptWeights(self.paths.loras, self.paths.data, self._untouched_model)
+
     def _attach(self, networks: Sequence[Network], sd_model: Any, around: ExitStack) -> None:
         layers = self._model(sd_model).layers()
         for network in networks:
@@ -150,6 +155,10 @@ class WebUIHost(WebUiPictures, ABC):
     @abstractmethod
     def _model(self, sd_model: Any) -> WebUIModel:
         """For adapters that only generate; UserError where they cannot act."""
+
+    @abstractmethod
+    def _untouched_model(self, sd_model: Any) -> WebUIModel:
+        """The same while the web UI generates, which has put its model in order itself."""
 
     @abstractmethod
     def _unet(self, sd_model: Any) -> Any: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from lib_lora.errors import UserError
 from lib_lora.files import sha256_file
-from lib_lora.hosts import clip, vae
+from lib_lora.hosts import vae
 from lib_lora.hosts.checkpointing import BlockCheckpointing, layers_in
+from lib_lora.hosts.clip import CaptionEncoder, TextOptions
 from lib_lora.hosts.live_layers import live_layers
-from lib_lora.models.captions import MAX_TOKENS
 from lib_lora.models.layers import ldm_to_diffusers_module
 from lib_lora.models.schedule import NoiseSchedule
 
@@ -28,7 +28,7 @@ def do_nothing(part: str) -> None:
     """For models that nobody trains."""
 
 
-class WebUIModel(ABC):
+class WebUIModel(CaptionEncoder):
     """``shared.sd_model``; the subclasses know where each web UI keeps the parts.
 
     Args:
@@ -82,36 +82,14 @@ class WebUIModel(ABC):
             found |= live_layers("te", self.text_encoder)
         return found
 
-    @abstractmethod
-    def tokens(self, caption: str) -> list[int]:
-        """Token ids of a caption, without begin and end; nothing in it is syntax."""
+    def device_of(self, part: str) -> torch.device:
+        """Where ``"unet"`` or ``"te"`` computes, whether or not its weights are there now."""
+        return self.device
 
-    def token_count(self, caption: str) -> int:
-        """Tokens of a caption, without begin, end and padding."""
-        return len(self.tokens(caption))
-
-    def chunk_count(self, caption: str) -> int:
-        """Chunks of 75 tokens that a caption needs."""
-        return clip.chunk_count(self.tokens(caption))
-
-    def encode_text(
-        self,
-        captions: Sequence[str],
-        *,
-        max_tokens: int = MAX_TOKENS,
-        clip_skip: int = 1,
-        min_chunks: int = 1,
-        weighted: bool = False,
-        kohya_layout: bool = False,
-    ) -> Tensor:
-        """Conditioning ``[B, 77·n, D]`` of captions, differentiable; see :func:`lib_lora.hosts.clip.encode`."""
+    def _conditioning(self, captions: Sequence[str], options: TextOptions) -> Tensor:
         self._ready("te")
-        device, _ = _place(self.text_encoder)
         with self._precision():
-            return clip.encode(
-                self.text_encoder, self.tokens, captions, max_tokens=max_tokens, clip_skip=clip_skip,
-                min_chunks=min_chunks, weighted=weighted, kohya_layout=kohya_layout, device=device,
-            )  # fmt: skip
+            return super()._conditioning(captions, options)
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """The U-Net's raw output ``[B, 4, h, w]``, float32, for noisy latents, timesteps ``[B]`` and conditioning."""

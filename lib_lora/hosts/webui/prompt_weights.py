@@ -1,8 +1,8 @@
-"""LoRA tags with a schedule or block weights, applied to the user's own images in A1111."""
+"""LoRA tags with a schedule or block weights, applied to the user's own images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,28 @@ from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
 from lib_lora.errors import UserError
-from lib_lora.hosts.a1111.model import A1111Model
+from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.settings import tags_wanted
 from lib_lora.tools.lora_files import find_lora
 from lib_lora.tools.prompt_loras import PromptLora, split_prompt
 
 OTHERS = ("loractl", "lora_block_weight")  # script files of extensions that read the same tags; they go first
 PRESETS_FILE = "block_presets.txt"
+CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")  # of encoded prompts, not all in every web UI
 
 
 class PromptWeights:
-    """What the always-visible script does for one generation after another; nothing while no tag asks for it."""
+    """What the always-visible script does for one generation after another; nothing while no tag asks for it.
 
-    def __init__(self, loras: Path, data: Path):
+    Args:
+        loras, data: folders of LoRA files, and of our own.
+        model_of: the web UI's ``sd_model`` as a model, for adapters that only generate; a UserError where they cannot.
+    """
+
+    def __init__(self, loras: Path, data: Path, model_of: Callable[[Any], WebUIModel]):
         self.loras = loras
         self.presets = data / PRESETS_FILE
+        self._model_of = model_of
         self._attached: list[Network] = []
         self._handle: Any = None
 
@@ -41,6 +48,8 @@ class PromptWeights:
         Raises:
             UserError: a tag or its LoRA cannot be used; the image is then made without the tags.
         """
+        if self._attached:
+            _forget_encoded(p)  # an earlier batch's, with networks that this one may not name
         self.end()
         if self.left_to_others():
             return
@@ -55,7 +64,7 @@ class PromptWeights:
         for name in ("all_hr_prompts", "hr_prompts"):
             if texts_of_pass := getattr(p, name, None):
                 setattr(p, name, [split_prompt(text)[0] for text in texts_of_pass])
-        p.cached_c, p.cached_uc = [None, None], [None, None]  # the cache of prompts does not know our networks
+        _forget_encoded(p)
         self._attach(p, tags)
 
     def left_to_others(self) -> bool:
@@ -71,13 +80,16 @@ class PromptWeights:
             self._handle = None
 
     def _attach(self, p: Any, tags: Sequence[PromptLora]) -> None:
-        layers = A1111Model(p.sd_model).layers()
+        model = self._model_of(p.sd_model)
+        layers = model.layers()
         scheduled: list[tuple[PromptLora, Network]] = []
         try:
             for tag in tags:
                 for part, network in self._networks(tag):
                     network.attach(layers)
                     self._attached.append(network)
+                    for adapter in network.adapters.values():
+                        adapter.to(model.device_of(part))  # the weights may still wait elsewhere
                     if part == "unet":
                         scheduled.append((tag, network))
         except UserError:
@@ -96,7 +108,7 @@ class PromptWeights:
             close()
 
         p.close = close_and_end
-        self._handle = p.sd_model.model.diffusion_model.register_forward_pre_hook(before_step)
+        self._handle = model.unet.register_forward_pre_hook(before_step)
 
     def _networks(self, tag: PromptLora) -> Iterator[tuple[str, Network]]:
         """The file's text encoder part and U-Net part, each with its weight."""
@@ -114,6 +126,13 @@ class PromptWeights:
             network.set_block_weights(weights)
             network.multiplier = tag.te_weight() if part == "te" else tag.unet_weight(0, 1)
             yield part, network
+
+
+def _forget_encoded(p: Any) -> None:
+    """Have the prompts encoded again: what the web UI has kept does not know our networks."""
+    for name in CACHES:
+        if cache := getattr(p, name, None):
+            setattr(p, name, [None] * len(cache))
 
 
 def progress(p: Any) -> tuple[int, int]:

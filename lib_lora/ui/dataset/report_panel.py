@@ -13,7 +13,7 @@ from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.scan import scan
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.dataset.caption_panel import count_tokens
 from lib_lora.ui.dataset.panel import On, Panel, Verb
 from lib_lora.ui.dataset.views import facts, link, plain, shown_path, text
@@ -63,7 +63,7 @@ class ReportPanel(Panel):
     def do_send(self, trigger: str, resolution: float, batch: float, epochs: float) -> list[Any]:
         folder = str(self.session.opened().folders[0])
         selected = gr.update(selected="train")
-        return ["", selected, folder, (trigger or "").strip(), int(resolution), int(batch), int(epochs)]
+        return [NO_MESSAGE, selected, folder, (trigger or "").strip(), int(resolution), int(batch), int(epochs)]
 
     def do_check(self, trigger: str, resolution: float, batch: float, epochs: float) -> list[str]:
         editor = self.session.opened()
@@ -79,7 +79,7 @@ class ReportPanel(Panel):
         if not found.items:
             raise UserError("There is no usable image", where=editor.folders[0], fix="See the list of files above")
         self.warned = check(found, self.config, epochs=int(epochs or 1), count_tokens=count_tokens)
-        return ["", self.report_view(self.warned)]
+        return [NO_MESSAGE, self.report_view(self.warned)]
 
     def show_only(self, number: str) -> None:
         """Show the pictures of a warning in the gallery."""

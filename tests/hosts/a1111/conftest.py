@@ -16,7 +16,7 @@ from lib_lora.adapters.network import Network
 from tests.hosts.common import forget, visible_network
 
 DOUBLE = Path(__file__).parents[1] / "doubles" / "a1111"
-OWN = {"modules", "networks", "ldm_double", "sgm_double", "starting"}
+OWN = {"modules", "networks", "ldm_double", "sgm_double", "starting", "txt2img_double"}
 OUR_HOSTS = ("lib_lora.hosts.a1111", "lib_lora.hosts.webui")
 PICTURE = {"prompt": "1girl, (red hat)", "negative_prompt": "blurry", "width": 64, "height": 64, "steps": 2, "seed": 5}
 

@@ -5,41 +5,21 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from lib_lora.errors import UserError
 from lib_lora.ui.prompt_weights import tag
+from tests.hosts.common import drawing, pixels
 
 
 @pytest.fixture
 def draw(webui, lora):
-    """Draws as the web UI does: scripts before the batch, ``p`` closed afterwards; returns the pixels."""
-    weights = webui.host.prompt_weights()
-
-    def run(prompt: str, extra: str = "", fail: bool = False) -> bytes:
-        processing = webui.modules.processing
-        p = processing.StableDiffusionProcessingTxt2Img(
-            sd_model=webui.sd_model, prompt=prompt, width=64, height=64, steps=4, seed=5
-        )
-        webui.modules.shared.state.begin("task(1)")
-        p.prompts = [p.prompt]
-        try:
-            weights.begin_batch(p, extra)
-            if fail:
-                raise RuntimeError("out of memory")
-            p.prompt = p.prompts[0]
-            return processing.process_images(p).images[0].tobytes()
-        finally:
-            p.close()
-
-    return run
+    return drawing(webui)
 
 
 def test_a_constant_schedule_is_the_plain_tag(draw, lora: str) -> None:
-    plain = torch.frombuffer(bytearray(draw(f"1girl {lora}")), dtype=torch.uint8).int()
-    ours = torch.frombuffer(bytearray(draw("1girl <lora:hat:1@0>")), dtype=torch.uint8).int()
-    assert draw("1girl ") != draw(f"1girl {lora}")
-    assert (plain - ours).abs().max() <= 1  # merged weights and a hook round apart
+    plain, ours = draw(f"1girl {lora}"), draw("1girl <lora:hat:1@0>")
+    assert draw("1girl ") != plain
+    assert (pixels(plain) - pixels(ours)).abs().max() <= 1  # merged weights and a hook round apart
 
 
 def test_the_weight_follows_the_steps(draw) -> None:

@@ -18,7 +18,17 @@ from lib_lora.adapters.network import Network
 from tests.hosts.common import forget, visible_network
 
 DOUBLES = Path(__file__).parents[1] / "doubles"
-OWN = {"modules", "modules_forge", "backend", "networks", "ldm_double", "forge_double", "forge_xl_double", "sgm_double"}
+OWN = {
+    "modules",
+    "modules_forge",
+    "backend",
+    "networks",
+    "ldm_double",
+    "forge_double",
+    "forge_xl_double",
+    "sgm_double",
+    "txt2img_double",
+}
 OUR_HOSTS = tuple(f"lib_lora.hosts.{name}" for name in ("forge", "forge_objects", "webui"))
 PICTURE = {"prompt": "1girl, red hat", "negative_prompt": "blurry", "width": 64, "height": 64, "steps": 2, "seed": 5}
 

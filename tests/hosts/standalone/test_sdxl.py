@@ -73,6 +73,23 @@ def test_the_conditioning_has_penultimate_states_and_the_pooled_vector(model):
     assert cond.shape == (2, 154, 64 + 128 + 96)
     torch.testing.assert_close(cond[0, :77, 64:192], output.hidden_states[-2][0])
     torch.testing.assert_close(cond[0, 100, 192:], output.text_embeds[0])
+    with pytest.raises(UserError, match="not there for SDXL"):
+        model.encode_text(["a hat"], weighted=True)
+
+
+def test_memory_is_saved_by_sdxls_names_of_blocks(model):
+    x, t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([500])
+    outer = model.unet.down_blocks[0].resnets[0]
+    with torch.no_grad():
+        cond = model.encode_text(["a hat"])
+        plain = model.predict(x, t, cond)
+        with model.in_fp8():
+            rounded = model.predict(x, t, cond)
+        assert torch.equal(model.predict(x, t, cond), plain) and not torch.equal(rounded, plain)
+    assert (rounded - plain).norm() < 0.2 * plain.norm()
+    for blocks, expected in ((["IN01"], True), (["IN04"], False)):
+        model.gradient_checkpointing(True, blocks)
+        assert ("forward" in vars(outer)) is expected
 
 
 def test_sizes_are_pixels_and_default_to_the_picture_itself(model, monkeypatch):
