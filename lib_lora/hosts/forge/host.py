@@ -24,6 +24,7 @@ from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
 from lib_lora.hosts.webui.family import CLIP_LAYERS, family
+from lib_lora.hosts.webui.model import FP8
 from lib_lora.models.base import ModelInfo
 
 
@@ -93,7 +94,8 @@ class ForgeHost(ForgeObjectsHost):
         where = sd_model.sd_checkpoint_info.name
         require_family(sd_model, sd_model.is_inpaint)
         model = sd_model.forge_objects_original.unet.model
-        require_plain_weights(model.diffusion_model, where)
+        # autograd keeps what Forge widens, so that fp8 saves memory only where blocks are checkpointed
+        require_plain_weights(model.diffusion_model, where, also=FP8)
         if model.predictor.prediction_type not in PREDICTIONS:
             what = f"The model predicts by {model.predictor.prediction_type}"
             raise UserError(what, where=where, fix="Choose an epsilon or v-prediction model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -33,13 +34,16 @@ def require_family(sd_model: Any, inpainting: bool) -> None:
         raise UserError("Inpainting and instruction models cannot be trained on", where=where, fix="Choose another")
 
 
-def require_plain_weights(unet: nn.Module, where: str) -> None:
-    """Refuse weights in 8 bits and less: autograd would keep a full copy of each, and adapters could not read them.
+def require_plain_weights(unet: nn.Module, where: str, also: Collection[torch.dtype] = ()) -> None:
+    """Refuse packed weights, which adapters cannot read, and those that the host would not widen for a backward pass.
+
+    Args:
+        also: types of storage, besides the usual ones, that it does widen.
 
     Raises:
         UserError: with the kind of storage that was found.
     """
-    kinds = {str(p.dtype) for p in unet.parameters() if p.dtype not in PLAIN}
+    kinds = {str(p.dtype) for p in unet.parameters() if p.dtype not in PLAIN.union(also)}
     kinds |= {name for name in QUANTIZED for p in unet.parameters() if getattr(p, name, None)}
     if kinds:
         raise UserError(f"The weights are stored as {', '.join(sorted(kinds))}", where=where, fix=LOW_BITS)

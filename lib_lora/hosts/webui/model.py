@@ -21,6 +21,7 @@ from lib_lora.hosts.live_layers import live_layers
 from lib_lora.models.layers import ldm_to_diffusers_module
 from lib_lora.models.schedule import NoiseSchedule
 
+FP8 = frozenset((torch.float8_e4m3fn, torch.float8_e5m2))
 NAN_HELP = "Start the web UI with --no-half-vae, or choose another VAE"
 
 
@@ -124,7 +125,9 @@ class WebUIModel(CaptionEncoder):
         return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
 
     def in_fp8(self) -> AbstractContextManager[None]:
-        """Refused: between two steps the web UI makes the user's images with the same weights."""
+        """As they are, where the web UI itself keeps them so; else refused: it makes the user's images with them."""
+        if any(p.dtype in FP8 for p in self.unet.parameters()):
+            return nullcontext()
         raise UserError(
             "The web UI's own images need the weights as they are loaded",
             where="fp8_base",

@@ -151,10 +151,30 @@ def test_a_session_that_cannot_be_opened_changes_nothing(webui):
     assert webui.state() == before and unet.attention_function is attention and webui.txt2img() == image
 
 
+def test_what_the_web_ui_keeps_in_fp8_is_trained_on_as_it_is(webui, network):
+    def store(kind: torch.dtype) -> None:
+        for module in webui.unet.modules():
+            if type(module).__name__ == "Linear":
+                module.weight = torch.nn.Parameter(module.weight.detach().to(kind), requires_grad=False)
+
+    webui.txt2img()
+    with webui.host.training_session() as model, pytest.raises(UserError, match="as they are loaded"):
+        model.in_fp8()
+    store(torch.float8_e4m3fn)
+    image, kinds = webui.txt2img(), [p.dtype for p in webui.unet.parameters()]
+    with webui.host.training_session() as model, model.in_fp8():
+        found = gradients(model, network)
+    assert [p.dtype for p in webui.unet.parameters()] == kinds and webui.txt2img() == image
+    store(torch.float32)  # the same numbers, wide
+    with webui.host.training_session() as model:
+        wanted = gradients(model, network)
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(found, wanted, strict=True))
+    assert all(gradient.abs().sum() > 0 for gradient in found)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda ui: ui.unet.out[2].to(torch.float8_e4m3fn), "float8"),
         (lambda ui: setattr(ui.unet.out[2].weight, "bnb_quantized", True), "bnb_quantized"),
         (lambda ui: setattr(ui.unet.out[2].weight, "gguf_cls", object), "gguf_cls"),
         (lambda ui: (setattr(ui.sd_model, "is_sd1", False), setattr(ui.sd_model, "is_sd2", True)), "family sd2"),
