@@ -112,7 +112,7 @@ def small_images(items: tuple[Item, ...]) -> Iterator[Advice]:
     small = [i for i in items if i.size[0] < i.bucket[0] or i.size[1] < i.bucket[1]]
     if small:
         shown = ", ".join(f"{i.path.name} {_times(i.size)} to {_times(i.bucket)}" for i in small[:NAMED_AT_MOST])
-        fix = "Use larger originals, lower the resolution, or switch on no_upscale"
+        fix = "Use larger originals, lower the resolution, or switch on “Never enlarge”"
         text = f"Images smaller than their bucket, which will be enlarged: {len(small)} ({shown})"
         yield Advice(text, fix, SMALL, _paths(small))
 

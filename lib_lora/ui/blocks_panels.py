@@ -66,8 +66,8 @@ class SymptomPanel:
         """Say what the measure would change."""
         found = self._proposal(chosen, name, weight, role)
         symptom = next(s for s in SYMPTOMS if s.key == chosen[0])
-        more = gr.update(interactive=not found.last)
-        return [view.proposal(found, symptom.label, _role(role)), chosen, gr.update(visible=True), more]
+        more, row = gr.update(interactive=not found.last), gr.update(visible=not (found.empty and found.last))
+        return [view.proposal(found, symptom.label, _role(role)), chosen, row, more]
 
     def offer_next(self, chosen: tuple[str, int], name: str | None, weight: float | None, role: str) -> list[Any]:
         return self.offer((chosen[0], chosen[1] + 1), name, weight, role)

@@ -153,10 +153,12 @@ class TrainTab:
         """Preset, fields, and what is said about them, as they were left here or in another window; else those of the
         newest training."""
         found = self._kept() or self._newest()
+        names = self.presets.names()  # a page that has just been opened knows those of when the program started
         if found is None:
-            return [SKIP] * (2 + len(self.form.names) + len(self.form.curves))
+            return [gr.update(choices=names), *[SKIP] * (1 + len(self.form.names) + len(self.form.curves))]
         preset, values = found
-        return [preset, *values, *self.form.described(self._baseline(preset), values)]
+        shown = self.form.described(self._baseline(preset), values)
+        return [gr.update(choices=names, value=preset), *values, *shown]
 
     def _kept(self) -> tuple[str, list[Any]] | None:
         draft = self.draft.load()

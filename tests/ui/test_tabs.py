@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -81,7 +82,9 @@ def test_the_form_comes_back_as_it_was_left(tabs: tuple[TrainTab, RunsTab]) -> N
     count = 2 + len(names) + len(train.form.curves)
     assert len(train.last_settings()) == count  # nothing is known yet
     values = train.form.values(small_config("sets", "typed"))
-    train.draft.save("Likeness", dict(zip(names, values, strict=True)))
+    train.presets.save("Mine", replace(small_config("sets", "mine"), rank=3))
+    train.draft.save("Mine", dict(zip(names, values, strict=True)))
     preset, *rest = train.last_settings()
-    assert preset == "Likeness" and rest[: len(names)] == values and len(rest) == count - 1
+    assert preset["value"] == "Mine" and "Mine" in preset["choices"]  # saved since the program started
+    assert rest[: len(names)] == values and len(rest) == count - 1
     assert "changed" in rest[len(names)]

@@ -60,7 +60,7 @@ class CompositesPanel(Panel):
                 scale=2,
             )
             self.how = gr.Dropdown(
-                choices=[JOINT, STAGES], value=JOINT, label="Training", elem_id="lw_ds_how", interactive=True
+                choices=[JOINT, STAGES], value=JOINT, label="Training", elem_id="lw_ds_how", interactive=True, scale=2
             )
             self.regularisation = gr.Slider(
                 0, 0.8, value=0.2, step=0.05, label="Singles in stage 2", elem_id="lw_ds_regularisation"
