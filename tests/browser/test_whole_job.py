@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lib_lora.workbench import Workbench
 
 SETTINGS = {"resolution": 64, "bucket_step": 8, "rank": 2, "batch_size": 1, "sample_every_n_epochs": 1}
+TRAINED = 600  # s; a few on a free core
 
 
 def test_whole_job(page: Page, workbench: Workbench, images: Path, tmp_path: Path) -> None:
@@ -53,6 +54,7 @@ def reload_in_the_middle(desk: Desk, workbench: Workbench) -> None:
     desk.page.reload()
     desk.sees("#lw_job", "mira")  # what is running is known to a page that has just been opened
     desk.page.locator("#lw_pause", has_text="Go on").click()
+    assert workbench.queue.wait(workbench.queue.jobs()[-1].id, TRAINED).state == "done"
     desk.sees("#lw_train_compare", "2 epochs saved")
     desk.sees("#lw_train_live figure.lw-chart", "running loss")
     desk.sees("#lw_train_live figure.lw-picture", "epoch 2")
