@@ -103,12 +103,15 @@
         if (!tabs().length) return setTimeout(bringBack, 250);
         const tab = tabs().find((button) => button.textContent.trim() === stored("tab"));
         if (tab) tab.click();
-        REMEMBERED.filter(stored).forEach(bringBackField);
+        REMEMBERED.filter(stored).forEach((id) => bringBackField(id));
     }
 
-    function bringBackField(id) { // gradio 6 builds what is in a tab when the tab is opened
-        if (byId(id)) type(id, stored(id) + "|" + Date.now());
-        else setTimeout(bringBackField, 250, id);
+    // gradio 6 builds what is in a tab when the tab is opened, and may give it its empty values after that
+    function bringBackField(id, left = 8) {
+        const field = root().querySelector(`#${id} textarea, #${id} input`);
+        if (field && field.value.startsWith(stored(id))) return;
+        if (field) type(id, stored(id) + "|" + Date.now());
+        if (left) setTimeout(bringBackField, 250, id, field ? left - 1 : left);
     }
 
     async function copy(element) {

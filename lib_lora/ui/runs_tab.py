@@ -109,7 +109,7 @@ class RunsTab:
     def follow(self, pick: str) -> list[Any]:
         """``open:RUN`` or ``back:RUN:STEP``, followed by the time of the click."""
         action, _, rest = pick.rpartition("|")[0].partition(":")
-        if action == "open":
+        if action != "back":  # gradio also says when it empties the field
             return self.show(rest) if rest in self.runs() else [NO_MESSAGE, *[SKIP] * 6]
         run_id, _, step = rest.rpartition(":")
         self.workbench.go_back(run_id, int(step))

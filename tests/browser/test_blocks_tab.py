@@ -51,6 +51,14 @@ class BlocksDesk(Desk):
     def write(self, text: str) -> None:
         self.type("lw_blocks_vector", text)
 
+    def write_all(self) -> None:
+        """Every block at 1, in the text and in the sliders, which a click on one of their buttons starts from."""
+        self.write("ALL")
+        self.text_is(ONES)
+        self.page.wait_for_function(
+            "() => Array.from(document.querySelectorAll('[data-lw-block]')).every((s) => Number(s.value) === 1)"
+        )
+
     def choose(self, name: str, value: str) -> None:
         self.page.locator(f"input[name=lw_blocks_{name}][value='{value}']").check()
 
@@ -83,15 +91,13 @@ def sliders_text_preset(desk: BlocksDesk) -> None:
     desk.slider_is("OUT11", 0)
     desk.write("1,2,3")
     desk.sees("#lw_blocks_message", "3 block weights were given")
-    desk.write("ALL")
-    desk.text_is(ONES)
+    desk.write_all()
     desk.page.locator("[data-lw-group=OUT][data-lw-value='0.5']").click()
     desk.text_is(",".join([*"1" * 8, *["0.5"] * 9]))
 
 
 def kinds_links_solo(desk: BlocksDesk) -> None:
-    desk.write("ALL")
-    desk.text_is(ONES)
+    desk.write_all()
     desk.choose("scope", "attn")
     desk.move("IN04", 0.5)
     desk.text_is(f"{ONES},IN04.attn=0.5")
@@ -105,8 +111,7 @@ def kinds_links_solo(desk: BlocksDesk) -> None:
     desk.text_is(f"{'0,' * 7}1{',0' * 9}")
     desk.page.locator("[data-lw-solo=M00]").click()
     desk.text_is(f"1{',0.8' * 6}{',1' * 10},IN04.attn=0.5")
-    desk.write("ALL")
-    desk.text_is(ONES)
+    desk.write_all()
     for wanted in (f"0{',1' * 16}", ONES):
         desk.page.locator("[data-lw-mute=BASE]").click()
         desk.text_is(wanted)
