@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ def address(workbench: Workbench) -> Iterator[str]:
     """The tabs, served by this process."""
     from lib_lora.ui.app import serve
 
-    server = serve(workbench, port=7990, wait=False)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    server = serve(workbench, port=7990 + 20 * worker, wait=False)  # two that start at once would find the same one free
     yield server.address
     server.close()
 
