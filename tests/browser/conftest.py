@@ -44,8 +44,9 @@ def address(workbench: Workbench) -> Iterator[str]:
     """The tabs, served by this process."""
     from lib_lora.ui.app import serve
 
+    # two that start at once would find the same port free
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    server = serve(workbench, port=7990 + 20 * worker, wait=False)  # two that start at once would find the same one free
+    server = serve(workbench, port=7990 + 20 * worker, wait=False)
     yield server.address
     server.close()
 
