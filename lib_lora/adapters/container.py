@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from lib_lora.errors import UserError
@@ -17,6 +18,20 @@ from lib_lora.errors import UserError
 LENGTH_BYTES = 8
 MAX_HEADER = 100_000_000  # the format's own limit
 FIX = "Save or download it again."
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 # First bytes of what is often found under a .safetensors name
 IMPOSTORS = {
@@ -63,29 +78,52 @@ def data_hash(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Serialised:
-    """Tensors as a file has them, to which metadata can be given without going over them again.
+    """Tensors as a file has them, none of them copied.
 
     Attributes:
-        entries: name of a tensor -> its dtype, shape and place in ``data``.
-        data: the tensors' bytes.
+        entries: name of a tensor -> its dtype, shape and place in the data.
+        parts: the data, which are the tensors' own bytes one after the other.
     """
 
     entries: Mapping[str, object]
-    data: memoryview
+    parts: Sequence[memoryview]
 
     def head(self, metadata: Mapping[str, str]) -> bytes:
-        """What stands before ``data`` in the file. Equal metadata give equal bytes: the library's order is random."""
+        """What stands before the data in the file. Equal metadata give equal bytes."""
         header = {"__metadata__": dict(sorted(metadata.items())), **self.entries}
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         text += b" " * (-len(text) % LENGTH_BYTES)  # tensors start aligned
         return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
+    def data_hash(self) -> str:
+        """Hex SHA-256 of the data."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(part)
+        return digest.hexdigest()
+
+    def data(self, begin: int, end: int) -> bytes:
+        """The data from ``begin`` to before ``end``, as far as there are any."""
+        found, start = [], 0
+        for part in self.parts:
+            if start >= end:
+                break
+            found.append(part[max(0, begin - start) : end - start])
+            start += len(part)
+        return b"".join(found)
+
 
 def serialise(tensors: Mapping[str, Tensor]) -> Serialised:
-    """``tensors`` in a file's layout."""
-    file = memoryview(safetensors.torch.save(dict(tensors)))
-    start = LENGTH_BYTES + int.from_bytes(file[:LENGTH_BYTES], "little")
-    return Serialised(json.loads(bytes(file[LENGTH_BYTES:start])), file[start:])
+    """``tensors`` in a file's layout, the widest types first, so that each is aligned."""
+    entries, parts, place = {}, [], 0
+    for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
+        tensor = tensors[name].detach().cpu().contiguous()
+        part = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        end = place + len(part)
+        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
+        parts.append(part)
+        place = end
+    return Serialised(entries, parts)
 
 
 def read_header(path: Path) -> tuple[dict, int]:

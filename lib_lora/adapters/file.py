@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,7 @@ def write_lora(
     metadata |= hashes(serialised, metadata)
     with atomic_write(path) as part, open(part, "wb") as file:
         file.write(serialised.head(metadata))
-        file.write(serialised.data)
+        file.writelines(serialised.parts)
     return path
 
 
@@ -146,11 +147,11 @@ def _module_loss(params: Mapping[str, Tensor], dtype: torch.dtype) -> float:
     if exact.rank is None or exact.rank != stored_delta.rank:
         size = exact.norm()
         return (exact - stored_delta).norm() / size if size > 0 else 0.0
-    # ud − u'd' = (u − u')d + u'(d − d'): two small parts that do not cancel
+    # ud − u'd' = (u − u')d + u'(d − d'): two small parts of rounding errors that have nothing to do with each other
     size = product_norm(exact.up, exact.down)
-    up = torch.cat([exact.up - stored_delta.up, stored_delta.up], dim=1)
-    down = torch.cat([exact.down, exact.down - stored_delta.down])
-    return product_norm(up, down) / size if size > 0 else 0.0
+    of_up = product_norm(exact.up - stored_delta.up, exact.down)
+    of_down = product_norm(stored_delta.up, exact.down - stored_delta.down)
+    return math.hypot(of_up, of_down) / size if size > 0 else 0.0
 
 
 def _relative_error(rounded: Tensor, exact: Tensor) -> float:

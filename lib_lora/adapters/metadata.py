@@ -115,9 +115,9 @@ def hashes(file: container.Serialised, metadata: Mapping[str, str]) -> dict[str,
     training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
     head = file.head(training)
     begin, end = LEGACY_OFFSET, LEGACY_OFFSET + LEGACY_LENGTH
-    legacy = head[begin:end] + file.data[max(0, begin - len(head)) : max(0, end - len(head))]
+    legacy = head[begin:end] + file.data(max(0, begin - len(head)), max(0, end - len(head)))
     return {
-        "sshs_model_hash": hashlib.sha256(file.data).hexdigest(),
+        "sshs_model_hash": file.data_hash(),
         "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8],
     }
 
