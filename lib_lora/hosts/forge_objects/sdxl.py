@@ -59,8 +59,8 @@ class ForgeObjectsXLModel(WebUIXLModel, ForgeObjectsModel):
         projection = getattr(self._transformer("clip_g"), "text_projection", None)
         if projection is not None:
             return projection(pooled)
-        matrix = self.text_encoder.clip_g.text_projection  # Forge-Classic and reForge
-        return pooled.to(matrix) @ matrix
+        matrix = self.text_encoder.clip_g.text_projection  # Forge-Classic
+        return pooled.float() @ matrix.float()
 
     def _unet_output_xl(self, x_t: Tensor, context: Tensor, vector: Tensor, t: Tensor) -> Tensor:
         context, vector = context.to(x_t.device), vector.to(x_t.device)

@@ -1,4 +1,4 @@
-"""SDXL in Forge-Classic and reForge, whose projection of the pooled vector is a matrix beside the text model."""
+"""SDXL in Forge-Classic, whose projection of the pooled vector is a matrix beside the text model."""
 
 from __future__ import annotations
 
