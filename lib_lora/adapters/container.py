@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from lib_lora.errors import UserError
 
 LENGTH_BYTES = 8
+METADATA = "__metadata__"
 MAX_HEADER = 100_000_000  # the format's own limit
 FIX = "Save or download it again."
 DTYPES = {
@@ -32,6 +35,7 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+TYPES = {name: dtype for dtype, name in DTYPES.items()}
 
 # First bytes of what is often found under a .safetensors name
 IMPOSTORS = {
@@ -43,23 +47,71 @@ IMPOSTORS = {
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a file; the file is closed when this returns.
+    """Metadata and tensors of a file, read straight into their own memory; the file is closed when this returns.
 
     Raises:
         UserError: when the file is missing, cut off, damaged or not safetensors.
     """
-    metadata = read_metadata(path)
+    header, start = read_header(path)
+    metadata = _metadata(path, header)
+    tensors = {}
     try:
-        return metadata, safetensors.torch.load(path.read_bytes())
-    # KeyError: a dtype torch does not have; ValueError and RuntimeError: sizes that do not fit the shapes
-    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        with open(path, "rb", buffering=0) as file:
+            places = _places(header, file.seek(0, os.SEEK_END) - start)
+            file.seek(start)
+            for name, dtype, shape in places:
+                tensors[name] = tensor = torch.empty(shape, dtype=dtype)
+                _fill(file, _bytes(tensor))
+    except OSError as error:
+        raise UserError(f"The file cannot be read ({error.strerror})", where=path, fix=FIX) from error
+    # OverflowError and RuntimeError: shapes with a zero and numbers that torch does not take
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UserError(f"The file is damaged ({error})", where=path, fix=FIX) from error
+    return metadata, tensors
+
+
+def _places(header: Mapping[str, Any], size: int) -> list[tuple[str, torch.dtype, list[int]]]:
+    """Name, type and shape of each tensor, in the order of the data, which they have to fill without a gap.
+
+    Raises:
+        KeyError, TypeError, ValueError: they do not.
+    """
+    entries = [(name, entry) for name, entry in header.items() if name != METADATA]
+    found, place = [], 0
+    for name, entry in sorted(entries, key=lambda item: item[1]["data_offsets"]):
+        dtype, shape, (begin, end) = TYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+        if not all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end)):
+            raise ValueError(f"the shape of {name}")
+        length = math.prod(shape) * torch.empty((), dtype=dtype).element_size()
+        if begin != place or end != place + length:
+            raise ValueError(f"the place of {name}")
+        found.append((name, dtype, shape))
+        place = end
+    if place != size:
+        raise ValueError(f"{size} bytes instead of {place}")
+    return found
+
+
+def _fill(file: RawIOBase, view: memoryview) -> None:
+    while view:
+        count = file.readinto(view)  # at most 2 GiB at once
+        if not count:
+            raise ValueError("it ends too early")
+        view = view[count:]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor."""
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """The ``__metadata__`` of a file. Errors as :func:`read`."""
-    header, _ = read_header(path)
-    metadata = header.get("__metadata__", {})
+    return _metadata(path, read_header(path)[0])
+
+
+def _metadata(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
+    metadata = header.get(METADATA, {})
     if not isinstance(metadata, dict):
         raise UserError("The file is damaged (its metadata is not a table)", where=path, fix=FIX)
     return {str(k): str(v) for k, v in metadata.items()}
@@ -90,7 +142,7 @@ class Serialised:
 
     def head(self, metadata: Mapping[str, str]) -> bytes:
         """What stands before the data in the file. Equal metadata give equal bytes."""
-        header = {"__metadata__": dict(sorted(metadata.items())), **self.entries}
+        header = {METADATA: dict(sorted(metadata.items())), **self.entries}
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         text += b" " * (-len(text) % LENGTH_BYTES)  # tensors start aligned
         return len(text).to_bytes(LENGTH_BYTES, "little") + text
@@ -118,7 +170,7 @@ def serialise(tensors: Mapping[str, Tensor]) -> Serialised:
     entries, parts, place = {}, [], 0
     for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
         tensor = tensors[name].detach().cpu().contiguous()
-        part = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        part = _bytes(tensor)
         end = place + len(part)
         entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
         parts.append(part)
