@@ -71,8 +71,8 @@ def load_checkpoint(
     unet, vae, text_encoder = _filled_xl(tensors, path) if xl else _filled(tensors, side_car, path)
     for module, kind in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
         nn.Module.to(module, device, kind).eval()  # diffusers' own to() warns about any change of type
-    parts = (name or path.stem, path, unet, vae, text_encoder, prediction)
-    return StandaloneXLModel(*parts, zero_terminal="ztsnr" in tensors) if xl else StandaloneModel(*parts)
+    make = StandaloneXLModel if xl else StandaloneModel
+    return make(name or path.stem, path, unet, vae, text_encoder, prediction, zero_terminal="ztsnr" in tensors)
 
 
 def _filled(tensors: dict[str, Tensor], side_car: Mapping[str, Any], path: Path) -> Parts:

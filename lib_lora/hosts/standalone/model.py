@@ -19,7 +19,7 @@ from lib_lora.hosts.clip import CaptionEncoder
 from lib_lora.hosts.standalone.fp8 import stored_in_fp8
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
 from lib_lora.models.layers import kohya_key
-from lib_lora.models.schedule import NoiseSchedule
+from lib_lora.models.schedule import NoiseSchedule, scaled_linear_alphas, zero_terminal_alphas
 
 LATENT_SCALE = 0.18215
 NAN_HELP = "The checkpoint's VAE or what was fed to it is damaged; try another checkpoint, or a lower weight"
@@ -32,6 +32,7 @@ class StandaloneModel(CaptionEncoder):
         name, path: of the checkpoint.
         unet, vae, text_encoder: on the device they will run on; the VAE in float32.
         prediction: ``"epsilon"`` or ``"v"``.
+        zero_terminal: whether the model was trained on noise without any signal, as NoobAI's v-prediction models.
     """
 
     family = "sd1"
@@ -44,13 +45,15 @@ class StandaloneModel(CaptionEncoder):
         path: Path,
         unet: UNet2DConditionModel,
         vae: AutoencoderKL,
-        text_encoder: CLIPTextModel,
+        text_encoder: CLIPTextModel | nn.ModuleDict,
         prediction: str = "epsilon",
+        zero_terminal: bool = False,
     ):
         self.name, self.path = name, path
         self.unet, self.vae, self.text_encoder = unet, vae, text_encoder
         self.prediction = prediction
-        self.schedule = NoiseSchedule()
+        alphas = scaled_linear_alphas()
+        self.schedule = NoiseSchedule(zero_terminal_alphas(alphas) if zero_terminal else alphas)
         self._checkpointing = BlockCheckpointing([unet, text_encoder])
 
     @property

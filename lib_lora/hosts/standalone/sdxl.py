@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
 from lib_lora.hosts.sdxl import XLModel
 from lib_lora.hosts.standalone.model import StandaloneModel, adaptable
 from lib_lora.models.captions import EOS
 from lib_lora.models.layers import diffusers_to_ldm_module, kohya_key
-from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
 
 
 class StandaloneXLModel(XLModel, StandaloneModel):
     """Arguments as :class:`StandaloneModel`.
 
-    Args:
-        text_encoder: ``clip_l``, a ``CLIPTextModel``, and ``clip_g``, a ``CLIPTextModelWithProjection``.
-        zero_terminal: whether the model was trained on noise without any signal, as NoobAI's v-prediction models.
+    ``text_encoder`` holds ``clip_l``, a ``CLIPTextModel``, and ``clip_g``, a ``CLIPTextModelWithProjection``.
     """
 
     latent_scale = 0.13025
-
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        unet: UNet2DConditionModel,
-        vae: AutoencoderKL,
-        text_encoder: nn.ModuleDict,
-        prediction: str = "epsilon",
-        zero_terminal: bool = False,
-    ):
-        super().__init__(name, path, unet, vae, text_encoder, prediction)
-        if zero_terminal:
-            self.schedule = NoiseSchedule(zero_terminal_alphas(self.schedule.alphas_cumprod))
 
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
         """Kohya key -> live module of ``"unet"``, ``"te"`` or (None) both, by the names of SDXL's LoRA files."""
