@@ -14,11 +14,10 @@ from PIL import Image
 from lib_lora.dataset.collection.change import Change, Example, Make, Operation, Write
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.images import load_rgb
+from lib_lora.dataset.pictures.composite_captions import PLACES, caption
 from lib_lora.dataset.pictures.making import save
-from lib_lora.dataset.tags.text import join
 from lib_lora.errors import UserError
 
-PLACES = {2: ("Left", "Right"), 3: ("Left", "Middle", "Right")}
 FLAT = 12  # colour levels: an edge that varies less is extended by its colour, another by its mirror image
 TRIES = 50  # draws for a combination that has not been used yet
 
@@ -31,7 +30,7 @@ class CompositeOptions:
         people: 2 or 3 subjects a picture.
         share: part of the whole set that are composites, 0 to 1.
         ratio: width ÷ height that the result is padded to; 0 leaves the sum of the widths.
-        template: the caption; CharLeft, TagsLeft, CharRight … (and CharMiddle) are filled in. Empty: all, in order.
+        template: of the captions; see `composite_captions.caption`.
         seed: the same seed gives the same pictures.
     """
 
@@ -100,18 +99,6 @@ def plan_composites(
         if number <= 3:
             examples.append(Example(path, " + ".join(picture.path.name for _, picture in parts), text))
     return Change("Composites", tuple(made), {"pictures made": len(drawn)}, tuple(examples))
-
-
-def caption(parts: Sequence[tuple[str, Picture]], template: str = "") -> str:
-    """The caption of joined pictures; a subject's own activation tag is left out of its tags."""
-    places = PLACES[len(parts)]
-    if not template:
-        names, tags = (", ".join(f"{kind}{place}" for place in places) for kind in ("Char", "Tags"))
-        template = f"{names.replace(', ', '/')}/COMPOSITE, {tags}"
-    for place, (name, picture) in zip(places, parts, strict=True):
-        own = join([tag for tag in picture.tags if tag != name])
-        template = template.replace(f"Char{place}", name).replace(f"Tags{place}", own)
-    return join([tag for part in template.split(",") if (tag := part.strip())])
 
 
 def joined(images: Sequence[Image.Image], ratio: float = 0.0) -> Image.Image:

@@ -23,7 +23,7 @@ from ..tour.tour import Amounts as TourAmounts
 from .scores import pair_scores
 from .subjects import PAIR, SIZE, write_singles
 
-TEMPLATE = "CharLeft, CharRight, 2girls, TagsLeft, TagsRight"
+TEMPLATE = "CharLeft, CharRight, People, TagsLeft, TagsRight"
 PROMPT = "{}, {}, 2girls, full body, simple background, white background"
 SHOWN = 6  # pictures of each way on the sheet
 TEXT = """\

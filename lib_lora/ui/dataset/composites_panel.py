@@ -7,7 +7,8 @@ from pathlib import Path
 import gradio as gr
 
 from lib_lora.dataset.collection.picture import Picture
-from lib_lora.dataset.pictures.composites import PLACES, CompositeOptions
+from lib_lora.dataset.pictures.composite_captions import PLACES
+from lib_lora.dataset.pictures.composites import CompositeOptions
 from lib_lora.dataset.scan import CONCEPT_NAME
 from lib_lora.errors import UserError
 from lib_lora.tools.two_subjects import APART, COMPOSITES, joint_config, plan_joint, plan_stages, stage_configs
@@ -55,7 +56,7 @@ class CompositesPanel(Panel):
                 value="",
                 placeholder=TEMPLATE,
                 label="Caption",
-                info="Empty: as shown",
+                info="Empty: as shown. People: 2girls, or 1girl, 1boy",
                 elem_id="lw_ds_template",
                 scale=2,
             )

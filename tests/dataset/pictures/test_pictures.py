@@ -13,7 +13,6 @@ from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.dataset.pictures.composites import (
     CompositeOptions,
-    caption,
     count_for_share,
     draw,
     joined,
@@ -130,13 +129,6 @@ def test_too_few_combinations_give_fewer():
         draw({"a": subject("a", 3), "b": []}, CompositeOptions())
     with pytest.raises(UserError, match="part of the set"):
         count_for_share(10, 1.0)
-
-
-def test_captions_follow_the_template():
-    parts = [("mira", subject("mira", 1)[0]), ("tomo", subject("tomo", 1)[0])]
-    assert caption(parts) == "mira/tomo/COMPOSITE, pose 0, pose 0"
-    assert caption(parts, "CharRight and CharLeft, TagsRight,,") == "tomo and mira, pose 0"
-    assert caption([*parts, parts[0]]).startswith("mira/tomo/mira/COMPOSITE")
 
 
 def test_joined_pictures_keep_their_shape_at_one_height():
