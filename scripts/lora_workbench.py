@@ -7,7 +7,7 @@ import lib_lora  # noqa: F401 — now, while this folder is on the path; what ta
 
 def on_ui_tabs():
     """The tab, in the form that ``script_callbacks.on_ui_tabs`` expects."""
-    from lib_lora.ui.webui import tabs
+    from lib_lora.ui.guard import tabs
 
     return tabs()
 

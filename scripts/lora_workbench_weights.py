@@ -15,9 +15,9 @@ class LoraWorkbenchWeights(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img):
-        from lib_lora.ui.webui import build_prompt_weights
+        from lib_lora.ui.guard import prompt_weights
 
-        return build_prompt_weights("img2img" if is_img2img else "txt2img")
+        return prompt_weights("img2img" if is_img2img else "txt2img")
 
     def before_process_batch(self, p, lora="", weight="1", blocks="", **kwargs):
         if not lora and not any("<lora:" in prompt for prompt in p.prompts):

@@ -42,6 +42,7 @@ class StatusStrip:
         act(self.pause.click, self.pause_or_go_on, [], self.message)
         act(self.stop.click, self.end, [], self.message)
         poller.keep(self.now, [self.job, self.pause, self.stop])
+        poller.keep(self.checkpoint, [self.model])
 
     def now(self) -> list[Any]:
         """What the strip shows."""
@@ -54,6 +55,11 @@ class StatusStrip:
             gr.update(value="Go on" if paused else "Pause", interactive=current is not None),
             gr.update(interactive=current is not None),
         ]
+
+    def checkpoint(self) -> list[Any]:
+        """The one that is loaded; web UIs load it after the page is built, and whenever another is chosen there."""
+        info = self.workbench.host.info()
+        return [info.name if info else None]
 
     def load_model(self, name: str) -> str:
         """Load another checkpoint, as a job, so that it never gets under a running one."""

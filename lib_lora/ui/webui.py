@@ -11,13 +11,13 @@ from lib_lora.api.routes import add_api
 from lib_lora.errors import UserError
 from lib_lora.hosts.access import web_ui_access
 from lib_lora.hosts.detect import web_ui_host
-from lib_lora.ui import compat, prompt_weights
+from lib_lora.ui import prompt_weights
 from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.guard import notice
 from lib_lora.workbench import Workbench
 
 PRESETS_FILE = "block_presets.txt"
-TITLE, ELEMENT = "LoRA Workbench", "lora_workbench"
 
 
 @lru_cache(maxsize=1)
@@ -26,16 +26,16 @@ def workbench() -> Workbench:
     return Workbench(web_ui_host())
 
 
-def tabs() -> list[tuple[gr.Blocks, str, str]]:
-    """For ``script_callbacks.on_ui_tabs``; where we cannot work, the tab says why."""
+def page() -> gr.Blocks:
+    """The tab; where we cannot work, it says why."""
     try:
         bench = workbench()
     except UserError as error:
-        return [(_notice(str(error)), TITLE, ELEMENT)]
-    page = build_page(bench, Pictures(bench.host.paths), standalone=False, access=web_ui_access())
-    for component in page.blocks.values():
+        return notice(str(error))
+    built = build_page(bench, Pictures(bench.host.paths), standalone=False, access=web_ui_access())
+    for component in built.blocks.values():
         component.do_not_save_to_config = True  # else ui-config.json would freeze today's defaults for ever
-    return [(page, TITLE, ELEMENT)]
+    return built
 
 
 def add_routes(app: Any) -> None:
@@ -86,9 +86,3 @@ def _prompt_weights() -> Any:
         return workbench().host.prompt_weights()
     except UserError:
         return None
-
-
-def _notice(text: str) -> gr.Blocks:
-    with compat.page() as page:
-        gr.Markdown(f"### {TITLE}\n\n{text}")
-    return page

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from lib_lora.adapters.network import Network
-from lib_lora.errors import Cancelled
+from lib_lora.errors import Cancelled, UserError
 from lib_lora.hosts.requests import lora_tags
 from lib_lora.models.base import GenerationRequest
 
@@ -77,16 +77,30 @@ def stopping(unet: nn.Module, cancelled: Callable[[], bool] | None) -> Iterator[
 
 def _processing(request: GenerationRequest, sd_model: Any, overrides: dict[str, Any]) -> Any:
     r = request
-    sampler, scheduler = sd_samplers.get_sampler_and_scheduler(r.sampler, None)
     p = processing.StableDiffusionProcessingTxt2Img(
         sd_model=sd_model, prompt=r.prompt, negative_prompt=r.negative, seed=r.seed, steps=r.steps, cfg_scale=r.cfg,
-        width=r.width, height=r.height, batch_size=1, n_iter=1, sampler_name=sampler, scheduler=scheduler,
-        do_not_save_samples=True, do_not_save_grid=True, override_settings=dict(overrides),
+        width=r.width, height=r.height, batch_size=1, n_iter=1, do_not_save_samples=True, do_not_save_grid=True,
+        override_settings=dict(overrides), **_sampler(r.sampler),
     )  # fmt: skip
     p.clip_skip = r.clip_skip  # for the infotext, which is made when the settings are the user's again
     # the shared cache of prompts does not know our networks
     p.cached_c, p.cached_uc = [None, None], [None, None]
     return p
+
+
+def _sampler(name: str) -> dict[str, str]:
+    """Sampler and, where the web UI knows them apart, its schedule.
+
+    Raises:
+        UserError: there is no such sampler; web UIs that know schedules take another one then.
+    """
+    if hasattr(sd_samplers, "get_sampler_and_scheduler"):
+        sampler, scheduler = sd_samplers.get_sampler_and_scheduler(name, None)
+        return {"sampler_name": sampler, "scheduler": scheduler}
+    known = sd_samplers.samplers_map.get(name.lower())
+    if known is None:
+        raise UserError("This web UI has no such sampler", where=name, fix="Choose one of its own, such as Euler a")
+    return {"sampler_name": known}
 
 
 def _overrides(wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lib_lora.ui import webui as entry
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "scripts" / "lora_workbench.py"
+WEIGHTS = SCRIPT.with_name("lora_workbench_weights.py")
 MEASURE = f"""
 import sys, time
 import gradio, torch, PIL.Image, numpy, safetensors.torch
@@ -89,3 +90,25 @@ def test_where_we_cannot_work_the_tab_says_why(webui, run_script, monkeypatch):
     ((page, _, _),) = run_script()["ui_tabs"][0]()
     assert any("not possible yet" in str(getattr(block, "value", "")) for block in page.blocks.values())
     run_script()["app_started"][0](None, FastAPI())
+
+
+@pytest.mark.parametrize("broken", ["import", "page"])
+def test_what_fails_while_the_tab_is_built_is_said_in_it(webui, run_script, monkeypatch, caplog, broken):
+    if broken == "import":
+        monkeypatch.setitem(sys.modules, "lib_lora.ui.webui", None)
+    else:
+        monkeypatch.setattr(entry, "build_page", lambda *_, **__: {}["a setting that is gone"])
+    ((page, title, _),) = run_script()["ui_tabs"][0]()
+    text = next(block.value for block in page.blocks.values() if getattr(block, "value", ""))
+    assert title == "LoRA Workbench" and "the rest of the web UI works" in text
+    assert ("lib_lora.ui.webui" if broken == "import" else "KeyError: 'a setting that is gone'") in text
+    assert caplog.records[-1].exc_info
+
+
+def test_the_accordion_is_left_out_where_it_fails(webui, monkeypatch, caplog):
+    spec = importlib.util.spec_from_file_location("lora_workbench_weights.py", WEIGHTS)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setitem(sys.modules, "lib_lora.ui.webui", None)
+    assert script.LoraWorkbenchWeights().ui(is_img2img=False) == []
+    assert caplog.records[-1].exc_info
