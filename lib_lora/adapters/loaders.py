@@ -45,7 +45,7 @@ class Loader:
         yield from (f"{self.name} {self.otherwise[kind]}" for kind in here if kind in self.otherwise)
 
 
-LOADERS = (
+WEB_UIS = (
     Loader(
         "AUTOMATIC1111",
         otherwise={
@@ -54,15 +54,20 @@ LOADERS = (
         },
     ),
     Loader("Forge", frozenset(("ia3", "oft", "boft"))),
-    Loader("sd-scripts", frozenset(KINDS) - {"lora"}),
-    Loader("diffusers", frozenset(KINDS) - {"lora"}),
 )
+READ_LORA_ONLY = "sd-scripts and diffusers"
 
 
 def limits(kinds: Iterable[str]) -> list[str]:
-    """What each program in :data:`LOADERS` does not do with a file of these kinds."""
+    """What each of :data:`WEB_UIS` does not do with a file of these kinds; a reason to train another kind."""
     kinds = frozenset(kinds)
-    return [sentence for loader in LOADERS for sentence in loader.limits(kinds)]
+    return [sentence for loader in WEB_UIS for sentence in loader.limits(kinds)]
+
+
+def limits_elsewhere(kinds: Iterable[str]) -> str:
+    """What programs that are no web UI do not apply, as one sentence; empty for plain LoRA. Good to know, no fault."""
+    named = ", ".join(KINDS[kind] for kind in KINDS if kind in set(kinds) - {"lora"})
+    return f"{READ_LORA_ONLY} do not apply {named}" if named else ""
 
 
 def kinds_of(modules: Mapping[str, Mapping[str, Tensor]]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lib_lora.adapters.loaders import kinds_of_spec, limits
+from lib_lora.adapters.loaders import kinds_of_spec, limits, limits_elsewhere
 from lib_lora.dataset.advice import Advice
 from lib_lora.dataset.check import CheckReport
 from lib_lora.dataset.check import check as check_dataset
@@ -27,7 +27,8 @@ class Preflight:
     """``dataset`` has counts, steps, buckets, captions and problems; ``advice`` all warnings with their remedies.
 
     ``seconds`` is for the whole run without samples; ``bytes`` at its peak, of which ``model_bytes`` are in use anyway;
-    ``capacity`` is the memory of the graphics card, None without one.
+    ``capacity`` is the memory of the graphics card, None without one; ``elsewhere`` names programs that will not apply
+    such a file, though web UIs do.
     """
 
     dataset: CheckReport
@@ -36,6 +37,7 @@ class Preflight:
     bytes: int
     model_bytes: int
     capacity: int | None
+    elsewhere: str = ""
 
 
 def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Preflight:
@@ -67,7 +69,9 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
         raise UserError(what, where="memory", fix=fitting_change(model, config, largest, limit, caption))
     cost = probe(model, config, largest, caption)
     advice = (*report.warnings, *_setting_advice(config, report.total_steps))
-    return Preflight(report, advice, cost.seconds * report.total_steps, cost.bytes, cost.model_bytes, limit)
+    elsewhere = limits_elsewhere(kinds_of_spec(network_spec(config)))
+    seconds = cost.seconds * report.total_steps
+    return Preflight(report, advice, seconds, cost.bytes, cost.model_bytes, limit, elsewhere)
 
 
 def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
@@ -78,8 +82,8 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
         found.append(Advice(f"{steps} steps are very many", "Lower the epochs or the repeats"))
     if config.trigger and config.keep_tokens < 1 and config.shuffle:
         found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
-    if elsewhere := limits(kinds_of_spec(network_spec(config))):
-        found.append(Advice("; ".join(elsewhere), "Where the file has to work there too, choose lora without options"))
+    if refused := limits(kinds_of_spec(network_spec(config))):
+        found.append(Advice("; ".join(refused), "Where the file has to work there too, choose lora without options"))
     found += _rate_advice(config)
     return found
 

@@ -8,13 +8,16 @@ from lib_lora.training.preflight import Preflight
 from lib_lora.ui import html
 
 SHOWN_PROBLEMS = 8
+AS_LORA = "For them, Merge → Resize or convert makes a plain LoRA of the file."
 
 
 def check_panel(found: Preflight) -> str:
     """Counts and estimates first, then buckets, captions, warnings and unusable files."""
     return (
         '<div class="lw-panel" id="lw_check">'
-        + "".join((_summary(found), _buckets(found), _captions(found), _warnings(found), _problems(found)))
+        + "".join(
+            (_summary(found), _buckets(found), _captions(found), _warnings(found), _elsewhere(found), _problems(found))
+        )
         + "</div>"
     )
 
@@ -55,6 +58,12 @@ def _warnings(found: Preflight) -> str:
         f'<span class="lw-fix">{escape(html.sentence(a.fix))}</span></div>'
         for a in found.advice
     )
+
+
+def _elsewhere(found: Preflight) -> str:
+    if not found.elsewhere:
+        return ""
+    return f'<p class="lw-quiet">{escape(found.elsewhere)}. {escape(AS_LORA)}</p>'
 
 
 def _problems(found: Preflight) -> str:

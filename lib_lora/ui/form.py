@@ -165,7 +165,7 @@ def marks(differs: dict[str, Any]) -> str:
     names = ", ".join(f"{known[n].metadata['label']} (preset: {v if v != '' else 'empty'})" for n, v in differs.items())
     selectors = ", ".join(f"#{PREFIX}{n}::before" for n in differs)
     return (
-        f'<style>{selectors} {{ content: ""; position: absolute; inset: 0 auto 0 0; width: 3px;'
+        f'<style>{selectors} {{ content: ""; position: absolute; inset: 0 auto 0 var(--lw-bar, 0px); width: 3px;'
         " background: var(--lw-accent); }</style>"
         f'<span class="lw-quiet"><b>{len(differs)} changed:</b> {escape(names)}</span>'
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -68,6 +68,18 @@ class GenerationFields:
         """Updates of all fields for another size and clip skip."""
         new = {"width": width, "height": height, "clip_skip": clip_skip}
         return [gr.update(value=new[name]) if name in new else gr.update() for name in FIELDS]
+
+    def recorded(self, settings: Mapping[str, Any], samplers: Sequence[str]) -> list[Any]:
+        """Updates of all fields to what a record of an earlier request says.
+
+        Args:
+            settings: the request as a dictionary; what it lacks stays as it is.
+            samplers: those there are now; another one would be refused.
+        """
+        known = {name: settings[name] for name in FIELDS if name in settings}
+        if known.get("sampler") not in samplers:
+            known.pop("sampler", None)
+        return [gr.update(value=known[name]) if name in known else gr.update() for name in FIELDS]
 
     def _text(self, name: str, label: str, value: str) -> Any:
         return gr.Textbox(value, label=f"{self.title} {label}", elem_id=f"{self.prefix}_{name}", interactive=True)

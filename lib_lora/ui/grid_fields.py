@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -96,19 +97,23 @@ class GridFields:
         except UserError:
             return [SKIP] * len(self.filled)
         if before:
-            axis = {dimension: text for text, dimension in AXES.items()}
-            blocks = [b["label"] or ALL for b in before["blocks"]]
-            chosen = [] if blocks == [ALL] else blocks
-            own_files = [candidate.label for candidate in place.candidates()]
-            others = [f["label"] for f in before["files"] if f["label"] in self.loras() and f["label"] not in own_files]
-            own = ["", show(before["weights"]), show(before["seeds"]), "\n".join(before["prompts"]),
-                   axis[before["columns"]], axis[before["rows"]], chosen, "", others]  # fmt: skip
-            size = before["settings"]
-            return [*own, *self.generation.sized(size["width"], size["height"], size["clip_skip"])]
+            return self._of_grid(place, before)
         if config is None:
             return [SKIP] * len(self.filled)
         own = ["", SKIP, SKIP, sample_prompt_of(place.run), SKIP, SKIP, [], "", []]
         return [*own, *self.generation.sized(config.resolution, config.resolution, config.clip_skip)]
+
+    def _of_grid(self, place: GridPlace, before: Mapping[str, Any]) -> list[Any]:
+        """The values that made the grid ``before``."""
+        axis = {dimension: text for text, dimension in AXES.items()}
+        blocks = [b["label"] or ALL for b in before["blocks"]]
+        compared = [file["label"] for file in before["files"]]
+        own = [candidate.label for candidate in place.candidates()]
+        others = [label for label in compared if label in self.loras() and label not in own]
+        dimensions = [_epochs(own, compared), show(before["weights"]), show(before["seeds"])]
+        layout = ["\n".join(before["prompts"]), axis[before["columns"]], axis[before["rows"]]]
+        size = self.generation.recorded(before["settings"], self.workbench.host.samplers())
+        return [*dimensions, *layout, [] if blocks == [ALL] else blocks, "", others, *size]
 
     def spec(
         self, run: str | None, epochs: str, weights: str, seeds: str, prompts: str, columns: str, rows: str,
@@ -164,6 +169,13 @@ class GridFields:
     @property
     def _presets(self) -> Any:
         return self.workbench.host.paths.data / PRESETS_FILE
+
+
+def _epochs(saved: list[str], compared: list[str]) -> str:
+    """The epochs of a grid as text; empty, for all, unless one before the last of them was left out."""
+    chosen = [label for label in saved if label in compared]
+    upto = saved[: saved.index(chosen[-1]) + 1] if chosen else []
+    return "" if chosen == upto else ", ".join(label.removeprefix("e") for label in chosen)
 
 
 def _dropdown(label: str, key: str, choices: list[str], value: Any, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from lib_lora.adapters.blocks import BLOCKS_26, block_of
-from lib_lora.adapters.loaders import kinds_of, limits
+from lib_lora.adapters.loaders import kinds_of, limits, limits_elsewhere
 from lib_lora.adapters.merge import Merged
 from lib_lora.jobs.merge_jobs import Reduction
 from lib_lora.ui import html
@@ -26,7 +26,9 @@ def merge_report(merged: Merged, reduction: Reduction, curve: Sequence[float] = 
     facts += [("Worst layer", f"{found.worst_error:.2%}")] if reduced else []
     parts = ['<dl class="lw-facts">' + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts) + "</dl>"]
     parts += [html.message(warning, html.WARNING) for warning in found.warnings]
-    parts += [f'<p class="lw-quiet">{escape(text)}</p>' for text in limits(kinds_of(merged.modules))]
+    kinds = kinds_of(merged.modules)
+    elsewhere = [text for text in (limits_elsewhere(kinds),) if text]
+    parts += [f'<p class="lw-quiet">{escape(text)}</p>' for text in (*limits(kinds), *elsewhere)]
     parts.append(_energy(curve, merged.rank))
     if reduced:
         parts.append(html.table(["Block", "Layers", "Largest error"], _by_block(found.per_layer)))

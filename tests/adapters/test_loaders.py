@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from lib_lora.adapters.algorithms import algorithms
-from lib_lora.adapters.loaders import KINDS, LOADERS, kinds_of, kinds_of_spec, limits
+from lib_lora.adapters.loaders import KINDS, WEB_UIS, kinds_of, kinds_of_spec, limits, limits_elsewhere
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
 
@@ -24,13 +24,17 @@ def test_settings_and_their_file_are_of_the_same_kinds(spec: NetworkSpec) -> Non
 
 
 def test_what_every_program_applies_needs_no_word() -> None:
-    assert limits({"lora"}) == []
+    assert limits({"lora"}) == [] and limits_elsewhere({"lora"}) == ""
     assert set(algorithms()) <= KINDS.keys()
 
 
 def test_each_program_says_what_it_does_otherwise() -> None:
-    a1111, forge, *_ = (list(loader.limits({"glora", "ia3", "boft", "oft"})) for loader in LOADERS)
+    a1111, forge = (list(loader.limits({"glora", "ia3", "boft", "oft"})) for loader in WEB_UIS)
     assert [text.split()[3].rstrip(",") for text in a1111] == ["GLoRA", "the"]
     assert forge == ["Forge does not apply IA3, OFT, BOFT"]
-    assert [text.split()[0] for text in limits({"lokr", "lora"})] == ["sd-scripts", "diffusers"]
-    assert limits({"lora", "dora"})[-1] == "diffusers does not apply the magnitudes of DoRA"
+
+
+def test_what_only_other_programs_lack_is_told_apart() -> None:
+    assert limits({"lokr", "lora", "dora"}) == []
+    assert limits_elsewhere({"lokr", "lora"}) == "sd-scripts and diffusers do not apply LoKr"
+    assert limits_elsewhere({"loha", "dora"}).endswith("do not apply LoHa, the magnitudes of DoRA")

@@ -27,7 +27,7 @@ def test_it_says_what_will_happen(tiny_host, tmp_path):
     assert found.dataset.captions == seen[:3]
     assert found.seconds > 0 and found.bytes > found.model_bytes > 0
     assert any("few" in advice.text for advice in found.advice)
-    assert not any("does not apply" in advice.text for advice in found.advice)
+    assert not any("apply" in advice.text for advice in found.advice) and not found.elsewhere
 
 
 def test_larger_batches_need_more_memory(tiny_host, tmp_path):
@@ -44,7 +44,9 @@ def test_it_says_where_the_file_would_do_nothing(tiny_host, tmp_path):
     folder = image_folder(tmp_path / "set")
     with tiny_host.training_session() as model:
         found = preflight(small_config(folder, algorithm="ia3"), model, tiny_host.paths)
-    assert any("; Forge does not apply IA3; " in advice.text for advice in found.advice)
+        loha = preflight(small_config(folder, algorithm="loha"), model, tiny_host.paths)
+    assert any(advice.text.endswith("; Forge does not apply IA3") for advice in found.advice)
+    assert "LoHa" in loha.elsewhere and not any("apply" in advice.text for advice in loha.advice)
 
 
 def test_empty_folders_and_bad_prompts_are_named(tiny_host, tmp_path):

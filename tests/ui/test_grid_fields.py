@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lib_lora.errors import UserError
-from lib_lora.models.base import HostPaths
+from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.picks import Pick, Picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui.grid_fields import GridFields
@@ -23,7 +24,7 @@ SIZE = ("", 64, 96, 2, 7.0, "Euler", 1)
 def bench(tmp_path: Path) -> Workbench:
     """Two LoRA files, and a run with two epochs; no model is needed for the fields."""
     paths = HostPaths(tmp_path / "loras", tmp_path / "models", tmp_path / "runs", tmp_path / "data")
-    bench = Workbench(SimpleNamespace(paths=paths))
+    bench = Workbench(SimpleNamespace(paths=paths, samplers=lambda: ["DPM++ 2M", "Euler"]))
     paths.loras.mkdir()
     for name in ("luna", "mira-000001", "mira"):
         (paths.loras / f"{name}.safetensors").touch()
@@ -88,6 +89,36 @@ def test_a_grid_of_a_sweep_keeps_its_files(bench):
     assert place.source(Pick("rank 4", 1.0)) == luna
     with pytest.raises(UserError, match="is gone"):
         place.source(Pick("rank 8", 1.0))
+
+
+def make_record(bench: Workbench, run: str, sampler: str = "Euler", **asked: object) -> list[object]:
+    """Write what a grid writes about itself; returns the values that the fields then show."""
+    spec = replace(ask(bench, run, **asked), settings=GenerationRequest("", "fog", 64, 96, 2, 5.5, sampler=sampler))
+    files = [{"label": file.label, "path": str(file.path)} for file in spec.files]
+    record = {**asdict(spec), "files": files, "tables": []}
+    folder = GridPlace(bench, run).folder
+    folder.mkdir(exist_ok=True)
+    (folder / "grid.json").write_text(json.dumps(record), encoding="utf-8")
+    return [v.get("value", "left") if isinstance(v, dict) else v for v in GridFields(bench).of_run(run)]
+
+
+def test_a_grid_fills_the_fields_that_made_it(bench):
+    run = bench.runs.list()[0].id
+    asked = {
+        "epochs": "2",
+        "weights": "0.5, 1",
+        "seeds": "3, 4",
+        "prompts": "girl",
+        "columns": "Seed",
+        "rows": "Weight",
+    }
+    shown = make_record(bench, run, **asked, others=["luna"])
+    assert shown == [*asked.values(), [], "", ["luna"], "fog", 64, 96, 2, 5.5, "Euler", 1]
+    assert make_record(bench, run)[0] == "", "all epochs"
+
+
+def test_a_sampler_that_is_gone_is_not_asked_for(bench):
+    assert make_record(bench, bench.runs.list()[0].id, sampler="gone")[-2] == "left"
 
 
 def test_a_choice_is_the_runs_too(bench):

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.dataset.balance.classes import CLASSES, DISCARD, monochrome_share, plan_folders, propose
+from lib_lora.dataset.balance.classes import CLASSES, DISCARD, FACE, monochrome_share, plan_folders, propose
 from lib_lora.dataset.balance.epochs import BY_IMAGES, BY_SAMPLES, for_images, for_samples
-from lib_lora.dataset.balance.repeats import VARIANTS, Balance, even, solve
+from lib_lora.dataset.balance.repeats import LEAST, MOST, VARIANTS, WITH_FLIPS, WITHOUT_FLIPS, Balance, even, solve
 from lib_lora.dataset.collection.change import Change
 from lib_lora.dataset.collection.moving import merged, plan_move
 from lib_lora.dataset.collection.picture import Picture
@@ -142,13 +142,13 @@ class ClassesPanel(Panel):
         balance = self.solved(self.classes(), self.mirrored)
         pairs = [(NAMES[name], f"{balance.images[name]} × {n} repeats") for name, n in balance.repeats.items()]
         ratio = f"{balance.ratio:.1f} : 1" if balance.ratio else "no faces"
-        factor = 2 if self.mirrored else 4
-        pairs += [("Main : face (4 : 1)", ratio), (f"Σ × {factor} (1000 to 2000)", f"{balance.total:,}")]
+        pairs += [("Main : face", ratio), (f"Images × repeats × {factor(self.mirrored)}", f"{balance.total:,}")]
         problems = "".join(html.message(problem, html.WARNING) for problem in balance.problems)
         grey = monochrome_share(self.session.shown())
         if grey > MUCH_GREY:
             problems += html.message(f"{grey:.0%} are black and white: leave some out for a colour model", html.WARNING)
-        return f'<div class="lw-panel">{facts(pairs)}{problems}{self._epochs(self.base)}</div>'
+        rest = why(balance, self.mirrored) + self._epochs(self.base)
+        return f'<div class="lw-panel">{facts(pairs)}{problems}{rest}</div>'
 
     def _epochs(self, model: str) -> str:
         folders = Counter(picture.folder for picture in self.session.shown())
@@ -194,3 +194,22 @@ class ClassesPanel(Panel):
             if target != folder:
                 moves.append(plan_move(pictures, target, folder.name))
         return merged(moves, "Even out repeats")
+
+
+def factor(mirrored: bool) -> int:
+    """What the guide multiplies images × repeats with."""
+    return WITH_FLIPS if mirrored else WITHOUT_FLIPS
+
+
+def why(balance: Balance, mirrored: bool) -> str:
+    """The rule behind the repeats."""
+    kind = "nearest" if balance.problems else "smallest"
+    rules = [f"images × repeats × {factor(mirrored)} is within {LEAST:,} and {MOST:,}"]
+    alike = ""
+    if balance.ratio:
+        rules = ["main : face is about 4 : 1", "no other class has more samples than the faces", *rules]
+    elif len(balance.images.keys() - {VARIANTS}) > 1:
+        lacking = "main visuals" if FACE in balance.images else "face close-ups"
+        alike = f" As there are no {lacking}, the classes are repeated alike."
+    mirror = "" if mirrored else f" With mirrored copies the factor is {WITH_FLIPS}."
+    return f'<p class="lw-quiet">The {kind} repeats for which {", ".join(rules)}.{alike}{mirror}</p>'

@@ -168,12 +168,14 @@ def test_classes_are_put_right_by_a_click(session, folder, album):
     panel = ClassesPanel(session, album)
     first = session.opened().pictures[0]
     assert list(panel.classes()) == ["main"]
+    assert "The smallest repeats for which images × repeats × 4 is within 1,000 and 2,000" in panel.balance_view()
     for _ in range(3):
         panel.next_class(session.key(first))
     assert {name: len(found) for name, found in panel.classes().items()} == {"face": 1, "main": 3}
     panel.do_sort("mira", False)
     assert session.pending.title == "Sort into folders"
     assert "put here by hand" in panel.classes_view() and "Main : face" in panel.balance_view()
+    assert "main : face is about 4 : 1" in panel.balance_view()
     panel.do_even()
     assert {move.target.parent.name for move in session.pending.operations} == {"1_mira", "1_rin"}
 
