@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 HAND_OVER = 0.1  # seconds within which a woken thread takes the lock, or has had it
@@ -18,14 +19,16 @@ class QueueLock:
 
     Args:
         lock: the host's ``FIFOLock``, or anything with ``acquire`` and ``release``.
+        before_release: called at the end of each turn, while the lock is still ours.
 
     Attributes:
         turn: grows whenever the model may have been in other hands since.
     """
 
-    def __init__(self, lock: Any):
+    def __init__(self, lock: Any, before_release: Callable[[], None] | None = None):
         self.turn = 0
         self._lock = lock
+        self._before_release = before_release
         self._owner: int | None = None
         self._depth = 0
 
@@ -39,10 +42,17 @@ class QueueLock:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._depth -= 1
-        if self._depth > 0:
+        if self._depth > 1:
+            self._depth -= 1
             return
-        self._owner = None
+        try:
+            if self._before_release is not None:
+                self._before_release()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._depth, self._owner = 0, None
         somebody = self.waiting()
         self._lock.release()
         if somebody:

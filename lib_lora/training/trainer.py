@@ -89,6 +89,7 @@ class Trainer:
         network = self.network = Network.create(layers, network_spec(self.config), self.config.seed)
         yield from self._warm_start()
         self.denoiser = Denoiser(self.model, self.config, network)
+        layers = self.model.layers()  # again: somebody else may have had the model since, and moved it
         with self.denoiser.saving_memory(), network.attached_to(layers):
             self.optimizer = build_optimizer(network, self.config)
             self.averaging = Averaging(network, self.optimizer, self.config.ema_decay)

@@ -58,3 +58,18 @@ def test_it_is_free_after_a_failure(fifo):
     with pytest.raises(ValueError), lock:
         raise ValueError
     assert fifo.acquire(False)
+
+
+def test_the_end_of_a_turn_is_told_and_the_lock_is_free_even_if_that_fails(fifo):
+    told = []
+
+    def tell() -> None:
+        told.append(fifo.acquire(False))
+        raise OSError
+
+    lock = QueueLock(fifo, tell)
+    with pytest.raises(OSError), lock:
+        with lock:
+            pass
+        assert not told
+    assert told == [False] and fifo.acquire(False)

@@ -42,6 +42,12 @@ class A1111Model(WebUIModel):
     def device(self) -> torch.device:
         return devices.device
 
+    @property
+    def movable(self) -> dict[str, nn.Module]:
+        """``"unet"``, ``"te"`` and ``"vae"`` as the modules that the web UI moves as a whole under ``--medvram``."""
+        m = self.sd_model
+        return {"unet": m.model, "te": m.cond_stage_model.wrapped, "vae": m.first_stage_model}
+
     def tokens(self, caption: str) -> list[int]:
         """Token ids of a caption, without begin and end; nothing in it is syntax."""
         return self.sd_model.cond_stage_model.tokenize([caption])[0]

@@ -36,6 +36,7 @@ class A1111XLModel(WebUIXLModel, A1111Model):
 
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
         """Kohya key -> live module of ``"unet"``, ``"te"`` or (None) both, by the names of SDXL's LoRA files."""
+        self._ready_to_attach(part)
         found: dict[str, nn.Module] = {}
         if part in (None, "unet"):
             found |= live_layers("unet", self.unet)
@@ -44,6 +45,10 @@ class A1111XLModel(WebUIXLModel, A1111Model):
             found |= live_layers("te1", first.wrapped.transformer)
             found |= _open_clip_layers(second.wrapped.model)
         return found
+
+    @property
+    def movable(self) -> dict[str, nn.Module]:
+        return super().movable | {"te": self.sd_model.conditioner}
 
     @property
     def _encoders(self) -> list[Any]:

@@ -9,6 +9,8 @@ from modules import sd_models, sd_unet
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
+from lib_lora.hosts.a1111.model import A1111Model
+from lib_lora.hosts.a1111.placement import Placement
 from lib_lora.hosts.a1111.support import live_model, require_trainable
 from lib_lora.hosts.checkpointing import own_checkpointing_off
 from lib_lora.hosts.frozen import frozen
@@ -25,11 +27,21 @@ class A1111Session(Session):
 
     def __init__(self, sd_model: Any, lock: QueueLock):
         require_trainable(sd_model)
+        self.model: A1111Model
         super().__init__(live_model(sd_model, self.reclaim), lock)
         self._sd_model = sd_model
+        moves = getattr(sd_model, "lowvram", False)  # that is --medvram here
+        self._placement = Placement(self.model.movable) if moves else None
+
+    def lend(self) -> None:
+        if self._placement is not None:
+            self._placement.lend()
 
     def _prepare(self, undo: ExitStack) -> None:
         m = self._sd_model
+        if self._placement is not None:
+            self._placement.take()
+            undo.callback(self._placement.lend)
         undo.callback(sd_unet.apply_unet)
         clean(m)
         undo.enter_context(frozen([m.model, m.first_stage_model, m.cond_stage_model]))
@@ -38,6 +50,12 @@ class A1111Session(Session):
     def _restore(self) -> None:
         self._keep_checkpoint()
         clean(self._sd_model)
+        if self._placement is not None:
+            self._placement.take()
+
+    def _load(self, part: str) -> None:
+        if self._placement is not None:
+            self._placement.bring(part)
 
     def _keep_checkpoint(self) -> None:
         """Back to our checkpoint if the user has chosen another; theirs comes back with their next image."""

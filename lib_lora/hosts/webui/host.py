@@ -33,7 +33,7 @@ class WebUIHost(WebUiPictures, ABC):
         data = data_folder()
         checkpoints = shared.cmd_opts.ckpt_dir or Path(paths.models_path) / "Stable-diffusion"
         self.paths = HostPaths(Path(shared.cmd_opts.lora_dir), Path(checkpoints), data / "runs", data)
-        self.gpu_lock = QueueLock(call_queue.queue_lock)
+        self.gpu_lock = QueueLock(call_queue.queue_lock, self._lend)
         self._sessions: list[Session] = []
 
     def checkpoints(self) -> list[str]:
@@ -118,9 +118,10 @@ class WebUIHost(WebUiPictures, ABC):
         with self.gpu_lock, ExitStack() as around:
             for session in self._sessions:
                 session.reclaim()  # a sample shows the model that is being trained on, not one chosen meanwhile
+            around.callback(self.gpu_lock.used_by_host)
+            self._lend()
             sd_model = self._loaded()
             around.enter_context(self._made_current(sd_model))
-            around.callback(self.gpu_lock.used_by_host)
             if networks:
                 self._attach(networks, sd_model, around)
             around.enter_context(stopping(self._unet(sd_model), cancelled))
@@ -136,10 +137,16 @@ class WebUIHost(WebUiPictures, ABC):
         """Schedules of LoRA tags for the user's own images."""
         return PromptWeights(self.paths.loras, self.paths.data, self._untouched_model)
 
+    def _lend(self) -> None:
+        for session in self._sessions:
+            session.lend()
+
     def _attach(self, networks: Sequence[Network], sd_model: Any, around: ExitStack) -> None:
-        layers = self._model(sd_model).layers()
+        model = self._model(sd_model)
+        layers = model.layers()
         for network in networks:
             around.enter_context(network.attached_to(layers))
+            model.place(network)
 
     @abstractmethod
     def _loaded(self) -> Any:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lib_lora.adapters.network import Network
+from lib_lora.adapters.selection import part_of
 from lib_lora.errors import UserError
 from lib_lora.files import sha256_file
 from lib_lora.hosts import vae
@@ -74,18 +76,22 @@ class WebUIModel(CaptionEncoder):
 
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
         """Kohya key -> live module: linear, convolution and norm of ``"unet"``, ``"te"`` or (None) both."""
+        self._ready_to_attach(part)
         found: dict[str, nn.Module] = {}
         if part in (None, "unet"):
-            self._ready("unet")  # adapters go where the weights are
             found |= live_layers("unet", self.unet, ldm_to_diffusers_module)
         if part in (None, "te"):
-            self._ready("te")
             found |= live_layers("te", self.text_encoder)
         return found
 
     def device_of(self, part: str) -> torch.device:
         """Where ``"unet"`` or ``"te"`` computes, whether or not its weights are there now."""
         return self.device
+
+    def place(self, network: Network) -> None:
+        """Move an attached network to where it is needed; the weights beside it may still wait elsewhere."""
+        for key, adapter in network.adapters.items():
+            adapter.to(self.device_of(part_of(key)))
 
     def _conditioning(self, captions: Sequence[str], options: TextOptions) -> Tensor:
         self._ready("te")
@@ -137,6 +143,13 @@ class WebUIModel(CaptionEncoder):
     def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder, or of ``blocks`` of them."""
         self._checkpointing.set(on, layers_in(self.layers() if blocks else {}, blocks))
+
+    def _ready_to_attach(self, part: str | None) -> None:
+        """Adapters go where the weights are."""
+        with torch.no_grad():  # for nothing is computed with them yet
+            for each in ("unet", "te"):
+                if part in (None, each):
+                    self._ready(each)
 
     def _precision(self) -> AbstractContextManager[Any]:
         """The web UI's own precision for half weights, unless the caller has chosen one."""

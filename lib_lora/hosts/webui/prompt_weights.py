@@ -88,8 +88,7 @@ class PromptWeights:
                 for part, network in self._networks(tag):
                     network.attach(layers)
                     self._attached.append(network)
-                    for adapter in network.adapters.values():
-                        adapter.to(model.device_of(part))  # the weights may still wait elsewhere
+                    model.place(network)
                     if part == "unet":
                         scheduled.append((tag, network))
         except UserError:

@@ -52,6 +52,9 @@ class Session(ABC):
         if part is not None:
             self._load(part)
 
+    def lend(self) -> None:  # noqa: B027 — only hosts that move parts of the model about have work here
+        """Others use the model from now on, until the next :meth:`reclaim`."""
+
     @abstractmethod
     def _prepare(self, undo: ExitStack) -> None:
         """The work of :meth:`open`; whatever is changed is put on ``undo`` first."""

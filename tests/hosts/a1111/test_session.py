@@ -104,7 +104,6 @@ def test_other_unets_hypernetworks_tiling_and_merging_are_off(webui, network):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: setattr(m, "lowvram", True), "--medvram"),
         (lambda m: m.model.diffusion_model.out[2].to(torch.float8_e4m3fn), "float8"),
         (lambda m: (setattr(m, "is_sd1", False), setattr(m, "is_sd2", True)), "family sd2"),
         (lambda m: setattr(m.model, "conditioning_key", "hybrid"), "Inpainting"),
@@ -164,11 +163,12 @@ def test_a_model_that_is_gone_ends_the_training_with_the_reason(webui, tmp_path)
 def test_an_unloaded_model_comes_back_to_its_device(webui, monkeypatch):
     from modules import devices
 
+    sd_model = webui.sd_model
     monkeypatch.setattr(devices, "device", torch.device("meta"))  # any device that the weights are not on
     sent = []
     monkeypatch.setattr(webui.modules.sd_models, "send_model_to_device", sent.append)
     with webui.host.training_session():
-        assert sent == [webui.sd_model]
+        assert sent == [sd_model]
 
 
 def test_nothing_is_read_from_disk_and_nothing_is_copied(webui, network):

@@ -6,7 +6,7 @@ import ldm_double
 import networks
 import torch
 
-from modules import devices, sd_hijack, sd_unet, shared
+from modules import devices, lowvram, sd_hijack, sd_unet, shared
 
 checkpoints_list = {}
 checkpoint_aliases = {}
@@ -61,6 +61,7 @@ def load_model(checkpoint_info=None):
     info = checkpoint_info or select_checkpoint()
     sd_model = ldm_double.LatentDiffusion(info.filename)
     load_weights(sd_model, info)
+    send_model_to_device(sd_model)
     sd_hijack.model_hijack.hijack(sd_model)
     sd_model.eval()
     networks.assign_network_names(sd_model)
@@ -87,6 +88,7 @@ def reload_model_weights(sd_model=None, info=None, forced_reload=False):
         sd_model.to("meta")
         return load_model(info)
     sd_unet.apply_unet("None")
+    lowvram.send_everything_to_cpu()
     sd_hijack.model_hijack.undo_hijack(sd_model)
     networks.forget_merged(sd_model)
     load_weights(sd_model, info)
@@ -96,8 +98,9 @@ def reload_model_weights(sd_model=None, info=None, forced_reload=False):
 
 
 def send_model_to_device(m):
-    m.to(devices.device)
-    m.on_device = True
+    lowvram.apply(m)
+    if not m.lowvram:
+        m.to(devices.device)
 
 
 def apply_token_merging(sd_model, ratio):

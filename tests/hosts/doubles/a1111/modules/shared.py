@@ -4,8 +4,9 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 cmd_opts = SimpleNamespace(
-    lora_dir="", ckpt_dir=None, no_prompt_history=False, freeze_settings=False, hide_ui_dir_config=False
-)
+    lora_dir="", ckpt_dir=None, no_prompt_history=False, freeze_settings=False, hide_ui_dir_config=False,
+    medvram=False, medvram_sdxl=False, lowvram=False,
+)  # fmt: skip
 loaded_hypernetworks = []
 
 DEFAULTS = {
