@@ -30,7 +30,7 @@ def test_merge_report_names_the_worst_block() -> None:
     exact = merge_report(Merged(modules, MergeReport(warnings=["It overflows"]), 2, {}), Reduction())
     assert "exact" in exact and "It overflows" in exact and "does not apply" not in exact
     full = merge_report(Merged({layer: {"diff": torch.zeros(4, 4)}}, MergeReport(), 0, {}), Reduction())
-    assert "diffusers does not apply full differences" in full
+    assert "sd-scripts and diffusers do not apply full differences" in full
 
 
 def test_what_goes_wrong_becomes_a_message(caplog: pytest.LogCaptureFixture) -> None:
