@@ -1,7 +1,7 @@
 """Dropout of adapters in training: kohya's three kinds, drawn as a function of (seed, step, layer).
 
-A layer draws the same mask whenever it runs within a step, so that gradient checkpointing, which runs it twice, and a
-resumed run see the same network.
+A layer draws the same mask whenever it runs within a step on the same kind of device, so that gradient checkpointing,
+which runs it twice, and a resumed run see the same network.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from lib_lora.models.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ class LayerDropout:
         return activations
 
     def _mask(self, like: Tensor, rate: float, shape: Sequence[int], kind: str) -> Tensor:
-        kept = torch.rand(*shape, generator=self._generator(kind)) >= rate
-        return kept.to(like) / (1 - rate)
+        # on a graphics card it is drawn there: a mask of activations is large, and main memory far away
+        device = like.device if like.is_cuda else torch.device("cpu")
+        kept = torch.rand(*shape, generator=self._generator(kind, device), device=device) >= rate
+        return sent(kept.to(like.dtype), like.device) / (1 - rate)
 
-    def _generator(self, kind: str) -> torch.Generator:
+    def _generator(self, kind: str, device: torch.device | None = None) -> torch.Generator:
         digest = hashlib.sha256(f"{self.name}:{kind}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        return torch.Generator(device or "cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lib_lora.errors import UserError
 from lib_lora.models.captions import CHUNK, MAX_TOKENS, chunk_ids, chunk_weights, kohya_chunk_ids, split_tokens
 from lib_lora.models.emphasis import weighted_tokens
+from lib_lora.models.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,11 @@ def encode(
     most = options.max_tokens
     ids = kohya_chunk_ids(rows, most) if kohya_layout else chunk_ids(rows, most, options.min_chunks)
     device = next(text_encoder.parameters()).device
-    states = _hidden(text_encoder, ids.flatten(0, 1).to(device), clip_skip)
+    states = _hidden(text_encoder, sent(ids.flatten(0, 1), device), clip_skip)
     states = states.reshape(*ids.shape, states.shape[-1])
     if weighted:
-        states = states * chunk_weights(rows, [w for _, w in read], ids, kohya_layout)[..., None].to(states)
+        weights = chunk_weights(rows, [w for _, w in read], ids, kohya_layout)[..., None]
+        states = states * sent(weights.to(states.dtype), device)
     return _without_inner_ends(states) if kohya_layout else states.flatten(1, 2)
 
 

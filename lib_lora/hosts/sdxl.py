@@ -18,6 +18,7 @@ from torch import Tensor
 from lib_lora.errors import UserError
 from lib_lora.hosts.clip import TextOptions
 from lib_lora.models.captions import EOS, chunk_ids
+from lib_lora.models.transfer import sent
 
 SIZE_WIDTH = 256  # of the embedding of one number
 
@@ -50,7 +51,7 @@ class XLModel(ABC):
             what = "Weighted captions and kohya's chunks are not there for SDXL"
             raise UserError(what, where=self.name, fix="Switch them off under Captions")
         rows = [self.tokens(caption) for caption in captions]
-        ids = chunk_ids(rows, options.max_tokens, options.min_chunks).to(self.device)
+        ids = sent(chunk_ids(rows, options.max_tokens, options.min_chunks), self.device)
         with self._using("te"):
             states = [self._states(encoder, ids) for encoder in self._encoders]
         context = torch.cat([hidden for hidden, _ in states], dim=-1)
@@ -68,7 +69,7 @@ class XLModel(ABC):
             height, width = (side * self.latent_factor for side in x_t.shape[-2:])
             sizes = torch.tensor([[height, width, 0, 0, height, width]]).expand(len(x_t), -1)
         context, pooled = cond[..., : -self._pooled_width], cond[:, 0, -self._pooled_width :]
-        vector = torch.cat([pooled, size_embedding(sizes.to(pooled.device)).to(pooled)], dim=1)
+        vector = torch.cat([pooled, size_embedding(sent(sizes, pooled.device)).to(pooled)], dim=1)
         with self._using("unet"):
             t = t.to(x_t.device, torch.float32)
             return self._unet_output_xl(*(x.to(self.dtype) for x in (x_t, context, vector)), t).float()

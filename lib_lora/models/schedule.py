@@ -39,6 +39,7 @@ class NoiseSchedule:
 
     def __init__(self, alphas_cumprod: Tensor | None = None):
         self.alphas_cumprod = scaled_linear_alphas() if alphas_cumprod is None else alphas_cumprod.float()
+        self._placed = {self.alphas_cumprod.device: self.alphas_cumprod}
 
     def __len__(self) -> int:
         return len(self.alphas_cumprod)
@@ -59,10 +60,16 @@ class NoiseSchedule:
 
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio ᾱ / (1−ᾱ) at timesteps ``[B]``."""
-        alphas = self.alphas_cumprod.to(t.device)[t]
+        alphas = self._on(t.device)[t]
         return alphas / (1 - alphas)
 
     def _scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        alphas = self.alphas_cumprod.to(like.device)[t.to(like.device)]
+        alphas = self._on(like.device)[t.to(like.device)]
         alphas = alphas.reshape(-1, *[1] * (like.ndim - 1))
         return alphas.sqrt().to(like.dtype), (1 - alphas).sqrt().to(like.dtype)
+
+    def _on(self, device: torch.device) -> Tensor:
+        """ᾱ on ``device``, copied there once."""
+        if device not in self._placed:
+            self._placed[device] = self.alphas_cumprod.to(device)
+        return self._placed[device]

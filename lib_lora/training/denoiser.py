@@ -14,6 +14,7 @@ from lib_lora.adapters.blocks import named_blocks
 from lib_lora.adapters.network import Network
 from lib_lora.models.base import LoadedModel
 from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
+from lib_lora.models.transfer import sent
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.losses import DenoisingLoss
 from lib_lora.training.text_cache import TextCache
@@ -82,10 +83,10 @@ class Denoiser:
             min_chunks: chunks of 75 tokens that the conditioning has at least.
             sizes: [B,6], see :meth:`lib_lora.models.base.LoadedModel.predict`; other families do not ask for them.
         """
-        t = t.to(latents.device)
+        t = sent(t, latents.device)
         noisy = self.schedule.add_noise(latents, noise if added is None else added, t)
         target = self.schedule.target(self.model.prediction, latents, noise, t)
-        mask = None if mask is None else mask.to(latents.device)
+        mask = None if mask is None else sent(mask, latents.device)
         return self._loss(self._predict(noisy, t, captions, min_chunks, sizes=sizes), target, t, mask)
 
     def preservation_loss(
@@ -103,7 +104,7 @@ class Denoiser:
         without the network. Source: differential output preservation of ai-toolkit and kohya's ``diff_output_
         preservation``; the idea is the prior preservation of Ruiz et al., "DreamBooth", 2022.
         """
-        t = t.to(latents.device)
+        t = sent(t, latents.device)
         noisy = self.schedule.add_noise(latents, noise, t)
         plain = [without_trigger(caption, self.config.trigger, self.config.preserve_class) for caption in captions]
         with torch.no_grad(), self._network_off():

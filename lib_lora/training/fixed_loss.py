@@ -11,6 +11,7 @@ from statistics import fmean
 import torch
 
 from lib_lora.dataset.batches import Batches
+from lib_lora.models.transfer import sent
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.randomness import torch_generator
@@ -43,12 +44,12 @@ def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> l
     with torch.no_grad():
         for index in fixed_batches(batches, config):
             batch = batches.batch(index)
-            latents = batch.latents.to(denoiser.model.device)
+            latents = sent(batch.latents, denoiser.model.device)
             noise = torch.randn(latents.shape, generator=torch_generator(config.seed, "fixed-loss", index))
+            drawn = sent(noise, latents.device)
             of_levels = []
             for level in levels:
                 t = torch.full((len(latents),), level)
-                drawn = noise.to(latents.device)
                 told = {"mask": batch.masks, "sizes": batch.sizes}
                 of_levels.append(denoiser.loss(latents, batch.captions, drawn, t, **told))
             losses.append(torch.stack(of_levels).mean(dim=0))

@@ -11,24 +11,23 @@ from lib_lora.training.randomness import rng, torch_generator
 
 
 def training_noise(latents: Tensor, config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:
-    """(what the model must predict, what is added to its input), both shaped and placed as ``latents`` [B,C,h,w].
+    """(what the model must predict, what is added to its input), shaped as ``latents`` [B,C,h,w] in main memory.
 
     They differ by the input perturbation only. Everything is drawn on the CPU, in kohya's order: normal noise, offset,
     multi-resolution layers.
     """
     generator = torch_generator(config.seed, "noise", step)
-    x0 = latents.cpu()
-    noise = torch.randn(x0.shape, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator)
     if config.noise_offset:
         strength = _strength(config.noise_offset, config.noise_offset_random, config.seed, "noise-offset", step)
-        noise = noise + offset(x0, strength, config.adaptive_noise_scale, generator)
+        noise = noise + offset(latents, strength, config.adaptive_noise_scale, generator)
     if config.multires_iterations:
         noise = multires(noise, config.multires_iterations, config.multires_discount, generator)
     added = noise
     if config.ip_noise_gamma:
         gamma = _strength(config.ip_noise_gamma, config.ip_noise_gamma_random, config.seed, "ip-noise", step)
-        added = noise + gamma * torch.randn(x0.shape, generator=generator)
-    return noise.to(latents.device), added.to(latents.device)
+        added = noise + gamma * torch.randn(latents.shape, generator=generator)
+    return noise, added
 
 
 def offset(x0: Tensor, strength: float, adaptive: float, generator: torch.Generator) -> Tensor:

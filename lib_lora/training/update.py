@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import Batch, Batches
+from lib_lora.models.transfer import sent
 from lib_lora.training.averaging import Averaging
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
@@ -119,16 +120,17 @@ class Update:
         device = self.denoiser.model.device
         if mine.start == mine.stop:
             return torch.zeros((), device=device)
-        latents = batch.latents.to(device)
-        noise, added = training_noise(latents, self.config, micro)
-        t = timesteps(len(latents), self.denoiser.steps, self.config, micro)
+        whole = training_noise(batch.latents, self.config, micro)
+        steps = timesteps(len(batch.latents), self.denoiser.steps, self.config, micro)
+        parts = (batch.latents, *whole, steps, batch.weights)
+        latents, noise, added, t, weights = (sent(part[mine], device) for part in parts)
         chunks, captions, sizes = self._chunks(batch, place), batch.captions[mine], batch.sizes[mine]
         masks = None if batch.masks is None else batch.masks[mine]
-        losses = self.denoiser.loss(latents[mine], captions, noise[mine], t[mine], added[mine], masks, chunks, sizes)
+        losses = self.denoiser.loss(latents, captions, noise, t, added, masks, chunks, sizes)
         if self.config.preserve_weight:
-            preserved = self.denoiser.preservation_loss(latents[mine], captions, noise[mine], t[mine], chunks, sizes)
+            preserved = self.denoiser.preservation_loss(latents, captions, noise, t, chunks, sizes)
             losses = losses + self.config.preserve_weight * preserved
-        return (losses * batch.weights[mine].to(device)).sum() / len(latents)
+        return (losses * weights).sum() / len(batch.latents)
 
     def _chunks(self, batch: Batch, place: Parallel) -> int:
         """Chunks of the longest caption, which all samples of a batch are filled up to, whoever has them."""

@@ -1,0 +1,118 @@
+"""A graphics card for machines that have none: tensors on it are computed on the CPU, by a card's rules.
+
+Operands in two memories are refused. What makes the program wait for the card is noted: a value that is read, a tensor
+that is copied out, and one copied in that is not said to be ``non_blocking``. Rules: PyTorch's "CUDA semantics", and
+what ``torch.cuda.set_sync_debug_mode`` warns of. Not as on a card: a tensor's ``data`` cannot move to main memory,
+autocast changes no type, and ``torch.tensor(…, device=…)`` and generators on the card are not there.
+
+Importing this changes PyTorch for the whole process, so only a process of its own should (tests/training/card_worker).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+
+aten = torch.ops.aten
+COPIES = {aten._to_copy.default, aten.copy_.default, aten._foreach_copy_.default}
+READS = {
+    aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.equal.default,
+    aten.is_nonzero.default,
+}  # fmt: skip
+_waits: list[str] = []
+
+
+class OnCard(Tensor):
+    """A tensor in the card's memory; ``host`` holds its numbers."""
+
+    host: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, host: Tensor) -> OnCard:
+        shape = {"strides": host.stride(), "storage_offset": host.storage_offset(), "dtype": host.dtype}
+        tensor = Tensor._make_wrapper_subclass(cls, host.size(), device=CARD, requires_grad=False, **shape)
+        tensor.host = host
+        return tensor
+
+    def tolist(self) -> Any:
+        _waits.append(f"tolist {tuple(self.shape)}")
+        return self.host.tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _computed(operation, args, dict(kwargs or {}))
+
+
+def waits() -> list[str]:
+    """What the program waited for since the last call, in order."""
+    found = _waits.copy()
+    _waits.clear()
+    return found
+
+
+def _computed(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    device = kwargs.get("device")
+    to_card = device is None or torch.device(device).type == CARD.type
+    _judge(operation, args, kwargs, to_card)
+    if device is not None:
+        kwargs["device"] = torch.device("cpu")
+    result = operation(*tree_map(_numbers, args), **tree_map(_numbers, kwargs))
+    if operation is aten.copy_.default:
+        return args[0]
+    here = {id(value.host): value for value in tree_flatten((args, kwargs))[0] if isinstance(value, OnCard)}
+    return tree_map(lambda value: _placed(value, here), result) if to_card else result
+
+
+def _numbers(value: Any) -> Any:
+    return value.host if isinstance(value, OnCard) else value
+
+
+def _placed(value: Any, here: dict[int, OnCard]) -> Any:
+    """What an operation gives, on the card; what it changed in place stays the same tensor."""
+    if not isinstance(value, Tensor):
+        return value
+    return here[id(value)] if id(value) in here else OnCard(value)
+
+
+def _judge(operation: Any, args: tuple, kwargs: dict[str, Any], to_card: bool) -> None:
+    tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
+    strangers = [t for t in tensors if not isinstance(t, OnCard) and t.ndim > 0]
+    if operation in COPIES:
+        leaves = not to_card or not isinstance(tensors[0], OnCard)
+        if leaves or (strangers and not kwargs.get("non_blocking", args[2:3] == (True,))):
+            _waits.append(f"{operation} {'out' if leaves else 'in'} {tuple(tensors[0].shape)}")
+    elif strangers:
+        raise RuntimeError(f"{operation}: tensors on {CARD} and in main memory, {[tuple(t.shape) for t in strangers]}")
+    elif operation in READS or (operation is aten.index.Tensor and any(t.dtype == torch.bool for t in tensors[1:])):
+        _waits.append(f"{operation} {tuple(tensors[0].shape)}")
+
+
+def _empty(size: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None,
+           memory_format: Any = None) -> OnCard:  # fmt: skip
+    return OnCard(torch.empty(size, dtype=dtype, memory_format=memory_format))
+
+
+def _empty_strided(size: Any, stride: Any, dtype: Any = None, layout: Any = None, device: Any = None,
+                   pin_memory: Any = None) -> OnCard:  # fmt: skip
+    return OnCard(torch.empty_strided(size, stride, dtype=dtype))
+
+
+class _Module(_DummyBackendModule):
+    """What ``torch.card`` offers beside torch's own minimum."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.float16, torch.bfloat16]
+
+
+_setup_privateuseone_for_python_backend("card", _Module())
+CARD = torch.device("card", 0)
+_kernels = torch.library.Library("aten", "IMPL")
+_kernels.impl("empty.memory_format", _empty, "PrivateUse1")
+_autocast = torch.library.Library("_", "IMPL")
+_autocast.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+_kernels.impl("empty_strided", _empty_strided, "PrivateUse1")
