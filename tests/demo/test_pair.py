@@ -48,6 +48,7 @@ def test_scores_tell_places_clones_and_misses_apart():
     pictures = [Image.new("RGB", (4, 4))] * 5
     scores = pair_scores(Told(), pictures, [("mira", "rin")] * 5, PAIR)
     assert scores.pop("n") == 5
+    assert scores.pop("halves with the right one") == 0.4
     assert len(scores) == 5 and all(share == 0.2 for share in scores.values())
 
 

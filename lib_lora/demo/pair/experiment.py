@@ -30,7 +30,7 @@ TEXT = """\
 # Two characters in one picture
 
 Share of {n} pictures (192×128, the same prompts and seeds for each way; `{prompt}`, half of them with the names
-exchanged) in which the judge sees the right character in the right half: colour of hair and of outfit. Each character
+exchanged) in which the judge sees the characters: right is who has its colours of hair and of outfit. Each character
 has {singles} pictures of its own; composites are {share:.0%} of the set; all ways train {steps} steps. Data seed
 {seed}, picture seeds from {first_seed}.
 
@@ -40,7 +40,7 @@ has {singles} pictures of its own; composites are {share:.0%} of the set; all wa
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much of everything; the defaults are meant for a quarter of an hour on two CPU cores.
+    """How much of everything; the defaults are meant for half an hour on two CPU cores.
 
     Args:
         singles: pictures of each character.
@@ -48,17 +48,20 @@ class Amounts:
         regularisation: singles in the second stage.
         steps: of training for each way; the two stages share them.
         pictures: drawn for each way.
-        training: settings over those of the preset for the miniature.
+        training: settings over those of the preset for the miniature. Singles and composites are trained at the size
+            that they have, so that a figure is as large in both, and as large as it will be drawn.
     """
 
     singles: int = 20
-    share: float = 0.3
+    share: float = 0.5
     regularisation: float = 0.2
-    steps: int = 240
+    steps: int = 480
     pictures: int = 32
     seed: int = 0
     first_seed: int = 5000
-    training: tuple[tuple[str, object], ...] = (("rank", 8), ("keep_tokens", 2))
+    training: tuple[tuple[str, object], ...] = (
+        ("rank", 8), ("keep_tokens", 2), ("resolution", 160), ("no_upscale", True),
+    )  # fmt: skip
 
 
 def run(host: Host, output: Path, amounts: Amounts | None = None, judge: Judge | None = None) -> dict:

@@ -27,7 +27,7 @@ def who(reading: Reading, characters: Mapping[str, Character]) -> str:
 def pair_scores(
     judge: Judge, pictures: Sequence[Image.Image], asked: Sequence[tuple[str, str]], characters: Mapping[str, Character]
 ) -> dict[str, float]:
-    """Shares of pictures, 0 to 1, and their number ``n``.
+    """Shares of pictures or of their halves, 0 to 1, and the number ``n`` of pictures.
 
     Args:
         asked: who was to stand left and right in each picture.
@@ -42,4 +42,5 @@ def pair_scores(
         "one of them twice": [found[0] == found[1] != "" for found, _ in pairs],
         "neither": [found == ("", "") for found, _ in pairs],
     }
+    shares["halves with the right one"] = [found[i] == wanted[i] for found, wanted in pairs for i in (0, 1)]
     return {**{name: sum(marks) / len(marks) for name, marks in shares.items()}, "n": len(pairs)}

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     p.add_argument("--output", type=Path, default=STATE / "pair", help="for pair.md, pair.json and pair.png")
     p.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     p.add_argument("--singles", type=int, default=20, help="pictures of each character (default: %(default)s)")
-    p.add_argument("--steps", type=int, default=240, help="of training for each way (default: %(default)s)")
+    p.add_argument("--steps", type=int, default=480, help="of training for each way (default: %(default)s)")
     p.add_argument("--pictures", type=int, default=32, help="drawn for each way (default: %(default)s)")
     p.set_defaults(run=pair)
 
