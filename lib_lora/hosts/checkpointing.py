@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lib_lora.adapters.blocks import block_of
 
-BLOCKS = ("ResBlock", "ResnetBlock2D", "BasicTransformerBlock", "CLIPEncoderLayer")
+BLOCKS = ("ResBlock", "ResnetBlock2D", "BasicTransformerBlock", "CLIPEncoderLayer", "ResidualAttentionBlock")
 ABSENT = object()
 
 

@@ -45,7 +45,8 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
 
     with denoiser.saving_memory(), network.attached_to(layers):
         kept = _KeptForBackward(layers)
-        base = sum(p.numel() * p.element_size() for layer in layers.values() for p in layer.parameters())
+        weights = {p for layer in layers.values() for p in layer.parameters()}  # q, k and v may share one
+        base = sum(p.numel() * p.element_size() for p in weights)
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
             loss().backward()  # also warms up, so that the second pass is timed as it will be
         started = time.perf_counter()

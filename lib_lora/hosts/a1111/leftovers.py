@@ -35,3 +35,10 @@ def remove_networks(sd_model: Any) -> None:
         for module in sd_model.modules():
             if getattr(module, "network_current_names", ()) != ():
                 networks.network_apply_weights(module)
+
+
+def apply_networks(module: Any) -> None:
+    """What the built-in Lora extension does before a layer of its computes, for a module whose ``forward`` is ours."""
+    networks = sys.modules.get("networks")
+    if networks is not None:
+        networks.network_apply_weights(module)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from torch import Tensor, nn
 
 from lib_lora.hosts.a1111.model import A1111Model
+from lib_lora.hosts.a1111.open_clip import open_clip_layers
 from lib_lora.hosts.live_layers import live_layers
 from lib_lora.hosts.webui.sdxl import WebUIXLModel
 
 SIZES = {"original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple"}  # embedders of ``conditioner``
-OPEN_CLIP_LAYER = re.compile(r"transformer\.resblocks\.(\d+)\.mlp\.c_(fc|proj)")
-OPEN_CLIP_NAMES = {"fc": "fc1", "proj": "fc2"}
 
 
 def is_complete(sd_model: Any) -> bool:
@@ -23,11 +21,7 @@ def is_complete(sd_model: Any) -> bool:
 
 
 class A1111XLModel(WebUIXLModel, A1111Model):
-    """``shared.sd_model``, an ``sgm.models.diffusion.DiffusionEngine``. Arguments as :class:`WebUIModel`.
-
-    Of the second text encoder only the MLPs are offered as layers: its attention does not call its linear layers, so
-    no hook would see them.
-    """
+    """``shared.sd_model``, an ``sgm.models.diffusion.DiffusionEngine``. Arguments as :class:`WebUIModel`."""
 
     @property
     def text_encoder(self) -> nn.Module:
@@ -43,7 +37,7 @@ class A1111XLModel(WebUIXLModel, A1111Model):
         if part in (None, "te"):
             first, second = self._encoders
             found |= live_layers("te1", first.wrapped.transformer)
-            found |= _open_clip_layers(second.wrapped.model)
+            found |= open_clip_layers("te2", second.wrapped.model)
         return found
 
     @property
@@ -72,12 +66,3 @@ class A1111XLModel(WebUIXLModel, A1111Model):
     def _posterior_mean(self, pixels: Tensor) -> Tensor:
         # its own encode() draws a sample
         return self.vae.quant_conv(self.vae.encoder(pixels)).chunk(2, dim=1)[0]
-
-
-def _open_clip_layers(model: nn.Module) -> dict[str, nn.Module]:
-    found = {}
-    for path, module in model.named_modules():
-        if match := OPEN_CLIP_LAYER.fullmatch(path):
-            name = f"mlp_{OPEN_CLIP_NAMES[match[2]]}"
-            found[f"lora_te2_text_model_encoder_layers_{match[1]}_{name}"] = module
-    return found

@@ -57,7 +57,9 @@ def test_the_training_tells_the_sizes(model, monkeypatch):
 def test_gradients_reach_every_layer_on_offer(model):
     names = check_gradients_reach_every_layer(model)
     assert "lora_unet_input_blocks_2_1_transformer_blocks_0_attn1_to_q" not in names
-    assert not any(name.startswith("lora_te2") and "attn" in name for name in names)
+    layer = "lora_te2_text_model_encoder_layers_1_"
+    expected = {f"self_attn_{x}_proj" for x in ("q", "k", "v", "out")} | {"mlp_fc1", "mlp_fc2"}
+    assert {name.removeprefix(layer) for name in names if name.startswith(layer)} == expected
 
 
 def test_latents_are_the_mean_and_scaled(model, engine):

@@ -93,9 +93,9 @@ class ResidualAttentionBlock(nn.Module):
         self.mlp.add_module("gelu", nn.GELU())
         self.mlp.add_module("c_proj", nn.Linear(2 * width, width))
 
-    def forward(self, x):
+    def forward(self, x, attn_mask=None):
         y = self.ln_1(x)
-        x = x + self.attn(y, y, y, need_weights=False)[0]
+        x = x + self.attn(y, y, y, need_weights=False, attn_mask=attn_mask)[0]
         return x + self.mlp(self.ln_2(x))
 
 
@@ -115,10 +115,11 @@ class FrozenOpenCLIPEmbedder2(nn.Module):
 
     def encode_with_transformer(self, text):
         x = self.model.token_embedding(text).permute(1, 0, 2)
+        mask = torch.full((text.shape[1], text.shape[1]), float("-inf")).triu(1)
         outputs = {}
         for block in self.model.transformer.resblocks:
             outputs["penultimate"] = x.permute(1, 0, 2)
-            x = block(x)
+            x = block(x, attn_mask=mask)
         last = x.permute(1, 0, 2)
         outputs["pooled"] = last[torch.arange(len(text)), text.argmax(-1)] @ self.model.text_projection
         return outputs
