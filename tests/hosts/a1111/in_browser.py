@@ -12,6 +12,7 @@ from PIL import Image
 
 from lib_lora.adapters.file import read_lora
 from lib_lora.training.config import settings
+from lib_lora.ui import guard
 from lib_lora.ui import webui as entry
 from lib_lora.ui.form import group_title
 from tests.browser.desk import Desk
@@ -34,7 +35,7 @@ def images(webui) -> Path:
 def desk(webui, tmp_path: Path):
     entry.workbench.cache_clear()
     webui.host.load("tiny.safetensors")
-    started = web_ui_page(entry.tabs(), lambda demo, app: entry.add_routes(app))
+    started = web_ui_page(guard.tabs(), lambda demo, app: entry.add_routes(app))
     with started as address, chromium() as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         with window(context, address, own=False) as page:

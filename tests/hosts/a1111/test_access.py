@@ -69,7 +69,7 @@ def test_a_read_only_page_refuses_all_but_looking() -> None:
 
 def test_path_fields_are_hidden_where_the_owner_wants_it(webui, options) -> None:
     def in_sight() -> set[str]:
-        ((page, _, _),) = entry.tabs()
+        page = entry.page()
         return {b.elem_id for b in page.blocks.values() if getattr(b, "visible", True) and getattr(b, "elem_id", None)}
 
     assert in_sight() >= PATH_FIELDS
@@ -79,5 +79,5 @@ def test_path_fields_are_hidden_where_the_owner_wants_it(webui, options) -> None
 
 def test_a_read_only_tab_says_so(webui, options) -> None:
     options(disable_extension_access=True)
-    ((page, _, _),) = entry.tabs()
+    page = entry.page()
     assert any("only be looked at" in str(getattr(block, "value", "")) for block in page.blocks.values())
