@@ -32,6 +32,7 @@ ADDRESS = "127.0.0.1"
 PATH_FIELDS = frozenset(
     (
         "lw_browse",
+        "lw_ds_browse",
         "lw_ds_folders",
         "lw_ds_tagger_folder",
         *(f"lw_train_{name}" for name in ("data_dir", "reg_dir", "mask_dir")),

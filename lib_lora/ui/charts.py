@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 960, 220
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 28
+LEFT, RIGHT, TOP, BOTTOM = 52, 20, 12, 28
 POINTS = 300  # more cannot be seen
 COLOURS = 6  # of runs in one picture
 TICKS = 4

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.dataset.caption import split_tags
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
@@ -21,15 +22,11 @@ from lib_lora.ui.dataset.pictures_panel import PicturesPanel
 from lib_lora.ui.dataset.report_panel import ReportPanel
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.tagging_panel import TaggingPanel
-from lib_lora.ui.dataset.tags_panel import TagsPanel
+from lib_lora.ui.dataset.tags_panel import ADD_FIRST, TagsPanel
 from lib_lora.ui.dataset.views import Album
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
-
-TOOLS = (
-    DuplicatesPanel, TaggingPanel, TagsPanel, ClassesPanel, PicturesPanel, CompositesPanel, ReportPanel,
-)  # fmt: skip
 
 
 class DatasetTab:
@@ -41,7 +38,11 @@ class DatasetTab:
         self.gallery = Gallery(self.session, album)
         self.caption = CaptionPanel(self.session, album)
         self.change = ChangePanel(self.session, album, self.caption)
-        self.tools: list[Panel] = [tool(self.session, album) for tool in TOOLS]
+        self.tags, self.classes = TagsPanel(self.session, album), ClassesPanel(self.session, album)
+        self.composites, self.report = CompositesPanel(self.session, album), ReportPanel(self.session, album)
+        first = [DuplicatesPanel(self.session, album), TaggingPanel(self.session, album)]
+        pictures_panel = PicturesPanel(self.session, album)
+        self.tools: list[Panel] = [*first, self.tags, self.classes, pictures_panel, self.composites, self.report]
         self._shown: tuple[int, list[Any]] = (-1, [])
 
     # -- components ---------------------------------------------------------------------------------------------------
@@ -85,7 +86,9 @@ class DatasetTab:
         self.on(self.clicked.change, self.do, [self.clicked], self.message, filled)
         for shown in self.panels:
             shown.connect(self.on)
-        self.tools[-1].connect_train(tabs, train_fields)
+        gallery.picker.connect(gallery.folders)
+        self._carry_trigger()
+        self.report.connect_train(poller, tabs, train_fields)
         listen(page.load, self.on_load, [], [gallery.folders, self.caption.caption, *gallery.filters])
         poller.keep(self.now, self.outputs)
         poller.keep(self.change.live, [self.change.progress, self.change.running])
@@ -94,6 +97,17 @@ class DatasetTab:
         """An action, after which everything is shown anew."""
         done = act(trigger, fn, inputs, message, outputs, busy=busy)
         listen(done.then, self.now, [], self.outputs)
+
+    def _carry_trigger(self) -> None:
+        """A trigger that was given once is not asked for again: empty fields get it."""
+        tags, name, trigger = self.tags, self.classes.subject, self.report.trigger
+        listen(tags.plan.click, self.from_tags, [tags.action, tags.tags, name, trigger], [name, trigger])
+        listen(self.classes.sort.click, filled, [name, trigger], [trigger])
+
+    def from_tags(self, action: str, tags: str, *fields: str) -> list[Any]:
+        """The tag that is put in front, for the fields that are empty."""
+        given = split_tags(tags or "")[:1] if action == ADD_FIRST else []
+        return [filled(given[0] if given else "", field) for field in fields]
 
     def open(self, folders: str) -> list[Any]:
         return [self.gallery.do_open(folders), self.caption.now(), "", "", ""]
@@ -131,3 +145,8 @@ class DatasetTab:
     def _filters(self) -> list[str]:
         now = self.session.filter
         return [", ".join(part) for part in (now.all_of, now.any_of, now.none_of)]
+
+
+def filled(value: str, field: str) -> Any:
+    """An update of an empty field."""
+    return (value or "").strip() if not (field or "").strip() else gr.update()

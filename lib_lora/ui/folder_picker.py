@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.compat import SKIP, listen
+from lib_lora.workbench import Workbench
 
 SHOWN = 300  # folders
 COUNTED = 5000  # entries looked at for the number of images
+USED_BEFORE = 30  # runs whose folders are known
 
 
 class Folders:
@@ -50,34 +53,40 @@ class Folders:
 
 
 class FolderPicker:
-    """A list of folders under a field; a click goes into one, a button takes it."""
+    """A list of folders under a field; a click goes into one, a button takes it.
 
-    PICK = "lw_browse_pick"
+    Args:
+        prefix: of the element ids.
+        several: the field has a folder a line, and a folder that is taken becomes another line.
+    """
 
-    def __init__(self, folders: Callable[[], Folders]):
+    def __init__(self, folders: Callable[[], Folders], prefix: str = "lw_browse", *, several: bool = False):
         self.folders = folders
+        self.prefix = prefix
+        self.several = several
 
     def build_button(self) -> None:
-        self.button = gr.Button("Browse …", elem_id="lw_browse", size="sm", scale=0, min_width=96)
+        self.button = gr.Button("Browse …", elem_id=self.prefix, size="sm", scale=0, min_width=96)
 
     def build_list(self) -> None:
-        self.list = panel("lw_browse_list")
-        self.pick = gr.Textbox("", label="Chosen folder", elem_id=self.PICK, elem_classes=["lw-hidden"])
+        self.list = panel(f"{self.prefix}_list")
+        self.pick = gr.Textbox("", label="Chosen folder", elem_id=f"{self.prefix}_pick", elem_classes=["lw-hidden"])
 
     def connect(self, field: Any) -> None:
         """``field``: the textbox that gets the path."""
         act(self.button.click, self.open, [field], self.list)
-        listen(self.pick.change, self.follow, [self.pick], [self.list, field])
+        listen(self.pick.change, self.follow, [self.pick, field], [self.list, field])
 
     def open(self, text: str) -> str:
-        """The list at the folder of the field, else all roots."""
-        return self._listing(self.folders().nearest(text or ""))
+        """The list at the folder of the field, of several the last, else all roots."""
+        return self._listing(self.folders().nearest((text or "").strip().rpartition("\n")[2]))
 
-    def follow(self, pick: str) -> list[Any]:
-        """``go:PATH``, ``use:PATH`` or ``close:``, followed by the time of the click."""
+    def follow(self, pick: str, text: str = "") -> list[Any]:
+        """``go:PATH``, ``use:PATH`` or ``close:``, followed by the time of the click; ``text`` is in the field."""
         action, _, rest = pick.rpartition("|")[0].partition(":")
         if action == "use":
-            return ["", rest]
+            before = [line for line in (text or "").splitlines() if line.strip()] if self.several else []
+            return ["", "\n".join(dict.fromkeys([*before, rest]))]
         if action != "go":
             return ["", SKIP]
         try:
@@ -106,7 +115,13 @@ class FolderPicker:
         return f'<div class="lw-panel lw-browse">{head}<ul>{rows}{more}{empty}</ul></div>'
 
     def _button(self, text: str, value: str, css: str) -> str:
-        return html.pick_button(text, self.PICK, value, css)
+        return html.pick_button(text, f"{self.prefix}_pick", value, css)
+
+
+def places_of(workbench: Workbench) -> Folders:
+    """Where pictures for training are likely to be."""
+    runs = islice(workbench.runs.with_config(), USED_BEFORE)
+    return usual_places([workbench.host.paths.data], (config.data_dir for _, config in runs))
 
 
 def usual_places(own: Sequence[Path], used: Iterable[str]) -> Folders:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,13 @@ from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.curves import curves
 from lib_lora.ui.draft import Draft
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.folder_picker import FolderPicker, Folders, usual_places
+from lib_lora.ui.folder_picker import FolderPicker, places_of
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.train_configs import ConfigPanel
 from lib_lora.ui.train_live import LivePanel
 from lib_lora.ui.train_queue import WaitingList
 from lib_lora.workbench import Workbench
-
-USED_BEFORE = 30  # runs whose folders the picker knows
 
 
 class TrainTab:
@@ -45,7 +42,7 @@ class TrainTab:
         self.configs = ConfigPanel(self.form, self.presets)
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
-        self.picker = FolderPicker(self._folders)
+        self.picker = FolderPicker(lambda: places_of(workbench))
 
     # -- components ---------------------------------------------------------------------------------------------------
 
@@ -197,10 +194,6 @@ class TrainTab:
 
     def _why(self, name: str) -> str:
         return self.presets.find(name).why if name in self.presets.names() else ""
-
-    def _folders(self) -> Folders:
-        runs = islice(self.workbench.runs.with_config(), USED_BEFORE)
-        return usual_places([self.workbench.host.paths.data], (config.data_dir for _, config in runs))
 
     def _first_preset(self) -> int:
         """The miniature model has a preset of its own; it is recognised by its name."""

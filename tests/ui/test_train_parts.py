@@ -60,6 +60,9 @@ def test_a_click_goes_into_a_folder_and_takes_it(places: Path) -> None:
     assert "outside" in picker.follow(f"go:{places / 'closed'}|19")[0]
     assert str((places / "open").resolve()) in picker.open("")
     assert picker.follow("close:|20") == ["", SKIP]
+    several = FolderPicker(lambda: Folders([places / "open"]), "lw_other", several=True)
+    assert several.follow(f"use:{sets}|21", f"{places / 'open'}\n")[1] == f"{places / 'open'}\n{sets}"
+    assert 'data-lw-into="lw_other_pick"' in several.open(f"{places}\n{sets}") and "mira" in several.open(f"a\n{sets}")
 
 
 @pytest.fixture

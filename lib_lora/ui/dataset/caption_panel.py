@@ -31,7 +31,7 @@ class CaptionPanel(Panel):
         self.picture = panel("lw_ds_current", html.hint("Click a picture to edit its caption."))
         self.caption = gr.Textbox(
             label="Caption",
-            info="Tab completes · Ctrl+Enter saves and goes on · Alt+← → turns",
+            info="Tab completes · Ctrl+Enter saves and goes on · Alt+←, Alt+→ turn",
             lines=6,
             elem_id="lw_ds_caption",
             interactive=True,

@@ -55,7 +55,7 @@ class CompositesPanel(Panel):
             self.template = gr.Textbox(
                 value="",
                 placeholder=TEMPLATE,
-                label="Caption",
+                label="Composite caption",
                 info="Empty: as shown. People: 2girls, or 1girl, 1boy",
                 elem_id="lw_ds_template",
                 scale=2,
@@ -74,7 +74,11 @@ class CompositesPanel(Panel):
             self.run_name = gr.Textbox(label="Name of the LoRA", elem_id="lw_ds_run_name")
             self.epochs = gr.Number(value=40, precision=0, label="Epochs of each run", elem_id="lw_ds_run_epochs")
             self.resolution = gr.Number(
-                value=0, precision=0, label="Resolution", info="0: 640, then 768", elem_id="lw_ds_run_resolution"
+                value=0,
+                precision=0,
+                label="Resolution of the runs (px)",
+                info="0: 640, then 768",
+                elem_id="lw_ds_run_resolution",
             )
             self.queue = gr.Button("Queue the training", elem_id="lw_ds_run_queue")
         self.queued = panel("lw_ds_queued")

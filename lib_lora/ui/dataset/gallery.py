@@ -17,6 +17,7 @@ from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.views import Album, link, shown_path, text
+from lib_lora.ui.folder_picker import FolderPicker, places_of
 
 PAGE = 48
 SHOWN_PROBLEMS = 10
@@ -28,9 +29,10 @@ class Gallery:
 
     def __init__(self, session: Session, album: Album):
         self.session, self.album = session, album
+        self.picker = FolderPicker(lambda: places_of(session.workbench), "lw_ds_browse", several=True)
 
     def build_open(self) -> None:
-        with gr.Row(elem_classes=["lw-fields", "lw-tight"]):
+        with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
             self.folders = gr.Textbox(
                 label="Folders of images",
                 info="One a line; sub-folders are included",
@@ -38,7 +40,9 @@ class Gallery:
                 lines=1,
                 scale=5,
             )
+            self.picker.build_button()
             self.open = gr.Button("Open", variant="primary", elem_id="lw_ds_open", scale=0, min_width=110)
+        self.picker.build_list()
         self.message = panel("lw_ds_message")
 
     def build_folders(self) -> None:
@@ -153,7 +157,7 @@ class Gallery:
         name = shown_path(folder, self.session.opened().folders[0])
         return (
             f'<button class="lw-ds-folder {chosen}" data-lw-do="folder:{number}"><b>{text(name)}</b>'
-            f"<span>{own:,} × {repeats} = {own * repeats:,}</span></button>"
+            f"<span>{html.plural(own, 'image')} × {html.plural(repeats, 'repeat')}</span></button>"
         )
 
     def _problems(self) -> str:

@@ -17,6 +17,7 @@ from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.dataset.caption_panel import count_tokens
 from lib_lora.ui.dataset.panel import On, Panel, Verb
 from lib_lora.ui.dataset.views import facts, link, plain, shown_path, text
+from lib_lora.ui.poll import Poller
 
 # Topic of a warning -> the tool that helps, and its name
 REMEDIES = {
@@ -30,17 +31,18 @@ REMEDIES = {
 }
 
 
+OF_TRAIN = ("resolution", "batch_size", "epochs")  # settings of the Train tab that the check needs
+
+
 class ReportPanel(Panel):
-    """The last step here; from it the set goes to Train."""
+    """The last step here, with the settings of the Train tab; from it the set goes there."""
 
     name, key = "Check", "check"
 
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
             self.trigger = gr.Textbox(label="Trigger word", info="Empty for a style", elem_id="lw_ds_trigger")
-            self.resolution = gr.Number(value=512, precision=0, label="Resolution (px)", elem_id="lw_ds_resolution")
-            self.batch = gr.Number(value=2, precision=0, label="Batch size of the run", elem_id="lw_ds_batch")
-            self.epochs = gr.Number(value=10, precision=0, label="Epochs of the run", elem_id="lw_ds_epochs")
+        self.settings = panel("lw_ds_settings")
         with gr.Row(elem_classes=["lw-actions"]):
             self.check = gr.Button("Check the set", elem_id="lw_ds_check")
             self.send = gr.Button("Send to Train →", variant="primary", elem_id="lw_ds_send")
@@ -48,24 +50,30 @@ class ReportPanel(Panel):
         self.report = panel("lw_ds_report")
 
     def connect(self, on: On) -> None:
-        fields = [self.trigger, self.resolution, self.batch, self.epochs]
-        act(self.check.click, self.do_check, fields, self.message, [self.report], busy="Reading the folders …")
+        """Nothing happens to the set here; see :meth:`connect_train`."""
 
-    def connect_train(self, tabs: gr.Tabs, fields: dict[str, Any]) -> None:
+    def connect_train(self, poller: Poller, tabs: gr.Tabs, fields: dict[str, Any]) -> None:
         """``fields``: those of the Train tab's form."""
-        outputs = [tabs, *(fields[name] for name in ("data_dir", "trigger", "resolution", "batch_size", "epochs"))]
-        inputs = [self.trigger, self.resolution, self.batch, self.epochs]
-        act(self.send.click, self.do_send, inputs, self.message, outputs)
+        used = [fields[name] for name in OF_TRAIN]
+        inputs = [self.trigger, *used]
+        act(self.check.click, self.do_check, inputs, self.message, [self.report], busy="Reading the folders …")
+        filled = [fields[name] for name in ("data_dir", "trigger", "name")]
+        act(self.send.click, self.do_send, [self.trigger, fields["name"]], self.message, [tabs, *filled])
+        poller.keep(lambda *values: [settings_line(*values)], [self.settings], used)
 
     def verbs(self) -> dict[str, Verb]:
         return {"only": self.show_only}
 
-    def do_send(self, trigger: str, resolution: float, batch: float, epochs: float) -> list[Any]:
-        folder = str(self.session.opened().folders[0])
-        selected = gr.update(selected="train")
-        return [NO_MESSAGE, selected, folder, (trigger or "").strip(), int(resolution), int(batch), int(epochs)]
+    def do_send(self, trigger: str, name: str) -> list[Any]:
+        """The folder and the trigger; this is also the LoRA's name until it gets another."""
+        folders = self.session.opened().folders
+        if len(folders) > 1:
+            fix = "Put them into one folder and open that; each may be a sub-folder N_name of it"
+            raise UserError(f"{len(folders)} folders are open, and Train takes one", where="Folders of images", fix=fix)
+        trigger = (trigger or "").strip()
+        return [NO_MESSAGE, gr.update(selected="train"), str(folders[0]), trigger, (name or "").strip() or trigger]
 
-    def do_check(self, trigger: str, resolution: float, batch: float, epochs: float) -> list[str]:
+    def do_check(self, trigger: str, resolution: float | None, batch: float | None, epochs: float | None) -> list[str]:
         editor = self.session.opened()
         self.config = DatasetConfig(
             tuple(Concept(folder) for folder in editor.folders),
@@ -119,6 +127,12 @@ class ReportPanel(Panel):
             sentence = text(html.sentence(warning.text))
             lines.append(f'<div class="lw-message lw-warning" role="status">{sentence} {fix} {links}</div>')
         return "".join(lines)
+
+
+def settings_line(resolution: float | None, batch: float | None, epochs: float | None) -> str:
+    """What the check goes by."""
+    values = f"{resolution or 512:g} px, batch size {batch or 1:g}, {html.plural(int(epochs or 1), 'epoch')}"
+    return f'<span class="lw-quiet">With the settings of the Train tab: {values}.</span>'
 
 
 def _facts(report: CheckReport) -> str:

@@ -20,6 +20,10 @@ from lib_lora.ui.compat import listen
 from lib_lora.ui.dataset.panel import On, Panel
 
 FOLDER = "taggers"  # in the data folder: one sub-folder a model
+NO_TAGGER = (
+    "No tagger yet. Put model.onnx and selected_tags.csv of one, such as SmilingWolf/wd-eva02-large-tagger-v3 on "
+    "huggingface.co, into a folder of its own in {}, then look for taggers again. It needs the package onnxruntime."
+)
 MODES = {"only images without tags": MISSING, "add to the tags that are there": APPEND, "replace all tags": REPLACE}
 
 
@@ -40,7 +44,9 @@ class TaggingPanel(Panel):
                 interactive=True,
             )
             self.folder = gr.Textbox(
-                label="or a folder with model.onnx and selected_tags.csv", elem_id="lw_ds_tagger_folder"
+                label="Tagger folder",
+                info="Or any folder with model.onnx and selected_tags.csv",
+                elem_id="lw_ds_tagger_folder",
             )
             self.threshold = gr.Slider(0, 1, value=0.35, step=0.01, label="Threshold", elem_id="lw_ds_threshold")
             self.characters = gr.Slider(
@@ -49,7 +55,7 @@ class TaggingPanel(Panel):
                 value=0.85,
                 step=0.01,
                 label="Threshold of names",
-                info="1.01: none",
+                info="Of characters; 1.01 takes none",
                 elem_id="lw_ds_characters",
             )
         with gr.Row(elem_classes=["lw-fields"]):
@@ -60,7 +66,7 @@ class TaggingPanel(Panel):
             self.mcut = gr.Checkbox(value=False, label="Threshold for each image (MCut)", elem_id="lw_ds_mcut")
             self.rating = gr.Checkbox(value=False, label="Rating tag at the end", elem_id="lw_ds_rating")
             self.gpu = gr.Checkbox(value=False, label="On the graphics card", elem_id="lw_ds_gpu")
-        self.hint = panel("lw_ds_tagger_hint")
+        self.hint = panel("lw_ds_tagger_hint", self.hint_view(names[0] if names else None, ""))
         with gr.Row(elem_classes=["lw-actions"]):
             self.start = gr.Button("Tag the images", variant="primary", elem_id="lw_ds_tag")
             self.refresh = gr.Button("Look for taggers again", elem_id="lw_ds_taggers")
@@ -69,7 +75,7 @@ class TaggingPanel(Panel):
     def connect(self, on: On) -> None:
         fields = [self.model, self.folder, self.threshold, self.characters, self.mode, self.exclude]
         on(self.start.click, self.do_tag, [*fields, self.mcut, self.rating, self.gpu], self.message)
-        act(self.refresh.click, lambda: ["", gr.update(choices=self.model_names())], [], self.message, [self.model])
+        act(self.refresh.click, self.do_look, [], self.message, [self.model])
         for field in (self.model, self.folder):
             listen(field.change, self.hint_view, [self.model, self.folder], [self.hint])
 
@@ -80,9 +86,17 @@ class TaggingPanel(Panel):
         models = sorted(path.parent.name for path in root.glob(f"*/{MODEL_NAME}") if _has_labels(path.parent))
         return [*models, *host.taggers()]
 
+    def do_look(self) -> list[object]:
+        """The models there are now; the first is chosen."""
+        names = self.model_names()
+        found = f"{html.plural(len(names), 'tagger')} found: {', '.join(names)}." if names else "There is still none."
+        return [html.message(found), gr.update(choices=names, value=names[0] if names else None)]
+
     def hint_view(self, model: str | None, folder: str) -> str:
-        """The threshold at which a known model is balanced."""
+        """How to get a model where there is none; else the threshold at which a known one is balanced."""
         name = (folder or "").strip() or model or ""
+        if not name:
+            return html.message(NO_TAGGER.format(self.session.workbench.host.paths.data / FOLDER))
         balanced = balanced_threshold(name)
         if balanced is None:
             return ""
