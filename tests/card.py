@@ -3,7 +3,7 @@
 Operands in two memories are refused. What makes the program wait for the card is noted: a value that is read, a tensor
 that is copied out, and one copied in that is not said to be ``non_blocking``. Rules: PyTorch's "CUDA semantics", and
 what ``torch.cuda.set_sync_debug_mode`` warns of. Not as on a card: a tensor's ``data`` cannot move to main memory,
-autocast changes no type, and ``torch.tensor(…, device=…)`` and generators on the card are not there.
+autocast changes no type, and generators on the card are not there.
 
 Importing this changes PyTorch for the whole process, so only a process of its own should (tests/training/card_worker).
 """
@@ -102,6 +102,13 @@ def _empty_strided(size: Any, stride: Any, dtype: Any = None, layout: Any = None
     return OnCard(torch.empty_strided(size, stride, dtype=dtype))
 
 
+def _copy_from(source: Tensor, target: OnCard, non_blocking: bool = False) -> OnCard:
+    """What ``torch.tensor(…, device=…)`` does."""
+    _waits.append(f"torch.tensor {tuple(source.shape)}")
+    target.host.copy_(source)
+    return target
+
+
 class _Module(_DummyBackendModule):
     """What ``torch.card`` offers beside torch's own minimum."""
 
@@ -115,4 +122,5 @@ _kernels = torch.library.Library("aten", "IMPL")
 _kernels.impl("empty.memory_format", _empty, "PrivateUse1")
 _autocast = torch.library.Library("_", "IMPL")
 _autocast.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+_kernels.impl("_copy_from", _copy_from, "PrivateUse1")
 _kernels.impl("empty_strided", _empty_strided, "PrivateUse1")

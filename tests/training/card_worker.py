@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import GenerationRequest
 from lib_lora.training.events import StepDone
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
 from tests.card import CARD, waits
+from tests.hosts.common import visible_network
 from tests.training.resume_worker import host_paths
 from tests.training.worlds import image_folder, small_config
 
@@ -38,6 +41,15 @@ def train(root: Path, checkpoint: Path, device: str, changes: dict[str, Any]) ->
                 trained.steps.append(waits())
             waits()
     return trained
+
+
+def draw(root: Path, checkpoint: Path, device: str) -> np.ndarray:
+    """Pixels of a picture with a LoRA."""
+    torch.set_num_threads(1)
+    host = StandaloneHost(host_paths(root / device, checkpoint), device=device, dtype=torch.float32)
+    host.load(checkpoint.stem)
+    request = GenerationRequest("girl, (red hat:1.3)", width=64, height=64, steps=3, seed=5)
+    return np.asarray(host.generate([request], [visible_network(host)])[0])
 
 
 def add_across() -> torch.Tensor:

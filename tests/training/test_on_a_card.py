@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -30,6 +31,13 @@ VARIANTS = {
 def worker() -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         yield pool
+
+
+def test_a_picture_is_that_of_a_cpu(worker, tiny_checkpoint, tmp_path):
+    card, cpu = (
+        worker.submit(card_worker.draw, tmp_path, tiny_checkpoint, device).result() for device in ("card", "cpu")
+    )
+    assert np.abs(card.astype(int) - cpu).max() <= 1 and cpu.std() > 1
 
 
 def test_operands_in_two_memories_are_refused(worker):
