@@ -13,9 +13,12 @@ from lib_lora.adapters.spelling import family_of
 LYCORIS_NAMES = {"lora": "locon", "oft": "diag-oft"}
 LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
 
-# family -> ss_base_model_version, modelspec.architecture without "/lora", modelspec.implementation
+# family, with the prediction where they tell it -> ss_base_model_version, modelspec.architecture without "/lora",
+# modelspec.implementation
 BASE_MODELS = {
     "sd1": ("sd_v1", "stable-diffusion-v1", "diffusers"),
+    "sd2": ("sd_v2", "stable-diffusion-v2-512", "diffusers"),
+    "sd2 v": ("sd_v2_v", "stable-diffusion-v2-768-v", "diffusers"),
     "sdxl": ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "https://github.com/Stability-AI/generative-models"),
 }
 
@@ -53,12 +56,13 @@ def base_model(family: str, prediction: str) -> dict[str, str]:
     """The entries by which A1111 and Forge tell which checkpoints a LoRA fits.
 
     Args:
-        family: ``"sd1"`` or ``"sdxl"``.
+        family: ``"sd1"``, ``"sd2"`` or ``"sdxl"``.
         prediction: ``"epsilon"`` or ``"v"``.
     """
-    version, architecture, implementation = BASE_MODELS[family]
+    kind = "sd2 v" if (family, prediction) == ("sd2", "v") else family
+    version, architecture, implementation = BASE_MODELS[kind]
     return {
-        **kohya({"base_model_version": version, "v2": False}),
+        **kohya({"base_model_version": version, "v2": family == "sd2"}),
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/lora",
         "modelspec.implementation": implementation,

@@ -1,9 +1,9 @@
-"""Literal captions through a CLIP text model of transformers, the same in every host."""
+"""Literal captions through a CLIP text model, the same in every host."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class CaptionEncoder(ABC):
     """The part of :class:`lib_lora.models.base.LoadedModel` that reads captions, of a model with CLIP's tokens."""
 
     text_encoder: nn.Module
+    max_clip_skip: int
 
     @abstractmethod
     def tokens(self, caption: str) -> list[int]:
@@ -57,51 +58,38 @@ class CaptionEncoder(ABC):
         return self._conditioning(captions, TextOptions(**options))
 
     def _conditioning(self, captions: Sequence[str], options: TextOptions) -> Tensor:
-        return encode(self.text_encoder, self.tokens, captions, options)
+        """As :meth:`encode_text`; in kohya's layout ``[B, 75·n + 2, D]``.
 
+        The text encoder sees ``B·n`` rows, the chunks of one caption beside each other.
 
-def encode(
-    text_encoder: nn.Module, tokens: Callable[[str], Sequence[int]], captions: Sequence[str], options: TextOptions
-) -> Tensor:
-    """Conditioning of captions, differentiable.
+        Raises:
+            UserError: ``clip_skip`` is not in 1 … number of layers.
+        """
+        clip_skip, weighted, kohya_layout = options.clip_skip, options.weighted, options.kohya_layout
+        if not 1 <= clip_skip <= self.max_clip_skip:
+            raise UserError("There is no such layer", where=f"clip skip {clip_skip}", fix=f"1 to {self.max_clip_skip}")
+        read = [weighted_tokens(text, self.tokens) if weighted else (self.tokens(text), []) for text in captions]
+        rows = [ids for ids, _ in read]
+        most = options.max_tokens
+        ids = kohya_chunk_ids(rows, most) if kohya_layout else chunk_ids(rows, most, options.min_chunks)
+        device = next(self.text_encoder.parameters()).device
+        states = self._hidden(sent(ids.flatten(0, 1), device), clip_skip)
+        states = states.reshape(*ids.shape, states.shape[-1])
+        if weighted:
+            weights = chunk_weights(rows, [w for _, w in read], ids, kohya_layout)[..., None]
+            states = states * sent(weights.to(states.dtype), device)
+        return _without_inner_ends(states) if kohya_layout else states.flatten(1, 2)
 
-    Args:
-        text_encoder: a ``CLIPTextModel``.
-        tokens: a text's token ids, without begin and end.
-        captions: B texts.
-
-    Returns:
-        ``[B, 77·n, D]``, in kohya's layout ``[B, 75·n + 2, D]``; the text encoder sees ``B·n`` rows, the chunks of one
-        caption beside each other.
-
-    Raises:
-        UserError: ``clip_skip`` is not in 1 … number of layers.
-    """
-    clip_skip, weighted, kohya_layout = options.clip_skip, options.weighted, options.kohya_layout
-    layers = text_encoder.config.num_hidden_layers
-    if not 1 <= clip_skip <= layers:
-        raise UserError("There is no such layer", where=f"clip skip {clip_skip}", fix=f"1 to {layers}")
-    read = [weighted_tokens(text, tokens) if weighted else (list(tokens(text)), []) for text in captions]
-    rows = [ids for ids, _ in read]
-    most = options.max_tokens
-    ids = kohya_chunk_ids(rows, most) if kohya_layout else chunk_ids(rows, most, options.min_chunks)
-    device = next(text_encoder.parameters()).device
-    states = _hidden(text_encoder, sent(ids.flatten(0, 1), device), clip_skip)
-    states = states.reshape(*ids.shape, states.shape[-1])
-    if weighted:
-        weights = chunk_weights(rows, [w for _, w in read], ids, kohya_layout)[..., None]
-        states = states * sent(weights.to(states.dtype), device)
-    return _without_inner_ends(states) if kohya_layout else states.flatten(1, 2)
+    def _hidden(self, ids: Tensor, clip_skip: int) -> Tensor:
+        """States ``[b, 77, D]`` of ids ``[b, 77]``; here of a ``CLIPTextModel``."""
+        text_encoder = self.text_encoder
+        if clip_skip == 1:
+            return text_encoder(input_ids=ids).last_hidden_state
+        states = text_encoder(input_ids=ids, output_hidden_states=True).hidden_states
+        # transformers 4 nests the encoder in ``text_model``, transformers 5 does not
+        return getattr(text_encoder, "text_model", text_encoder).final_layer_norm(states[-clip_skip])
 
 
 def _without_inner_ends(states: Tensor) -> Tensor:
     """[B, n, 77, D] -> [B, 75·n + 2, D]: the first begin, all tokens, the last end."""
     return torch.cat([states[:, 0, :1], states[:, :, 1:-1].flatten(1, 2), states[:, -1, -1:]], dim=1)
-
-
-def _hidden(text_encoder: nn.Module, ids: Tensor, clip_skip: int) -> Tensor:
-    if clip_skip == 1:
-        return text_encoder(input_ids=ids).last_hidden_state
-    states = text_encoder(input_ids=ids, output_hidden_states=True).hidden_states
-    # transformers 4 nests the encoder in ``text_model``, transformers 5 does not
-    return getattr(text_encoder, "text_model", text_encoder).final_layer_norm(states[-clip_skip])

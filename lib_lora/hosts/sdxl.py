@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.clip import TextOptions
-from lib_lora.models.captions import EOS, chunk_ids
+from lib_lora.models.captions import chunk_ids, padded
 from lib_lora.models.transfer import sent
 
 SIZE_WIDTH = 256  # of the embedding of one number
@@ -80,9 +80,7 @@ class XLModel(ABC):
 
     def _states(self, encoder: Any, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Hidden states ``[B, 77·n, D]`` of ids ``[B, n, 77]``, and the first chunk's pooled vector ``[B, P]``."""
-        pad = self._pad(encoder)
-        if pad != EOS:
-            ids = ids.masked_fill((ids == EOS).cumsum(-1) > 1, pad)
+        ids = padded(ids, self._pad(encoder))
         hidden, pooled = self._encoded(encoder, ids.flatten(0, 1))
         if pooled is not None:
             pooled = pooled.reshape(*ids.shape[:2], -1)[:, 0]

@@ -43,7 +43,7 @@ class ModelInfo:
     Args:
         name: as in :meth:`Host.checkpoints`.
         path: its file, None if it never had one.
-        family: ``"sd1"`` or ``"sdxl"``.
+        family: ``"sd1"``, ``"sd2"`` or ``"sdxl"``.
         prediction: ``"epsilon"`` or ``"v"``.
         latent_factor: pixels to a latent, along one side.
         max_clip_skip: layers of its text encoder.

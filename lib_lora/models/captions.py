@@ -90,3 +90,8 @@ def chunk_weights(
 
 def _framed(chunk: Sequence[int]) -> list[int]:
     return [BOS, *chunk, *[EOS] * (CHUNK - len(chunk)), EOS]
+
+
+def padded(ids: Tensor, pad: int) -> Tensor:
+    """Rows of ids ``[…, 77]`` with ``pad`` behind the first end."""
+    return ids if pad == EOS else ids.masked_fill((ids == EOS).cumsum(-1) > 1, pad)

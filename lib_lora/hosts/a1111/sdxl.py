@@ -28,17 +28,9 @@ class A1111XLModel(WebUIXLModel, A1111Model):
         """Both text encoders, and the embedders of the sizes, which have no weights."""
         return self.sd_model.conditioner
 
-    def layers(self, part: str | None = None) -> dict[str, nn.Module]:
-        """Kohya key -> live module of ``"unet"``, ``"te"`` or (None) both, by the names of SDXL's LoRA files."""
-        self._ready_to_attach(part)
-        found: dict[str, nn.Module] = {}
-        if part in (None, "unet"):
-            found |= live_layers("unet", self.unet)
-        if part in (None, "te"):
-            first, second = self._encoders
-            found |= live_layers("te1", first.wrapped.transformer)
-            found |= open_clip_layers("te2", second.wrapped.model)
-        return found
+    def _text_layers(self) -> dict[str, nn.Module]:
+        first, second = self._encoders
+        return live_layers("te1", first.wrapped.transformer) | open_clip_layers("te2", second.wrapped.model)
 
     @property
     def movable(self) -> dict[str, nn.Module]:

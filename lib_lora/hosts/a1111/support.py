@@ -10,11 +10,12 @@ from modules import shared
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.model import A1111Model
+from lib_lora.hosts.a1111.sd2 import A1111SD2Model
 from lib_lora.hosts.a1111.sdxl import A1111XLModel, is_complete
 from lib_lora.hosts.webui.family import family
 from lib_lora.hosts.webui.model import do_nothing
 
-MODELS: dict[str, type[A1111Model]] = {"sd1": A1111Model, "sdxl": A1111XLModel}
+MODELS: dict[str, type[A1111Model]] = {"sd1": A1111Model, "sd2": A1111SD2Model, "sdxl": A1111XLModel}
 TEXT_CONDITIONING = "crossattn"
 
 
@@ -31,8 +32,8 @@ def require_family(sd_model: Any) -> None:
     """
     found = family(sd_model)
     if found not in MODELS:
-        where = sd_model.sd_checkpoint_info.name
-        raise UserError(f"This model is of family {found}", where=where, fix="Choose a checkpoint of SD 1.x or SDXL")
+        fix = "Choose a checkpoint of SD 1.x, SD 2.x or SDXL"
+        raise UserError(f"This model is of family {found}", where=sd_model.sd_checkpoint_info.name, fix=fix)
 
 
 def require_trainable(sd_model: Any) -> None:

@@ -23,16 +23,11 @@ class ForgeObjectsXLModel(WebUIXLModel, ForgeObjectsModel):
         """The module that holds both."""
         return self.objects.clip.cond_stage_model
 
-    def layers(self, part: str | None = None) -> dict[str, nn.Module]:
-        """Kohya key -> live module of ``"unet"``, ``"te"`` or (None) both, by the names of SDXL's LoRA files."""
-        self._ready_to_attach(part)
+    def _text_layers(self) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {}
-        if part in (None, "unet"):
-            found |= live_layers("unet", self.unet)
-        if part in (None, "te"):
-            for prefix, name in (("te1", "clip_l"), ("te2", "clip_g")):
-                found |= live_layers(prefix, self._transformer(name))
-            found.pop(PROJECTION, None)  # Forge has it among the text encoder's own; no trainer adapts it
+        for prefix, name in (("te1", "clip_l"), ("te2", "clip_g")):
+            found |= live_layers(prefix, self._transformer(name))
+        found.pop(PROJECTION, None)  # Forge has it among the text encoder's own; no trainer adapts it
         return found
 
     def _transformer(self, name: str) -> nn.Module:

@@ -14,11 +14,11 @@ def family(sd_model: Any) -> str:
 
 
 def text_layers(sd_model: Any) -> int:
-    """Choices of clip skip: layers of the text encoder; 1 for SDXL, which has no choice.
+    """Choices of clip skip: layers of the text encoder; 1 for SD2 and SDXL, which have no choice.
 
     CLIP's usual 12 where it is none of transformers' models, or is being loaded.
     """
-    if family(sd_model) == "sdxl":
+    if family(sd_model) in ("sd2", "sdxl"):
         return 1
     embedder = getattr(sd_model.cond_stage_model, "wrapped", sd_model.cond_stage_model)
     config = getattr(getattr(embedder, "transformer", None), "config", None)

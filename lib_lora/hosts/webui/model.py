@@ -79,10 +79,16 @@ class WebUIModel(CaptionEncoder):
         self._ready_to_attach(part)
         found: dict[str, nn.Module] = {}
         if part in (None, "unet"):
-            found |= live_layers("unet", self.unet, ldm_to_diffusers_module)
+            found |= self._unet_layers()
         if part in (None, "te"):
-            found |= live_layers("te", self.text_encoder)
+            found |= self._text_layers()
         return found
+
+    def _unet_layers(self) -> dict[str, nn.Module]:
+        return live_layers("unet", self.unet, ldm_to_diffusers_module)
+
+    def _text_layers(self) -> dict[str, nn.Module]:
+        return live_layers("te", self.text_encoder)
 
     def device_of(self, part: str) -> torch.device:
         """Where ``"unet"`` or ``"te"`` computes, whether or not its weights are there now."""

@@ -107,6 +107,16 @@ class OpenCLIP(nn.Module):
         self.transformer.resblocks = nn.ModuleList(ResidualAttentionBlock(width) for _ in range(2))
         self.text_projection = nn.Parameter(torch.randn(width, POOLED) * 0.1)
 
+    def states(self, text):
+        """Of the layer before the last, and of the last."""
+        x = self.token_embedding(text).permute(1, 0, 2)
+        mask = torch.full((text.shape[1], text.shape[1]), float("-inf")).triu(1)
+        outputs = {}
+        for block in self.transformer.resblocks:
+            outputs["penultimate"] = x.permute(1, 0, 2)
+            x = block(x, attn_mask=mask)
+        return {**outputs, "last": x.permute(1, 0, 2)}
+
 
 class FrozenOpenCLIPEmbedder2(nn.Module):
     def __init__(self):
@@ -114,13 +124,8 @@ class FrozenOpenCLIPEmbedder2(nn.Module):
         self.model = OpenCLIP(WIDTHS[1])
 
     def encode_with_transformer(self, text):
-        x = self.model.token_embedding(text).permute(1, 0, 2)
-        mask = torch.full((text.shape[1], text.shape[1]), float("-inf")).triu(1)
-        outputs = {}
-        for block in self.model.transformer.resblocks:
-            outputs["penultimate"] = x.permute(1, 0, 2)
-            x = block(x, attn_mask=mask)
-        last = x.permute(1, 0, 2)
+        outputs = self.model.states(text)
+        last = outputs.pop("last")
         outputs["pooled"] = last[torch.arange(len(text)), text.argmax(-1)] @ self.model.text_projection
         return outputs
 
