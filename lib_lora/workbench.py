@@ -111,7 +111,7 @@ class Workbench:
         job = self.queue.find(job_id)
         if not isinstance(job, TrainJob) or job.run.status != "unfinished" or job.run.has_begun:
             raise UserError("Only a training that has not begun can be changed", where=job.title)
-        config = self._startable(config)
+        config = self._startable(config, instead_of=job.run.id)
         with self.queue.held_waiting(job_id):
             job.change(config)
 
@@ -193,14 +193,21 @@ class Workbench:
         names = (name, *(f"{stem}-{count}" for count in range(2, len(taken) + 3)))
         return next(free for free in names if free not in taken)
 
-    def _startable(self, config: TrainConfig) -> TrainConfig:
-        """The config with its checkpoint's name; UserError if it cannot start."""
+    def _startable(self, config: TrainConfig, instead_of: str = "") -> TrainConfig:
+        """The config with its checkpoint's name; UserError if it cannot start.
+
+        Args:
+            instead_of: id of the run that gets these settings.
+        """
         config = self._with_model(config).check()
         parse_sample_prompts(config.sample_prompts)
         split(usable_scan(config), config.validation_split, config.seed)
         if config.start_from and not self._will_be_trained(config.start_from):
             start_file(config.start_from, self.host.paths.loras)
         self._refuse_existing(config)
+        if self._will_be_trained(config.name, instead_of):
+            what = "A training of that name is running or in the queue"
+            raise UserError(what, where=config.name, fix="Choose another name")
         return config
 
     def _fresh_folder(self, folder: Path) -> Path:
@@ -222,10 +229,10 @@ class Workbench:
         if path.exists():
             raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
 
-    def _will_be_trained(self, name: str) -> bool:
-        """Whether a run in the queue will write this LoRA, e.g. the first stage of two."""
-        waiting = [view.data["run"] for view in self.queue.jobs() if view.kind == "train" and not view.ended]
-        return any(self.runs.open(run).config().name == name for run in waiting)
+    def _will_be_trained(self, name: str, besides: str = "") -> bool:
+        """Whether a run in the queue, other than ``besides``, will write this LoRA, e.g. the first stage of two."""
+        waiting = {view.data["run"] for view in self.queue.jobs() if view.kind == "train" and not view.ended}
+        return any(self.runs.open(run).config().name == name for run in waiting - {besides})
 
     def _active_job(self, run_id: str) -> int | None:
         for view in self.queue.jobs():

@@ -15,6 +15,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan
 from lib_lora.training.memory import RESERVE, capacity, estimate, fitting_change
 from lib_lora.training.optimizers import RECIPES
+from lib_lora.training.presets import PRESETS
 from lib_lora.training.probe import probe
 from lib_lora.training.run_metadata import network_spec
 from lib_lora.training.sample_prompts import parse_sample_prompts
@@ -84,11 +85,18 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
         found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
     if refused := limits(kinds_of_spec(network_spec(config))):
         found.append(Advice("; ".join(refused), "Where the file has to work there too, choose lora without options"))
-    found += _rate_advice(config)
+    found += rate_advice(config)
     return found
 
 
-def _rate_advice(config: TrainConfig) -> list[Advice]:
+def rate_advice(config: TrainConfig) -> list[Advice]:
+    """A learning rate that is probably not meant; those of our presets are."""
+
+    def rate(of: TrainConfig) -> tuple[object, ...]:
+        return of.resolution, of.optimizer, of.unet_lr, of.te_lr
+
+    if rate(config) in [rate(preset.applied_to(TrainConfig())) for preset in PRESETS]:
+        return []
     recipe, highest = RECIPES[config.optimizer], max(config.unet_lr, config.te_lr)
     if recipe.finds_rate and highest <= 0.1:
         text = f"{config.optimizer} finds the rate itself; the learning rate only scales it"

@@ -42,7 +42,7 @@ class Axes:
             parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
         for value in ticks(self.x0, self.x1):
             parts.append(f'<text x="{self.x(value):.1f}" y="{self.height - 8}" text-anchor="middle">{value:.6g}</text>')
-        parts.append(f'<text x="{right}" y="{self.height - BOTTOM - 6}" text-anchor="end">{escape(x_label)}</text>')
+        parts.append(f'<text x="0" y="{self.height - 8}">{escape(x_label)}</text>')
         return "".join(parts)
 
     def line(self, points: Sequence[Point], css: str) -> str:

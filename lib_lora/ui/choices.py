@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -35,7 +36,18 @@ def choices(names: Sequence[str], value: str | None, *, first: bool = True) -> A
 
 
 def sample_prompt_of(run: Run) -> str:
-    """What to draw with a run's LoRA if nobody said otherwise: its sample prompts, else its trigger."""
+    """What to draw with a run's LoRA if nobody said otherwise: its sample prompts, else its trigger, else a caption."""
     config = run.config()
     lines = [line.split(" --")[0].strip() for line in config.sample_prompts.splitlines() if line.strip()]
-    return "\n".join(lines) or config.trigger or config.name
+    return "\n".join(lines) or config.trigger or _first_caption(Path(config.data_dir)) or config.name
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _first_caption(folder: Path) -> str:
+    """Of the pictures in ``folder`` that are trained; empty where there are no captions (any more)."""
+    found = (path for path in folder.rglob("*.txt") if not _hidden(path.relative_to(folder)))
+    first = min(found, default=None)
+    return next(iter(first.read_text(encoding="utf-8", errors="replace").splitlines()), "").strip() if first else ""

@@ -150,7 +150,7 @@ class GridFields:
         saved = {saved.epoch: one for saved, one in zip(place.epochs(), found, strict=True)}
         wanted = whole_numbers(epochs, where="Epochs to compare") if (epochs or "").strip() else list(saved)
         if not wanted:
-            raise UserError("No epoch is saved yet", where=run, fix="Wait until the first epoch of the run ends")
+            raise no_epoch(place)
         if missing := [e for e in wanted if e not in saved]:
             fix = f"Saved are {show(list(saved))}" if saved else "Wait until the first epoch is saved"
             raise UserError(f"Epoch {missing[0]} has no LoRA file", where="Epochs to compare", fix=fix)
@@ -169,6 +169,14 @@ class GridFields:
     @property
     def _presets(self) -> Any:
         return self.workbench.host.paths.data / PRESETS_FILE
+
+
+def no_epoch(place: GridPlace) -> UserError:
+    """Why a run has nothing to compare."""
+    if not place.run.epochs():
+        return UserError("No epoch is saved yet", where=place.name, fix="Wait until the first epoch of the run ends")
+    fix = "Put them back into the folder of LoRAs, or choose other files under “More to compare”"
+    return UserError("The LoRA files of this run are gone", where=place.name, fix=fix)
 
 
 def _epochs(saved: list[str], compared: list[str]) -> str:

@@ -44,7 +44,8 @@ def best_epoch_text(found: Suggestion) -> str:
     kind = "loss on held-out images" if found.kind == "validation" else "fixed-noise loss"
     text = f"Epoch {found.epoch} has the lowest {kind} ({found.loss:.4g})."
     if not found.differences:
-        return f"{text} How sure that is cannot be told from {html.plural(found.pictures, 'image')}."
+        unsure = f" How sure that is cannot be told from {html.plural(found.pictures, 'image')}; let the grid decide."
+        return text + (unsure if found.pictures else " Let the grid decide.")
     if not found.as_good:
         return f"{text} That is clearly lower than all others, image by image ({found.pictures} images)."
     others = ", ".join(map(str, found.as_good))

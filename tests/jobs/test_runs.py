@@ -51,6 +51,9 @@ def test_a_waiting_run_can_be_changed_and_moved(bench, config):
     until(lambda: bench.queue.view(first).state == "running")
     second = bench.start_training(small_config(config.data_dir, name="second", epochs=1))
     third = bench.start_training(small_config(config.data_dir, name="third", epochs=1))
+    for taken in ("first", "second"):
+        with pytest.raises(UserError, match="running or in the queue"):
+            bench.start_training(small_config(config.data_dir, name=taken))
     bench.change_waiting(third, small_config(config.data_dir, name="other", epochs=1, rank=3))
     with pytest.raises(UserError, match=r"not begun|not wait"):
         bench.change_waiting(first, config)

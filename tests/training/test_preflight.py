@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from lib_lora.errors import UserError
+from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import StepDone
-from lib_lora.training.preflight import preflight
+from lib_lora.training.preflight import preflight, rate_advice
+from lib_lora.training.presets import PRESETS
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
 from tests.training.worlds import image_folder, small_config
@@ -47,6 +49,11 @@ def test_it_says_where_the_file_would_do_nothing(tiny_host, tmp_path):
         loha = preflight(small_config(folder, algorithm="loha"), model, tiny_host.paths)
     assert any(advice.text.endswith("; Forge does not apply IA3") for advice in found.advice)
     assert "LoHa" in loha.elsewhere and not any("apply" in advice.text for advice in loha.advice)
+
+
+def test_rates_of_presets_are_meant():
+    assert not any(rate_advice(preset.applied_to(TrainConfig())) for preset in PRESETS)
+    assert "very high" in rate_advice(TrainConfig(unet_lr=0.006))[0].text
 
 
 def test_empty_folders_and_bad_prompts_are_named(tiny_host, tmp_path):

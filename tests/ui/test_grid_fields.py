@@ -13,6 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.picks import Pick, Picks
 from lib_lora.training.config import TrainConfig
+from lib_lora.ui.choices import sample_prompt_of
 from lib_lora.ui.grid_fields import GridFields
 from lib_lora.ui.grid_place import FILES, GridPlace
 from lib_lora.workbench import Workbench
@@ -74,6 +75,25 @@ def test_files_without_a_run(bench):
     with pytest.raises(UserError, match="No LoRA is chosen"):
         ask(bench, FILES)
     assert [file.label for file in ask(bench, FILES, others=["luna", "mira"]).files] == ["luna", "mira"]
+
+
+def test_a_style_is_drawn_by_one_of_its_captions(bench, tmp_path):
+    folder = tmp_path / "set"
+    for name in (".rejected/0.txt", "5_style/1.txt"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(f"caption of {name}", encoding="utf-8")
+    run = bench.runs.create(TrainConfig(name="style", data_dir=str(folder)))
+    assert sample_prompt_of(run) == "caption of 5_style/1.txt"
+    gone = bench.runs.create(TrainConfig(name="style", data_dir="nowhere"))
+    assert sample_prompt_of(gone) == "style"
+
+
+def test_epochs_whose_files_are_gone_are_not_waited_for(bench):
+    run = bench.runs.list()[0].id
+    for file in bench.host.paths.loras.glob("mira*"):
+        file.unlink()
+    with pytest.raises(UserError, match="are gone"):
+        ask(bench, run)
 
 
 def test_a_grid_of_a_sweep_keeps_its_files(bench):
