@@ -11,15 +11,13 @@ import pytest
 from PIL import Image
 
 from lib_lora.adapters.file import read_lora
-from lib_lora.training.config import settings
 from lib_lora.ui import guard
 from lib_lora.ui import webui as entry
-from lib_lora.ui.form import group_title
 from tests.browser.desk import Desk
 from tests.browser.window import chromium, window
 from tests.hosts.a1111.page import web_ui_page
 
-SETTINGS = {"bucket_step": 8, "rank": 2}
+SETTINGS = {"bucket_step": 8, "rank": 2, "resolution": 64, "batch_size": 1, "epochs": 1}
 
 
 @pytest.fixture
@@ -67,17 +65,14 @@ def prepare(desk: Desk, images: Path) -> None:
     desk.page.wait_for_function("document.querySelector('#lw_ds_pictures img')?.naturalWidth > 0")
     desk.photograph("dataset")
     desk.tab("Check")
-    for name, value in (("trigger", "mira"), ("resolution", 64), ("batch", 1), ("epochs", 1)):
-        desk.type(f"lw_ds_{name}", value)
+    desk.type("lw_ds_trigger", "mira")
     desk.click("lw_ds_send")
     desk.sees_value("lw_train_data_dir", str(images))
 
 
 def train(desk: Desk) -> None:
     desk.type("lw_train_name", "mira")
-    desk.open("More settings")
-    for group in {group_title(settings()[name].metadata["group"]) for name in SETTINGS}:
-        desk.open(group)
+    desk.open_settings(*SETTINGS)
     for name, value in SETTINGS.items():
         desk.type(f"lw_train_{name}", value)
     desk.sees("#lw_train_changes", "Rank (preset: 16)")
