@@ -51,7 +51,7 @@ class StandaloneModel(CaptionEncoder):
     ):
         self.name, self.path = name, path
         self.unet, self.vae, self.text_encoder = unet, vae, text_encoder
-        self.prediction = prediction
+        self.prediction, self.zero_terminal = prediction, zero_terminal
         alphas = scaled_linear_alphas()
         self.schedule = NoiseSchedule(zero_terminal_alphas(alphas) if zero_terminal else alphas)
         self._checkpointing = BlockCheckpointing([unet, text_encoder])

@@ -24,12 +24,13 @@ SAMPLERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
 }
 
 
-def make_scheduler(sampler: str, prediction: str) -> SchedulerMixin:
+def make_scheduler(sampler: str, prediction: str, zero_terminal: bool = False) -> SchedulerMixin:
     """A fresh scheduler for one batch.
 
     Args:
         sampler: a key of ``SAMPLERS``.
         prediction: ``"epsilon"`` or ``"v"``.
+        zero_terminal: whether the model was trained on noise without any signal; sampling then starts there.
 
     Raises:
         UserError: unknown sampler.
@@ -43,5 +44,6 @@ def make_scheduler(sampler: str, prediction: str) -> SchedulerMixin:
         beta_end=BETA_END,
         beta_schedule="scaled_linear",
         prediction_type="v_prediction" if prediction == "v" else "epsilon",
+        rescale_betas_zero_snr=zero_terminal,
         **options,
     )

@@ -59,8 +59,10 @@ def sample(
     copies = 1 if r.cfg == 1 else 2
     cond = _conditioning(model, requests, networks, copies)
     generators = [torch.Generator().manual_seed(request.seed) for request in requests]
-    scheduler = make_scheduler(r.sampler, model.prediction)
+    scheduler = make_scheduler(r.sampler, model.prediction, model.zero_terminal)
     scheduler.set_timesteps(r.steps, device=model.device)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)  # else it looks for each timestep in its list, and waits for the device to find it
     shape = (4, r.height // model.latent_factor, r.width // model.latent_factor)
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     latents = noise.to(model.device) * scheduler.init_noise_sigma
