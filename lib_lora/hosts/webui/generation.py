@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from modules import processing, sd_samplers, shared
+from modules import processing, scripts, sd_samplers, shared
 from PIL import Image
 from torch import nn
 
@@ -82,6 +82,7 @@ def _processing(request: GenerationRequest, sd_model: Any, overrides: dict[str, 
         width=r.width, height=r.height, batch_size=1, n_iter=1, do_not_save_samples=True, do_not_save_grid=True,
         override_settings=dict(overrides), **_sampler(r.sampler),
     )  # fmt: skip
+    p.scripts = scripts.ScriptRunner()  # nobody's; reForge looks into it without asking whether there is one
     p.clip_skip = r.clip_skip  # for the infotext, which is made when the settings are the user's again
     # the shared cache of prompts does not know our networks
     p.cached_c, p.cached_uc = [None, None], [None, None]

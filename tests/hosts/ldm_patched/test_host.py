@@ -1,4 +1,4 @@
-"""Forge-Classic from outside: its samplers know no schedules apart, and an image is what the user gets."""
+"""Forge-Classic and reForge from outside: samplers that know no schedules apart, and images as the user gets them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ HAT = GenerationRequest("1girl, red hat", "blurry", width=64, height=64, steps=2
 
 
 def users_picture(sampler: str) -> Any:
-    from modules import processing
+    from modules import processing, scripts
 
     p = processing.StableDiffusionProcessingTxt2Img(
         prompt=HAT.prompt, negative_prompt=HAT.negative, width=64, height=64, steps=2, seed=5, sampler_name=sampler
     )
+    p.scripts = scripts.ScriptRunner()
     return processing.process_images(p).images[0]
 
 

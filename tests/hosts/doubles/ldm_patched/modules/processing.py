@@ -31,6 +31,7 @@ def process_images(p):
 
 def process_images_inner(p):
     run_scripts(p)
+    assert not [script for script in p.scripts.alwayson_scripts if script.name]  # reForge looks in any case
     prompts = [TAG.sub("", p.prompt).strip(), p.negative_prompt]
     objects = p.sd_model.forge_objects
     model_management.load_model_gpu(objects.clip.patcher)
