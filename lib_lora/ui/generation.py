@@ -9,6 +9,8 @@ import gradio as gr
 
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.presets import usual_preset
 
 FIELDS = ("negative", "width", "height", "steps", "cfg", "sampler", "clip_skip")
 WHOLE = ("width", "height", "steps", "clip_skip")
@@ -30,11 +32,12 @@ class GenerationFields:
     def build(self, host: Host) -> None:
         samplers = host.samplers()
         start = GenerationRequest("", sampler=samplers[0])
+        side = usual_preset(host.info()).applied_to(TrainConfig()).resolution
         with gr.Accordion(f"{self.title}: size, steps and sampler", open=False, elem_id=f"{self.prefix}_more"):
             with gr.Row(elem_classes=["lw-fields"]):
                 negative = self._text("negative", "negative prompt", start.negative)
             with gr.Row(elem_classes=["lw-fields"]):
-                width, height = self._number("width", "width (px)", 512), self._number("height", "height (px)", 512)
+                width, height = self._number("width", "width (px)", side), self._number("height", "height (px)", side)
                 steps, cfg = self._number("steps", "steps", start.steps), self._number("cfg", "CFG scale", start.cfg)
                 sampler = gr.Dropdown(
                     choices=samplers,

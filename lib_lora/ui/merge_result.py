@@ -68,7 +68,7 @@ class ResultPanel:
         request = [self.prompt, self.seed, *self.generation.components]
         act(self.preview.click, self.start_preview, request, self.saved)
         shown = [self.progress, self.cancel, self.report, self.next, self.progress_preview, self.result]
-        poller.keep(self.now, [*shown, self.name, self.named], [self.named])
+        poller.keep(self.now, [*shown, self.name, self.named, *self.generation.components], [self.named])
 
     def end(self) -> str:
         for job in of_kind(self.workbench.queue, MergedJob.kind, MergePreviewJob.kind, CheckpointJob.kind):
@@ -103,6 +103,7 @@ class ResultPanel:
         busy = any(j is not None and not j.ended for j in (job, drawn, writing))
         done = job is not None and job.state == DONE
         fresh = drawn is not None and job is not None and drawn.id > job.id
+        new = done and job.id != named
         return [
             progress(job),
             gr.update(interactive=busy),
@@ -110,9 +111,18 @@ class ResultPanel:
             gr.update(visible=done),
             progress(drawn) if fresh else "",
             compare(drawn, self.pictures, "without LoRA", "with the merge") if fresh else "",
-            job.data["name"] if done and job.id != named else SKIP,
+            job.data["name"] if new else SKIP,
             job.id if done else named,
+            *self.preview_size(job.result if new else None),
         ]
+
+    def preview_size(self, merged: Merged | None) -> list[Any]:
+        """Updates of the preview's fields to the size that a new merge was trained at."""
+        known = merged.metadata if merged else {}
+        sides, clip_skip = known.get("modelspec.resolution", "").split("x"), known.get("ss_clip_skip", "")
+        if len(sides) != 2 or not all(side.isdigit() for side in sides):
+            return [SKIP] * len(self.generation.components)
+        return self.generation.sized(*map(int, sides), int(clip_skip) if clip_skip.isdigit() else 1)
 
     def _calculated(self) -> JobView:
         job = newest(of_kind(self.workbench.queue, MergedJob.kind))

@@ -12,7 +12,7 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.own_presets import OwnPresets
-from lib_lora.training.presets import PRESETS
+from lib_lora.training.presets import Preset, usual_preset
 from lib_lora.ui import form, html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.check_panel import check_panel
@@ -47,7 +47,7 @@ class TrainTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
-        first = PRESETS[self._first_preset()]
+        first = self._first_preset()
         start = first.applied_to(TrainConfig())
         with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
             self.form.basic("data_dir", start)
@@ -162,7 +162,7 @@ class TrainTab:
         if draft is None:
             return None
         preset, values = draft
-        default = PRESETS[self._first_preset()]
+        default = self._first_preset()
         known = preset if preset in self.presets.names() else default.name
         base = self.form.values(default.applied_to(TrainConfig()))
         return known, [values.get(name, usual) for name, usual in zip(self.form.names, base, strict=True)]
@@ -173,7 +173,7 @@ class TrainTab:
             config = self.workbench.runs.open(job.data["run"]).config() if job else None
         except UserError:
             return None
-        return (PRESETS[self._first_preset()].name, self.form.values(config)) if config else None
+        return (self._first_preset().name, self.form.values(config)) if config else None
 
     # -- small parts --------------------------------------------------------------------------------------------------
 
@@ -195,9 +195,5 @@ class TrainTab:
     def _why(self, name: str) -> str:
         return self.presets.find(name).why if name in self.presets.names() else ""
 
-    def _first_preset(self) -> int:
-        """The miniature model has a preset of its own; it is recognised by its name."""
-        info = self.workbench.host.info()
-        return next(
-            (i for i, p in enumerate(PRESETS) if info and info.name.lower().startswith("mini") and "Mini" in p.name), 0
-        )
+    def _first_preset(self) -> Preset:
+        return usual_preset(self.workbench.host.info())
