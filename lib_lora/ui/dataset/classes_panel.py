@@ -140,7 +140,10 @@ class ClassesPanel(Panel):
         if self.session.editor is None or not self.session.shown():
             return ""
         balance = self.solved(self.classes(), self.mirrored)
-        pairs = [(NAMES[name], f"{balance.images[name]} × {n} repeats") for name, n in balance.repeats.items()]
+        pairs = [
+            (NAMES[name], f"{html.plural(balance.images[name], 'image')} × {html.plural(n, 'repeat')}")
+            for name, n in balance.repeats.items()
+        ]
         ratio = f"{balance.ratio:.1f} : 1" if balance.ratio else "no faces"
         pairs += [("Main : face", ratio), (f"Images × repeats × {factor(self.mirrored)}", f"{balance.total:,}")]
         problems = "".join(html.message(problem, html.WARNING) for problem in balance.problems)
@@ -204,7 +207,7 @@ def factor(mirrored: bool) -> int:
 def why(balance: Balance, mirrored: bool) -> str:
     """The rule behind the repeats."""
     kind = "nearest" if balance.problems else "smallest"
-    rules = [f"images × repeats × {factor(mirrored)} is within {LEAST:,} and {MOST:,}"]
+    rules = [f"images × repeats × {factor(mirrored)} is between {LEAST:,} and {MOST:,}"]
     alike = ""
     if balance.ratio:
         rules = ["main : face is about 4 : 1", "no other class has more samples than the faces", *rules]
@@ -212,4 +215,9 @@ def why(balance: Balance, mirrored: bool) -> str:
         lacking = "main visuals" if FACE in balance.images else "face close-ups"
         alike = f" As there are no {lacking}, the classes are repeated alike."
     mirror = "" if mirrored else f" With mirrored copies the factor is {WITH_FLIPS}."
-    return f'<p class="lw-quiet">The {kind} repeats for which {", ".join(rules)}.{alike}{mirror}</p>'
+    return f'<p class="lw-quiet">The {kind} repeats for which {_listed(rules)}.{alike}{mirror}</p>'
+
+
+def _listed(parts: list[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)}, and {last}" if first else last

@@ -168,7 +168,7 @@ def test_classes_are_put_right_by_a_click(session, folder, album):
     panel = ClassesPanel(session, album)
     first = session.opened().pictures[0]
     assert list(panel.classes()) == ["main"]
-    assert "The smallest repeats for which images × repeats × 4 is within 1,000 and 2,000" in panel.balance_view()
+    assert "The smallest repeats for which images × repeats × 4 is between 1,000 and 2,000" in panel.balance_view()
     for _ in range(3):
         panel.next_class(session.key(first))
     assert {name: len(found) for name, found in panel.classes().items()} == {"face": 1, "main": 3}
