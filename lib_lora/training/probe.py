@@ -45,16 +45,21 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
 
     with denoiser.saving_memory(), network.attached_to(layers):
         kept = _KeptForBackward(layers)
-        weights = {p for layer in layers.values() for p in layer.parameters()}  # q, k and v may share one
-        base = sum(p.numel() * p.element_size() for p in weights)
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
             loss().backward()  # also warms up, so that the second pass is timed as it will be
         started = time.perf_counter()
         loss().backward()
         network.parameters()[0].grad.sum().item()  # waits for a GPU
         seconds = time.perf_counter() - started
+        base = bytes_on(torch.device(model.device), layers)
     trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())
     return Cost(seconds * config.gradient_accumulation * config.batch_size / batch, base + trained + kept.bytes, base)
+
+
+def bytes_on(device: torch.device, layers: dict[str, torch.nn.Module]) -> int:
+    """Of the layers' weights that are on ``device``, each once; a text encoder may wait elsewhere."""
+    weights = {p for layer in layers.values() for p in layer.parameters()}  # q, k and v may share one
+    return sum(p.numel() * p.element_size() for p in weights if p.device.type == device.type)
 
 
 def largest_part(config: TrainConfig) -> int:

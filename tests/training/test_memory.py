@@ -10,7 +10,7 @@ from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.memory import RESERVE, estimate, fitting_change
 from lib_lora.training.preflight import preflight
-from lib_lora.training.probe import probe
+from lib_lora.training.probe import bytes_on, probe
 from tests.training.worlds import image_folder, small_config
 
 CONFIG = TrainConfig(name="x", data_dir="y", rank=2, batch_size=3, resolution=128, max_tokens=75)
@@ -76,3 +76,10 @@ def test_what_does_not_fit_is_said_before_it_is_tried(tiny_host, tmp_path, monke
     with tiny_host.training_session() as model, pytest.raises(Exception, match="would need about") as caught:
         preflight(small_config(image_folder(tmp_path / "set")), model, tiny_host.paths)
     assert caught.value.fix
+
+
+def test_weights_that_wait_elsewhere_are_not_counted():
+    here, elsewhere = torch.nn.Linear(3, 5), torch.nn.Linear(7, 11, device="meta")
+    layers = {"a": here, "the same again": here, "b": elsewhere}
+    assert bytes_on(torch.device("cpu"), layers) == 4 * (3 * 5 + 5)
+    assert bytes_on(torch.device("meta"), layers) == 4 * (7 * 11 + 11)
