@@ -262,7 +262,7 @@
     bringBack();
     document.addEventListener("keydown", (event) => {
         const target = event.composedPath()[0];
-        if ((event.key === "Enter" || event.key === " ") && target instanceof Element && target.matches("[data-lw-cell], [data-lw-copy]")) {
+        if ((event.key === "Enter" || event.key === " ") && target instanceof Element && target.matches("[data-lw-cell], [data-lw-copy], [data-lw-zoom]")) {
             event.preventDefault();
             target.click();
         }

@@ -137,7 +137,11 @@ class GridFields:
             rows=AXES[rows],
         )
         if not spec.files:
-            raise UserError("No LoRA is chosen", where="LoRA files beside the epochs", fix="Choose at least one")
+            raise UserError(
+                "No LoRA is chosen",
+                where="LoRA files beside the epochs",
+                fix="Choose at least one, under “More to compare”",
+            )
         spec.check()
         return spec
 

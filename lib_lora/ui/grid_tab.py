@@ -17,14 +17,14 @@ from lib_lora.ui.choices import choices
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
 from lib_lora.ui.grid_fields import GridFields
-from lib_lora.ui.grid_place import GridPlace
+from lib_lora.ui.grid_place import FILES, GridPlace
 from lib_lora.ui.grid_view import GridView, badges, parse_pick
 from lib_lora.ui.job_view import newest, of_kind, progress
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
 EMPTY = "Choose a run and make a grid: the same prompt and seed at each epoch and weight, so that only they differ."
-NO_RUNS = "There is no run yet. Train a LoRA first; its epochs can be compared here."
+NO_RUNS = f"There is no run yet. Train a LoRA first; its epochs can be compared here. Or choose “{FILES}” as the run."
 PICK_ONE = "Click the picture you like best. The star in its corner marks those that you want to see side by side."
 
 
@@ -127,10 +127,11 @@ class GridTab:
             grid, chosen = self._show(name) if name in names else ("", "")
         except UserError as error:
             grid, chosen = html.error_message(error), ""
-        grid = grid or html.hint(EMPTY if names else NO_RUNS)
+        grid = grid or html.hint(EMPTY if name or len(names) > 1 else NO_RUNS)
+        begun = len(names) > 1 or bool(GridPlace(self.workbench, FILES).read())  # else the first run shall be chosen
         others = gr.update(choices=list(self.fields.loras()))
         ready = gr.update(visible="lw-picked" in chosen)
-        return [choices(names, name), others, progress(job), busy, grid, chosen, ready]
+        return [choices(names, name, first=begun), others, progress(job), busy, grid, chosen, ready]
 
     def _show(self, name: str) -> tuple[str, str]:
         place = GridPlace(self.workbench, name)

@@ -10,6 +10,7 @@ from lib_lora.errors import UserError
 
 LOG = logging.getLogger(__name__)
 
+ZOOMS = 'data-lw-zoom tabindex="0" role="button" title="Enlarge"'  # of an image that a click or Enter enlarges
 INFO, GOOD, WARNING, ERROR = "info", "good", "warning", "error"
 
 
@@ -72,7 +73,7 @@ def sheet(url: str, title: str) -> str:
     """A grid as one large picture; a click enlarges it."""
     return (
         f'<figure class="lw-sheet"><figcaption><b>{escape(title)}</b></figcaption>'
-        f'<img src="{escape(url)}" alt="{escape(title)}" loading="lazy" data-lw-zoom></figure>'
+        f'<img src="{escape(url)}" alt="{escape(title)}" loading="lazy" {ZOOMS}></figure>'
     )
 
 
@@ -80,7 +81,7 @@ def picture(url: str, caption: str, *, badge: str = "") -> str:
     """A thumbnail with its caption; a click enlarges it."""
     mark = f'<span class="lw-badge">{escape(badge)}</span>' if badge else ""
     return (
-        f'<figure class="lw-picture"><img src="{escape(url)}" alt="{escape(caption)}" loading="lazy" data-lw-zoom>'
+        f'<figure class="lw-picture"><img src="{escape(url)}" alt="{escape(caption)}" loading="lazy" {ZOOMS}>'
         f"{mark}<figcaption>{escape(caption)}</figcaption></figure>"
     )
 

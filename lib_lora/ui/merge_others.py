@@ -73,7 +73,7 @@ class ExtractPanel:
             self.conv_rank = gr.Number(
                 0,
                 precision=0,
-                label="Convolution rank",
+                label="Convolution rank of the extract",
                 info="0 leaves 3×3 convolutions out",
                 elem_id="lw_extract_conv",
             )

@@ -26,7 +26,8 @@ def loras(workbench: Workbench) -> list[Path]:
 def test_grid(loras: list[Path], page: Page, workbench: Workbench, tmp_path: Path) -> None:
     desk = Desk(page, tmp_path / "pictures")
     desk.tab("Epoch grid")
-    desk.sees_value("lw_grid_run", "LoRA files, without a run")
+    desk.sees("#lw_grid_table", "There is no run yet")
+    desk.pick("lw_grid_run", "LoRA files, without a run")
     ask_for_files_by_words(desk)
     desk.click("lw_grid_make")
     desk.sees_picture("#lw_grid_table [data-lw-cell] img", 64, 4)

@@ -14,8 +14,10 @@ from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.picks import Pick, Picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui.choices import sample_prompt_of
+from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_fields import GridFields
 from lib_lora.ui.grid_place import FILES, GridPlace
+from lib_lora.ui.grid_tab import GridTab
 from lib_lora.workbench import Workbench
 
 SIZE = ("", 64, 96, 2, 7.0, "Euler", 1)
@@ -152,3 +154,18 @@ def test_a_choice_is_the_runs_too(bench):
     place.choose(Pick("luna", 1.0))
     assert run.chosen() == {"epoch": 2, "weight": 0.8}, "luna is none of its epochs"
     assert place.picks() == Picks((Pick("luna", 1.0),), Pick("luna", 1.0))
+
+
+def test_the_first_run_is_chosen_when_there_is_one(bench):
+    def chosen(name: str | None) -> object:
+        return GridTab(bench, Pictures(bench.host.paths)).now(name)[0].get("value", "left")
+
+    bench.queue = SimpleNamespace(jobs=list)
+    run = bench.runs.list()[0].id
+    assert chosen(None) == run and chosen(run) == "left"
+    bench.delete_run(run)
+    assert chosen(None) == "left"
+    place = GridPlace(bench, FILES)
+    place.folder.mkdir(parents=True)
+    (place.folder / "grid.json").write_text(json.dumps({"tables": []}), encoding="utf-8")
+    assert chosen(None) == FILES, "as before a reload"

@@ -130,7 +130,7 @@ class CaptionPanel(Panel):
         except UserError:
             return html.hint("Click a picture to edit its caption.")
         url = self.album.preview(picture)
-        image = f'<img src="{text(url)}" alt="{text(picture.path.name)}" data-lw-zoom>' if url else ""
+        image = f'<img src="{text(url)}" alt="{text(picture.path.name)}" {html.ZOOMS}>' if url else ""
         others = self._common()
         size = f"{picture.size[0]}×{picture.size[1]}"
         mark = link("unmark" if picture.path in self.session.marked else "mark", "mark", self.session.key(picture))

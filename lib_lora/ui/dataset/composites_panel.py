@@ -29,7 +29,7 @@ class CompositesPanel(Panel):
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
             self.subjects = gr.Textbox(
-                label="Subjects",
+                label="Composite subjects",
                 info="Folder = activation tag, one a line; empty: each N_tag folder",
                 lines=2,
                 elem_id="lw_ds_subjects",
@@ -123,7 +123,9 @@ class CompositesPanel(Panel):
             match = [pictures for path, pictures in folders.items() if path.name == folder]
             if not match or not tag:
                 known = ", ".join(path.name for path in folders)
-                raise UserError(f"{line!r} names no folder and tag", where="Subjects", fix=f"Folders are {known}")
+                raise UserError(
+                    f"{line!r} names no folder and tag", where="Composite subjects", fix=f"Folders are {known}"
+                )
             found[tag] = match[0]
         return found
 
