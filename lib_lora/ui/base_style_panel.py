@@ -187,7 +187,7 @@ class BaseStylePanel:
         return [
             progress(job),
             self._strip(pictures, total),
-            _step(f"1 · {go_on}", done=drawn, next_one=not drawn and not busy),
+            _step(f"1 · {go_on}", done=drawn, next_one=not drawn and lora is None and not busy),
             _step("2 · " + ("Go on training" if half else "Train the LoRA"), done=lora is not None,
                   next_one=drawn and lora is None and not busy),
             _step("3 · Subtract →", done=False, next_one=lora is not None),

@@ -48,7 +48,7 @@ class ResultPanel:
             self.generation.build(self.workbench.host)
             self.progress_preview = panel("lw_merge_preview_progress")
             self.result = panel("lw_merge_result")
-            with gr.Row(elem_classes=["lw-actions"]):
+            with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
                 self.name = gr.Textbox("", label="Save merge as", info=SAVED_AS, elem_id="lw_merge_name", scale=2)
                 self.precision = gr.Dropdown(
                     choices=list(PRECISIONS),
