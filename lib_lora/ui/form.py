@@ -163,9 +163,11 @@ def marks(differs: dict[str, Any]) -> str:
         return '<span class="lw-quiet">All settings are as the preset has them.</span>'
     known = settings()
     names = ", ".join(f"{known[n].metadata['label']} (preset: {v if v != '' else 'empty'})" for n, v in differs.items())
-    selectors = ", ".join(f"#{PREFIX}{n}::before" for n in differs)
+    fields = ", ".join(f"#{PREFIX}{n}" for n in differs)
+    bars = ", ".join(f"#{PREFIX}{n}::before" for n in differs)
     return (
-        f'<style>{selectors} {{ content: ""; position: absolute; inset: 0 auto 0 var(--lw-bar, 0px); width: 3px;'
+        f"<style>{fields} {{ overflow: visible !important; }}"  # Forge's gradio would cut off a bar beside the field
+        f'{bars} {{ content: ""; position: absolute; inset: 0 auto 0 var(--lw-bar, 0px); width: 3px;'
         " background: var(--lw-accent); }</style>"
         f'<span class="lw-quiet"><b>{len(differs)} changed:</b> {escape(names)}</span>'
     )

@@ -57,7 +57,9 @@ def test_changes_are_counted_and_marked() -> None:
     differs = form.changed(base, asdict(base) | {"rank": 4, "name": "mira"})
     assert differs == {"rank": base.rank}
     assert "#lw_train_rank" in form.marks(differs)
-    assert "1 changed" in form.marks(differs)
+    assert "1 changed" in form.marks(differs) and "#lw_train_rank { overflow: visible !important; }" in form.marks(
+        differs
+    )
 
 
 def test_a_mistake_is_shown_at_its_field() -> None:
