@@ -5,11 +5,12 @@ that is copied out, and one copied in that is not said to be ``non_blocking``. R
 what ``torch.cuda.set_sync_debug_mode`` warns of. Not as on a card: a tensor's ``data`` cannot move to main memory,
 autocast changes no type, and generators on the card are not there.
 
-Importing this changes PyTorch for the whole process, so only a process of its own should (tests/training/card_worker).
+:func:`insert` changes PyTorch for the whole process, so only a process of its own should call it.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
+NAME = "card"
+CARD = torch.device("privateuseone", 0)  # PyTorch's place for other makers' devices; called as above once it is there
 aten = torch.ops.aten
 COPIES = {aten._to_copy.default, aten.copy_.default, aten._foreach_copy_.default}
 READS = {
@@ -116,11 +119,16 @@ class _Module(_DummyBackendModule):
         return [torch.float16, torch.bfloat16]
 
 
-_setup_privateuseone_for_python_backend("card", _Module())
-CARD = torch.device("card", 0)
-_kernels = torch.library.Library("aten", "IMPL")
-_kernels.impl("empty.memory_format", _empty, "PrivateUse1")
-_autocast = torch.library.Library("_", "IMPL")
-_autocast.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-_kernels.impl("_copy_from", _copy_from, "PrivateUse1")
-_kernels.impl("empty_strided", _empty_strided, "PrivateUse1")
+@cache
+def insert() -> tuple[torch.library.Library, ...]:
+    """Have a card in this process from now on: what is registered for it, which works as long as it is kept."""
+    _setup_privateuseone_for_python_backend(NAME, _Module())
+    kernels, autocast = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
+    for name, kernel in (
+        ("empty.memory_format", _empty),
+        ("empty_strided", _empty_strided),
+        ("_copy_from", _copy_from),
+    ):
+        kernels.impl(name, kernel, "PrivateUse1")
+    autocast.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    return kernels, autocast

@@ -1,4 +1,4 @@
-"""A process with a graphics card of tests/card.py; apart from the others, whose PyTorch shall not know of it."""
+"""A process with a graphics card of tests/card.py; apart from the others, whose PyTorch must not know of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib_lora.models.base import GenerationRequest
 from lib_lora.training.events import StepDone
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
-from tests.card import CARD, waits
+from tests.card import CARD, insert, waits
 from tests.hosts.common import visible_network
 from tests.training.resume_worker import host_paths
 from tests.training.worlds import image_folder, small_config
@@ -30,6 +30,7 @@ class Trained:
 
 def train(root: Path, checkpoint: Path, device: str, changes: dict[str, Any]) -> Trained:
     """An epoch of three steps on ``"card"`` or ``"cpu"``."""
+    insert()
     torch.set_num_threads(1)
     host = StandaloneHost(host_paths(root / device, checkpoint), device=device, dtype=torch.float32)
     host.load(checkpoint.stem)
@@ -45,6 +46,7 @@ def train(root: Path, checkpoint: Path, device: str, changes: dict[str, Any]) ->
 
 def draw(root: Path, checkpoint: Path, device: str) -> np.ndarray:
     """Pixels of a picture with a LoRA."""
+    insert()
     torch.set_num_threads(1)
     host = StandaloneHost(host_paths(root / device, checkpoint), device=device, dtype=torch.float32)
     host.load(checkpoint.stem)
@@ -54,4 +56,5 @@ def draw(root: Path, checkpoint: Path, device: str) -> np.ndarray:
 
 def add_across() -> torch.Tensor:
     """What no card does."""
+    insert()
     return torch.ones(2, device=CARD) + torch.ones(2)

@@ -10,7 +10,7 @@ import torch
 from lib_lora.training.events import StepDone
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
-from tests.card import CARD
+from tests.card import CARD, insert
 from tests.hosts.a1111.conftest import DOUBLE, OUR_HOSTS, OWN
 from tests.hosts.common import forget
 from tests.training.worlds import image_folder, small_config
@@ -18,6 +18,7 @@ from tests.training.worlds import image_folder, small_config
 
 def train(root: Path, checkpoint: Path, on_card: bool, te_lr: float) -> tuple[list[dict[str, str]], Path]:
     """An epoch of three steps: where each part of the model was after each, and the file."""
+    insert()
     torch.set_num_threads(1)
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # the card's double cannot move a tensor's data
     forget(OWN, OUR_HOSTS)
