@@ -32,6 +32,7 @@ class BlocksDesk:
     def __init__(self, workbench: Workbench):
         self.workbench = workbench
         self._histories: dict[str, History] = {}
+        self._chosen: dict[str, str] = {}
         self._kept: dict[str, str] = {}
         self._shapes: dict[tuple[Path, int], Shape] = {}
 
@@ -89,6 +90,19 @@ class BlocksDesk:
     def set(self, name: str, text: str) -> None:
         """Make ``text``, in any form, the weights that count; a step that can be undone."""
         self._histories[name] = self.history(name).record(self.tidy(name, text))
+        self._chosen[name] = text.strip()
+
+    def preset(self, name: str) -> str | None:
+        """The preset whose weights these are; of several, the one that was chosen."""
+        presets = self.presets()
+        order = sorted(presets, key=lambda preset: preset != self._chosen.get(name))
+        return next((preset for preset in order if self._is_preset(name, preset)), None)
+
+    def _is_preset(self, name: str, preset: str) -> bool:
+        try:
+            return self.tidy(name, preset) == self.text(name)
+        except UserError:  # for another family, or a line of the user's that cannot be read
+            return False
 
     def undo(self, name: str) -> None:
         self._histories[name] = self.history(name).undo()

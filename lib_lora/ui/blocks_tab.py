@@ -82,9 +82,9 @@ class BlocksTab:
 
     def connect(self, poller: Poller, tabs: gr.Tabs, merge: MergeTab) -> None:
         """``merge``: where the link carries the LoRA along, with its weight and blocks."""
-        now = [self.vector, self.undo, self.redo, self.prompt_text]
+        now = [self.vector, self.undo, self.redo, self.preset, self.prompt_text]
         which = [self.lora, self.scale]
-        shown = [self.about, self.sliders, self.name, self.preset, *now, *self.preview.fields]
+        shown = [self.about, self.sliders, self.name, *now, *self.preview.fields]
         act(self.lora.change, self.open, which, self.message, shown)
         act(self.preset.input, self.set, [*which, self.preset], self.message, now)
         act(self.edit.change, self.moved, [*which, self.edit], self.message, now)
@@ -116,7 +116,6 @@ class BlocksTab:
             view.about(entry, shape),
             view.sliders(shape),
             f"{name}-tuned",
-            gr.update(choices=list(self.desk.presets())),
             *self.now(name, weight),
             *self.preview.filled(entry),
         ]
@@ -163,10 +162,12 @@ class BlocksTab:
     # -- what is shown ------------------------------------------------------------------------------------------------
 
     def now(self, name: str | None, weight: float | None) -> list[Any]:
-        """The text, whether there are steps to undo and to redo, and the tag for the prompt."""
+        """The text, whether there are steps to undo and to redo, the preset that it is, and the tag for the prompt."""
         if not name:
-            return [SKIP, gr.update(interactive=False), gr.update(interactive=False), ""]
+            return [SKIP, gr.update(interactive=False), gr.update(interactive=False), SKIP, ""]
         history = self.desk.history(name)
         scale = 1.0 if weight is None else weight
         tag = view.prompt(self.desk.prompt(name, scale), self.desk.tag(name, scale))
-        return [history.text, gr.update(interactive=history.can_undo), gr.update(interactive=history.can_redo), tag]
+        steps = gr.update(interactive=history.can_undo), gr.update(interactive=history.can_redo)
+        preset = gr.update(choices=list(self.desk.presets()), value=self.desk.preset(name))
+        return [history.text, *steps, preset, tag]

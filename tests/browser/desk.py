@@ -9,7 +9,7 @@ from lib_lora.training.config import settings
 from lib_lora.ui.form import group_title
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
@@ -33,10 +33,16 @@ class Desk:
         field.fill(str(text))
         field.blur()
 
-    def pick(self, elem_id: str, option: str) -> None:
+    def pick(self, elem_id: str, option: str, beside: str = "") -> None:
+        """Choose ``option``; where a new one, ``beside``, is awaited, not before: it moves the others when it comes."""
         self.page.locator(f"#{elem_id} input").click()
-        old = self.page.locator(f"[data-testid=dropdown-option][aria-label='{option}']")  # gradio 3 calls them buttons
-        self.page.get_by_role("option", name=option, exact=True).or_(old).first.click()
+        if beside:
+            self._option(beside).wait_for()
+        self._option(option).click()
+
+    def _option(self, name: str) -> Locator:
+        old = self.page.locator(f"[data-testid=dropdown-option][aria-label='{name}']")  # gradio 3 calls them buttons
+        return self.page.get_by_role("option", name=name, exact=True).or_(old).first
 
     def click(self, elem_id: str) -> None:
         self.page.locator(f"#{elem_id}").click()

@@ -92,7 +92,7 @@ def save(desk: Desk, workbench: Workbench) -> None:
 
 def resize(desk: Desk) -> None:
     desk.tab("Resize or convert")
-    desk.pick("lw_resize_lora", "dora")
+    desk.pick("lw_resize_lora", "dora", beside="clean")
     desk.type("lw_resize_rank", "8")
     desk.click("lw_resize_calculate")
     desk.sees_value("lw_merge_name", "dora-r8")

@@ -64,6 +64,19 @@ def test_text_preset_and_undo(desk: BlocksDesk) -> None:
     assert desk.text("big") == ",".join("1" * 12)
 
 
+def test_the_preset_follows_the_weights(desk: BlocksDesk) -> None:
+    assert desk.preset("mira") == desk.preset("big") == "ALL"
+    desk.set("mira", "GP1")
+    assert desk.preset("mira") == "GP1"
+    desk.scale("mira", "OUT03", "OUT11", 0.5)
+    assert desk.preset("mira") is None
+    desk.undo("mira")
+    assert desk.preset("mira") == "GP1" and desk.preset("big") == "ALL"
+    desk.save_preset("mira", "twin", False)
+    desk.set("mira", "twin")
+    assert desk.preset("mira") == "twin"
+
+
 def test_ranges_symptoms_and_presets(desk: BlocksDesk) -> None:
     desk.scale("mira", "OUT03", "OUT11", 0.5)
     assert desk.text("mira") == ",".join([*"1" * 8, *["0.5"] * 9])
