@@ -1,6 +1,7 @@
 """What the doubles' txt2img share: the order for an image, the scripts' turn, and Euler steps with guidance."""
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -47,6 +48,17 @@ class Processing:
 class Processed:
     images: list
     infotexts: list
+
+
+@contextmanager
+def settings_of(p, opts):
+    """The settings that an image brings its own of come back, but for those that had never been set."""
+    stored = {key: opts.data[key] for key in p.override_settings if key in opts.data}
+    try:
+        yield p.override_settings
+    finally:
+        for key, value in stored.items():
+            setattr(opts, key, value)
 
 
 def run_scripts(p):

@@ -1,10 +1,11 @@
 """txt2img: extra networks from the prompt, settings for one image, Euler steps with classifier-free guidance."""
 
 import os
+from contextlib import contextmanager
 
 import networks
 import torch
-from txt2img_double import TAG, Processed, Processing, encoded, euler, loras_of, picture, run_scripts
+from txt2img_double import TAG, Processed, Processing, encoded, euler, loras_of, picture, run_scripts, settings_of
 
 from modules import paths, sd_hijack, sd_models, sd_unet, shared
 
@@ -18,8 +19,7 @@ StableDiffusionProcessingTxt2Img.sd_model = property(lambda self: shared.sd_mode
 
 
 def process_images(p):
-    stored = {k: shared.opts.data[k] for k in p.override_settings if k in shared.opts.data}
-    try:
+    with settings_of(p, shared.opts), token_merging(p):
         if sd_models.checkpoint_aliases.get(p.override_settings.get("sd_model_checkpoint")) is None:
             p.override_settings.pop("sd_model_checkpoint", None)
             sd_models.reload_model_weights()
@@ -29,10 +29,15 @@ def process_images(p):
                 sd_models.reload_model_weights()
         sd_models.apply_token_merging(p.sd_model, shared.opts.token_merging_ratio)
         return process_images_inner(p)
+
+
+@contextmanager
+def token_merging(p):
+    """It ends with the image."""
+    try:
+        yield
     finally:
         sd_models.apply_token_merging(p.sd_model, 0)
-        for key, value in stored.items():
-            setattr(shared.opts, key, value)
 
 
 def process_images_inner(p):

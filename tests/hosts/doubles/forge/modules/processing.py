@@ -5,7 +5,7 @@ import os
 import networks
 import torch
 from backend import memory_management
-from txt2img_double import TAG, Processed, Processing, encoded, euler, loras_of, picture, run_scripts
+from txt2img_double import TAG, Processed, Processing, encoded, euler, loras_of, picture, run_scripts, settings_of
 
 from modules import paths, sd_models, shared
 
@@ -15,17 +15,13 @@ class StableDiffusionProcessingTxt2Img(Processing):
 
 
 def process_images(p):
-    stored = {k: shared.opts.data[k] for k in p.override_settings if k in shared.opts.data}
-    try:
-        for key, value in p.override_settings.items():
+    with settings_of(p, shared.opts) as own:
+        for key, value in own.items():
             assert key != "sd_model_checkpoint", "would change what is chosen in the top bar"
             shared.opts.set(key, value, is_api=True, run_callbacks=False)
         p.sd_model, _ = sd_models.forge_model_reload()
         with torch.inference_mode():
             return process_images_inner(p)
-    finally:
-        for key, value in stored.items():
-            setattr(shared.opts, key, value)
 
 
 def process_images_inner(p):

@@ -2,7 +2,7 @@
 
 import torch
 from ldm_patched.modules import model_management
-from txt2img_double import TAG, Processed, Processing, encoded, euler, picture, run_scripts
+from txt2img_double import TAG, Processed, Processing, encoded, euler, picture, run_scripts, settings_of
 
 from modules import sd_models, shared
 
@@ -16,17 +16,13 @@ class StableDiffusionProcessingTxt2Img(Processing):
 
 
 def process_images(p):
-    stored = {k: shared.opts.data[k] for k in p.override_settings if k in shared.opts.data}
-    try:
-        for key, value in p.override_settings.items():
+    with settings_of(p, shared.opts) as own:
+        for key, value in own.items():
             shared.opts.set(key, value, is_api=True, run_callbacks=False)
             if key == "sd_model_checkpoint":
                 sd_models.reload_model_weights(info=sd_models.checkpoints_list[value])
         with torch.inference_mode():
             return process_images_inner(p)
-    finally:
-        for key, value in stored.items():
-            setattr(shared.opts, key, value)
 
 
 def process_images_inner(p):
