@@ -68,16 +68,17 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def test(options: argparse.Namespace) -> int:
-    """Lint, then all the tests; pytest's summary is the last line."""
+    """Lint and types, then all the tests; pytest's summary is the last line."""
     prepare(pins("standalone") + pins("dev"), pins("bare"), cpu=options.cpu)
     for host in host_pins():
         prepare_host(host)
     if not find_browser() and not apt_install("chromium"):
         say(NO_BROWSER)
     lint = run([VENV_PYTHON, "-m", "ruff", "check", "."])
+    types = run([VENV_PYTHON, "-m", "mypy"])
     # one thread for each of the two workers: more would only wait for each other
     tests = run([VENV_PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile"], OMP_NUM_THREADS="1")
-    return lint or tests
+    return lint or types or tests
 
 
 # packages

@@ -180,11 +180,11 @@ def test_demo_stops_when_the_tour_fails(install: ModuleType) -> None:
     assert install.run.seen[-1] == ["-m", "lib_lora", "tour"]
 
 
-@pytest.mark.parametrize(("failing", "code"), [("nothing", 0), ("ruff check", 1), ("-m pytest", 1)])
+@pytest.mark.parametrize(("failing", "code"), [("nothing", 0), ("ruff check", 1), ("-m mypy", 1), ("-m pytest", 1)])
 def test_test_runs_everything_and_passes_the_code_on(install: ModuleType, failing: str, code: int) -> None:
     install.run.codes[failing] = 1
     assert install.main(["test"]) == code
-    assert [words[1] for words in install.run.seen[-2:]] == ["ruff", "pytest"]
+    assert [words[1] for words in install.run.seen[-3:]] == ["ruff", "mypy", "pytest"]
 
 
 def test_missing_browser_is_said_plainly(
