@@ -80,8 +80,10 @@ class Network:
     def attach(self, layers: Mapping[str, nn.Module]) -> AttachReport:
         """Act on ``layers`` (kohya key -> live module) until :meth:`detach`; adapters move to the layers' devices.
 
+        All or nothing: after any exception no layer has a hook, and the adapters are where they were.
+
         Raises:
-            UserError: when a layer has another shape, or no layer fits at all. Nothing is attached then.
+            UserError: when a layer has another shape, or no layer fits at all.
         """
         if self._handles:
             raise RuntimeError("the network is attached already")
@@ -96,11 +98,20 @@ class Network:
                 where=next(iter(self.adapters), "an empty LoRA"),
                 fix="Load a checkpoint of the family the LoRA was trained on.",
             )
-        for key in report.matched:
-            self.adapters[key].fit(layers[key].weight.shape)
-        for key in report.matched:
-            self.adapters[key].to(layers[key].weight.device)
-            self._handles.append(layers[key].register_forward_hook(_Hook(self, key)))
+        moved: list[tuple[Adapter, torch.device]] = []
+        try:
+            for key in report.matched:
+                self.adapters[key].fit(layers[key].weight.shape)
+            for key in report.matched:
+                adapter = self.adapters[key]
+                moved.append((adapter, next(adapter.parameters()).device))
+                adapter.to(layers[key].weight.device)
+                self._handles.append(layers[key].register_forward_hook(_Hook(self, key)))
+        except BaseException:  # out of memory, Ctrl-C: whatever it is, the model is the host's
+            self.detach()
+            for adapter, home in moved:
+                adapter.to(home)
+            raise
         return report
 
     def detach(self) -> None:

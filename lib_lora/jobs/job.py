@@ -151,3 +151,10 @@ def described(error: Exception) -> dict[str, str]:
     if isinstance(error, UserError):
         return {"what": error.what, "where": error.where or "", "fix": error.fix or ""}
     return {"what": f"Unexpected error: {error or type(error).__name__}", "where": "", "fix": "See the details below"}
+
+
+def summary(error: Exception) -> str:
+    """An exception in one line, for a sentence that goes on."""
+    if isinstance(error, UserError):
+        return str(error)
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.errors import Cancelled
-from lib_lora.jobs.job import FAILED, STOPPED, Job, described
+from lib_lora.jobs.job import FAILED, STOPPED, Job, described, summary
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.pictures import save_png
 from lib_lora.training.config import TrainConfig
@@ -22,6 +22,7 @@ from lib_lora.training.events import (
     Saved,
     StepDone,
     Stopped,
+    Warned,
 )
 from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.resting import Resting, held
@@ -60,9 +61,9 @@ class TrainJob(Job):
                 self._note(event)
                 yield event
                 if isinstance(event, SampleDue) and self.config.sample_prompts.strip() and self.parallel.leads:
-                    yield from self._sample(host, event)
+                    yield from self._noted(self._sample(host, event))
                 if isinstance(event, (EpochDone, Saved, Finished)):
-                    host.refresh_loras()
+                    yield from self._noted(_refreshed(host))
         return str(self.trainer.last_saved) if self.trainer.last_saved else None
 
     def step_aside(self) -> None:
@@ -109,30 +110,52 @@ class TrainJob(Job):
         elif isinstance(event, StepDone):
             loss = "" if event.loss is None else f", loss {event.loss:.3g}"
             self.advance(event.step, event.total, f"epoch {event.epoch}{loss}")
+        elif isinstance(event, Warned) and self.parallel.leads:
+            self.run.add_warning(event.message)
         elif isinstance(event, Stopped):
             self.outcome = STOPPED
         elif isinstance(event, Failed):
             self.outcome, self.error = FAILED, described(event.error)
 
-    def _sample(self, host: Host, due: SampleDue) -> Iterator[Sampled]:
+    def _noted(self, extra: Iterator[Event]) -> Iterator[Event]:
+        for event in extra:
+            self._note(event)
+            yield event
+
+    def _sample(self, host: Host, due: SampleDue) -> Iterator[Event]:
+        """Draw the sample prompts. No failure of the host, memory or disk included, gets out of here."""
         prompts = parse_sample_prompts(self.config.sample_prompts, size=self.config.resolution)
         requests = [_request(prompt, self.config.clip_skip) for prompt in prompts]
-        try:
-            with self.trainer.detached() as network:
-                images = host.generate(requests, networks=(network,), cancelled=self._hurry)
-        except Cancelled:
-            if self.cancel_requested:
-                raise
-            return  # asked to stop: the samples are given up, the training ends tidily
-        self.run.samples.mkdir(exist_ok=True)
         paths: list[Path] = []
-        for index, image in enumerate(images):
-            path = self.run.samples / f"e{due.epoch:06d}_s{due.step:08d}_{index:02d}.png"
-            paths.append(save_png(image, path))
-        yield Sampled(due.epoch, due.step, tuple(paths))
+        problem = ""
+        with self.trainer.detached() as network:  # to attach it again is no extra: without it nothing can be trained
+            try:
+                images = host.generate(requests, networks=(network,), cancelled=self._hurry)
+                self.run.samples.mkdir(exist_ok=True)
+                for index, image in enumerate(images):
+                    path = self.run.samples / f"e{due.epoch:06d}_s{due.step:08d}_{index:02d}.png"
+                    paths.append(save_png(image, path))
+            except Cancelled:
+                if self.cancel_requested:
+                    raise
+                problem = "training was stopped" if self._ending else "Interrupt was pressed in the web UI"
+            except Exception as error:
+                problem = summary(error)
+        if problem:
+            yield Warned(f"The sample images of step {due.step} were not drawn: {problem}")
+        if paths:
+            yield Sampled(due.epoch, due.step, tuple(paths))
 
     def _hurry(self) -> bool:
         return self.cancel_requested or self._ending
+
+
+def _refreshed(host: Host) -> Iterator[Event]:
+    """Have the host list its LoRA files again."""
+    try:
+        host.refresh_loras()
+    except Exception as error:  # a web UI's own code; the file is there, and its Refresh button too
+        yield Warned(f"The web UI's list of LoRAs could not be refreshed: {summary(error)}")
 
 
 def _request(sample: SamplePrompt, clip_skip: int) -> GenerationRequest:

@@ -1,13 +1,15 @@
 """One run on disk. A run is a folder:
 
 ``config.toml`` the whole truth · ``run.json`` its birth record · ``metrics.jsonl`` a line per step · ``epochs.json`` ·
-``samples/`` · ``state/`` · ``backups/`` · ``notes.txt`` · an event file for TensorBoard · ``result.json`` how it ended
+``samples/`` · ``warnings.jsonl`` what went wrong without ending it · ``state/`` · ``backups/`` · ``notes.txt`` · an
+event file for TensorBoard · ``result.json`` how it ended
 (missing: it is running, or was cut off and can be continued) · ``extensions.json`` how many epochs it had before.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -134,6 +136,16 @@ class Run:
         values = {"status": status, "step": step, "path": str(path) if path else None, "reason": reason}
         write_json(self.folder / "result.json", values)
 
+    def warnings(self) -> list[str]:
+        """What went wrong without ending it, in order, each thing once."""
+        rows = read_lines(self.folder / "warnings.jsonl")
+        return list(dict.fromkeys(row["message"] for row in rows if isinstance(row.get("message"), str)))
+
+    def add_warning(self, message: str) -> None:
+        """Note what went wrong without ending the run. Never fails: the disk may be what is full."""
+        with suppress(OSError), open(self.folder / "warnings.jsonl", "a", encoding="utf-8", newline="\n") as f:
+            f.write(json.dumps({"message": message}) + "\n")
+
     def chosen(self) -> dict[str, Any]:
         """The user's choice from the epoch grid: epoch and weight; empty before there is one."""
         return read_json(self.folder / "chosen.json", {})
@@ -187,6 +199,9 @@ class Onlooker(Run):
         pass
 
     def add_epoch(self, row: dict[str, Any]) -> None:
+        pass
+
+    def add_warning(self, message: str) -> None:
         pass
 
     def set_result(self, status: str, step: int, path: Path | None = None, reason: str = "") -> None:

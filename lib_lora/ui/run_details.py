@@ -14,7 +14,7 @@ from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.charts import runs_chart, smoothed, thinned
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.run_view import best_epoch, epoch_losses, loss_of, losses, sample_strip
+from lib_lora.ui.run_view import best_epoch, epoch_losses, loss_of, losses, sample_strip, warnings_of
 from lib_lora.ui.runs_table import PICK, state_of, steps_done
 
 
@@ -26,6 +26,7 @@ def details(run: Run, active: str | None, pictures: Pictures) -> str:
         f'<p class="lw-title"><b>{escape(config.name)}</b> · {escape(state_of(run, active))} · '
         f"{html.plural(steps_done(run), 'step')}<br><code>{escape(str(run.folder))}</code></p>",
         _reason(run),
+        warnings_of(run),
         loss_of(run) or html.hint("No step was recorded yet."),
         best_epoch(run),
         sample_strip(sorted(Path(run.samples).glob("*.png")), pictures),

@@ -13,6 +13,7 @@ from lib_lora.ui.charts import Point, loss_chart
 from lib_lora.ui.files import Pictures
 
 SHOWN = 60
+SHOWN_WARNINGS = 5  # the latest
 SAMPLE_NAME = re.compile(r"e(\d+)_s(\d+)_(\d+)")
 
 
@@ -52,6 +53,11 @@ def best_epoch_text(found: Suggestion) -> str:
     noun = "Epoch" if len(found.as_good) == 1 else "Epochs"
     verb = "is" if len(found.as_good) == 1 else "are"
     return f"{text} {noun} {others} {verb} as good within the error of {found.pictures} images; let the grid decide."
+
+
+def warnings_of(run: Run) -> str:
+    """What went wrong without ending it."""
+    return "".join(html.message(text, html.WARNING) for text in run.warnings()[-SHOWN_WARNINGS:])
 
 
 def sample_strip(files: Sequence[Path], pictures: Pictures) -> str:

@@ -18,7 +18,7 @@ from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.poll import Poller
-from lib_lora.ui.run_view import best_epoch, loss_of, sample_strip
+from lib_lora.ui.run_view import best_epoch, loss_of, sample_strip, warnings_of
 from lib_lora.ui.status import speed
 from lib_lora.workbench import Workbench
 
@@ -106,6 +106,7 @@ class LivePanel:
 
     def _shown(self, job: JobView, run: Run) -> str:
         parts = [html.job_error(job.error)] if job.error else [where_it_is(job, run.config().epochs)]
+        parts.append(warnings_of(run))
         parts.append(loss_of(run, f"Loss of {job.title}"))
         parts.append(best_epoch(run))
         parts.append(sample_strip(sorted(Path(run.samples).glob("*.png")), self.pictures))

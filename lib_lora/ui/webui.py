@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from functools import lru_cache
 from typing import Any
 
@@ -75,8 +76,10 @@ def apply_prompt_weights(p: Any, lora: str, weight: str, blocks: str) -> None:
         p.extra_generation_params["LoRA Workbench"] = extra
     try:
         weights.begin_batch(p, extra)
-    except UserError as error:
-        p.comment(str(error))
+    except Exception as error:  # whatever it is, the user sees why the image has no LoRA
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        p.comment(f"LoRA Workbench: {error or type(error).__name__}. The image was made without these LoRAs")
 
 
 @lru_cache(maxsize=1)

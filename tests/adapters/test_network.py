@@ -110,6 +110,34 @@ def test_detaching_leaves_no_trace(layers):
         assert torch.equal(layer.weight, weights[key])
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError if hasattr(torch, "OutOfMemoryError") else RuntimeError,
+                                   UserError, KeyboardInterrupt, AttributeError])  # fmt: skip
+@pytest.mark.parametrize("method", ["fit", "to"])
+def test_attaching_is_all_or_nothing(layers, monkeypatch, error, method):
+    base, network = outputs(layers), trained(layers)
+    *_, last = network.adapters.values()
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(last, method, lambda *_: (_ for _ in ()).throw(error("half-way")))
+        network.attach(layers)
+    assert equal(outputs(layers), base) and not any(layer._forward_hooks for layer in layers.values())
+    with network.attached_to(layers):  # and it can be attached later
+        assert not equal(outputs(layers), base)
+
+
+def test_what_was_moved_before_attaching_failed_moves_back(layers, monkeypatch):
+    network, elsewhere = trained(layers), torch.device("meta")
+    first, *_, last = network.adapters
+    monkeypatch.setattr(network.adapters[last], "fit", lambda shape: None)
+    live = {**layers, first: layers[first].to(elsewhere), last: nn.Module()}  # the last one cannot be hooked
+    live[last].weight = layers[last].weight
+    monkeypatch.setattr(live[last], "register_forward_hook", lambda hook: 1 / 0)
+    homes = []
+    monkeypatch.setattr(network.adapters[first], "to", homes.append)
+    with pytest.raises(ZeroDivisionError):
+        network.attach(live)
+    assert homes == [elsewhere, torch.device("cpu")]
+
+
 def test_off_is_exactly_off(layers):
     base, network = outputs(layers), trained(layers)
     with network.attached_to(layers):

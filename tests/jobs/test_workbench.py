@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import time
 
 import pytest
 import torch
 from PIL import Image
 
-from lib_lora.errors import UserError
+from lib_lora.errors import Cancelled, UserError
+from lib_lora.jobs import train_job
 from lib_lora.jobs.job import Progress
 from lib_lora.models.base import GenerationRequest
+from lib_lora.ui.run_view import warnings_of
 from lib_lora.workbench import Workbench
 from tests.training.worlds import image_folder, small_config
 
@@ -148,6 +151,39 @@ def test_other_work(bench):
     assert (view.kind, view.state, view.result) == ("merge", "done", "result")
     with pytest.raises(UserError, match="Only a training"):
         bench.request(view.id, "save")
+
+
+def test_samples_that_cannot_be_drawn_end_no_training(bench, folder, monkeypatch):
+    errors = [RuntimeError("CUDA out of memory"), OSError(errno.ENOSPC, "No space left"), Cancelled(), ValueError("x")]
+
+    def fail(*_, **__):
+        raise errors[bench.queue.current().done // 3 - 1]
+
+    monkeypatch.setattr(bench.host, "generate", fail)
+    monkeypatch.setattr(bench.host, "refresh_loras", fail)
+    config = small_config(folder, sample_prompts="mira", sample_every_n_epochs=1, fixed_loss_images=0)
+    view = bench.queue.wait(bench.start_training(config), WAIT)
+    assert view.state == "done", view.traceback
+    run = bench.runs.open(view.data["run"])
+    assert run.status == "finished" and bench.lora_path("mira").is_file()
+    assert [said for said in run.warnings() if "were not drawn" in said] == [
+        "The sample images of step 3 were not drawn: CUDA out of memory",
+        "The sample images of step 6 were not drawn: [Errno 28] No space left",
+        "The sample images of step 9 were not drawn: Interrupt was pressed in the web UI",
+        "The sample images of step 12 were not drawn: x",
+    ]
+    assert sum("could not be refreshed" in said for said in run.warnings()) == 4
+    assert "out of memory" not in warnings_of(run) and "step 12 were not drawn" in warnings_of(run)  # the latest
+
+
+def test_a_full_disk_at_the_samples_ends_no_training(bench, folder, monkeypatch):
+    def full(image, path):
+        raise UserError("The disk is full", where=path)
+
+    monkeypatch.setattr(train_job, "save_png", full)
+    job = bench.start_training(small_config(folder, epochs=1, sample_prompts="mira --s 1", sample_every_n_epochs=1))
+    view = bench.queue.wait(job, WAIT)
+    assert view.state == "done" and "disk is full" in bench.runs.open(view.data["run"]).warnings()[0]
 
 
 def test_stop_does_not_wait_for_samples(bench, folder):

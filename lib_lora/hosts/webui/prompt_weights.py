@@ -12,7 +12,6 @@ from lib_lora.adapters import blocks
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
-from lib_lora.errors import UserError
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.settings import tags_wanted
 from lib_lora.tools.lora_files import find_lora
@@ -80,34 +79,40 @@ class PromptWeights:
             self._handle = None
 
     def _attach(self, p: Any, tags: Sequence[PromptLora]) -> None:
-        model = self._model_of(p.sd_model)
-        layers = model.layers()
-        scheduled: list[tuple[PromptLora, Network]] = []
+        """All of ``tags`` or, after any exception, none of them and nothing of ours in the model."""
         try:
-            for tag in tags:
-                for part, network in self._networks(tag):
-                    network.attach(layers)
-                    self._attached.append(network)
-                    model.place(network)
-                    if part == "unet":
-                        scheduled.append((tag, network))
-        except UserError:
+            model = self._model_of(p.sd_model)
+            scheduled = self._attached_to(model, tags)
+
+            def before_step(*_: Any) -> None:
+                step, steps = progress(p)
+                for tag, network in scheduled:
+                    network.multiplier = tag.unet_weight(step, steps)
+
+            self._handle = model.unet.register_forward_pre_hook(before_step)
+            close = p.close
+
+            def close_and_end() -> None:  # the web UI closes ``p`` whatever happens
+                self.end()
+                close()
+
+            p.close = close_and_end
+        except BaseException:  # out of memory half-way, a host of another version, Ctrl-C
             self.end()
             raise
 
-        def before_step(*_: Any) -> None:
-            step, steps = progress(p)
-            for tag, network in scheduled:
-                network.multiplier = tag.unet_weight(step, steps)
-
-        close = p.close
-
-        def close_and_end() -> None:  # the web UI closes ``p`` whatever happens
-            self.end()
-            close()
-
-        p.close = close_and_end
-        self._handle = model.unet.register_forward_pre_hook(before_step)
+    def _attached_to(self, model: WebUIModel, tags: Sequence[PromptLora]) -> list[tuple[PromptLora, Network]]:
+        """Attach what ``tags`` name; those whose weight follows the steps."""
+        layers = model.layers()
+        scheduled: list[tuple[PromptLora, Network]] = []
+        for tag in tags:
+            for part, network in self._networks(tag):
+                network.attach(layers)
+                self._attached.append(network)
+                model.place(network)
+                if part == "unet":
+                    scheduled.append((tag, network))
+        return scheduled
 
     def _networks(self, tag: PromptLora) -> Iterator[tuple[str, Network]]:
         """The file's text encoder part and U-Net part, each with its weight."""

@@ -49,6 +49,33 @@ def test_nothing_stays_in_the_model(webui, draw) -> None:
     assert webui.flags() == flags and draw("1girl ") == before
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_whatever_happens_half_way_nothing_is_attached(webui, draw, monkeypatch, error: type[BaseException]) -> None:
+    from lib_lora.hosts.webui.model import WebUIModel  # the one of this web UI
+
+    before, flags = draw("1girl "), webui.flags()
+
+    def place(*_: object) -> None:
+        raise error("out of memory")
+
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(WebUIModel, "place", place)
+        draw("1girl <lora:hat:1@0>")
+    assert webui.flags() == flags and draw("1girl ") == before
+
+
+def test_what_went_wrong_is_said_below_the_image(webui, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    from lib_lora.ui import webui as tab
+
+    def begin_batch(p: object, extra: str) -> None:
+        raise RuntimeError("out of memory")
+
+    said: list[str] = []
+    monkeypatch.setattr(tab, "_prompt_weights", lambda: SimpleNamespace(begin_batch=begin_batch))
+    tab.apply_prompt_weights(SimpleNamespace(extra_generation_params={}, comment=said.append), "", "1", "")
+    assert len(said) == 1 and "out of memory" in said[0] and "Traceback" in capsys.readouterr().err
+
+
 def test_unused_it_touches_nothing(webui, draw) -> None:
     flags = webui.flags()
     p = SimpleNamespace(prompts=["1girl <lora:hat:1>"])  # has nothing else that could be touched
