@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
+from lib_lora.models.weights import fetch_weight, weight_shape
 
 if TYPE_CHECKING:
     from lib_lora.adapters.dropout import LayerDropout
@@ -164,12 +165,12 @@ def apply_weight(x: Tensor, weight: Tensor, layer: nn.Module, bias: Tensor | Non
 
 def channel_axis(layer: nn.Module) -> int:
     """The axis of a layer's input and output that counts channels."""
-    return 1 if layer.weight.ndim == 4 else -1
+    return 1 if len(weight_shape(layer)) == 4 else -1
 
 
 def base_of(layer: nn.Module, x: Tensor) -> Tensor:
     """The weight of ``layer``, without gradient, in the type and on the device of its input ``x``."""
-    return layer.weight.detach().to(x)
+    return fetch_weight(layer, x.dtype, x.device)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lib_lora.adapters import container
 from lib_lora.adapters.spelling import SD, SDXL, canonical
 from lib_lora.errors import UserError
+from lib_lora.models.weights import fetch_weight
 
 UNET = "model.diffusion_model."
 # Beginning of a text encoder's tensors -> of its layers' keys; the last two have OpenCLIP's names
@@ -114,7 +115,7 @@ class LayerWeights(Mapping[str, Tensor]):
         self._layers = layers
 
     def __getitem__(self, key: str) -> Tensor:
-        return self._layers[key].weight.detach().to("cpu", torch.float32)
+        return fetch_weight(self._layers[key], torch.float32, torch.device("cpu"))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layers)

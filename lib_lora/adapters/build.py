@@ -12,6 +12,7 @@ from lib_lora.adapters.algorithms.norm import Norm
 from lib_lora.adapters.base import Adapter, LayerSpec
 from lib_lora.adapters.dora import SCALE, DoRA
 from lib_lora.adapters.selection import NetworkSpec, rank_and_alpha
+from lib_lora.models.weights import computing_device, fetch_weight, weight_shape
 
 
 def adapter_from(tensors: Mapping[str, Tensor], weight_shape: torch.Size | None = None) -> Adapter:
@@ -35,11 +36,11 @@ def new_adapter(
     key: str, layer: nn.Module, spec: NetworkSpec, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> Adapter:
     """A fresh adapter, with ΔW = 0, for the layer called ``key``; on the layer's device."""
-    weight = layer.weight
-    options = {"generator": generator, "dtype": dtype, "device": weight.device}
-    if weight.ndim == 1:
-        return Norm.create(weight.shape, LayerSpec(), **options)
-    rank, alpha = rank_and_alpha(spec, key, weight.shape)
+    shape, device = weight_shape(layer), computing_device(layer)
+    options = {"generator": generator, "dtype": dtype, "device": device}
+    if len(shape) == 1:
+        return Norm.create(shape, LayerSpec(), **options)
+    rank, alpha = rank_and_alpha(spec, key, shape)
     layer_spec = LayerSpec(
         rank=rank,
         alpha=alpha,
@@ -50,5 +51,5 @@ def new_adapter(
         constraint=spec.constraint,
         bias=layer.bias is not None,
     )
-    adapter = algorithm(spec.algorithm).create(weight.shape, layer_spec, **options)
-    return DoRA.around(adapter, weight) if spec.dora else adapter
+    adapter = algorithm(spec.algorithm).create(shape, layer_spec, **options)
+    return DoRA.around(adapter, fetch_weight(layer, None, device)) if spec.dora else adapter

@@ -18,6 +18,7 @@ from lib_lora.adapters.dropout import Dropout, LayerDropout
 from lib_lora.adapters.file import LoraFile, join_keys, read_lora
 from lib_lora.adapters.selection import NetworkSpec, part_of, select
 from lib_lora.errors import UserError
+from lib_lora.models.weights import computing_device, weight_shape
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Network:
         return cls.from_modules(file.modules, file.name)
 
     def attach(self, layers: Mapping[str, nn.Module]) -> AttachReport:
-        """Act on ``layers`` (kohya key -> live module) until :meth:`detach`; adapters move to the layers' devices.
+        """Act on ``layers`` (kohya key -> live module) until :meth:`detach`; adapters move to where the layers compute.
 
         All or nothing: after any exception no layer has a hook, and the adapters are where they were.
 
@@ -101,11 +102,11 @@ class Network:
         moved: list[tuple[Adapter, torch.device]] = []
         try:
             for key in report.matched:
-                self.adapters[key].fit(layers[key].weight.shape)
+                self.adapters[key].fit(weight_shape(layers[key]))
             for key in report.matched:
                 adapter = self.adapters[key]
                 moved.append((adapter, next(adapter.parameters()).device))
-                adapter.to(layers[key].weight.device)
+                adapter.to(computing_device(layers[key]))
                 self._handles.append(layers[key].register_forward_hook(_Hook(self, key)))
         except BaseException:  # out of memory, Ctrl-C: whatever it is, the model is the host's
             self.detach()

@@ -12,6 +12,7 @@ from torch import nn
 from lib_lora.adapters import blocks
 from lib_lora.adapters.dropout import Dropout
 from lib_lora.errors import UserError
+from lib_lora.models.weights import weight_shape
 
 _DIFFUSERS = r"(?:down_blocks_\d+|mid_block|up_blocks_\d+)"
 _SGM = r"(?:input_blocks_\d+|middle_block|output_blocks_\d+)"
@@ -131,7 +132,7 @@ def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.M
     chosen = {
         key: layer
         for key, layer in layers.items()
-        if layer.weight is not None and layer.weight.ndim in kinds and selects(spec, key)
+        if layer.weight is not None and len(weight_shape(layer)) in kinds and selects(spec, key)
     }
     if not chosen:
         raise UserError(
@@ -139,7 +140,7 @@ def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.M
             where="train_unet, train_text_encoder, layers",
             fix="Switch on the U-Net or the text encoder, and check that the checkpoint is a Stable Diffusion model.",
         )
-    if spec.train_norm and all(layer.weight.ndim > 1 for layer in chosen.values()):
+    if spec.train_norm and all(len(weight_shape(layer)) > 1 for layer in chosen.values()):
         raise UserError(
             "No normalisation layer of this model can be trained with these settings",
             where="train_norm",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from lib_lora.models.layers import kohya_key
+from lib_lora.models.weights import weight_shape
 
 # class name -> dimensions of the weight; GroupNorm32 is ldm's
 KINDS = {
@@ -31,4 +32,4 @@ def live_layers(part: str, module: nn.Module, rename: Callable[[str], str] = str
 
 def _is_layer(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
-    return weight is not None and weight.ndim == KINDS.get(type(module).__name__)
+    return weight is not None and len(weight_shape(module)) == KINDS.get(type(module).__name__)

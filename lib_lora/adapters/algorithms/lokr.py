@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lib_lora.adapters.base import Adapter, LayerSpec, alpha_of, apply_weight, at_least_float32, missing, stored, unfit
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.factors import is_low, split_width, tucker_down
+from lib_lora.models.weights import weight_shape
 
 W1, W1_A, W1_B = "lokr_w1", "lokr_w1_a", "lokr_w1_b"
 W2, W2_A, W2_B, T2 = "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"
@@ -93,11 +94,12 @@ class LoKr(Adapter):
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         w1, w2 = self._w1() * self.scale, self._w2()
         m, n = w1.shape[1], w2.shape[1]
-        if layer.weight.ndim == 2:
+        shape = weight_shape(layer)
+        if len(shape) == 2:
             h = torch.einsum("...mn,kn->...mk", x.unflatten(-1, (m, n)), w2.flatten(1))
             return torch.einsum("...mk,lm->...lk", h, w1).flatten(-2)
         if w2.ndim == 2:
-            w2 = w2.reshape(-1, n // layer.weight.shape[2:].numel(), *layer.weight.shape[2:])
+            w2 = w2.reshape(-1, n // shape[2:].numel(), *shape[2:])
         # Each of the m groups of channels is an image of its own under W2; W1 mixes the groups.
         h = apply_weight(x.unflatten(1, (m, -1)).flatten(0, 1), w2, layer).unflatten(0, (-1, m))
         return torch.einsum("bm...,lm->bl...", h, w1).flatten(1, 2)
