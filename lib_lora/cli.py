@@ -247,7 +247,7 @@ def _columns(workbench: Workbench, args: argparse.Namespace) -> tuple[Candidate,
     from .tools.lora_files import find_lora
 
     if args.lora:
-        return tuple(Candidate(name, find_lora(name, workbench.host.paths.loras)) for name in args.lora)
+        return tuple(Candidate(name, find_lora(name, workbench.host.paths.lora_folders)) for name in args.lora)
     files = workbench.epoch_files(args.training)
     return tuple(Candidate(f"e{f.epoch}", f.path) for f in files if not args.epochs or f.epoch in args.epochs)
 

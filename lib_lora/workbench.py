@@ -158,12 +158,12 @@ class Workbench:
 
     def list_loras(self) -> list[LoraEntry]:
         """All LoRA files of the host, by name; damaged ones without metadata."""
-        files = sorted(list_loras(self.host.paths.loras).items(), key=lambda item: item[0].casefold())
+        files = sorted(list_loras(self.host.paths.lora_folders).items(), key=lambda item: item[0].casefold())
         return [LoraEntry(name, path, _metadata(path)) for name, path in files]
 
     def lora_path(self, name: str) -> Path:
         """The file of the LoRA called ``name``; see :func:`find_lora`."""
-        return find_lora(name, self.host.paths.loras)
+        return find_lora(name, self.host.paths.lora_folders)
 
     def epoch_files(self, run_id: str) -> list[EpochFile]:
         """The epochs of a run whose LoRA files still exist, in order."""
@@ -203,7 +203,7 @@ class Workbench:
         parse_sample_prompts(config.sample_prompts)
         split(usable_scan(config), config.validation_split, config.seed)
         if config.start_from and not self._will_be_trained(config.start_from):
-            start_file(config.start_from, self.host.paths.loras)
+            start_file(config.start_from, self.host.paths.lora_folders)
         self._refuse_existing(config)
         if self._will_be_trained(config.name, instead_of):
             what = "A training of that name is running or in the queue"
@@ -225,9 +225,10 @@ class Workbench:
         return replace(config, model=info.name)
 
     def _refuse_existing(self, config: TrainConfig) -> None:
-        path = self.host.paths.loras / f"{config.name}.safetensors"
-        if path.exists():
-            raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
+        for folder in self.host.paths.lora_folders:  # a web UI tells files of several folders apart by name alone
+            path = folder / f"{config.name}.safetensors"
+            if path.exists():
+                raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
 
     def _will_be_trained(self, name: str, besides: str = "") -> bool:
         """Whether a run in the queue, other than ``besides``, will write this LoRA, e.g. the first stage of two."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ class Services:
         self.workbench = workbench
         self.access = access
         paths = workbench.host.paths
-        self.roots = (*(getattr(paths, f.name) for f in fields(paths)), *access.roots)
+        self.roots = (*paths.folders, *access.roots)
 
     def status(self) -> dict[str, Any]:
         return views.status(self.workbench, read_only=self.access.read_only)

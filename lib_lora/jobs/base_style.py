@@ -81,7 +81,7 @@ class BaseStyle:
 
     def lora(self) -> Path | None:
         """The trained LoRA."""
-        return list_loras(self.workbench.host.paths.loras).get(self.name)
+        return list_loras(self.workbench.host.paths.lora_folders).get(self.name)
 
     def run(self) -> Run | None:
         """Its newest training."""

@@ -95,7 +95,7 @@ class MergeJob(MergedJob):
         with ExitStack() as borrowed:
             return merge(
                 self.formula,
-                host.paths.loras,
+                host.paths.lora_folders,
                 presets=self.presets,
                 rank=self.reduction.rank,
                 energy=self.reduction.energy,
@@ -130,7 +130,7 @@ class CheckpointJob(LayerJob):
         yield Progress(0, 0, "reading the files")
         source = host.checkpoint_path(self.checkpoint)
         options = {"presets": self.presets, "progress": self.layer_done}
-        left_out = merge_to_checkpoint(self.formula, host.paths.loras, source, self.target, **options)
+        left_out = merge_to_checkpoint(self.formula, host.paths.lora_folders, source, self.target, **options)
         yield Progress(self.done, self.total)
         return {"path": self.target, "left_out": left_out}
 

@@ -24,16 +24,28 @@ class HostPaths:
     """Folders of a host.
 
     Args:
-        loras: where the host looks for LoRA files; runs write theirs there.
+        loras: where the host looks for LoRA files; ours are written there.
         checkpoints: where the host looks for base models.
         runs: one folder per training run.
         data: settings, presets and caches of this program.
+        more_loras: further folders where the host looks for LoRA files; only read.
     """
 
     loras: Path
     checkpoints: Path
     runs: Path
     data: Path
+    more_loras: tuple[Path, ...] = ()
+
+    @property
+    def lora_folders(self) -> tuple[Path, ...]:
+        """All folders of LoRA files, in the order in which a name is looked up."""
+        return (self.loras, *self.more_loras)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders."""
+        return (*self.lora_folders, self.checkpoints, self.runs, self.data)
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from ..adapters.merge import Merged, MergeTerm, combine
 from ..adapters.workers import workers
 from ..errors import UserError
 from ..files import atomic_write
-from .lora_files import SUFFIX, find_lora, new_path
+from .lora_files import SUFFIX, Folders, find_lora, new_path
 
 LoadBase = Callable[[], "Mapping[str, Tensor]"]
 
 
 def merge(
     formula: str,
-    loras: Path,
+    loras: Folders,
     *,
     presets: Path | None = None,
     rank: int | None = None,
@@ -38,7 +38,7 @@ def merge(
 
     Args:
         formula: ``NAME:weight:BLOCKS,…``, see :mod:`lib_lora.adapters.formula`.
-        loras: folder that the names are looked up in.
+        loras: folder or folders that the names are looked up in.
         presets: file with the user's own block presets, over the built-in ones; it need not exist.
         rank: reduce each layer to at most this; None keeps the exact sum.
         energy: or to the smallest rank that keeps this share of its energy, such as 0.99.
@@ -55,7 +55,7 @@ def merge(
 
 def resize(
     name: str,
-    loras: Path,
+    loras: Folders,
     *,
     rank: int | None = None,
     energy: float | None = None,
@@ -72,7 +72,7 @@ def resize(
 
 def merge_to_checkpoint(
     formula: str,
-    loras: Path,
+    loras: Folders,
     checkpoint: Path,
     target: Path,
     *,
@@ -106,7 +106,7 @@ def new_checkpoint_path(name: str, folder: Path) -> Path:
     return path
 
 
-def read_terms(formula: str, loras: Path, presets: Path | None = None) -> list[MergeTerm]:
+def read_terms(formula: str, loras: Folders, presets: Path | None = None) -> list[MergeTerm]:
     """The files of a formula with their weights. Errors as :func:`merge`."""
     terms = formulas.parse(formula)
     known = load_presets(presets)

@@ -51,7 +51,7 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
     parse_sample_prompts(config.sample_prompts)
     data = dataset_config(config)
     if config.start_from:
-        start_file(config.start_from, paths.loras)
+        start_file(config.start_from, paths.lora_folders)
     report = check_dataset(
         split(usable_scan(config), config.validation_split, config.seed)[0],
         data,

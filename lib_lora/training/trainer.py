@@ -58,6 +58,7 @@ class Trainer:
         self.cache = LatentCache(paths.data / "latents", model)
         self.state = StateSlots(run.state)
         self.loras = paths.loras
+        self.lora_folders = paths.lora_folders
         self.network: Network | None = None
         self.update: Update | None = None
         self.keeper: Keeper | None = None
@@ -178,7 +179,7 @@ class Trainer:
 
     def _warm_start(self) -> Iterator[events.Event]:
         if self.config.start_from and self.state.position() is None:
-            for note in start_from(self.network, start_file(self.config.start_from, self.loras)):
+            for note in start_from(self.network, start_file(self.config.start_from, self.lora_folders)):
                 yield events.Warned(note)
 
     def _resume(self) -> None:

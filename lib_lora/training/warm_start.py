@@ -12,17 +12,17 @@ from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
-from lib_lora.tools.lora_files import find_lora
+from lib_lora.tools.lora_files import Folders, find_lora
 
 
-def start_file(name: str, folder: Path) -> Path:
-    """The file that the setting *Start from* means: a path, or the name of a LoRA in ``folder``.
+def start_file(name: str, folders: Folders) -> Path:
+    """The file that the setting *Start from* means: a path, or the name of a LoRA in ``folders``.
 
     Raises:
         UserError: there is none.
     """
     path = Path(name.strip().strip('"'))
-    return path if path.is_file() else find_lora(name.strip(), folder)
+    return path if path.is_file() else find_lora(name.strip(), folders)
 
 
 def start_from(network: Network, path: Path) -> list[str]:

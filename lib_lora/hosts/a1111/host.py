@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.session import A1111Session
 from lib_lora.hosts.a1111.support import live_model, require_family, require_trainable
-from lib_lora.hosts.webui import shared_model
+from lib_lora.hosts.webui import lora_extension, shared_model
 from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
 from lib_lora.models.base import ModelInfo
@@ -36,9 +35,7 @@ class A1111Host(WebUIHost):
 
     def refresh_loras(self) -> None:
         """Let the built-in Lora extension list its folder again; a file that was replaced it reloads by its date."""
-        networks = sys.modules.get("networks")
-        if networks is not None:
-            networks.list_available_networks()
+        lora_extension.list_again()
 
     def _loaded(self) -> Any:
         return shared_model.loaded()

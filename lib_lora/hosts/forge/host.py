@@ -114,7 +114,9 @@ class ForgeHost(ForgeObjectsHost):
     def _forget_merged(self, sd_model: Any) -> None:
         objects = sd_model.forge_objects_original
         for patcher in (objects.unet, objects.clip.patcher):
-            patcher.lora_loader.loaded_hash = ""
+            loader = getattr(patcher, "lora_loader", None)  # Neo patches again at each change of ``current_lora_hash``
+            if loader is not None:
+                loader.loaded_hash = ""
 
 
 def _described(checkpoint: Any, kind: str, prediction: str) -> ModelInfo:

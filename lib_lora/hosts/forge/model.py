@@ -23,7 +23,7 @@ class ForgeModel(ForgeObjectsModel):
         super().__init__(sd_model, ready)
         predictor = self.objects.unet.model.predictor
         self.prediction = PREDICTIONS[predictor.prediction_type]
-        self.latent_scale = float(self.vae.scaling_factor)
+        self.latent_scale = _latent_scale(self.vae)
         with torch.inference_mode(False):
             alphas = predictor.alphas_cumprod.detach().float().cpu().clone()
         # Forge rescales only while it samples, and leaves the predictor as it is
@@ -57,3 +57,9 @@ class ForgeXLModel(ForgeObjectsXLModel, ForgeModel):
 def forge_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> ForgeModel:
     """The model of whichever family it is."""
     return (ForgeXLModel if sd_model.is_sdxl else ForgeModel)(sd_model, ready)
+
+
+def _latent_scale(vae: nn.Module) -> float:
+    """By which the host multiplies what the VAE encodes; Forge keeps it on the VAE, Neo in the family's format."""
+    own = getattr(vae, "scaling_factor", None)
+    return float(vae.latent_format.scale_factor if own is None else own)

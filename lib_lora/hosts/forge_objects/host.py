@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from modules import sd_models
 
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession, MemoryManager, load
+from lib_lora.hosts.webui import lora_extension
 from lib_lora.hosts.webui.host import WebUIHost
 from lib_lora.hosts.webui.model import do_nothing
 
@@ -28,11 +28,8 @@ class ForgeObjectsHost(WebUIHost):
         It would use the old weights of a name that it knows: the file's tensors are cached by path, and the model is
         not patched again where path and weight are the same.
         """
-        networks = sys.modules.get("networks")  # absent when the built-in extension is disabled
-        if networks is None:
-            return
-        networks.list_available_networks()
-        networks.load_lora_state_dict.cache_clear()
+        lora_extension.list_again()
+        lora_extension.forget_files()
         for sd_model in {id(m): m for m in (sd_models.model_data.sd_model, self._borrowed())}.values():
             if hasattr(sd_model, "forge_objects"):
                 sd_model.current_lora_hash = ""

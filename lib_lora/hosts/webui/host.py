@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Any
 
-from modules import call_queue, paths, sd_models, sd_samplers, shared
+from modules import call_queue, sd_models, sd_samplers
 from PIL import Image
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
 from lib_lora.hosts.queue_lock import QueueLock
 from lib_lora.hosts.requests import check
+from lib_lora.hosts.webui.folders import checkpoint_folder, lora_folders
 from lib_lora.hosts.webui.generation import draw, progress, stopping
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.pictures import WebUiPictures
@@ -31,8 +32,8 @@ class WebUIHost(WebUiPictures, ABC):
 
     def __init__(self) -> None:
         data = data_folder()
-        checkpoints = shared.cmd_opts.ckpt_dir or Path(paths.models_path) / "Stable-diffusion"
-        self.paths = HostPaths(Path(shared.cmd_opts.lora_dir), Path(checkpoints), data / "runs", data)
+        loras, *more_loras = lora_folders()
+        self.paths = HostPaths(loras, checkpoint_folder(), data / "runs", data, tuple(more_loras))
         self.gpu_lock = QueueLock(call_queue.queue_lock, self._lend)
         self._sessions: list[Session] = []
 
@@ -135,7 +136,7 @@ class WebUIHost(WebUiPictures, ABC):
 
     def prompt_weights(self) -> PromptWeights:
         """Schedules of LoRA tags for the user's own images."""
-        return PromptWeights(self.paths.loras, self.paths.data, self._untouched_model)
+        return PromptWeights(self.paths.lora_folders, self.paths.data, self._untouched_model)
 
     def _lend(self) -> None:
         for session in self._sessions:

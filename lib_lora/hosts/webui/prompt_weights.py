@@ -12,9 +12,10 @@ from lib_lora.adapters import blocks
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
+from lib_lora.hosts.webui.lora_extension import file_named
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.settings import tags_wanted
-from lib_lora.tools.lora_files import find_lora
+from lib_lora.tools.lora_files import Folders, find_lora
 from lib_lora.tools.prompt_loras import PromptLora, split_prompt
 
 OTHERS = ("loractl", "lora_block_weight")  # script files of extensions that read the same tags; they go first
@@ -30,7 +31,7 @@ class PromptWeights:
         model_of: the web UI's ``sd_model`` as a model, for adapters that only generate; a UserError where they cannot.
     """
 
-    def __init__(self, loras: Path, data: Path, model_of: Callable[[Any], WebUIModel]):
+    def __init__(self, loras: Folders, data: Path, model_of: Callable[[Any], WebUIModel]):
         self.loras = loras
         self.presets = data / PRESETS_FILE
         self._model_of = model_of
@@ -116,7 +117,7 @@ class PromptWeights:
 
     def _networks(self, tag: PromptLora) -> Iterator[tuple[str, Network]]:
         """The file's text encoder part and U-Net part, each with its weight."""
-        file = read_lora(find_lora(tag.name, self.loras))
+        file = read_lora(file_named(tag.name) or find_lora(tag.name, self.loras))
         weights = None
         if tag.blocks is not None:
             weights = blocks.parse_weights(tag.blocks, blocks.load_presets(self.presets), file.family)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from modules import scripts, shared
+from modules import scripts
 
 from lib_lora.adapters.blocks import load_presets
+from lib_lora.hosts.webui.folders import lora_folders
 from lib_lora.tools.lora_files import list_loras
 from lib_lora.tools.prompt_edits import LAST, with_blocks, with_epoch, with_weight
 
@@ -45,7 +46,7 @@ def _varying(change: Callable[[str, Any], str]) -> Callable[[Any, Any, Sequence[
 
 
 def _names() -> list[str]:
-    return list(list_loras(Path(shared.cmd_opts.lora_dir)))
+    return list(list_loras(lora_folders()))
 
 
 def _epochs() -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ OWN = {
     "modules_forge",
     "backend",
     "networks",
+    "lora_double",
     "ldm_double",
     "forge_double",
     "forge_xl_double",
@@ -84,14 +86,27 @@ class WebUI:
 
 @pytest.fixture
 def webui(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebUI]:
-    monkeypatch.syspath_prepend(str(DOUBLES / "a1111"))
-    monkeypatch.syspath_prepend(str(DOUBLES / "forge"))
+    with running(("a1111", "forge"), tiny_checkpoint, tmp_path, monkeypatch) as web_ui:
+        yield web_ui
+
+
+@contextmanager
+def running(
+    doubles: Sequence[str],
+    checkpoint: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[WebUI]:
+    """The web UI of ``doubles``, of which later ones come first, started with further command line ``options``."""
+    for name in doubles:
+        monkeypatch.syspath_prepend(str(DOUBLES / name))
     # ldm's U-Net only asks whether context_dim is one of omegaconf's lists
     monkeypatch.setitem(sys.modules, "omegaconf", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "omegaconf.listconfig", SimpleNamespace(ListConfig=()))
     forget(OWN, OUR_HOSTS)
     try:
-        web_ui = _started(tiny_checkpoint, tmp_path)
+        web_ui = _started(checkpoint, folder, options or {"ckpt_dir": str(checkpoint.parent)})
         import modules.sd_hijack
 
         # as Forge's U-Net, ldm's then takes sizes that are no multiples of 64 pixels
@@ -101,7 +116,7 @@ def webui(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         forget(OWN, OUR_HOSTS)
 
 
-def _started(checkpoint: Path, folder: Path) -> WebUI:
+def _started(checkpoint: Path, folder: Path, options: Mapping[str, Any]) -> WebUI:
     import modules
     import modules.call_queue
     import modules.paths
@@ -113,7 +128,8 @@ def _started(checkpoint: Path, folder: Path) -> WebUI:
     (data / "models" / "Lora").mkdir(parents=True)
     modules.paths.data_path, modules.paths.models_path = str(data), str(data / "models")
     modules.shared.cmd_opts.lora_dir = str(data / "models" / "Lora")
-    modules.shared.cmd_opts.ckpt_dir = str(checkpoint.parent)
+    del modules.shared.cmd_opts.ckpt_dir
+    vars(modules.shared.cmd_opts).update(options)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     modules.sd_models.CheckpointInfo(checkpoint, digest).register()
     modules.sd_models.choose(checkpoint.name)
