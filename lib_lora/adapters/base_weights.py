@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import torch
 from torch import Tensor, nn
 
@@ -88,18 +87,15 @@ class CheckpointWeights(Mapping[str, Tensor]):
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        container.read_metadata(self.path)  # names what is wrong with a file that is none
+        self.container = container.open_container(self.path)
         try:
-            self._file = safetensors.safe_open(self.path, framework="pt")
-            self.places = places(list(self._file.keys()))
-        except safetensors.SafetensorError as error:
-            raise UserError(f"The file is damaged ({error})", where=self.path, fix=container.FIX) from error
+            self.places = places(list(self.container.entries))
         except UserError as error:
             raise UserError(error.what, where=self.path, fix=error.fix) from error
 
     def __getitem__(self, key: str) -> Tensor:
         place = self.places[key]
-        return place.part(self._file.get_tensor(place.name))
+        return place.part(self.container.read([place.name])[place.name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
-from lib_lora.adapters import blocks, container
+from lib_lora.adapters import blocks, container, serialise
 from lib_lora.adapters.base_weights import CheckpointWeights, Place
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
@@ -20,7 +20,7 @@ from lib_lora.files import atomic_write
 
 COPY_BLOCK = 1 << 24
 BIASES = {"diff_b", "b_norm"}
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+PRECISIONS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def merge_into_checkpoint(
@@ -57,23 +57,19 @@ def merge_into_checkpoint(
         raise UserError(
             "None of the LoRA's layers exist in this checkpoint", where=checkpoint, fix="Choose one of its family."
         )
-    header, start = container.read_header(checkpoint)
-    entries = sorted(
-        ((n, e) for n, e in header.items() if n != "__metadata__"), key=lambda item: item[1]["data_offsets"]
-    )
-    with atomic_write(target) as part, open(checkpoint, "rb") as source, open(part, "wb") as out:
-        out.write(_new_header(header, formula))
-        for done, (name, entry) in enumerate(entries, start=1):
-            begin, end = entry["data_offsets"]
-            source.seek(start + begin)
+    source = weights.container
+    with atomic_write(target) as part, source.opened() as data, open(part, "wb") as out:
+        out.write(serialise.head(source.entries, {**source.metadata, "merge_formula": formula}))
+        for done, (name, entry) in enumerate(source.entries.items(), start=1):
             if name in changes:
-                data = bytearray(source.read(end - begin))
-                _add(data, name, entry, changes[name], terms, weights)
-                out.write(data)
+                tensor = source.read([name])[name]
+                _add(tensor, name, changes[name], terms, weights)
+                out.write(container.bytes_of(tensor))
             else:
-                _copy(source, out, end - begin)
+                data.seek(source.start + entry.begin)
+                _copy(data, out, entry.end - entry.begin)
             if progress is not None:
-                progress(done, len(entries))
+                progress(done, len(source.entries))
     return [key for key in keys if key not in weights]
 
 
@@ -91,21 +87,20 @@ def _by_tensor(
 
 
 def _add(
-    data: bytearray,
+    tensor: Tensor,
     name: str,
-    entry: Mapping[str, object],
     layers: Sequence[tuple[str, Place]],
     terms: Sequence[MergeTerm],
     weights: CheckpointWeights,
 ) -> None:
-    """Add what the terms change in one tensor to its bytes, in place."""
-    if entry["dtype"] not in DTYPES:
+    """Add what the terms change in one tensor to it, in place."""
+    stored_as = weights.container.entries[name].type
+    if tensor.dtype not in PRECISIONS:
         raise UserError(
-            f"{name} is stored as {entry['dtype']}, which cannot be merged into",
+            f"{name} is stored as {stored_as}, which cannot be merged into",
             where=weights.path,
             fix="Use a checkpoint in fp16, bf16 or fp32.",
         )
-    tensor = torch.frombuffer(data, dtype=DTYPES[entry["dtype"]]).reshape(entry["shape"])
     for key, place in layers:
         change = _change(key, terms, weights, bias=name != place.name)
         if change is not None:
@@ -113,7 +108,7 @@ def _add(
             part.copy_(part.float() + change.reshape(part.shape))
     if not is_finite(tensor):
         raise UserError(
-            f"{name} would overflow {entry['dtype']}",
+            f"{name} would overflow {stored_as}",
             where=weights.path,
             fix="Use smaller weights, or an fp32 checkpoint.",
         )
@@ -132,14 +127,7 @@ def _change(key: str, terms: Sequence[MergeTerm], weights: CheckpointWeights, bi
     return total.bias if bias else total.matrix()
 
 
-def _new_header(header: Mapping[str, object], formula: str) -> bytes:
-    metadata = {**header.get("__metadata__", {}), "merge_formula": formula}
-    text = json.dumps({**header, "__metadata__": metadata}, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % container.LENGTH_BYTES)
-    return len(text).to_bytes(container.LENGTH_BYTES, "little") + text
-
-
-def _copy(source: BinaryIO, out: BinaryIO, size: int) -> None:
+def _copy(source: RawIOBase, out: BinaryIO, size: int) -> None:
     while size > 0:
         block = source.read(min(size, COPY_BLOCK))
         if not block:

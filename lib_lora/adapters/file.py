@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lib_lora.adapters import container
+from lib_lora.adapters import container, serialise
+from lib_lora.adapters import metadata as about
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
-from lib_lora.adapters.metadata import hashes
+from lib_lora.adapters.layers import Layers, Params, outline
+from lib_lora.adapters.serialise import as_stored
 from lib_lora.adapters.spelling import family_of, read_modules
 from lib_lora.adapters.tall import product_norm
 from lib_lora.errors import UserError
@@ -79,19 +81,23 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 def write_lora(
     path: str | Path,
-    modules: Mapping[str, Mapping[str, Tensor]] | Mapping[str, Tensor],
+    modules: Mapping[str, Params] | Mapping[str, Tensor],
     metadata: Mapping[str, str],
     dtype: torch.dtype | None = torch.float16,
     overwrite: bool = False,
+    *,
+    extras: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a LoRA file, whole or not at all, with the ``sshs_*`` hashes of what is written.
 
-    The same tensors and metadata give the same bytes. ``alpha`` stays float32, so that the scale is not rounded.
+    The same tensors and metadata give the same bytes. ``alpha`` stays float32, so that the scale is not rounded. Layers
+    are asked for one by one, and each only once.
 
     Args:
         modules: layer key -> parameter name -> tensor, or flat ``key.parameter`` names.
         dtype: stored precision; None keeps each tensor's own.
         overwrite: replace an existing file.
+        extras: what belongs to no layer, by its name in the file.
 
     Raises:
         UserError: when the file exists, or a value does not fit ``dtype``.
@@ -99,14 +105,33 @@ def write_lora(
     path = Path(path)
     if path.exists() and not overwrite:
         raise UserError("The file exists already", where=path, fix="Choose another name, or allow overwriting.")
-    tensors = {name: _stored(name, t, dtype) for name, t in sorted(join_keys(modules).items())}
+    layers = _nested(modules)
+    names = {**join_keys(outline(layers)), **(extras or {})}
+    entries = serialise.layout({name: as_stored(name, tensor.to("meta"), dtype) for name, tensor in names.items()})
     metadata = {str(k): str(v) for k, v in metadata.items()}
-    serialised = container.serialise(tensors)
-    metadata |= hashes(serialised, metadata)
-    with atomic_write(path) as part, open(part, "wb") as file:
-        file.write(serialised.head(metadata))
-        file.writelines(serialised.parts)
+    training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
+    with atomic_write(path) as part, open(part, "w+b") as file:
+        start = file.write(serialise.head(entries, about.without_hashes(metadata)))
+        for tensors in (*([extras] if extras else []), *_flat(layers)):
+            for name, tensor in tensors.items():
+                file.seek(start + entries[name].begin)
+                file.write(container.bytes_of(_checked(name, as_stored(name, tensor, dtype).cpu().contiguous())))
+        found = about.hashes(file, start, serialise.head(entries, training))
+        file.seek(0)
+        file.write(serialise.head(entries, {**metadata, **found}))
     return path
+
+
+def _nested(modules: Mapping[str, Params] | Mapping[str, Tensor]) -> Mapping[str, Params]:
+    if isinstance(modules, Layers):
+        return modules
+    flat = {name: value for name, value in modules.items() if isinstance(value, Tensor)}
+    layers = {key: value for key, value in modules.items() if not isinstance(value, Tensor)}
+    return {**layers, **split_keys(flat)}
+
+
+def _flat(layers: Mapping[str, Params]) -> Iterator[Mapping[str, Tensor]]:
+    return (join_keys({key: params}) for key, params in layers.items())
 
 
 def model_hash(path: str | Path) -> str:
@@ -123,12 +148,9 @@ def split_keys(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return modules
 
 
-def join_keys(modules: Mapping[str, Mapping[str, Tensor]] | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The reverse of :func:`split_keys`; flat names are passed through."""
-    flat: dict[str, Tensor] = {}
-    for key, value in modules.items():
-        flat.update({key: value} if isinstance(value, Tensor) else {f"{key}.{p}": t for p, t in value.items()})
-    return flat
+def join_keys(modules: Mapping[str, Params]) -> dict[str, Tensor]:
+    """The reverse of :func:`split_keys`."""
+    return {f"{key}.{name}": tensor for key, params in modules.items() for name, tensor in params.items()}
 
 
 def rounding_loss(modules: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype) -> dict[str, float]:
@@ -187,13 +209,12 @@ def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
         raise UserError(f"{error.what} (layer {key})", where=path, fix=error.fix or container.FIX) from error
 
 
-def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    dtype = torch.float32 if name.endswith(".alpha") else dtype or tensor.dtype
-    stored = tensor.detach().to("cpu", dtype).contiguous()
-    if not is_finite(stored):
+def _checked(name: str, tensor: Tensor) -> Tensor:
+    """``tensor``, or a UserError where its type cannot hold its numbers."""
+    if not is_finite(tensor):
         raise UserError(
-            f"{name} holds values that {str(dtype).removeprefix('torch.')} cannot store",
+            f"{name} holds values that {str(tensor.dtype).removeprefix('torch.')} cannot store",
             where="precision",
             fix="Save as bfloat16 or float32; if that fails too, the training has diverged.",
         )
-    return stored
+    return tensor

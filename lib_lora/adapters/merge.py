@@ -93,7 +93,7 @@ class Merged:
             raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
         kept = [warning for warning in self.report.warnings if warning == BIAS_WARNING]
         self.report.warnings = kept + self.rounding_warnings(dtype)
-        return write_lora(path, {**self.modules, **self.extras}, self.metadata, dtype, overwrite)
+        return write_lora(path, self.modules, self.metadata, dtype, overwrite, extras=self.extras)
 
 
 def combine(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import BinaryIO
 
-from lib_lora.adapters import container
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.adapters.spelling import family_of
 
@@ -110,20 +110,31 @@ def merged(
     }
 
 
-def hashes(file: container.Serialised, metadata: Mapping[str, str]) -> dict[str, str]:
+def hashes(file: BinaryIO, start: int, training_head: bytes) -> dict[str, str]:
     """``sshs_model_hash`` and ``sshs_legacy_hash`` of a file.
 
     The first is the SHA-256 of the tensors' bytes. The second, of the old Additional Networks extension, is the start
     of the SHA-256 of 64 KiB at 1 MiB of the file as it would be with ``ss_*`` metadata only.
+
+    Args:
+        file: open for reading.
+        start: where the tensors' bytes begin.
+        training_head: what would stand before them with ``ss_*`` metadata only.
     """
-    training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
-    head = file.head(training)
     begin, end = LEGACY_OFFSET, LEGACY_OFFSET + LEGACY_LENGTH
-    legacy = head[begin:end] + file.data(max(0, begin - len(head)), max(0, end - len(head)))
-    return {
-        "sshs_model_hash": file.data_hash(),
-        "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8],
-    }
+    legacy = training_head[begin:end]
+    file.seek(start + max(0, begin - len(training_head)))
+    legacy += file.read(max(0, end - max(begin, len(training_head))))
+    file.seek(start)
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return {"sshs_model_hash": digest.hexdigest(), "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8]}
+
+
+def without_hashes(metadata: Mapping[str, str]) -> dict[str, str]:
+    """``metadata`` with hashes of the same length as the true ones, which are known when the data are written."""
+    return {**metadata, "sshs_model_hash": "0" * 64, "sshs_legacy_hash": "0" * 8}
 
 
 def _text(value: object) -> str:

@@ -6,12 +6,11 @@ import base64
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ..adapters import metadata as about
 from ..adapters.file import LoraFile, read_lora, write_lora
@@ -71,8 +70,9 @@ def export_lora(
         if path.exists():
             raise UserError("There is a file of this name already", where=path, fix="Choose another name.")
     lora = read_lora(source)
-    tensors, own, dtype = _contents(lora, weight, blocks)
-    write_lora(target, tensors, {**own, **_entries(target.stem, card, picture)}, dtype)
+    kept, dtype = _contents(lora, weight, blocks)
+    about_it = {**kept.metadata, **_entries(target.stem, card, picture)}
+    write_lora(target, kept.modules, about_it, dtype, extras=kept.extras)
     if picture is not None:
         save_png(_smaller(picture, CARD_SIDE), target.with_suffix(".preview.png"))
     write_text(target.with_suffix(".json"), json.dumps(_card_file(lora, card), indent=4, ensure_ascii=False))
@@ -81,12 +81,12 @@ def export_lora(
 
 def _contents(
     lora: LoraFile, weight: float, blocks: Mapping[str, float] | None
-) -> tuple[dict[str, Mapping[str, Tensor] | Tensor], dict[str, str], torch.dtype | None]:
-    """Tensors, metadata and precision of the new file."""
+) -> tuple[LoraFile, torch.dtype | None]:
+    """The new file and its precision."""
     if weight == 1 and blocks is None:
-        return {**lora.modules, **lora.extras}, lora.metadata, None
-    merged = combine([(lora, weight, blocks)])
-    return {**merged.modules, **merged.extras}, {**lora.metadata, **merged.metadata}, torch.float16
+        return lora, None
+    merged = combine([(lora, weight, blocks)]).file()
+    return replace(merged, metadata={**lora.metadata, **merged.metadata}), torch.float16
 
 
 def _entries(name: str, card: Card, picture: Image.Image | None) -> dict[str, str]:

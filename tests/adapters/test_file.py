@@ -130,7 +130,7 @@ def pickled() -> bytes:
 
 
 BAD_BYTES = {
-    "empty": (b"", "cut off"),
+    "empty": (b"", "is empty"),
     "short": (b"\x08\x00\x00", "cut off"),
     "html": (b"<!DOCTYPE html><html>login</html>", "web page"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
