@@ -25,8 +25,8 @@ class LayerSpec:
     """How to make the adapter of one layer; each algorithm reads what it knows.
 
     Attributes:
-        rank, alpha: ΔW is scaled by alpha / rank; alpha 0 means alpha = rank. For OFT and BOFT, rank is the largest
-            block.
+        rank, alpha: ΔW is scaled by alpha / rank; alpha 0 means alpha = rank, as in kohya's trainer. For OFT and BOFT,
+            rank is the largest block.
         tucker: a core for kernels larger than 1×1, between two 1×1 projections.
         factor: LoKr's size of the first Kronecker factor; -1 is as near as possible to the root of the width.
         decompose_both, full_matrix: LoKr's two factors of low rank; or none of them.
@@ -222,15 +222,17 @@ def unfit(kind: str, tensors: Mapping[str, Tensor]) -> UserError:
 
 
 def alpha_of(tensors: Mapping[str, Tensor], rank: float) -> float:
-    """The alpha of a file; ``rank`` where it is absent or 0, as in kohya's trainer."""
+    """The alpha of a file; ``rank`` where it is absent. 0 is 0, as in every web UI: the layer does nothing."""
     alpha = tensors.get("alpha")
     if alpha is None:
         return float(rank)
     if alpha.numel() != 1:
         raise UserError(f"alpha should be one number, not {list(alpha.shape)}")
-    return float(alpha.item()) or float(rank)
+    return float(alpha.item())
 
 
 def stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """A detached copy for a file, on the CPU."""
+    """A detached copy for a file, on the CPU; a tensor without memory stays one."""
+    if tensor.is_meta:
+        return tensor.detach().to(dtype or tensor.dtype)
     return tensor.detach().to("cpu", dtype, copy=True).contiguous()

@@ -25,11 +25,21 @@ def adapter_from(tensors: Mapping[str, Tensor], weight_shape: torch.Size | None 
     Raises:
         UserError: an unknown algorithm, or tensors that do not fit together.
     """
+    tensors = _of_one_type(tensors)
     plain = {name: tensor for name, tensor in tensors.items() if name != SCALE}
     adapter = algorithm_for(plain).from_tensors(plain)
     if weight_shape is not None:
         adapter.fit(weight_shape)
     return DoRA.read(adapter, tensors[SCALE]) if SCALE in tensors else adapter
+
+
+def _of_one_type(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Factors of different precision cannot be multiplied: then all are widened."""
+    types = {tensor.dtype for tensor in tensors.values() if tensor.numel() != 1 and tensor.is_floating_point()}
+    if len(types) < 2:
+        return tensors
+    wide = torch.float64 if torch.float64 in types else torch.float32
+    return {name: tensor.to(wide) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def new_adapter(

@@ -134,11 +134,12 @@ def test_delta_and_forward_agree_with_lycoris(layer, tucker):
     assert torch.allclose(got, oracle(x), rtol=1e-4, atol=1e-4)
 
 
-def test_alpha_defaults_to_the_rank():
+def test_alpha_defaults_to_the_rank_and_zero_is_zero():
     tensors = trained(LAYERS["linear"]).tensors()
-    for alpha in (None, torch.tensor(0.0)):
-        stored = {k: v for k, v in tensors.items() if k != "alpha"} | ({} if alpha is None else {"alpha": alpha})
-        assert LoRA.from_tensors(stored).scale == 1.0
+    assert LoRA.from_tensors({k: v for k, v in tensors.items() if k != "alpha"}).scale == 1.0
+    assert LoRA.from_tensors({**tensors, "alpha": torch.tensor(0.0)}).scale == 0.0
+    fresh = LoRA.create(torch.Size((10, 6)), LayerSpec(rank=4, alpha=0.0))
+    assert fresh.scale == 1.0 and fresh.tensors()["alpha"].item() == 4.0
 
 
 def test_matrix_and_1x1_convolution_are_interchangeable():

@@ -1,7 +1,7 @@
 """GLoRA (Chavan et al. 2023, arXiv:2306.07967; LyCORIS): ΔW = alpha/rank · (B1 B2 + W A1 A2).
 
 Two layouts are in the wild. LyCORIS writes A1 [i, r], A2 [r, i], B1 [o, r], B2 [r, i]; older files swap the two of each
-pair. They are told apart by shape, and the newer one is kept and written.
+pair. They are told apart by shape, on square layers by the rank being the smaller size; the newer one is written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class GLoRA(Adapter):
         super().__init__()
         self.a1, self.a2, self.b1, self.b2 = (nn.Parameter(t) for t in (a1, a2, b1, b2))
         self.rank = a2.shape[0]
-        self.alpha = float(alpha) or float(self.rank)
+        self.alpha = float(alpha)
         self.scale = self.alpha / self.rank
         self.weight_shape = weight_shape
 
@@ -63,7 +63,7 @@ class GLoRA(Adapter):
         r, bound = spec.rank, 1 / math.sqrt(spec.rank)
         a1, b1 = (torch.empty(n, r).uniform_(-bound, bound, generator=generator) for n in (i, o))
         parts = (a1, torch.zeros(r, i), b1, torch.zeros(r, i * math.prod(kernel)))
-        return cls(*(t.to(device, dtype) for t in parts), spec.alpha, torch.Size(layer_shape))
+        return cls(*(t.to(device, dtype) for t in parts), spec.alpha or r, torch.Size(layer_shape))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GLoRA:
@@ -72,7 +72,7 @@ class GLoRA(Adapter):
         error = unfit("GLoRA", {name: tensors[name] for name in NAMES})
         if any(t.ndim not in (2, 4) for t in (a1, a2, b1, b2)):
             raise error
-        if not _chained(a1, a2, b1, b2) and _chained(a2, a1, b2, b1):
+        if _chained(a2, a1, b2, b1) and (a2.shape[1] < a1.shape[1] or not _chained(a1, a2, b1, b2)):
             a1, a2, b1, b2 = a2, a1, b2, b1
         kernel = b2.shape[2:]
         a1, a2, b1, b2 = (t.flatten(1) for t in (a1, a2, b1, b2))

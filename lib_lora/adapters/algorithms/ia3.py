@@ -17,6 +17,7 @@ from lib_lora.adapters.base import (
     missing,
     required_base,
     stored,
+    unfit,
 )
 from lib_lora.adapters.delta import Delta
 
@@ -58,7 +59,9 @@ class IA3(Adapter):
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> IA3:
         missing(tensors, WEIGHT, ON_INPUT)
-        return cls(tensors[WEIGHT].flatten(), bool(tensors[ON_INPUT].flatten()[0]))
+        if tensors[WEIGHT].numel() == 0 or tensors[ON_INPUT].numel() != 1:
+            raise unfit("IA3", {name: tensors[name] for name in (WEIGHT, ON_INPUT)})
+        return cls(tensors[WEIGHT].flatten(), bool(tensors[ON_INPUT].item()))
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         weight = stored(self.weight, dtype)

@@ -6,7 +6,7 @@ The product of two matrices of rank r has rank r², exactly: its factors are row
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ class LoHa(Adapter):
         for name in (*FACTORS, *CORES):
             self.register_parameter(name, nn.Parameter(tensors[name]) if name in tensors else None)
         self.rank = self.hada_w1_b.shape[0]
-        self.alpha = float(alpha) or float(self.rank)
+        self.alpha = float(alpha)
         self.scale = self.alpha / self.rank
         self.weight_shape = weight_shape
 
@@ -60,7 +60,7 @@ class LoHa(Adapter):
         sizes |= {name: ((r, r, *kernel), 0.1) for name in CORES if tucker}
         tensors = {name: torch.randn(size, generator=generator) * std for name, (size, std) in sizes.items()}
         tensors["hada_w2_a"] = torch.zeros(outer)
-        return cls({k: t.to(device, dtype) for k, t in tensors.items()}, spec.alpha, torch.Size(layer_shape))
+        return cls({k: t.to(device, dtype) for k, t in tensors.items()}, spec.alpha or r, torch.Size(layer_shape))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoHa:
@@ -93,7 +93,7 @@ class LoHa(Adapter):
         return apply_weight(x, weight, layer)
 
     def delta(self, base: Tensor | None = None) -> Delta:
-        pairs = [(at_least_float32(a), at_least_float32(b)) for a, b in self._pairs()]
+        pairs = self._pairs(at_least_float32)
         o, n = self.weight_shape[0], self.weight_shape[1:].numel()
         if is_low(self.rank**2, o, n):
             up, down = _khatri_rao(pairs)
@@ -104,11 +104,18 @@ class LoHa(Adapter):
     def fits(self, weight_shape: torch.Size) -> bool:
         return super().fits(weight_shape) and (self.hada_t1 is None or weight_shape == self.weight_shape)
 
-    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """The two factor pairs as matrices [o, r], [r, i·kh·kw]; cores belong to the second of a pair."""
-        if self.hada_t1 is None:
-            return [(self.hada_w1_a, self.hada_w1_b), (self.hada_w2_a, self.hada_w2_b)]
-        groups = ((self.hada_t1, self.hada_w1_a, self.hada_w1_b), (self.hada_t2, self.hada_w2_a, self.hada_w2_b))
+    def _pairs(self, taken: Callable[[Tensor], Tensor] = lambda part: part) -> list[tuple[Tensor, Tensor]]:
+        """The two factor pairs as matrices [o, r], [r, i·kh·kw]; cores belong to the second of a pair.
+
+        Args:
+            taken: what is done to each tensor before anything is multiplied.
+        """
+        (a1, b1), (a2, b2) = (
+            (taken(a), taken(b)) for a, b in ((self.hada_w1_a, self.hada_w1_b), (self.hada_w2_a, self.hada_w2_b))
+        )
+        if self.hada_t1 is None or self.hada_t2 is None:
+            return [(a1, b1), (a2, b2)]
+        groups = ((taken(self.hada_t1), a1, b1), (taken(self.hada_t2), a2, b2))
         return [(a.T, tucker_down(core, b).flatten(1)) for core, a, b in groups]
 
 

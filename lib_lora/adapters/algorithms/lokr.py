@@ -41,7 +41,7 @@ class LoKr(Adapter):
         full = self.lokr_w1 is not None and self.lokr_w2 is not None
         low = self.lokr_w1_b if self.lokr_w2_b is None else self.lokr_w2_b
         self.rank = 1 if full else low.shape[0]
-        self.alpha = float(alpha) or float(self.rank)
+        self.alpha = float(alpha)
         self.scale = 1.0 if full else self.alpha / self.rank
         self.scaled_param = W1 if self.lokr_w1 is not None else W1_A
         (o1, i1), (o2, i2, *kernel) = self._w1().shape, self._w2().shape
@@ -74,7 +74,7 @@ class LoKr(Adapter):
         tensors = {name: _kaiming(torch.empty(size), generator) for name, size in random.items()}
         tensors |= {name: torch.zeros(size) for name, size in zero.items()}
         tensors = {name: t.to(device, dtype) for name, t in tensors.items()}
-        return cls(tensors, spec.alpha if low1 or low2 else 1.0, torch.Size(layer_shape))
+        return cls(tensors, (spec.alpha or r) if low1 or low2 else 1.0, torch.Size(layer_shape))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoKr:
@@ -109,8 +109,7 @@ class LoKr(Adapter):
         o, n = self.weight_shape[0], self.weight_shape[1:].numel()
         if is_low(a1.shape[1] * a2.shape[1], o, n):
             return Delta(self.weight_shape, torch.kron(a1 * self.scale, a2), torch.kron(b1, b2))
-        w1, w2 = at_least_float32(self._w1()) * self.scale, at_least_float32(self._w2()).flatten(1)
-        return Delta(self.weight_shape, dense_part=torch.kron(w1, w2))
+        return Delta(self.weight_shape, dense_part=torch.kron(a1 @ b1 * self.scale, a2 @ b2))
 
     def _pairs(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Both Kronecker factors as products of matrices; a full one is itself times the identity."""

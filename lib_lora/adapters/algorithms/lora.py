@@ -35,7 +35,7 @@ class LoRA(Adapter):
         down: [r, i], or [r, i, kh, kw]: the kernel, stride and padding belong to the down projection, or to ``mid``.
         mid: None, or the core [r, r, kh, kw] of a Tucker decomposition; ``down`` is then [r, i, 1, 1].
         bias: None, or the change of the layer's bias [o], as merges with a full difference have it.
-        alpha: ΔW is scaled by alpha / rank; 0 in a file means alpha = rank, as in kohya's trainer.
+        alpha: ΔW is scaled by alpha / rank.
     """
 
     algorithm = "lora"
@@ -49,7 +49,7 @@ class LoRA(Adapter):
         self.mid = None if mid is None else nn.Parameter(mid)
         self.bias = None if bias is None else nn.Parameter(bias)
         self.rank = down.shape[0]
-        self.alpha = float(alpha) or float(self.rank)
+        self.alpha = float(alpha)
         self.scale = self.alpha / self.rank
         kernel = down.shape[2:] if mid is None else mid.shape[2:]
         self.weight_shape = torch.Size((up.shape[0], down.shape[1], *kernel))
@@ -70,7 +70,7 @@ class LoRA(Adapter):
         down = _kaiming(torch.empty(rank, i, *(ones if tucker else kernel)), generator).to(device, dtype)
         mid = _kaiming(torch.empty(rank, rank, *kernel), generator).to(device, dtype) if tucker else None
         up = torch.zeros(o, rank, *ones, dtype=dtype, device=device)
-        return cls(up, down, spec.alpha, mid)
+        return cls(up, down, spec.alpha or rank, mid)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoRA:

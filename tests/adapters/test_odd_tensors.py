@@ -1,0 +1,109 @@
+"""Tensors that trainers did write: factors of several types, half-precision cores, square layers, whole numbers."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import safetensors.torch
+import torch
+
+from lib_lora.adapters import Network, NetworkSpec, read_lora, write_lora
+from lib_lora.adapters.algorithms.glora import GLoRA
+from lib_lora.adapters.build import adapter_from
+from lib_lora.adapters.file import join_keys, to_delta
+from lib_lora.errors import UserError
+
+KEY = "lora_unet_mid_block_attentions_0_proj_in"
+SPECS = [
+    *(NetworkSpec(name, 2, 1.0) for name in ("lora", "loha", "lokr", "full", "ia3", "glora", "oft", "boft")),
+    *(NetworkSpec("lokr", 2, 1.0, decompose_both=both, full_matrix=not both) for both in (False, True)),
+    *(NetworkSpec(name, 2, 1.0, dora=True) for name in ("lora", "loha", "lokr")),
+]
+TYPES = [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.int32, torch.int64, torch.bool]
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("algorithm", ["loha", "lokr", "lora"])
+def test_tucker_products_of_half_precision_files_are_exact(algorithm, dtype):
+    spec = NetworkSpec(algorithm, 2, 1.0, conv_rank=3, tucker=True, factor=4, layers="conv")
+    layer = torch.nn.Conv2d(16, 24, 3)
+    params = Network.create({KEY + "_conv": layer}, spec, 0).modules()[KEY + "_conv"]
+    assert any(tensor.ndim == 4 and tensor.shape[2] == 3 for tensor in params.values())
+    half = {
+        name: (0.3 * noise(*t.shape, seed=i)).to(dtype) if t.ndim else t for i, (name, t) in enumerate(params.items())
+    }
+    want = to_delta({name: tensor.double() for name, tensor in half.items()}).dense()
+    got = to_delta(half).dense().double()
+    assert ((got - want).norm() / want.norm()).item() < 1e-6
+
+
+def test_old_glora_on_a_square_layer():
+    new = {"a1.weight": noise(8, 2), "a2.weight": noise(2, 8), "b1.weight": noise(8, 2), "b2.weight": noise(2, 8)}
+    old = {"a1.weight": new["a2.weight"], "a2.weight": new["a1.weight"]}
+    old |= {"b1.weight": new["b2.weight"], "b2.weight": new["b1.weight"]}
+    base = noise(8, 8, seed=3)
+    want = new["b1.weight"] @ new["b2.weight"] + base @ new["a1.weight"] @ new["a2.weight"]
+    for tensors in (new, old):
+        adapter = GLoRA.from_tensors(tensors)
+        assert adapter.rank == 2
+        assert torch.allclose(adapter.delta(base).dense(), want, atol=1e-5)
+
+
+def test_factors_of_several_types():
+    mixed = {"lokr_w1": noise(2, 3).half(), "lokr_w2": noise(4, 2).bfloat16()}
+    adapter = adapter_from(mixed)
+    assert torch.equal(adapter.delta().dense(), torch.kron(mixed["lokr_w1"].float(), mixed["lokr_w2"].float()))
+    assert adapter.forward_delta(noise(5, 6), torch.nn.Linear(6, 8)).shape == (5, 8)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.algorithm}{' dora' * s.dora}{' both' * s.decompose_both}")
+def test_mutated_tensors_are_read_or_refused_by_name(tmp_path, spec):
+    rng, layer = random.Random(1), torch.nn.Linear(6, 8)
+    good = join_keys(Network.create({KEY: layer}, spec, 0).modules())
+    path, used = tmp_path / "bad.safetensors", 0
+    for _ in range(130):
+        safetensors.torch.save_file(mutated(good, rng), path)
+        try:
+            file = read_lora(path)
+            network = Network.from_file(file)
+            network.adapters[KEY].float()
+            with network.attached_to({KEY: layer}):
+                layer(torch.ones(2, 6))
+            write_lora(tmp_path / "again.safetensors", file.modules, {}, None, overwrite=True)
+            used += 1
+        except UserError as error:
+            assert error.what
+    assert used
+
+
+def mutated(tensors: dict[str, torch.Tensor], rng: random.Random) -> dict[str, torch.Tensor]:
+    """The tensors with one or two of another type or shape, gone, or under another's name."""
+    changed = dict(tensors)
+    for _ in range(rng.randrange(1, 3)):
+        name = rng.choice(sorted(changed))
+        tensor = changed[name]
+        kind = rng.randrange(6)
+        if kind == 0:
+            changed[name] = tensor.to(rng.choice(TYPES))
+        elif kind == 1:
+            del changed[name]
+        elif kind == 2:
+            shape = list(tensor.shape)
+            shape[rng.randrange(len(shape)) if shape else 0 :] = [rng.randrange(4) for _ in range(rng.randrange(3))]
+            changed[name] = torch.ones(shape)
+        elif kind == 3:
+            changed[name] = tensor.reshape(-1)[: rng.randrange(3)].clone()
+        elif kind == 4:
+            changed[name] = tensor.reshape(*tensor.shape, *[1] * rng.randrange(1, 3)).clone()
+        else:
+            changed[
+                f"{KEY}.{rng.choice(['diff_b', 'lora_mid.weight', 'lokr_t2', 'hada_t1', 'scalar', 'dora_scale'])}"
+            ] = tensor.clone()
+        if not changed:
+            return dict(tensors)
+    return changed
