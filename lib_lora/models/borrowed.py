@@ -21,7 +21,8 @@ from lib_lora.models.weights import PLAIN, Layer, fetch_weight, weight_shape
 
 Fetch = Callable[[torch.dtype, torch.device], Tensor]
 Forward = Callable[[Tensor], Tensor]
-NORMS = {"LayerNorm", "GroupNorm", "GroupNorm32"}
+MULTIPLIERS = ("Linear", "NonDynamicallyQuantizableLinear", "Conv1d", "Conv2d", "Conv3d")
+NORMS = ("LayerNorm", "GroupNorm", "GroupNorm32", "RMSNorm")
 
 
 @dataclass(frozen=True)
@@ -94,21 +95,25 @@ class _Borrowed(torch.autograd.Function):
 
 @contextmanager
 def borrowing(
-    layers: Iterable[Layer], device: torch.device | None = None, always: bool = False
+    modules: Iterable[nn.Module], device: torch.device | None = None, always: bool = False
 ) -> Iterator[None]:
-    """Let gradients pass ``layers`` wherever and however their frozen weights are stored, without keeping any.
+    """Let gradients pass the layers of ``modules`` wherever and however their frozen weights are stored, keeping none.
 
-    Linear layers, convolutions and norms keep their own ``forward``, so what they compute stays the web UI's, to the
-    bit. A weight that autograd can keep for nothing (plain, on the device of the input, not made in inference mode) is
-    left to it; so is everything where no gradient is asked for.
+    Layers are told by the names of their classes or of these' bases: Forge's ``Linear`` is not PyTorch's. Each keeps
+    its own ``forward``, so what it computes stays the web UI's, to the bit. A weight that autograd can keep for nothing
+    (plain, on the device of the input, not made in inference mode) is left to it; so is everything where no gradient
+    is asked for.
 
     Args:
+        modules: models, or single layers.
         device: where the layers compute, if not all their weights are there.
         always: borrow those too; for hosts that move weights between the forward and the backward pass.
     """
     with ExitStack() as undo:
-        for layer in layers:
-            wrap = BorrowedNorm if type(layer).__name__ in NORMS else BorrowedForward
+        for layer in (layer for module in modules for layer in module.modules()):
+            wrap = next((WRAPPERS[c.__name__] for c in type(layer).__mro__ if c.__name__ in WRAPPERS), None)
+            if wrap is None:
+                continue
             before = vars(layer).get("forward")
             layer.forward = wrap(layer, device, always)
             undo.callback(_put_back, layer, before)
@@ -157,6 +162,23 @@ class BorrowedNorm(BorrowedForward):
             return self.own(x, *args, **kwargs)
         finally:
             layer._parameters.update(before)
+
+
+class BorrowedLookup(BorrowedForward):
+    """An embedding: nothing is learned in front of it, and of weights made in inference mode autograd takes none."""
+
+    __slots__ = ()
+
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        with torch.no_grad():
+            return self.own(x, *args, **kwargs)
+
+
+WRAPPERS: dict[str, type[BorrowedForward]] = {
+    **dict.fromkeys(MULTIPLIERS, BorrowedForward),
+    **dict.fromkeys(NORMS, BorrowedNorm),
+    "Embedding": BorrowedLookup,
+}
 
 
 def kept_apart(weight: Tensor, x: Tensor) -> bool:

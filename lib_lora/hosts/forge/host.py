@@ -22,9 +22,8 @@ from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel, forge_model
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
-from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
+from lib_lora.hosts.forge_objects.support import require_family
 from lib_lora.hosts.webui.family import CLIP_LAYERS, family
-from lib_lora.hosts.webui.model import FP8
 from lib_lora.models.base import ModelInfo
 
 
@@ -94,8 +93,6 @@ class ForgeHost(ForgeObjectsHost):
         where = sd_model.sd_checkpoint_info.name
         require_family(sd_model, sd_model.is_inpaint)
         model = sd_model.forge_objects_original.unet.model
-        # autograd keeps what Forge widens, so that fp8 saves memory only where blocks are checkpointed
-        require_plain_weights(model.diffusion_model, where, also=FP8)
         if model.predictor.prediction_type not in PREDICTIONS:
             what = f"The model predicts by {model.predictor.prediction_type}"
             raise UserError(what, where=where, fix="Choose an epsilon or v-prediction model")

@@ -49,7 +49,7 @@ class ForgeObjectsHost(WebUIHost):
         self._require_supported(sd_model)
 
         def ready(part: str) -> None:
-            load(self._memory, [model.patchers[part]], model.name)
+            load(self._memory, [model.patchers[part]])
 
         model = self._make_model(sd_model, ready)
         return model

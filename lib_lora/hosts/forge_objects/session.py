@@ -11,11 +11,11 @@ import torch
 from lib_lora.hosts.checkpointing import own_checkpointing_off
 from lib_lora.hosts.forge_objects.blocks import differentiable_blocks
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
-from lib_lora.hosts.forge_objects.support import require_loaded
 from lib_lora.hosts.forge_objects.thaw import thaw
 from lib_lora.hosts.frozen import frozen
 from lib_lora.hosts.queue_lock import QueueLock
 from lib_lora.hosts.webui.session import Session
+from lib_lora.models.borrowed import borrowing
 
 TRAINED = ("unet", "te")
 
@@ -31,8 +31,10 @@ class MemoryManager(Protocol):
 class ForgeObjectsSession(Session):
     """A training's claim to a model; see :class:`lib_lora.hosts.webui.session.Session`.
 
-    The parts are loaded through the host's memory manager, so it knows where they are, and may put them elsewhere as
-    soon as the lock is free. When the user chooses another checkpoint, ours stays with us: nothing is read again.
+    The parts are loaded through the host's memory manager, so it knows where they are, puts as much of them on the card
+    as its settings leave room for, and may put them elsewhere as soon as the lock is free. Weights that stay in main
+    memory, are packed, or were made in inference mode are borrowed for each use, not copied. When the user chooses
+    another checkpoint, ours stays with us: nothing is read again.
 
     Args:
         make_model: makes the model, given what is to be called before each use.
@@ -52,7 +54,8 @@ class ForgeObjectsSession(Session):
         super().__init__(make_model(self.reclaim), lock)
         self._memory = memory
         self._attention = attention
-        self._ready: set[str] = set()
+        self._here: dict[str, int] = {}  # part -> its parameters on the card when it was loaded in this turn
+        self._learning: set[str] = set()  # parts that gradients pass
 
     def _prepare(self, undo: ExitStack) -> None:
         m = self.model
@@ -61,39 +64,44 @@ class ForgeObjectsSession(Session):
         undo.enter_context(frozen([m.unet, m.text_encoder]))
         undo.enter_context(own_checkpointing_off(m.unet))
         undo.enter_context(differentiable_blocks(m.unet))
-        for part in TRAINED:
-            self._load(part)
+        for part, module in (("unet", m.unet), ("te", m.text_encoder)):
+            undo.enter_context(borrowing([module], m.device_of(part)))
+        with torch.no_grad():  # whether gradients pass a part is seen when it is used
+            for part in TRAINED:
+                self._load(part)
 
     def _restore(self) -> None:
-        self._ready.clear()
+        self._here.clear()
 
     def _load(self, part: str) -> None:
-        """Onto its device, without anybody's LoRA, and such that gradients can pass."""
-        if part in self._ready:
+        """Without anybody's LoRA, and such that gradients can pass; the text encoder may leave where none do."""
+        if part in TRAINED and torch.is_grad_enabled():
+            self._learning.add(part)
+        if part in self._here:
             return
         patchers = self.model.patchers
-        kept = [patchers[other] for other in TRAINED if part in TRAINED and other in self._ready]
-        with torch.inference_mode(False):
-            load(self._memory, [*kept, patchers[part]], self.model.name)
+        kept = [patchers[other] for other in TRAINED if other in self._learning & set(self._here) - {part}]
+        load(self._memory, [*kept, patchers[part]])
+        with torch.inference_mode():
             if part == "te":
                 self.model.prepare_text_encoder()
             if part in TRAINED:
-                module = patchers[part].model
-                thaw(module)
-                module.requires_grad_(False)
-        self._ready = {other for other in self._ready if _in_place(patchers[other])} | {part}
+                patchers[part].model.requires_grad_(False)
+        if part in TRAINED:
+            thaw(patchers[part].model)
+        stayed = {other: count for other, count in self._here.items() if _on_card(patchers[other]) == count}
+        self._here = {**stayed, part: _on_card(patchers[part])}
 
 
-def load(memory: MemoryManager, patchers: list[Any], where: str) -> None:
-    """Move whole models to their devices; others may have to leave. What is merged into them is taken out.
+def load(memory: MemoryManager, patchers: list[Any]) -> None:
+    """Move models to their devices, as far as the host finds room; what is merged into them is taken out.
 
-    Raises:
-        UserError: there is too little video memory for all of them.
+    In inference mode, as for the web UI's own images: a parameter that was made in it has to be moved in it.
     """
-    memory.load_models_gpu(patchers)
-    for patcher in patchers:
-        require_loaded(patcher.model, torch.device(patcher.load_device), where)
+    with torch.inference_mode():
+        memory.load_models_gpu(patchers)
 
 
-def _in_place(patcher: Any) -> bool:
-    return all(p.device.type == torch.device(patcher.load_device).type for p in patcher.model.parameters())
+def _on_card(patcher: Any) -> int:
+    device = torch.device(patcher.load_device).type
+    return sum(p.device.type == device for p in patcher.model.parameters())

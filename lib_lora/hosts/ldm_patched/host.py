@@ -15,7 +15,7 @@ from lib_lora.errors import UserError
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
-from lib_lora.hosts.forge_objects.support import require_family, require_plain_weights
+from lib_lora.hosts.forge_objects.support import require_family
 from lib_lora.hosts.ldm_patched.model import LdmPatchedModel, ldm_patched_model
 from lib_lora.hosts.webui import shared_model
 from lib_lora.hosts.webui.family import family, text_layers
@@ -61,7 +61,6 @@ class LdmPatchedHost(ForgeObjectsHost):
         where = sd_model.sd_checkpoint_info.name
         objects = sd_model.forge_objects_original
         require_family(sd_model, getattr(objects.unet.model, "inpaint_model", False))
-        require_plain_weights(objects.unet.model.diffusion_model, where)
         if not hasattr(objects.clip.cond_stage_model.clip_l.transformer, "config"):
             raise UserError(
                 "This web UI builds text encoders of its own, which cannot be trained on yet",

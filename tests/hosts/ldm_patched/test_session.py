@@ -73,7 +73,6 @@ def test_patches_left_in_the_weights_are_taken_out(host, shell):
     assert not changed.equal(base)
     with host.training_session():
         assert objects.unet.model.get_parameter(key).equal(weight)
-        assert not objects.unet.model.get_parameter(key).is_inference()
     assert picture(shell).equal(changed)
     model_management.unload_all_models()
 

@@ -1,10 +1,8 @@
 """Models are moved about and patched when they are loaded, in whichever mode the caller is."""
 
-import torch
 
 current_loaded_models = []  # patchers
 moves = []  # for the tests
-free = [True]  # whether whole models fit
 
 
 def move(module):
@@ -20,8 +18,6 @@ def load_models_gpu(models, memory_required=0, hard_memory_preservation=0):
             continue
         current_loaded_models[:] = [m for m in current_loaded_models if m.model is not patcher.model]
         move(patcher.model)
-        if not free[0]:
-            patcher.load_device = torch.device("meta")  # stands for a device that the weights are not on
         patcher.lora_loader.refresh(patcher.lora_patches)
         current_loaded_models.insert(0, patcher)
 
