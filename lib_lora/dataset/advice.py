@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.config import DatasetConfig
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.scan import Item, Scan
+from lib_lora.dataset.tags.pieces import is_sentence, split_pieces
 
 FEW_IMAGES = 10
 MUCH_CUT_OFF = 0.25  # part of an image that its bucket does not show
@@ -73,10 +75,10 @@ def missing_captions(items: tuple[Item, ...], config: DatasetConfig) -> Iterator
 
 def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
     """Some captions lack the trigger that the others have."""
-    captions = {item: split_tags(item.caption) for item in items}
+    captions = {item: split_pieces(item.caption) for item in items}
     if config.trigger:
         wanted = split_tags(config.trigger)
-        lacking = [item for item, tags in captions.items() if not set(wanted) <= set(tags)]
+        lacking = [item for item, tags in captions.items() if not all(_says(tags, tag) for tag in wanted)]
         trigger, remedy = config.trigger, "It is put in front of them; check their spelling if they have another"
     elif config.keep_tokens:
         first = Counter(tags[0] for tags in captions.values() if tags)
@@ -96,7 +98,7 @@ def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[A
 
 def tags_everywhere(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
     """Tags that no caption is without, apart from the trigger: the LoRA cannot tell them from it."""
-    captions = [split_tags(item.caption) for item in items if item.caption_path is not None]
+    captions = [split_pieces(item.caption) for item in items if item.caption_path is not None]
     if len(captions) < NAMED_AT_MOST:
         return
     kept = {*split_tags(config.trigger), *captions[0][: config.keep_tokens]}
@@ -127,7 +129,7 @@ def odd_shapes(items: tuple[Item, ...]) -> Iterator[Advice]:
 
 def mostly_monochrome(items: tuple[Item, ...]) -> Iterator[Advice]:
     """More black and white than colour: the LoRA will draw without colour."""
-    grey = [item.path for item in items if MONOCHROME & {tag.replace("_", " ") for tag in split_tags(item.caption)}]
+    grey = [item.path for item in items if MONOCHROME & {tag.replace("_", " ") for tag in split_pieces(item.caption)}]
     if len(grey) > len(items) / 2:
         text = f"Tagged as black and white: {len(grey)} of {len(items)} images ({_some(grey)})"
         yield Advice(text, "For a colour model, leave some of them out", COLOUR, tuple(grey))
@@ -157,6 +159,12 @@ def long_captions(longest: int, max_tokens: int) -> Iterator[Advice]:
     if longest > max_tokens:
         text = f"The longest caption has {longest} tokens; what is beyond {max_tokens} is cut off"
         yield Advice(text, "Shorten it, or raise the longest caption up to 225", CAPTIONS)
+
+
+def _says(tags: Sequence[str], wanted: str) -> bool:
+    """Whether a caption has a tag, or a sentence with its words."""
+    words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+    return wanted in tags or any(is_sentence(tag) and words.search(tag) for tag in tags)
 
 
 def _cut_off(item: Item) -> float:

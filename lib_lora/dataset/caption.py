@@ -9,6 +9,9 @@ import random
 import re
 from dataclasses import dataclass
 
+from lib_lora.dataset.tags.pieces import pieces, split_pieces
+from lib_lora.dataset.tags.rewriting import rewritten
+
 # As whole words, also between underscores; "left behind" and "right behind" are no directions.
 _SIDE = re.compile(r"(?<![^\W_])(left|right|Left|Right|LEFT|RIGHT)(?![^\W_])(?![ _]behind)")
 _CHOICE = re.compile(r"\{([^{}]*)\}")
@@ -16,7 +19,7 @@ _SWAPPED = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", 
 
 
 def split_tags(caption: str) -> list[str]:
-    """Comma-separated tags without blanks around them and without empty ones; everything else is literal."""
+    """What stands between commas, without blanks around it and without empty parts; see also `split_pieces`."""
     return [tag for part in caption.split(",") if (tag := part.strip())]
 
 
@@ -48,6 +51,7 @@ class CaptionPipeline:
         dropout: share of captions that are left out whole, trigger and all.
         dropout_every_n_epochs: in every n-th epoch all captions are left out; 0 is off.
         tag_dropout: share of the flexible tags that is left out.
+        split_sentences: cut sentences at their commas; else each counts as one tag, as does a number like 1,000.
         warmup_min: flexible tags at the start of a token warm-up, which takes in more of them step by step.
     """
 
@@ -62,12 +66,15 @@ class CaptionPipeline:
     dropout: float = 0.0
     dropout_every_n_epochs: int = 0
     tag_dropout: float = 0.0
+    split_sentences: bool = False
     warmup_min: int = 1
 
     def __call__(
         self, caption: str, rng: random.Random, flipped: bool = False, epoch: int = 1, warmed: float = 1.0
     ) -> str:
-        """Final caption, tags joined by ", "; brackets, backslashes and weights stay as they are.
+        """Final caption: as it stands where nothing moves or is left out, else its tags joined by ", ".
+
+        Brackets, backslashes and weights stay as they are.
 
         Args:
             caption: as written by the user.
@@ -82,6 +89,8 @@ class CaptionPipeline:
         if self.wildcards:
             caption = choose_wildcards(caption, rng)
         caption = " ".join(part for part in (self.prefix, caption, self.suffix) if part)
+        if not self.moves and warmed >= 1 and not (self.keep_separator and self.keep_separator in caption):
+            return self._parted(self._whole(caption, flipped))
         fixed, flexible, last = self._parts(caption, flipped)
         if warmed < 1:
             flexible = flexible[: int(warmed * (len(flexible) - self.warmup_min)) + self.warmup_min]
@@ -89,15 +98,37 @@ class CaptionPipeline:
             rng.shuffle(flexible)
         if self.tag_dropout:
             flexible = [tag for tag in flexible if rng.random() >= self.tag_dropout]
-        final = ", ".join(fixed + flexible + last)
+        return self._parted(", ".join(fixed + flexible + last))
+
+    @property
+    def moves(self) -> bool:
+        """Whether tags may come in another order, or not all of them."""
+        return self.shuffle or self.tag_dropout > 0
+
+    def _parted(self, final: str) -> str:
         return final.replace(self.secondary_separator, ", ") if self.secondary_separator else final
+
+    def _whole(self, caption: str, flipped: bool) -> str:
+        """The caption with the trigger in front, where it is not there yet; nothing else changes."""
+        first = split_tags(self.trigger)
+        found = pieces(caption)
+        begun = len(first) if [piece.text for piece in found[: len(first)]] == first else 0
+        head, tail = "", caption
+        if first:
+            at = found[begun - 1].end if begun else 0
+            head, tail = caption[:at] if begun else ", ".join(first), caption[at:]
+            rest = [tag for tag in split_pieces(tail) if tag not in first]
+            tail = rewritten(tail, rest)
+            head += ", " if tail.strip() and not begun else ""
+        return head + (swap_sides(tail) if flipped else tail)
 
     def _parts(self, caption: str, flipped: bool) -> tuple[list[str], list[str], list[str]]:
         """Tags that stay in front, that may move, and that stay behind."""
         first = split_tags(self.trigger)
 
         def tags(text: str) -> list[str]:
-            found = [tag for tag in split_tags(text) if tag not in first]
+            parts = split_tags(text) if self.split_sentences else split_pieces(text)
+            found = [tag for tag in parts if tag not in first]
             return [swap_sides(tag) for tag in found] if flipped else found
 
         if self.keep_separator and self.keep_separator in caption:

@@ -20,6 +20,7 @@ from lib_lora.dataset.collection.thumbnails import Thumbnails
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.tags.edits import Edit
 from lib_lora.dataset.tags.index import TagFilter, TagIndex
+from lib_lora.dataset.tags.pieces import first_line
 from lib_lora.errors import UserError
 
 STATE_FOLDER = ".lora-workbench"  # beside the pictures; listings pass over it
@@ -59,7 +60,9 @@ class DatasetEditor:
     @cached_property
     def tags(self) -> TagIndex:
         """Tags of the pictures; rows are positions in ``pictures``."""
-        return TagIndex([picture.tags for picture in self.pictures])
+        lines = {row: picture.text[first_line(picture.text)[1] :] for row, picture in enumerate(self.pictures)}
+        further = {row: text for row, text in lines.items() if text.strip()}
+        return TagIndex([picture.tags for picture in self.pictures], further)
 
     def select(self, wanted: TagFilter) -> list[Picture]:
         """Pictures that pass the filter."""

@@ -13,13 +13,12 @@ from PIL import Image
 from lib_lora.dataset.buckets import Size, bucket_for
 from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.images import read_header
+from lib_lora.dataset.oddities import IMAGE_EXTENSIONS, odd_files
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.sidecars import Caption, CaptionFiles
 
 CONCEPT_NAME = re.compile(r"(\d+)_(.*)")
-IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".avif", ".jxl")
 MASK_ENDINGS = ("-masklabel", "_mask")  # OneTrainer's, and the common one
-FOREIGN_EXTENSIONS = (".gif", ".tif", ".tiff", ".psd", ".heic", ".heif", ".svg", ".ico", ".jp2", ".tga", ".kra", ".xcf")
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,18 @@ def _by_stem(folder: Path | None) -> dict[str, Path]:
     return {f.stem: f for f in files if f.suffix.lower() in IMAGE_EXTENSIONS}
 
 
+def without_masks(images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
+    """The pictures of one folder, and the mask files beside them by the picture's stem."""
+    stems = {image.stem for image in images}
+    masks = {}
+    for image in images:
+        for ending in MASK_ENDINGS:
+            if image.stem.removesuffix(ending) in stems - {image.stem}:
+                masks[image.stem.removesuffix(ending)] = image
+    found = set(masks.values())
+    return [image for image in images if image not in found], masks
+
+
 class _Walk:
     """One pass over the folders, collecting items, problems and concepts."""
 
@@ -117,31 +128,20 @@ class _Walk:
             return
         folders, files = listing
         named = {f for f in folders if CONCEPT_NAME.fullmatch(f.name)}
-        images, masks = self._without_masks([f for f in files if f.suffix.lower() in IMAGE_EXTENSIONS])
-        for stray in (f for f in files if f.suffix.lower() in FOREIGN_EXTENSIONS):
-            self.report(stray, f"{stray.suffix} files are not read", "Convert it to PNG or JPEG")
+        images, masks = without_masks([f for f in files if f.suffix.lower() in IMAGE_EXTENSIONS])
+        if masks and self.config.masks != "files":
+            example, count = next(iter(masks.values())), len(masks)
+            self.report(example, f"mask files are not used ({count} here)", "Set the masks to “files”", False)
+        captions = CaptionFiles(files, self.config.caption_extension)
+        self.problems += odd_files(files, images, captions)
         if images and named and not CONCEPT_NAME.fullmatch(folder.name):
             reason = f"images beside folders named like N_name are not used ({len(images)} here)"
             self.report(folder, reason, "Move them into a folder named like 1_name")
         elif images:
-            self._add_images(images, masks, CaptionFiles(files, self.config.caption_extension), concept)
+            self._add_images(images, masks, captions, concept)
         for child in folders:
             own = Concept(child, regularisation=concept.regularisation)
             self.visit(_resolved(own) if child in named else replace(concept, path=child))
-
-    def _without_masks(self, images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
-        """The pictures, and the mask files beside them by the picture's stem."""
-        stems = {image.stem for image in images}
-        masks = {}
-        for image in images:
-            for ending in MASK_ENDINGS:
-                if image.stem.removesuffix(ending) in stems - {image.stem}:
-                    masks[image.stem.removesuffix(ending)] = image
-        if masks and self.config.masks != "files":
-            example = next(iter(masks.values()))
-            self.report(example, f"mask files are not used ({len(masks)} here)", "Set the masks to “files”", False)
-        found = set(masks.values())
-        return [image for image in images if image not in found], masks
 
     def _listing(self, folder: Path) -> tuple[list[Path], list[Path]] | None:
         """(folders, files) in an order that does not depend on the file system; None when that was reported."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.dataset.problems import BadFile
+from lib_lora.dataset.text_file import lines_of, read_text_file
 
 CAPTION_EXTENSIONS = (".txt", ".caption")  # the first that exists wins
 FURTHER_EXTENSIONS = (".tags", ".tag", ".prompt", ".cap")  # of other programs, where there is none of the above
@@ -45,7 +46,7 @@ class CaptionFiles:
         detected = CAPTION_EXTENSIONS if present & set(CAPTION_EXTENSIONS) else known
         self.extensions = (extension,) if extension else detected
         self._files = {(f.stem, f.suffix.lower()): f for f in files if f.suffix.lower() in self.extensions}
-        self._others = {(f.stem, f.suffix.lower()) for f in files if f.suffix.lower() in known}
+        self._others = {(f.stem, f.suffix.lower()): f for f in files if f.suffix.lower() in known}
 
     def overlooked(self, images: list[Path]) -> str:
         """The ending of caption files beside these images, if none has one of those that are read; else ""."""
@@ -59,33 +60,27 @@ class CaptionFiles:
         stems = {image.stem for image in images}
         return len({extension for stem, extension in self._files if stem in stems}) > 1
 
+    def path(self, image: Path) -> Path | None:
+        """The caption file of an image: of the same name, with the first known extension; None without such a file."""
+        found = (self._files.get((image.stem, extension)) for extension in self.extensions)
+        return next((f for f in found if f is not None), None)
+
+    def of(self, image: Path) -> list[Path]:
+        """All files that may be captions of this image, the one that is read first."""
+        endings = (*self.extensions, *CAPTION_EXTENSIONS, *FURTHER_EXTENSIONS)
+        found = (self._others.get((image.stem, ending)) for ending in endings)
+        return list(dict.fromkeys(f for f in found if f is not None))
+
+    def new(self, image: Path) -> Path:
+        """Where an image without a caption gets one: beside it, with the ending that this folder's captions have."""
+        used = Counter(extension for _, extension in self._files)
+        return image.with_suffix(used.most_common(1)[0][0] if used else self.extensions[0])
+
     def read(self, image: Path) -> Caption | None:
-        """Caption of an image from the file of the same name, first known extension; None without such a file.
+        """Caption of an image from its file; None without one.
 
         Raises:
-            BadFile: the file is not UTF-8 text.
+            BadFile: the file is no UTF-8 text.
         """
-        found = (self._files.get((image.stem, extension)) for extension in self.extensions)
-        path = next((f for f in found if f is not None), None)
-        if path is None:
-            return None
-        return Caption(tuple(line.strip() for line in decode(path).splitlines() if line.strip()), path)
-
-
-def decode(path: Path) -> str:
-    """Text of a caption file.
-
-    Raises:
-        BadFile: unreadable, or no UTF-8 text.
-    """
-    fix = "Open it in a text editor and save it as UTF-8"
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadFile(f"its caption file {path.name} is not UTF-8 text", where=path, fix=fix) from None
-    except OSError as error:
-        what = f"its caption file {path.name} cannot be read ({error.strerror})"
-        raise BadFile(what, where=path, fix="Check its permissions") from error
-    if "\0" in text:
-        raise BadFile(f"its caption file {path.name} is not plain text", where=path, fix=fix)
-    return text
+        path = self.path(image)
+        return None if path is None else Caption(lines_of(read_text_file(path).text), path)

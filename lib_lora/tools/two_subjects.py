@@ -16,7 +16,6 @@ from lib_lora.dataset.collection.change import Change, Make, Operation, Write
 from lib_lora.dataset.collection.moving import merged
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.pictures.composites import CompositeOptions, count_for_share, plan_composites
-from lib_lora.dataset.tags.text import join
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import preset
 
@@ -81,7 +80,7 @@ def _singles(subjects: Subjects, folder: Path, count: int, seed: int) -> Change:
     made: list[Operation] = []
     for number, picture in enumerate(turns[:count], start=1):
         path = folder / f"single-{number:05}{picture.path.suffix}"
-        made += [Make(path, _copier(picture.path)), Write(path.with_suffix(".txt"), join(picture.tags).encode())]
+        made += [Make(path, _copier(picture.path)), Write(path.with_suffix(".txt"), picture.text.encode())]
     return Change("Single pictures", tuple(made), {"single pictures copied": len(made) // 2})
 
 

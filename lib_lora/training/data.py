@@ -39,6 +39,7 @@ def dataset_config(config: TrainConfig) -> DatasetConfig:
             dropout=config.caption_dropout,
             dropout_every_n_epochs=config.caption_dropout_every_n_epochs,
             tag_dropout=config.tag_dropout,
+            split_sentences=config.split_sentences,
             warmup_min=config.token_warmup_min,
         ),
         token_warmup=config.token_warmup * config.epochs,

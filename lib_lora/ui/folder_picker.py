@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.dataset.scan import IMAGE_EXTENSIONS
+from lib_lora.dataset.oddities import IMAGE_EXTENSIONS
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel

@@ -14,19 +14,19 @@ seeds = st.integers(0, 2**32)
 
 @given(tags, seeds)
 def test_shuffling_is_a_permutation_and_everything_is_literal(tags, seed):
-    final = CaptionPipeline(shuffle=True)(", ".join(tags), random.Random(seed))
+    final = CaptionPipeline(shuffle=True, split_sentences=True)(", ".join(tags), random.Random(seed))
     assert sorted(split_tags(final)) == sorted(tags)
 
 
 @given(tags, st.integers(0, 9), seeds)
 def test_kept_tags_stay_in_front(tags, keep, seed):
-    final = CaptionPipeline(keep_tokens=keep, shuffle=True)(", ".join(tags), random.Random(seed))
+    final = CaptionPipeline(keep_tokens=keep, shuffle=True, split_sentences=True)(", ".join(tags), random.Random(seed))
     assert split_tags(final)[:keep] == tags[:keep]
 
 
 @given(tags, st.booleans(), st.booleans(), seeds)
 def test_the_trigger_is_first_and_only_once(tags, shuffle, flipped, seed):
-    pipeline = CaptionPipeline("sks, left_behind_1", 1, shuffle)
+    pipeline = CaptionPipeline("sks, left_behind_1", 1, shuffle, split_sentences=True)
     final = split_tags(pipeline(", ".join([*tags, "sks"]), random.Random(seed), flipped))
     assert final[:2] == ["sks", "left_behind_1"]
     assert final.count("sks") == 1
@@ -146,3 +146,21 @@ def test_a_caption_is_a_function_of_the_generator(tags, rate, wildcards, seed):
     pipeline = CaptionPipeline("sks", 1, True, wildcards=wildcards, dropout=rate / 4, tag_dropout=rate)
     caption = ", ".join(tags)
     assert pipeline(caption, random.Random(seed)) == pipeline(caption, random.Random(seed))
+
+
+@pytest.mark.parametrize(
+    "caption", ["red hat,, , blue hat,", "a,b,1,000 yen", "A girl, in the rain.", "tom &amp; jerry", "x ||| y"]
+)
+def test_without_shuffling_the_caption_is_read_as_it_stands(caption):
+    assert CaptionPipeline()(caption, random.Random(0)) == caption
+    assert CaptionPipeline("sks")(caption, random.Random(0)) == f"sks, {caption}"
+    assert CaptionPipeline("sks")(f"sks,{caption}", random.Random(0)) == f"sks,{caption}"
+
+
+def test_a_sentence_is_one_piece_unless_it_is_to_be_split():
+    caption = "1girl, solo, A girl stands in the rain, holding a hat. It cost $1,000."
+    finals = {CaptionPipeline(shuffle=True)(caption, random.Random(seed)) for seed in range(300)}
+    assert len(finals) == 24
+    assert all("A girl stands in the rain, holding a hat." in final and "$1,000" in final for final in finals)
+    split = {CaptionPipeline(shuffle=True, split_sentences=True)(caption, random.Random(seed)) for seed in range(60)}
+    assert any("A girl stands in the rain, holding a hat." not in final for final in split)

@@ -45,7 +45,7 @@ def test_byte_order_mark_and_line_ends_are_no_part_of_a_caption(add_image, confi
     assert found.problems == ()
 
 
-@pytest.mark.parametrize("content", ["é".encode("latin-1"), "tag".encode("utf-16"), "tag".encode("utf-16-le")])
+@pytest.mark.parametrize("content", ["é".encode("latin-1"), "tag".encode("utf-16")[:-1], "tag".encode("utf-16-le")])
 def test_undecodable_captions_are_reported_and_their_image_skipped(add_image, config, content):
     add_image("1_fox/good.png", caption="x")
     add_image("1_fox/bad.png").with_suffix(".txt").write_bytes(content)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib_lora.dataset.tags.text import further_lines, imported, split_booru, split_text
+from lib_lora.dataset.tags.text import imported, split_booru, split_text
 
 TYPES = ("artist", "character", "copyright", "general", "meta", "species", "lore", "rating")
 
@@ -19,13 +19,11 @@ class Post:
     Args:
         tags: in their order. types: of each tag that has one.
         family: the post it is a variant of, "" if none.
-        rest: further lines of a text.
     """
 
     tags: tuple[str, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
-    rest: str = ""
 
 
 def read_post(text: str) -> Post:
@@ -52,13 +50,17 @@ def read_text(text: str) -> Post:
     """A text side-car; types from Grabber's ``includenamespace`` form (``character:mira``) are taken off the tags."""
     tags, types = [], {}
     for raw in split_text(text):
-        kind, _, rest = raw.partition(":")
-        known = kind in TYPES and rest.strip()
-        tag = rest.strip() if known else raw
+        kind, tag = typed(raw)
         tags.append(tag)
-        if known:
+        if kind:
             types[tag] = kind
-    return Post(tuple(dict.fromkeys(tags)), types, rest=further_lines(text))
+    return Post(tuple(dict.fromkeys(tags)), types)
+
+
+def typed(tag: str) -> tuple[str, str]:
+    """(type, tag without it) of ``character:mira``; ("", tag) of others."""
+    kind, _, rest = tag.partition(":")
+    return (kind, rest.strip()) if kind in TYPES and rest.strip() else ("", tag)
 
 
 def _typed(data: Mapping[str, Any], kind: str) -> list[str]:

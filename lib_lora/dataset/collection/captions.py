@@ -8,8 +8,12 @@ from pathlib import Path
 
 from lib_lora.dataset.collection.change import Change, Example, Write
 from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.problems import BadFile
 from lib_lora.dataset.tags.edits import Edit, Tags
-from lib_lora.dataset.tags.text import join
+from lib_lora.dataset.tags.pieces import is_sentence
+from lib_lora.dataset.tags.rewriting import rewritten
+from lib_lora.dataset.tags.text import join, split_text
+from lib_lora.dataset.text_file import TextFile, plain_lines, read_text_file
 
 EXAMPLES = 5
 
@@ -20,64 +24,102 @@ def plan_tags(pictures: Sequence[Picture], edit: Edit, title: str) -> Change:
 
 
 def plan_new_tags(changes: Iterable[tuple[Picture, Tags]], title: str) -> Change:
-    """Give pictures other tags.
+    """Give pictures other tags; whatever else their caption files hold stays, to the byte (see `rewritten`).
 
-    A caption goes to ``name.txt`` (or the ``name.caption`` that is there); side-cars of downloaders stay as they are.
+    Where tags came from the side-car of a downloader, which stays as it is, the caption is a new file.
     """
-    writes: dict[Path, Write] = {}
-    examples: list[Example] = []
-    counts: Counter[str] = Counter()
-    locked: list[Picture] = []
+    plan = _Plan(title)
     for picture, tags in changes:
         if tags == picture.tags:
             continue
-        if not picture.readable:
-            locked.append(picture)
-            continue
-        counts["tags added"] += len(set(tags) - set(picture.tags))
-        counts["tags removed"] += len(set(picture.tags) - set(tags))
-        counts["captions only reordered"] += set(tags) == set(picture.tags)
-        writes[picture.caption] = Write(picture.caption, _content(picture, tags))
-        if len(examples) < EXAMPLES:
-            examples.append(Example(picture.path, join(picture.tags), join(tags)))
-    return Change(
-        title,
-        tuple(writes.values()),
-        {"captions written": len(writes)} | {name: count for name, count in counts.items() if count},
-        tuple(examples),
-        _notes(locked),
-    )
+        if plan.put(picture, text_with(picture, tags)):
+            plan.counts["tags added"] += len(set(tags) - set(picture.tags))
+            plan.counts["tags removed"] += len(set(picture.tags) - set(tags))
+            plan.counts["captions only reordered"] += set(tags) == set(picture.tags)
+    return plan.change()
+
+
+def plan_texts(changes: Iterable[tuple[Picture, str]], title: str) -> Change:
+    """Give pictures these captions as they were typed; lines that were not touched keep their line ends."""
+    plan = _Plan(title)
+    for picture, text in changes:
+        if text != plain_lines(picture.text):
+            plan.put(picture, text, typed=True)
+    return plan.change()
+
+
+def text_with(picture: Picture, tags: Tags) -> str:
+    """What the caption of a picture, or of a copy of it, says with these tags in place of its own."""
+    if tags == picture.tags:
+        return picture.text
+    return rewritten(picture.text, tags) if picture.captioned else join(tags)
 
 
 def plan_import(pictures: Sequence[Picture]) -> Change:
-    """Write ``name.txt`` wherever training would not read the tags as they are shown here.
-
-    That is where they come from a downloader's side-car, or are parted by line ends or blanks.
-    """
-    writes, examples, locked = [], [], []
+    """Write ``name.txt`` wherever the tags come from a downloader's side-car, which training does not read."""
+    plan = _Plan("Write captions for training")
     for picture in pictures:
-        if not picture.tags or picture.source is None:
-            continue
-        if not picture.readable:
-            locked.append(picture)
-            continue
-        content = _content(picture, picture.tags)
-        written = picture.caption.read_bytes() if picture.source == picture.caption else None
-        if written is not None and written.split() == content.split():  # blanks and line ends do no harm
-            continue
-        writes.append(Write(picture.caption, content))
-        if len(examples) < EXAMPLES:
-            examples.append(Example(picture.path, picture.source.name, join(picture.tags)))
-    counts = {"captions written": len(writes)}
-    return Change("Write captions for training", tuple(writes), counts, tuple(examples), _notes(locked))
+        if picture.tags and not picture.captioned:
+            plan.put(picture, join(picture.tags))
+    return plan.change()
 
 
-def _content(picture: Picture, tags: Tags) -> bytes:
-    return "\n".join(filter(None, [join(tags), picture.rest])).encode()
+def plan_one_line(pictures: Sequence[Picture]) -> Change:
+    """Captions with a tag a line, or parted by blanks as boorus do, in one line parted by commas.
+
+    Captions that have commas or sentences are left alone.
+    """
+    plan = _Plan("Part tags by commas")
+    for picture in pictures:
+        tags = split_text(picture.text)
+        if picture.captioned and len(tags) > 1 and "," not in picture.text and not any(map(is_sentence, tags)):
+            plan.put(picture, join(tags))
+    return plan.change()
 
 
-def _notes(locked: Sequence[Picture]) -> tuple[str, ...]:
-    if not locked:
-        return ()
-    names = ", ".join(picture.path.name for picture in locked[:EXAMPLES])
-    return (f"Left alone, because their captions cannot be read: {len(locked)} ({names})",)
+class _Plan:
+    """Captions that will be written, with what is shown of them."""
+
+    def __init__(self, title: str):
+        self.title = title
+        self.counts: Counter[str] = Counter()
+        self._writes: dict[Path, Write] = {}
+        self._examples: list[Example] = []
+        self._locked: list[Picture] = []
+
+    def put(self, picture: Picture, text: str, typed: bool = False) -> bool:
+        """Write a caption; False where it would be the same or must be left alone."""
+        if not picture.readable or (picture.captioned and (file := self._now(picture)) is None):
+            self._locked.append(picture)
+            return False
+        if not picture.captioned:
+            old, new, before = "", text, b""
+        else:
+            old, new = file.text, file.typed(text) if typed else text
+            before = file.encoded(old)
+        if new == old or picture.caption in self._writes:
+            return False
+        content = file.encoded(new) if picture.captioned else new.encode()
+        self._writes[picture.caption] = Write(picture.caption, content, before)
+        if len(self._examples) < EXAMPLES:
+            self._examples.append(Example(picture.path, old, new))
+        return True
+
+    def _now(self, picture: Picture) -> TextFile | None:
+        """The caption file, unless it says something else than what was shown when the edit was chosen."""
+        try:
+            file = read_text_file(picture.caption)
+        except BadFile:
+            return None
+        return file if file.text == picture.text else None
+
+    def change(self) -> Change:
+        counts = {"captions written": len(self._writes)} | {name: count for name, count in self.counts.items() if count}
+        return Change(self.title, tuple(self._writes.values()), counts, tuple(self._examples), self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        if not self._locked:
+            return ()
+        names = ", ".join(picture.path.name for picture in self._locked[:EXAMPLES])
+        why = "their captions cannot be read, or were changed by another program since the folder was opened"
+        return (f"Left alone, because {why}: {len(self._locked)} ({names})",)

@@ -11,10 +11,16 @@ from lib_lora.errors import UserError
 
 @dataclass(frozen=True)
 class Write:
-    """A small file, made or replaced; the journal keeps its old bytes."""
+    """A small file, made or replaced; the journal keeps its old bytes.
+
+    Args:
+        before: what the plan was made from, b"" where there was no file; a file that holds something else by now is not
+            replaced. None: no matter.
+    """
 
     path: Path
     content: bytes
+    before: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Change:
 
 
 def check(operations: tuple[Operation, ...]) -> None:
-    """Raise `UserError` for a file that is missing or would be replaced, before anything is touched.
+    """Raise `UserError` for a file that is missing, changed or in the way, before anything is touched.
 
     Names are compared without case, so that a change means the same on every file system.
     """
@@ -84,11 +90,24 @@ def check(operations: tuple[Operation, ...]) -> None:
             taken.discard(source)
         path = operation.target if isinstance(operation, Move) else operation.path
         if isinstance(operation, Write):
+            if operation.before is not None and _key(path) not in taken:
+                _check_unchanged(operation)
             continue
         if _key(path) in taken or (_key(path) not in free and path.exists()):
             raise UserError("A file of this name exists already", where=path, fix="Choose another name or folder")
         taken.add(_key(path))
         free.discard(_key(path))
+
+
+def _check_unchanged(write: Write) -> None:
+    try:
+        now = write.path.read_bytes()
+    except FileNotFoundError:
+        now = b""
+    if now == write.before:
+        return
+    fix = "Open the folder again, and look at the change once more"
+    raise UserError("The file was changed by another program meanwhile", where=write.path, fix=fix)
 
 
 def reordered(moves: list[Move]) -> list[Move]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
-from lib_lora.dataset.collection.change import Change, Example, Move, reordered
+from lib_lora.dataset.collection.change import Change, Example, Make, Move, reordered
 from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.oddities import IMAGE_EXTENSIONS
 
 EXAMPLES = 5
 NAME_BYTES = 255  # longest file name on the usual file systems, in UTF-8
@@ -24,23 +27,24 @@ def plan_numbering(pictures: Sequence[Picture], start: int = 1, prefix: str = ""
     for picture in pictures:
         by_folder.setdefault(picture.path.parent, []).append(picture)
     width = digits or len(str(start + max(map(len, by_folder.values()), default=1) - 1))
-    moves: list[Move] = []
+    targets: list[tuple[Picture, Path, Path]] = []
     for folder in by_folder.values():
         for number, picture in enumerate(folder, start=start):
-            moves += _renamed(picture, f"{prefix}{number:0{width}}")
-    return _change("Rename to ascending numbers", moves, {"pictures renamed": len({m.source for m in moves})})
+            targets += _renamed(picture, picture.path.parent, f"{prefix}{number:0{width}}")
+    renamed = {picture.path for picture, source, target in targets if source != target}
+    return _change("Rename to ascending numbers", targets, {"pictures renamed": len(renamed)})
 
 
 def plan_move(pictures: Sequence[Picture], folder: Path, title: str) -> Change:
     """Move pictures and what belongs to them into ``folder``; those whose name is taken there get a number."""
-    moves: list[Move] = []
+    targets: list[tuple[Picture, Path, Path]] = []
     taken = {path.name.casefold() for path in folder.iterdir()} if folder.is_dir() else set()
     for picture in pictures:
-        stem = _free_stem(picture, taken)
-        found = [Move(file, folder / _new_name(file, picture, stem)) for file in (picture.path, *picture.sidecars)]
-        taken |= {move.target.name.casefold() for move in found}
-        moves += found
-    return _change(title, moves, {"pictures moved": len(pictures), "files moved": len(set(moves))})
+        found = _renamed(picture, folder, _free_stem(picture, taken))
+        taken |= {target.name.casefold() for _, _, target in found}
+        targets += found
+    counts = {"pictures moved": len(pictures), "files moved": len({source for _, source, _ in targets})}
+    return _change(title, targets, counts)
 
 
 def set_aside(change: Change, pictures: Sequence[Picture], folder: Path) -> Change:
@@ -70,10 +74,10 @@ def derived(path: Path, ending: str, suffix: str | None = None) -> Path:
     return path.with_name(f"{stem}{ending}{suffix}")
 
 
-def _renamed(picture: Picture, stem: str) -> list[Move]:
+def _renamed(picture: Picture, folder: Path, stem: str) -> list[tuple[Picture, Path, Path]]:
+    """(picture, file, where it goes) of a picture and all that belongs to it."""
     files = (picture.path, *picture.sidecars)
-    moves = [Move(file, file.with_name(_new_name(file, picture, stem))) for file in files]
-    return [move for move in moves if move.source != move.target]
+    return [(picture, file, folder / _new_name(file, picture, stem)) for file in files]
 
 
 def _new_name(file: Path, picture: Picture, stem: str) -> str:
@@ -90,7 +94,38 @@ def _free_stem(picture: Picture, taken: set[str]) -> str:
     return stem
 
 
-def _change(title: str, moves: Iterable[Move], counts: dict[str, int]) -> Change:
-    unique = list({move.source: move for move in moves}.values())  # a caption may belong to two pictures
-    examples = tuple(Example(m.source, m.source.name, str(m.target)) for m in unique[:EXAMPLES])
-    return Change(title, tuple(reordered(unique)), counts, examples)
+def _change(title: str, targets: Sequence[tuple[Picture, Path, Path]], counts: dict[str, int]) -> Change:
+    """Moves; a caption that several pictures share stays with each of them, as a copy."""
+    leaving = {picture.path for picture, _, _ in targets}
+    stems = _stems({picture.path.parent for picture in (row[0] for row in targets)})
+    moves: dict[Path, Move] = {}
+    copies: list[Make] = []
+    for picture, source, target in targets:
+        alone = source == picture.path or source.name.startswith(picture.path.name)
+        sharing = () if alone else stems.get((source.parent, picture.path.stem.casefold()), ())
+        if source == target:
+            continue
+        if any(other not in leaving for other in sharing):
+            copies.append(Make(target, partial(_copy, source)))
+        elif source in moves:
+            copies.append(Make(target, partial(_copy, moves[source].target)))
+        else:
+            moves[source] = Move(source, target)
+    examples = tuple(Example(m.source, m.source.name, str(m.target)) for m in list(moves.values())[:EXAMPLES])
+    if copies:
+        counts = counts | {"shared captions copied": len(copies)}
+    return Change(title, (*reordered(list(moves.values())), *copies), counts, examples)
+
+
+def _stems(folders: Iterable[Path]) -> dict[tuple[Path, str], list[Path]]:
+    """The images of each folder by their names without ending."""
+    found: dict[tuple[Path, str], list[Path]] = {}
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.suffix.lower() in IMAGE_EXTENSIONS:
+                found.setdefault((folder, path.stem.casefold()), []).append(path)
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lib_lora.dataset.collection.booru import Post, read_post, read_text
+from lib_lora.dataset.collection.booru import read_post, read_text, typed
 from lib_lora.dataset.collection.headers import Headers
 from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.oddities import IMAGE_EXTENSIONS, odd_files
 from lib_lora.dataset.problems import BadFile, Problem
-from lib_lora.dataset.scan import CONCEPT_NAME, FOREIGN_EXTENSIONS, IMAGE_EXTENSIONS
-from lib_lora.dataset.sidecars import decode
+from lib_lora.dataset.scan import CONCEPT_NAME, without_masks
+from lib_lora.dataset.sidecars import CaptionFiles
+from lib_lora.dataset.tags.pieces import split_pieces
+from lib_lora.dataset.tags.text import join
+from lib_lora.dataset.text_file import read_text_file
 
 MASK_ENDING = "-masklabel"  # OneTrainer's
 MASK_FOLDERS = ("mask", "masks", "conditioning", "conditioning_data")  # kohya's: same file name, white is trained
@@ -43,10 +47,10 @@ def reread(picture: Picture, headers: Headers) -> Picture:
         BadFile: it cannot be read any more.
     """
     path = picture.path
-    names = (*_text_names(path), *_json_names(path), f"{path.stem}{MASK_ENDING}.png")
+    names = (picture.caption.name, f"{path.name}.txt", *_json_names(path), *(file.name for file in picture.sidecars))
     files = {name: path.with_name(name) for name in names if path.with_name(name).exists()}
-    masks = {picture.mask.name: picture.mask} if picture.mask else {}
-    return _Reader(headers).picture(path, files, picture.folder, masks)
+    captions = CaptionFiles(list(files.values()))
+    return _Reader(headers).picture(path, files, captions, picture.folder, picture.mask)
 
 
 class _Reader:
@@ -66,13 +70,16 @@ class _Reader:
         self.seen.add(real)
         folders, files = self.listing(folder)
         mask_folder = next((f for f in folders if f.name.casefold() in MASK_FOLDERS), None)
-        masks = _files_in(mask_folder)
-        for name, path in files.items():
-            extension = path.suffix.lower()
-            if extension in FOREIGN_EXTENSIONS:
-                self.report(path, f"{path.suffix} files are not read", "Convert it to PNG or JPEG")
-            elif extension in IMAGE_EXTENSIONS and not Path(name).stem.endswith(MASK_ENDING):
-                self._add(path, files, concept, masks)
+        apart = _files_in(mask_folder)
+        images, masks = without_masks([path for path in files.values() if path.suffix.lower() in IMAGE_EXTENSIONS])
+        captions = CaptionFiles(list(files.values()))
+        self.problems += odd_files(list(files.values()), images, captions)
+        for path in images:
+            mask = masks.get(path.stem) or apart.get(path.name) or apart.get(f"{path.stem}.png")
+            try:
+                self.pictures.append(self.picture(path, files, captions, concept, mask))
+            except BadFile as error:
+                self.problems.append(Problem.of(path, error))
         for child in folders:
             if child != mask_folder:
                 self.visit(child, child if CONCEPT_NAME.fullmatch(child.name) else concept)
@@ -92,13 +99,9 @@ class _Reader:
         folders = [Path(entry.path) for entry in found if _is_folder(entry)]
         return folders, {entry.name: Path(entry.path) for entry in found if not _is_folder(entry)}
 
-    def _add(self, path: Path, files: dict[str, Path], concept: Path, masks: dict[str, Path]) -> None:
-        try:
-            self.pictures.append(self.picture(path, files, concept, masks))
-        except BadFile as error:
-            self.problems.append(Problem.of(path, error))
-
-    def picture(self, path: Path, files: dict[str, Path], concept: Path, masks: dict[str, Path]) -> Picture:
+    def picture(
+        self, path: Path, files: dict[str, Path], captions: CaptionFiles, concept: Path, mask: Path | None
+    ) -> Picture:
         try:
             state = path.stat()
         except OSError:
@@ -106,51 +109,71 @@ class _Reader:
         header = self.headers.get(path, state)
         if header.animated:
             self.report(path, "the image is animated; its first frame is used", "Save the frames you want", False)
-        texts = [files[name] for name in _text_names(path) if name in files]
+        own = captions.path(path)
+        text = files.get(f"{path.name}.txt")
         extras = [files[name] for name in _json_names(path) if name in files]
-        post, source, readable = self._post(texts, extras)
-        beside = files.get(f"{path.stem}{MASK_ENDING}.png")
-        mask = beside or masks.get(path.name) or masks.get(f"{path.stem}.png")
+        found = _Found() if own is None else self._caption(own)
+        found = self._side_car(found, text, extras)
+        beside = (*captions.of(path), *([text] if text else []), *extras, *([mask] if mask else []))
         return Picture(
             path=path,
             size=header.size,
             bytes=state.st_size,
             modified=state.st_mtime_ns,
             folder=concept,
-            tags=post.tags,
-            caption=source if source and source.stem == path.stem and source in texts else path.with_suffix(".txt"),
-            source=source,
-            sidecars=(*texts, *extras, *([mask] if mask else [])),
+            tags=found.tags,
+            text=found.text,
+            caption=own or captions.new(path),
+            source=found.source,
+            sidecars=tuple(dict.fromkeys(beside)),
             mask=mask,
-            types=post.types,
-            family=post.family,
-            rest=post.rest,
-            readable=readable,
+            types=found.types,
+            family=found.family,
+            readable=found.readable,
         )
 
-    def _post(self, texts: list[Path], extras: list[Path]) -> tuple[Post, Path | None, bool]:
-        """(tags, their file, whether its text could be read): from text if there is any, types and family from JSON."""
-        text, source, readable = Post(), None, True
-        for path in texts[:1]:
-            source = path
-            try:
-                text = read_text(decode(path))
-            except BadFile as error:
-                readable = False
-                self.report(path, error.what, error.fix or "Correct it", skipped=False)
+    def _caption(self, path: Path) -> _Found:
+        """What the caption file says, to the letter."""
+        try:
+            text = read_text_file(path).text
+        except BadFile as error:
+            self.report(path, error.what, error.fix or "Correct it", skipped=False)
+            return _Found(source=path, readable=False)
+        tags = tuple(split_pieces(text))
+        types = {tag: kind for tag in tags if (kind := typed(tag)[0])}
+        return _Found(tags, text, path, types)
+
+    def _side_car(self, found: _Found, text: Path | None, extras: list[Path]) -> _Found:
+        """With what a downloader has written: the tags where there is no caption, types and family from JSON."""
+        try:
+            if text is not None and found.source is None:
+                post = read_text(read_text_file(text).text)
+                found = _Found(post.tags, join(post.tags), text, post.types)
+        except BadFile as error:
+            self.report(text, error.what, error.fix or "Correct it", skipped=False)
+            found = _Found(source=text, readable=False)
         for path in extras[:1]:
             try:
-                post = read_post(decode(path))
-            except (BadFile, ValueError) as error:
+                post = read_post(read_text_file(path).text)
+            except (BadFile, ValueError, RecursionError) as error:
                 self.report(path, f"the side-car holds no post ({error})", "Delete it, or download it again", False)
                 continue
-            tags = text.tags if source else post.tags
-            return Post(tags, {**post.types, **text.types}, post.family, text.rest), source or path, readable
-        return text, source, readable
+            if found.source is None:
+                found = _Found(post.tags, join(post.tags), path)
+            found = replace(found, types={**post.types, **found.types}, family=post.family)
+        return found
 
 
-def _text_names(path: Path) -> tuple[str, ...]:
-    return f"{path.stem}.txt", f"{path.stem}.caption", f"{path.name}.txt"
+@dataclass(frozen=True)
+class _Found:
+    """What the files beside a picture say of it; see `Picture`."""
+
+    tags: tuple[str, ...] = ()
+    text: str = ""
+    source: Path | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
+    family: str = ""
+    readable: bool = True
 
 
 def _json_names(path: Path) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def plan_crops(parts: Sequence[tuple[Picture, Box]]) -> Change:
         _check(picture, box)
         numbers[picture.path] = numbers.get(picture.path, 0) + 1
         ending = f"_part{numbers[picture.path]}"
-        made += operations(picture, ending, lambda image, box=box: image.crop(box), picture.tags)
+        made += operations(picture, ending, lambda image, box=box: image.crop(box), picture.text)
     return Change("Crop", tuple(made), {"pictures made": len(parts)})
 
 

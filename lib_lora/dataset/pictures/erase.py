@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from lib_lora.dataset.collection.captions import text_with
 from lib_lora.dataset.collection.change import Change, Operation
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.pictures.area import Shape, bounds, drawn
@@ -27,8 +28,8 @@ def plan_erased(pictures: Sequence[Picture], shapes: tuple[Shape, ...]) -> Chang
     made: list[Operation] = []
     for picture in pictures:
         bounds(shapes, picture.size)
-        tags = Remove(ERASED_TAGS)(picture.tags)
-        made += operations(picture, ENDING, lambda image: erased(image, shapes), tags)
+        caption = text_with(picture, Remove(ERASED_TAGS)(picture.tags))
+        made += operations(picture, ENDING, lambda image: erased(image, shapes), caption)
     return Change("Erase an area", tuple(made), {"pictures made": len(pictures)})
 
 

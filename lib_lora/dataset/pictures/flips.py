@@ -12,6 +12,8 @@ from lib_lora.dataset.collection.change import Change, Example, Operation
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.pictures.making import operations
 from lib_lora.dataset.tags.edits import Tags
+from lib_lora.dataset.tags.pieces import first_line
+from lib_lora.dataset.tags.rewriting import rewritten
 from lib_lora.dataset.tags.text import join, with_spaces
 
 ENDING = "_mirrored"
@@ -41,11 +43,18 @@ def plan_mirrored(pictures: Sequence[Picture], keep: Collection[str] = (), skip_
     left_out = set(odd) if skip_asymmetric else set()
     chosen = [picture for picture in pictures if picture not in left_out]
     for picture in chosen:
-        tags = tuple(tag if tag in keep else swap_sides(tag) for tag in picture.tags)
-        made += operations(picture, ENDING, ImageOps.mirror, tags)
-        if tags != picture.tags and len(examples) < EXAMPLES:
-            examples.append(Example(picture.path, join(picture.tags), join(tags)))
+        caption = mirrored_text(picture, keep)
+        made += operations(picture, ENDING, ImageOps.mirror, caption)
+        if caption != picture.text and len(examples) < EXAMPLES:
+            examples.append(Example(picture.path, picture.text, caption))
     return Change("Mirrored copies", tuple(made), {"pictures made": len(chosen)}, tuple(examples), _notes(odd))
+
+
+def mirrored_text(picture: Picture, keep: Collection[str] = ()) -> str:
+    """Its caption with left and right exchanged, in further lines too, but not in the tags ``keep``."""
+    end = first_line(picture.text)[1]
+    tags = tuple(tag if tag in keep else swap_sides(tag) for tag in picture.tags)
+    return rewritten(picture.text[:end], tags) + swap_sides(picture.text[end:])
 
 
 def _notes(odd: Sequence[Picture]) -> tuple[str, ...]:

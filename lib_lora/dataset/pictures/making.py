@@ -12,21 +12,19 @@ from lib_lora.dataset.collection.moving import derived
 from lib_lora.dataset.collection.opening import MASK_ENDING
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.images import load_rgba
-from lib_lora.dataset.tags.edits import Tags
-from lib_lora.dataset.tags.text import join
 
 Transform = Callable[[Image.Image], Image.Image]
 JPEG_QUALITY = 95
 LOSSLESS = ("PNG", "WEBP")
 
 
-def operations(picture: Picture, ending: str, transform: Transform, tags: Tags) -> Iterator[Operation]:
-    """Write ``name`` + ``ending`` beside the picture: transformed pixels and mask, and a caption of these tags."""
+def operations(picture: Picture, ending: str, transform: Transform, caption: str) -> Iterator[Operation]:
+    """Write ``name`` + ``ending`` beside the picture: transformed pixels and mask, and this caption."""
     suffix = picture.path.suffix.lower() if picture.path.suffix.lower() in (".png", ".webp", ".jpg") else ".png"
     path = derived(picture.path, ending, suffix)
     yield Make(path, lambda target: save(transform(load_rgba(picture.path)), target, suffix))
-    if tags:
-        yield Write(path.with_suffix(".txt"), join(tags).encode())
+    if caption.strip():
+        yield Write(path.with_suffix(picture.caption.suffix), caption.encode())
     if mask := picture.mask:
         beside = path.with_name(f"{path.stem}{MASK_ENDING}.png")
         yield Make(beside, lambda target: save(transform(load_rgba(mask)), target, ".png"))

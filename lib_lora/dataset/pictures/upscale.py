@@ -25,7 +25,7 @@ def plan_upscaled(pictures: Sequence[Picture], least: int, upscale: Upscale) -> 
     examples: list[Example] = []
     for picture in small:
         factor = least / min(picture.size)
-        made += operations(picture, ENDING, partial(enlarged, factor=factor, upscale=upscale), picture.tags)
+        made += operations(picture, ENDING, partial(enlarged, factor=factor, upscale=upscale), picture.text)
         width, height = picture.size
         after = f"{round(width * factor)}×{round(height * factor)}"
         examples.append(Example(picture.path, f"{width}×{height}", after))

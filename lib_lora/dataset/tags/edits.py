@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lib_lora.dataset.tags.pieces import is_sentence, split_pieces
 from lib_lora.dataset.tags.text import escaped_brackets, plain_brackets, with_spaces, with_underscores
 from lib_lora.errors import UserError
 
@@ -38,20 +39,24 @@ class Remove:
 
 @dataclass(frozen=True)
 class Replace:
-    """Whole tags by others: the first of ``old`` that is met becomes ``new``, the others go. Empty ``new`` removes."""
+    """Whole tags by others: the first of ``old`` that is met becomes ``new``, the others go. Empty ``new`` removes.
+
+    A new tag that is there already is not repeated.
+    """
 
     old: Tags
     new: Tags
 
     def __call__(self, tags: Tags) -> Tags:
+        staying = {tag for tag in tags if tag not in self.old}
         out, done = [], False
         for tag in tags:
             if tag not in self.old:
                 out.append(tag)
             elif not done:
-                out += self.new
+                out += [new for new in dict.fromkeys(self.new) if new not in staying]
                 done = True
-        return deduplicate(tuple(out)) if done else tags
+        return tuple(out)
 
 
 class ReplacePattern:
@@ -74,10 +79,9 @@ class ReplacePattern:
         self._replacement = replacement
 
     def __call__(self, tags: Tags) -> Tags:
-        changed = tuple(self._pattern.sub(self._replacement, tag) for tag in tags)
-        if changed == tags:
-            return tags
-        return deduplicate(tuple(part.strip() for tag in changed for part in tag.split(",") if part.strip()))
+        changed = [self._pattern.sub(self._replacement, tag) for tag in tags]
+        both = zip(tags, changed, strict=True)
+        return _changed(tags, [(tag,) if new == tag else tuple(split_pieces(new)) for tag, new in both])
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Sort:
 
 @dataclass(frozen=True)
 class Normalise:
-    """One spelling: blanks or underscores, brackets plain (training) or escaped (prompts). Kaomoji stay."""
+    """One spelling: blanks or underscores, brackets plain (training) or escaped (prompts). Kaomoji, sentences stay."""
 
     underscores: bool = False
     escaped: bool = False
@@ -102,7 +106,12 @@ class Normalise:
     def __call__(self, tags: Tags) -> Tags:
         spell = with_underscores if self.underscores else with_spaces
         bracket = escaped_brackets if self.escaped else plain_brackets
-        return deduplicate(tuple(t for tag in tags if (t := bracket(spell(plain_brackets(tag))))))
+
+        def spelt(tag: str) -> Tags:
+            new = tag if is_sentence(tag) else bracket(spell(plain_brackets(tag)))
+            return (new,) if new else ()
+
+        return _changed(tags, [spelt(tag) for tag in tags])
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class PruneImplied:
     keep: int = 1
 
     def __call__(self, tags: Tags) -> Tags:
-        implied = {said for tag in tags for said in self._implied_by(tag)}
+        implied = {said for tag in tags if not is_sentence(tag) for said in self._implied_by(tag)}
         return tuple(t for i, t in enumerate(tags) if i < self.keep or t not in implied)
 
     def _implied_by(self, tag: str) -> set[str]:
@@ -127,6 +136,16 @@ class PruneImplied:
             return set(self.implications.get(tag, ()))
         starts = [i + 1 for i, letter in enumerate(tag) if letter in " _"]
         return {tag[start:] for start in starts} | set(self.implications.get(tag, ()))
+
+
+def _changed(tags: Tags, by: Sequence[Tags]) -> Tags:
+    """Each tag replaced by others (or itself). What became equal by it is there once; other repeats are left alone."""
+    made = {part for tag, new in zip(tags, by, strict=True) if new != (tag,) for part in new}
+    out: list[str] = []
+    for part in (part for new in by for part in new):
+        if part not in made or part not in out:
+            out.append(part)
+    return tuple(out)
 
 
 def deduplicate(tags: Tags) -> Tags:

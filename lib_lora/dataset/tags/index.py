@@ -5,15 +5,20 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from lib_lora.dataset.tags.pieces import is_sentence
 
 CHUNK = 75  # tokens a text encoder takes at once, without begin and end
 
 
 @dataclass(frozen=True)
 class TagFilter:
-    """Pictures that have all of, any of (when given), and none of these tags. ``*`` and ``?`` stand for letters."""
+    """Pictures that have all of, any of (when given), and none of these tags. ``*`` and ``?`` stand for letters.
+
+    A sentence has a tag when it holds its words.
+    """
 
     all_of: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
@@ -21,17 +26,25 @@ class TagFilter:
 
 
 class TagIndex:
-    """Rows are positions in the sequence of tag lists that it was built from."""
+    """Rows are positions in the sequence of tag lists that it was built from.
 
-    def __init__(self, rows: Sequence[Iterable[str]]):
+    Args:
+        rows: tags and sentences. further: text to a row that is searched as well.
+    """
+
+    def __init__(self, rows: Sequence[Iterable[str]], further: Mapping[int, str] | None = None):
         self.size = len(rows)
-        self._rows: dict[str, set[int]] = {}
+        found: dict[str, set[int]] = {}
         for row, tags in enumerate(rows):
             for tag in tags:
-                self._rows.setdefault(tag, set()).add(row)
+                found.setdefault(tag, set()).add(row)
+        sentences = {piece for piece in found if is_sentence(piece)}
+        self._rows = {tag: having for tag, having in found.items() if tag not in sentences}
+        self._prose = [(piece.casefold(), found[piece]) for piece in sentences]
+        self._prose += [(text.casefold(), {row}) for row, text in (further or {}).items()]
 
     def frequencies(self) -> list[tuple[str, int]]:
-        """(tag, pictures that have it), most frequent first."""
+        """(tag, pictures that have it), most frequent first; without sentences."""
         return sorted(((t, len(rows)) for t, rows in self._rows.items()), key=lambda pair: (-pair[1], pair[0]))
 
     def counter(self) -> Counter[str]:
@@ -61,10 +74,18 @@ class TagIndex:
         return [tag for tag, _ in self.frequencies() if wanted.search(tag.casefold())][:limit]
 
     def _having(self, tag: str) -> set[int]:
-        if tag in self._rows or not set("*?") & set(tag):
-            return self._rows.get(tag, set())
-        pattern = re.compile(fnmatch.translate(tag.replace("[", "[[]")))
-        return set().union(*(rows for name, rows in self._rows.items() if pattern.match(name)))
+        if set("*?") & set(tag):
+            pattern = re.compile(fnmatch.translate(tag.replace("[", "[[]")))
+            having = set().union(*(rows for name, rows in self._rows.items() if pattern.match(name)))
+        else:
+            having = self._rows.get(tag, set())
+        return having | self._speaking_of(tag) if self._prose else having
+
+    def _speaking_of(self, tag: str) -> set[int]:
+        """Rows with a sentence that holds these words."""
+        letters = re.escape(tag.casefold()).replace(r"\*", r"\w*").replace(r"\?", r"\w")
+        words = re.compile(rf"(?<!\w){letters}(?!\w)")
+        return set().union(*(rows for text, rows in self._prose if words.search(text)))
 
 
 def token_chunks(captions: Iterable[str], count_tokens: Callable[[str], int]) -> Counter[int]:

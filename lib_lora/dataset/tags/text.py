@@ -1,4 +1,4 @@
-"""Tag text of boorus, downloaders and captions -> lists of tags."""
+"""Tag text of boorus and downloaders -> lists of tags. What a user wrote is read by `pieces`, and never changed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _PLAIN_BRACKET = re.compile(r"(?<!\\)([()])")
 
 
 def split_text(text: str) -> list[str]:
-    """Tags of a caption or side-car file: split at commas, else at line ends, else at blanks where it is booru text.
+    """Tags of a downloader's side-car: split at commas, else at line ends, else at blanks where it is booru text.
 
     Text without commas is booru text when some word of it holds an underscore (``1girl long_hair``); otherwise it is
-    one caption in words. With commas, the first line that is not empty counts, as in training. HTML entities are
-    decoded (Gelbooru writes ``&#039;``).
+    one caption in words. With commas, the first line that is not empty counts. HTML entities are decoded (Gelbooru
+    writes ``&#039;``).
     """
     lines = [line.strip() for line in html.unescape(text).splitlines() if line.strip()]
     if not lines:
@@ -28,12 +28,6 @@ def split_text(text: str) -> list[str]:
         return lines
     words = lines[0].split()
     return words if any("_" in word for word in words) else lines
-
-
-def further_lines(text: str) -> str:
-    """What follows the line of tags in a caption with commas: alternatives for kohya's wildcards, or notes."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "\n".join(lines[1:]) if lines and "," in lines[0] else ""
 
 
 def split_booru(text: str) -> list[str]:

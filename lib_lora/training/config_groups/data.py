@@ -13,7 +13,9 @@ CHUNK_LAYOUTS = ("web UI", "kohya")
 class CaptionSettings:
     # fmt: off
     shuffle: bool = setting(True, CAPTIONS, "Shuffle tags",
-        "New order of the tags each time; for tags, not for sentences", kohya="shuffle_caption")
+        "New order of the tags each time; a sentence counts as one tag", kohya="shuffle_caption")
+    split_sentences: bool = setting(False, CAPTIONS, "Split sentences",
+        "Cut sentences at their commas, so that their parts are shuffled like tags")
     keep_tokens: int = setting(1, CAPTIONS, "Keep tokens",
         "The first tags that stay in place; at least 1 with a trigger",
         low=0, high=50, unit="tags", kohya="keep_tokens")

@@ -8,11 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.dataset.caption import split_tags
-from lib_lora.dataset.collection.captions import plan_new_tags
+from lib_lora.dataset.collection.captions import plan_texts
 from lib_lora.dataset.tags.index import CHUNK
-from lib_lora.dataset.tags.text import join
 from lib_lora.dataset.tags.vocabulary import Vocabulary, read_vocabulary
+from lib_lora.dataset.text_file import plain_lines
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
@@ -71,7 +70,7 @@ class CaptionPanel(Panel):
     def now(self) -> str:
         """The current caption as saved."""
         try:
-            return join(self.session.current_picture().tags)
+            return plain_lines(self.session.current_picture().text)
         except UserError:
             return ""
 
@@ -116,7 +115,7 @@ class CaptionPanel(Panel):
 
     def _save(self, caption: str) -> str:
         picture = self.session.current_picture()
-        change = plan_new_tags([(picture, tuple(split_tags(caption or "")))], f"Caption of {picture.path.name}")
+        change = plan_texts([(picture, plain_lines(caption or ""))], f"Caption of {picture.path.name}")
         if change.notes:
             raise UserError("This caption cannot be read, so it is left alone", where=picture.source)
         if not change:

@@ -114,7 +114,7 @@ class Gallery:
         counts = Counter(picture.folder for picture in editor.pictures)
         rows = "".join(self._folder_row(number, *pair) for number, pair in enumerate(counts.items()))
         tagged = sum(bool(picture.tags) for picture in editor.pictures)
-        head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with tags"
+        head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with a caption"
         folders = f'<div class="lw-ds-folders">{rows}</div>'
         return f'<div class="lw-panel" id="lw_ds_set">{head}{folders}{self._problems()}</div>'
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from lib_lora.dataset.caption import split_tags
-from lib_lora.dataset.collection.captions import plan_import
+from lib_lora.dataset.collection.captions import plan_import, plan_one_line
 from lib_lora.dataset.collection.moving import plan_numbering
 from lib_lora.dataset.tags.edits import (
     Add,
@@ -21,6 +20,7 @@ from lib_lora.dataset.tags.edits import (
     deduplicate,
 )
 from lib_lora.dataset.tags.index import TagFilter
+from lib_lora.dataset.tags.pieces import split_pieces
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
@@ -30,6 +30,7 @@ from lib_lora.ui.dataset.views import text
 
 SHOWN = 150
 IMPORT, NUMBERS = "Write captions for training (from side-cars)", "Rename to ascending numbers"
+ONE_LINE = "Part tags by commas (one a line, or blanks)"
 ADD_FIRST, ADD_LAST, REMOVE, REPLACE, PATTERN = (
     "Add in front (trigger)", "Add at the end", "Remove", "Replace by …", "Replace text by a pattern (regex)",
 )  # fmt: skip
@@ -41,7 +42,7 @@ ALPHABET, FREQUENCY, TWICE, IMPLIED = (
 )  # fmt: skip
 ACTIONS = (
     ADD_FIRST, ADD_LAST, REMOVE, REPLACE, PATTERN, BRACKETS, BRACKETS_ESCAPED, UNDERSCORES, ALPHABET, FREQUENCY, TWICE,
-    IMPLIED, IMPORT, NUMBERS,
+    IMPLIED, ONE_LINE, IMPORT, NUMBERS,
 )  # fmt: skip
 NEEDS_TAGS = (ADD_FIRST, ADD_LAST, REMOVE, REPLACE, PATTERN)
 
@@ -93,6 +94,8 @@ class TagsPanel(Panel):
         chosen = self.session.chosen()
         if action == IMPORT:
             change = plan_import(chosen)
+        elif action == ONE_LINE:
+            change = plan_one_line(chosen)
         elif action == NUMBERS:
             change = plan_numbering(chosen)
         else:
@@ -102,7 +105,7 @@ class TagsPanel(Panel):
         return html.message(self.session.propose(change))
 
     def do_gaps(self, tags: str) -> str:
-        wanted = split_tags(tags or "")
+        wanted = split_pieces(tags or "")
         if not wanted:
             raise UserError("No tag is given", where="Tags", fix="Type the trigger word")
         editor = self.session.opened()
@@ -136,14 +139,14 @@ class TagsPanel(Panel):
         return f'<div class="lw-chips lw-ds-tags">{chips or html.hint("There are no tags yet.")}</div>{more}'
 
     def _edit(self, action: str, tags: str, new: str, keep: int) -> Edit:
-        given = tuple(split_tags(tags))
+        given = tuple(split_pieces(tags))
         if action in NEEDS_TAGS and not given:
             raise UserError("No tag is given", where="Tags", fix="Type one or more, parted by commas")
         edits: dict[str, Callable[[], Edit]] = {
             ADD_FIRST: lambda: Add(given, first=True),
             ADD_LAST: lambda: Add(given),
             REMOVE: lambda: Remove(given),
-            REPLACE: lambda: Replace(given, tuple(split_tags(new))),
+            REPLACE: lambda: Replace(given, tuple(split_pieces(new))),
             PATTERN: lambda: ReplacePattern(tags, new),
             BRACKETS: Normalise,
             BRACKETS_ESCAPED: lambda: Normalise(escaped=True),

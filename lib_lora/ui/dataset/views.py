@@ -31,6 +31,12 @@ def plain(value: object) -> str:
     return str(value).encode(errors="replace").decode()
 
 
+def letters(value: str) -> str:
+    """Escaped, every letter as it stands: line ends are seen, blanks are not joined by the page."""
+    shown = value.replace("\r\n", "␍␊\n").replace("\n", "↵\n").replace("␊↵", "␊").replace("\t", "⇥")
+    return text(shown)
+
+
 class Album:
     """Thumbnails by address."""
 
@@ -79,7 +85,8 @@ def change_view(change: Change | None) -> str:
         return ""
     counts = "".join(f"<span>{text(name)} <b>{count:,}</b></span>" for name, count in change.counts.items())
     rows = "".join(
-        f"<tr><td>{text(e.path.name)}</td><td><del>{text(e.before)}</del></td><td>{text(e.after)}</td></tr>"
+        f'<tr><td>{text(e.path.name)}</td><td class="lw-ds-text"><del>{letters(e.before)}</del></td>'
+        f'<td class="lw-ds-text">{letters(e.after)}</td></tr>'
         for e in change.examples[:SHOWN_EXAMPLES]
     )
     examples = f'<div class="lw-scroll"><table class="lw-table">{rows}</table></div>' if rows else ""
@@ -119,7 +126,7 @@ def shown_path(path: Path, root: Path) -> str:
 
 
 def _title(picture: Picture) -> str:
-    return f"{picture.path.name} · {picture.size[0]}×{picture.size[1]} · {', '.join(picture.tags)}"
+    return f"{picture.path.name} · {picture.size[0]}×{picture.size[1]} · {picture.text}"
 
 
 def _image(url: str, picture: Picture) -> str:

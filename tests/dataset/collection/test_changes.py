@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib_lora.dataset.collection.captions import plan_import
+from lib_lora.dataset.collection.captions import plan_import, plan_one_line
 from lib_lora.dataset.collection.change import Change, Make, Move, Write, reordered
 from lib_lora.dataset.collection.journal import Journal
 from lib_lora.dataset.collection.moving import plan_move, plan_numbering
@@ -25,11 +25,11 @@ def test_a_tag_edit_is_shown_done_and_undone(add_image, opened, every_byte):
     change = editor.plan_tags(Add(("mira",), first=True), "Trigger")
     assert every_byte() == before
     assert change.counts == {"captions written": 2, "tags added": 2}
-    assert change.examples[0].after == "mira, 1girl, solo"
+    assert (change.examples[0].before, change.examples[0].after) == ("1girl,  solo", "mira, 1girl,  solo")
     editor.apply(change)
     assert [p.tags[0] for p in editor.pictures] == ["mira"] * 3
     after = every_byte()
-    assert after["a.txt"] == b"mira, 1girl, solo" and after["b.txt"] == before["b.txt"]
+    assert after["a.txt"] == b"mira, 1girl,  solo" and after["b.txt"] == before["b.txt"]
     assert [entry.state for entry in editor.history()] == ["done"]
     editor.undo()
     assert every_byte() == before
@@ -48,18 +48,19 @@ def test_captions_that_cannot_be_read_are_left_alone(add_image, opened, every_by
 def test_side_cars_become_captions(add_image, opened, every_byte):
     picture = add_image("a.png")
     picture.with_name("a.png.txt").write_text("1girl\nlong hair", encoding="utf-8")
-    add_image("b.png", caption="1girl\nsolo")
-    add_image("c.png", caption="1girl, solo\n")
+    own = {"b": "1girl\nsolo", "c": "1girl, solo\n", "d": "1girl long_hair", "e": "A girl.\nShe is a sks_dog."}
+    for name, caption in own.items():
+        add_image(f"{name}.png", caption=caption)
     editor = opened()
     editor.apply(plan_import(editor.pictures))
     found = every_byte()
-    assert (
-        found["a.txt"] == b"1girl, long hair"
-        and found["b.txt"] == b"1girl, solo"
-        and found["c.txt"] == b"1girl, solo\n"
-    )
-    assert found["a.png.txt"] == b"1girl\nlong hair"
+    assert found["a.txt"] == b"1girl, long hair" and found["a.png.txt"] == b"1girl\nlong hair"
+    assert {name: found[f"{name}.txt"].decode() for name in own} == own
     assert not plan_import(editor.pictures)
+    editor.apply(plan_one_line(editor.pictures))
+    found = every_byte()
+    assert found["b.txt"] == b"1girl, solo" and found["d.txt"] == b"1girl, long_hair"
+    assert all(found[f"{name}.txt"].decode() == own[name] for name in "ce")
 
 
 def test_further_lines_of_a_caption_are_kept(add_image, opened, every_byte):
@@ -140,6 +141,23 @@ def test_undo_refuses_when_somebody_else_was_there(add_image, opened, every_byte
     with pytest.raises(UserError, match="changed after"):
         editor.undo()
     assert caption.read_text(encoding="utf-8") == "by hand"
+
+
+def test_a_file_that_somebody_else_has_changed_is_not_replaced(add_image, opened, every_byte):
+    caption = add_image("a.png", caption="a").with_suffix(".txt")
+    add_image("b.png")
+    editor = opened()
+    change = editor.plan_tags(Add(("x",)), "Add")
+    assert change.counts["captions written"] == 2
+    caption.write_text("by hand", encoding="utf-8")
+    with pytest.raises(UserError, match="another program"):
+        editor.apply(change)
+    caption.write_text("a", encoding="utf-8")
+    caption.with_name("b.txt").write_text("by hand", encoding="utf-8")
+    with pytest.raises(UserError, match="another program"):
+        editor.apply(change)
+    assert every_byte()["b.txt"] == b"by hand"
+    assert "a.png" not in editor.plan_tags(Add(("x",)), "Add").notes
 
 
 class Killed(BaseException):

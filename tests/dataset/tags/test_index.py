@@ -21,6 +21,13 @@ def test_filters_combine():
     assert index.select(TagFilter(all_of=("unknown",))) == []
 
 
+def test_sentences_are_searched_by_their_words_and_not_counted():
+    index = TagIndex([("1girl", "A girl with a red umbrella."), ("red umbrella",), ()], {2: "She holds Red Umbrellas"})
+    assert index.select(TagFilter(("red umbrella",))) == [0, 1]
+    assert index.select(TagFilter(("red umbrella*",))) == [0, 1, 2] and index.lacking(["umbrella"]) == [1, 2]
+    assert index.frequencies() == [("1girl", 1), ("red umbrella", 1)]
+
+
 def test_frequencies_gaps_and_completion():
     index = TagIndex(ROWS)
     assert index.frequencies()[:2] == [("mira", 2), ("red hair", 2)]
