@@ -11,20 +11,36 @@
     const byId = (id) => root().querySelector("#" + id);
     const inView = (element) => element && element.getClientRects().length > 0;
 
-    function poll() {
+    // Asks once a second, in view, which parts changed (ui/poll.py), and presses the hidden button of each. Where nobody
+    // has done anything for a while and there was no news, every other second is left out.
+    const QUIET = 15000; // ms
+    let asking = false, beat = 0, stirred = 0;
+
+    async function poll() {
         markWebUI();
-        if (!document.hidden && inView(byId("lw_page"))) press("lw_poll");
+        const key = byId("lw_poll_key")?.querySelector("textarea, input")?.value;
+        beat += 1;
+        if (performance.now() - stirred > QUIET && beat % 2) return;
+        if (asking || !key || document.hidden || !inView(byId("lw_page"))) return;
+        asking = true;
+        try {
+            const answer = await fetch("lora_workbench/news/" + key, { cache: "no-store" });
+            if (answer.status === 404) press("lw_poll"); // the program was restarted: show everything anew
+            else if (answer.ok) refresh(await answer.json());
+        } catch { /* the program is away for a while */ } finally {
+            asking = false;
+        }
+    }
+
+    function refresh(numbers) {
+        if (numbers.length) stirred = performance.now();
+        numbers.forEach((number) => press("lw_poll_" + number));
     }
 
     const press = (id) => {
         const button = byId(id);
         if (button) (button.querySelector("button") || button).click();
     };
-
-    // the server's answer to a poll: the numbers of the parts that changed
-    function refresh(news) {
-        news.split(",").filter(Boolean).forEach((number) => press("lw_poll_" + number));
-    }
 
     // give a gradio textbox a value as if it had been typed
     function type(id, value) {
@@ -35,7 +51,7 @@
         field.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
-    window.loraWorkbench = { root, type, refresh };
+    window.loraWorkbench = { root, type };
 
     // put a button's prompt into the web UI's txt2img, behind what a field of ours says, and go there
     function sendToTxt2img({ lwSend, lwBehind }) {
@@ -268,5 +284,8 @@
         }
     });
     document.addEventListener("input", onInput);
+    ["pointerdown", "keydown", "visibilitychange"].forEach((name) => {
+        document.addEventListener(name, () => { stirred = performance.now(); }, { passive: true });
+    });
     setInterval(poll, 1000);
 })();

@@ -156,5 +156,7 @@
     document.addEventListener("click", onClick);
     document.addEventListener("input", onSlider(moveLinked));
     document.addEventListener("change", onSlider(slidersToText));
-    setInterval(() => { if (page()?.root) textToSliders(); }, 250);
+    setInterval(() => { // the tab in view
+        if (!document.hidden && page()?.root && find("#lw_blocks_sliders")?.offsetParent) textToSliders();
+    }, 250);
 })();

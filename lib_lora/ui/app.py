@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from lib_lora.api.routes import add_api
 from lib_lora.hosts.access import Access
@@ -20,8 +21,9 @@ from lib_lora.ui.blocks_tab import BlocksTab
 from lib_lora.ui.dataset_tab import DatasetTab
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_tab import GridTab
+from lib_lora.ui.head_script import HeadScript
 from lib_lora.ui.merge_tab import MergeTab
-from lib_lora.ui.poll import Poller
+from lib_lora.ui.poll import News, Poller
 from lib_lora.ui.runs_tab import RunsTab
 from lib_lora.ui.status import StatusStrip
 from lib_lora.ui.train_tab import TrainTab
@@ -41,16 +43,22 @@ PATH_FIELDS = frozenset(
 
 
 def build_page(
-    workbench: Workbench, pictures: Pictures, *, standalone: bool, access: Access | None = None
+    workbench: Workbench,
+    pictures: Pictures,
+    *,
+    standalone: bool,
+    access: Access | None = None,
+    news: News | None = None,
 ) -> gr.Blocks:
     """All tabs, connected.
 
     Args:
         standalone: also bring the style sheet and the script, which a web UI would load by itself.
         access: what may be done from here; by default everything.
+        news: is served on the page's app, so that the page learns what changed.
     """
     access = access or Access()
-    poller = Poller()
+    poller = Poller(news)
     dataset = DatasetTab(workbench, pictures)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
     blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
@@ -124,10 +132,18 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
         host: ``127.0.0.1`` lets only this machine in.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    pictures = Pictures(workbench.host.paths)
-    page = build_page(workbench, pictures, standalone=True)
-    app = compat.launch(page, server_name=host, server_port=_free_port(host, port), theme=theme())
+    pictures, news = Pictures(workbench.host.paths), News()
+    page = build_page(workbench, pictures, standalone=True, news=news)
+    early = Middleware(HeadScript, script=_text("lib_lora/ui/standalone.js"))
+    app = compat.launch(
+        page,
+        server_name=host,
+        server_port=_free_port(host, port),
+        theme=theme(),
+        app_kwargs={"middleware": [early]},
+    )
     pictures.serve_on(app)
+    news.serve_on(app)
     add_api(app, workbench, Access())
     server = Server(page, page.local_url)
     print(f"LoRA Workbench is at {server.address} (Ctrl+C ends it)", flush=True)

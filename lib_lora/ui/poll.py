@@ -1,96 +1,166 @@
-"""The page asks, the process answers: what is shown is computed from the workbench, so a reload loses nothing."""
+"""The page asks, the process answers: what is shown is computed from the workbench, so a reload loses nothing.
+
+Once a second a page in view asks ``GET lora_workbench/news/KEY`` for the numbers of the parts that are not as they were
+sent, and presses the hidden button of each, whose answer has the new values. An idle page costs that one request: an
+event of gradio's costs its front end a hundred times as much, however little it brings.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
 from lib_lora.ui.compat import SKIP, listen
 
+LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+ROUTE = "lora_workbench/news"
+PAGES = 64  # open pages that are known at once; one more, and the page that was silent longest starts afresh
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Kept:
     source: Callable[..., Sequence[Any]]
     inputs: Sequence[Any]
     outputs: Sequence[Any]
+    _fault: str = ""  # the last one, so that the log has it once and not every second
 
-    def now(self, *inputs: Any) -> list[Any]:
-        """A value for each output."""
-        values = list(self.source(*inputs))
+    def now(self, inputs: Sequence[Any]) -> list[Any]:
+        """A value for each output; where the source fails, they stay as they are, and all other parts go on."""
+        try:
+            values = list(self.source(*inputs))
+        except Exception as error:
+            if repr(error) != self._fault:
+                LOG.exception("A part of the page cannot be kept up to date")
+            self._fault = repr(error)
+            return [SKIP] * len(self.outputs)
         if len(values) != len(self.outputs):
             raise ValueError(f"{self.source} returned {len(values)} values for {len(self.outputs)} components")
         return values
 
-    def changes(self, sent: list[Any], *inputs: Any) -> list[Any]:
-        """The values now, to be compared next time, and an update for each output.
 
-        What is kept is a copy: gradio takes the values out of the updates that it is given.
+@dataclass
+class _Page:
+    """An open page: what it shows, part by part."""
+
+    kept: list[_Kept]
+    inputs: list[Sequence[Any]]  # of each part, as the page last gave them
+    sent: list[list[Any]]
+    lock: Lock = field(default_factory=Lock)
+
+    def changed(self) -> list[int]:
+        """The numbers of the parts that are not as they were sent."""
+        with self.lock:
+            parts = zip(self.kept, self.inputs, self.sent, strict=True)
+            return [number for number, (kept, inputs, sent) in enumerate(parts) if kept.now(inputs) != sent]
+
+    def changes(self, number: int, inputs: Sequence[Any]) -> list[Any]:
+        """An update for each output of a part.
+
+        What is remembered is a copy: gradio takes the values out of the updates that it is given.
         """
-        now = self.now(*inputs)
-        if not sent:
-            return [deepcopy(now), *now]
-        return [deepcopy(now), *(SKIP if before == value else value for before, value in zip(sent, now, strict=True))]
+        with self.lock:
+            now, before = self.kept[number].now(inputs), self.sent[number]
+            self.inputs[number], self.sent[number] = inputs, deepcopy(now)
+            return [SKIP if old == value else value for old, value in zip(before, now, strict=True)]
+
+
+class News:
+    """The pages that are open, by the keys they were given. One for each process; "Reload UI" keeps it."""
+
+    def __init__(self) -> None:
+        self._pages: OrderedDict[str, _Page] = OrderedDict()
+        self._lock = Lock()
+
+    def enter(self, page: _Page) -> str:
+        """A new key for ``page``."""
+        key = token_urlsafe(12)
+        with self._lock:
+            self._pages[key] = page
+            while len(self._pages) > PAGES:
+                self._pages.popitem(last=False)
+        return key
+
+    def page(self, key: str) -> _Page | None:
+        """The page of ``key``; None where it is not known any more, as after a restart."""
+        with self._lock:
+            if key in self._pages:
+                self._pages.move_to_end(key)
+            return self._pages.get(key)
+
+    def serve_on(self, app: Any) -> None:
+        """Add the route to the page's FastAPI app; it asks for the page's login, where there is one."""
+        from fastapi import Depends, HTTPException
+
+        from lib_lora.api.guard import Guard
+
+        def news(key: str):
+            page = self.page(key)
+            if page is None:
+                raise HTTPException(404)
+            return page.changed()
+
+        login = [Depends(Guard(app, {}).check)]
+        app.add_api_route(f"/{ROUTE}/{{key}}", news, methods=["GET"], dependencies=login, response_model=None)
 
 
 class Poller:
-    """Collects what is to be kept up to date, and sends only what changed since this page last asked.
+    """Collects what is to be kept up to date, and sends only what changed since this page last asked."""
 
-    A hidden button is clicked by ``javascript/lora_workbench.js`` once a second while the page is in view. gradio's own
-    timers differ between versions; a click works in all of them. Its answer names the parts that changed, and the
-    script clicks the hidden button of each: gradio works on every output of an event, changed or not, and with all of
-    them in one event a page that is only open would keep a core busy.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, news: News | None = None) -> None:
+        self.news = news or News()
         self._kept: list[_Kept] = []
 
     def build(self) -> None:
         """The hidden parts; to be called once, inside the page's ``Blocks``."""
         self._button = gr.Button("Refresh", elem_id="lw_poll", elem_classes=["lw-hidden"])
-        self._news = gr.Textbox("", label="What changed", elem_id="lw_poll_news", elem_classes=["lw-hidden"])
+        self._key = gr.Textbox("", label="Key of this page", elem_id="lw_poll_key", elem_classes=["lw-hidden"])
 
     def keep(self, source: Callable[..., Sequence[Any]], outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
         """Show what ``source(*inputs)`` returns, one value for each of ``outputs``, now and whenever it changes."""
         self._kept.append(_Kept(source, inputs, outputs))
 
     def connect(self, page: gr.Blocks) -> None:
-        """To be called last, inside the page's ``Blocks``: all on load, then what changed on every click."""
-        sent = [gr.State([]) for _ in self._kept]
+        """To be called last, inside the page's ``Blocks``: all on load, then each part when it changed."""
         inputs = [component for kept in self._kept for component in kept.inputs]
-        listen(page.load, self.everything, inputs, [*sent, *(c for kept in self._kept for c in kept.outputs)])
-        look = listen(self._button.click, self.news, [*sent, *inputs], [self._news])
-        listen(look.then, None, [self._news], js="(news) => { window.loraWorkbench.refresh(news); return []; }")
-        for number, (state, kept) in enumerate(zip(sent, self._kept, strict=True)):
+        outputs = [component for kept in self._kept for component in kept.outputs]
+        for trigger in (page.load, self._button.click):
+            listen(trigger, self.everything, inputs, [self._key, *outputs])
+        for number, kept in enumerate(self._kept):
             button = gr.Button("Refresh", elem_id=f"lw_poll_{number}", elem_classes=["lw-hidden"])
-            listen(button.click, kept.changes, [state, *kept.inputs], [state, *kept.outputs])
+            part = self._part(number)
+            own = [component.change for component in kept.inputs if hasattr(component, "change")]
+            for trigger in (button.click, *own):
+                listen(trigger, part, [self._key, *kept.inputs], kept.outputs)
 
     def everything(self, *inputs: Any) -> list[Any]:
-        """All values, to be compared next time, then all values, for the outputs."""
-        now = [kept.now(*values) for kept, values in self._with_inputs(inputs)]
-        return [*deepcopy(now), *(value for values in now for value in values)]
+        """A new key for the page, then the values of all outputs."""
+        shares = list(self._shares(inputs))
+        now = [kept.now(share) for kept, share in zip(self._kept, shares, strict=True)]
+        key = self.news.enter(_Page(self._kept, list(shares), deepcopy(now)))
+        return [key, *(value for values in now for value in values)]
 
-    def news(self, *sent_and_inputs: Any) -> str:
-        """The numbers of the parts that are not as they were sent, with commas between.
+    def _part(self, number: int) -> Callable[..., Any]:
+        def refresh(key: str, *inputs: Any) -> Any:
+            page = self.news.page(key)
+            values = page.changes(number, inputs) if page else [SKIP] * len(self._kept[number].outputs)
+            return values[0] if len(values) == 1 else values  # gradio takes a list of one for a value
 
-        Args:
-            sent_and_inputs: what was sent of each part, then the inputs of all of them.
-        """
-        count = len(self._kept)
-        sent, inputs = sent_and_inputs[:count], sent_and_inputs[count:]
-        parts = zip(sent, self._with_inputs(inputs), strict=True)
-        return ",".join(str(number) for number, (old, (kept, own)) in enumerate(parts) if kept.now(*own) != old)
+        return refresh
 
-    def _with_inputs(self, inputs: Sequence[Any]) -> Iterator[tuple[_Kept, list[Any]]]:
-        """Each part with its share of the inputs of all."""
+    def _shares(self, inputs: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """The inputs of each part, out of those of all."""
         rest = iter(inputs)
-        return ((kept, [next(rest) for _ in kept.inputs]) for kept in self._kept)
+        return (tuple(next(rest) for _ in kept.inputs) for kept in self._kept)
 
 
 class Watched(Generic[T]):

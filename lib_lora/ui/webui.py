@@ -16,9 +16,11 @@ from lib_lora.ui import prompt_weights
 from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.guard import notice
+from lib_lora.ui.poll import News
 from lib_lora.workbench import Workbench
 
 PRESETS_FILE = "block_presets.txt"
+NEWS = News()
 
 
 @lru_cache(maxsize=1)
@@ -33,19 +35,20 @@ def page() -> gr.Blocks:
         bench = workbench()
     except UserError as error:
         return notice(str(error))
-    built = build_page(bench, Pictures(bench.host.paths), standalone=False, access=web_ui_access())
+    built = build_page(bench, Pictures(bench.host.paths), standalone=False, access=web_ui_access(), news=NEWS)
     for component in built.blocks.values():
         component.do_not_save_to_config = True  # else ui-config.json would freeze today's defaults for ever
     return built
 
 
 def add_routes(app: Any) -> None:
-    """For ``script_callbacks.on_app_started``: the pictures of runs and grids, and the HTTP API."""
+    """For ``script_callbacks.on_app_started``: pictures, news for the page, and the HTTP API."""
     try:
         bench = workbench()
     except UserError:
         return  # the tab has said why
     Pictures(bench.host.paths).serve_on(app)
+    NEWS.serve_on(app)
     add_api(app, bench, web_ui_access())
 
 

@@ -26,7 +26,7 @@ def test_parts_that_change_are_shown(context: BrowserContext) -> None:
                 poller.keep(lambda name=name: [f"<p>{state[name]}</p>"], [gr.HTML(elem_id=name)])
         poller.connect(page)
         compat.listen(page.load, None, js=f"() => {{ {scripts()} }}")
-    compat.launch(page, server_name="127.0.0.1")
+    poller.news.serve_on(compat.launch(page, server_name="127.0.0.1"))
     with window(context, page.local_url) as tab:
         for text in ("first", "second", "third"):
             state["one"] = text

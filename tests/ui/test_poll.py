@@ -5,35 +5,74 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from lib_lora.ui.compat import SKIP
-from lib_lora.ui.poll import Poller, Watched
+from lib_lora.ui.poll import PAGES, News, Poller, Watched
 
 
 def test_only_what_changed_is_sent() -> None:
     state = {"loss": "1.0"}
+    news = News()
     with gr.Blocks() as page:
-        poller = Poller()
+        poller = Poller(news)
         poller.build()
         one, two, three, four, field = gr.HTML(), gr.HTML(), gr.HTML(), gr.HTML(), gr.Textbox()
         poller.keep(lambda: [state["loss"]], [one])
         poller.keep(lambda text: [text.upper()], [two], [field])
         poller.keep(lambda: [state["loss"], "same"], [three, four])
         poller.connect(page)
-    *sent, first, second, third, fourth = poller.everything("a")
-    assert (first, second, third, fourth) == ("1.0", "A", "1.0", "same")
-    assert poller.news(*sent, "a") == ""
-    assert poller.news(*sent, "b") == "1"
+    ask = served(news)
+    key, *shown = poller.everything("a")
+    assert shown == ["1.0", "A", "1.0", "same"]
+    assert ask(key).json() == []
+    assert handler(page, field, "change")(key, "b") == "B"  # what a part depends on was changed in the page
+    assert ask(key).json() == []
     state["loss"] = "0.9"
-    assert poller.news(*sent, "a") == "0,2"
-    assert press(page, "lw_poll_2")(sent[2]) == [["0.9", "same"], "0.9", SKIP]
-    assert press(page, "lw_poll_1")([], "b") == [["B"], "B"]
+    assert ask(key).json() == [0, 2]
+    assert press(page, "lw_poll_2")(key) == ["0.9", SKIP]
+    assert ask(key).json() == [0]
+    other, *_ = poller.everything("a")
+    assert (ask(other).json(), ask(key).json()) == ([], [0])
 
 
-def press(page: gr.Blocks, elem_id: str) -> Callable[..., list[Any]]:
+def test_a_page_that_is_not_known_any_more_is_told() -> None:
+    news = News()
+    poller = Poller(news)
+    poller.keep(lambda: ["x"], [None])
+    keys = [poller.everything()[0] for _ in range(PAGES + 1)]
+    ask = served(news)
+    assert [ask(key).status_code for key in (keys[0], keys[1], "invented")] == [404, 200, 404]
+
+
+def test_a_part_that_fails_leaves_the_others_alone(caplog: Any) -> None:
+    state = {"value": "1"}
+    poller = Poller()
+    poller.keep(lambda: [1 / 0], [None])
+    poller.keep(lambda: [state["value"]], [None])
+    key, *shown = poller.everything()
+    assert shown == [SKIP, "1"]
+    state["value"] = "2"
+    page = poller.news.page(key)
+    assert page.changed() == page.changed() == [1]
+    assert caplog.text.count("ZeroDivisionError: ") == 1
+
+
+def served(news: News) -> Callable[[str], Any]:
+    app = FastAPI()
+    news.serve_on(app)
+    client = TestClient(app)
+    return lambda key: client.get(f"/lora_workbench/news/{key}")
+
+
+def press(page: gr.Blocks, elem_id: str) -> Callable[..., Any]:
     """The handler of a button."""
-    number = next(n for n, block in page.blocks.items() if getattr(block, "elem_id", None) == elem_id)
-    return next(fn.fn for fn in page.fns.values() if (number, "click") in fn.targets)
+    return handler(page, next(b for b in page.blocks.values() if getattr(b, "elem_id", None) == elem_id), "click")
+
+
+def handler(page: gr.Blocks, component: Any, event: str) -> Callable[..., Any]:
+    return next(fn.fn for fn in page.fns.values() if (component._id, event) in fn.targets)
 
 
 def test_watched_values_are_computed_again_when_the_folder_changes(tmp_path: Path) -> None:
@@ -45,9 +84,9 @@ def test_watched_values_are_computed_again_when_the_folder_changes(tmp_path: Pat
     assert len(calls) == 2
 
 
-def test_what_gradio_does_to_an_update_changes_nothing_that_is_kept():
+def test_what_gradio_does_to_an_update_changes_nothing_that_is_kept() -> None:
     poller = Poller()
     poller.keep(lambda: [gr.update(value="Pause", interactive=False)], [None])
-    sent, update = poller.everything()
+    key, update = poller.everything()
     update.pop("value")
-    assert poller.news(sent) == ""
+    assert poller.news.page(key).changed() == []
