@@ -87,7 +87,7 @@ def build_page(
             _hide(page, PATH_FIELDS)
         with only_looking(access.read_only):
             status.connect(poller)
-            dataset.connect(page, poller, tabs, train.form.fields)
+            dataset.connect(page, poller, tabs, train.form)
             train.connect(page, poller, tabs, grid.run)
             grid.connect(poller, tabs, blocks.lora)
             blocks.connect(poller, tabs, merge)

@@ -25,6 +25,7 @@ from lib_lora.ui.dataset.tagging_panel import TaggingPanel
 from lib_lora.ui.dataset.tags_panel import ADD_FIRST, TagsPanel
 from lib_lora.ui.dataset.views import Album
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
@@ -66,8 +67,8 @@ class DatasetTab:
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, train_fields: dict[str, Any]) -> None:
-        """``train_fields``: those of the Train tab, which gets the set at last."""
+    def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, train_form: SettingsForm) -> None:
+        """``train_form``: that of the Train tab, which gets the set at last."""
         gallery = self.gallery
         self.panels = [self.caption, self.change, *self.tools]
         views = [view for shown in self.panels for view in shown.views()]
@@ -88,7 +89,7 @@ class DatasetTab:
             shown.connect(self.on)
         gallery.picker.connect(gallery.folders)
         self._carry_trigger()
-        self.report.connect_train(poller, tabs, train_fields)
+        self.report.connect_train(poller, tabs, train_form)
         listen(page.load, self.on_load, [], [gallery.folders, self.caption.caption, *gallery.filters])
         poller.keep(self.now, self.outputs)
         poller.keep(self.change.live, [self.change.progress, self.change.running])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from lib_lora.files import atomic_write
@@ -12,21 +13,30 @@ from lib_lora.training.config import settings
 
 
 class Draft:
-    """One file with the preset and the values of the form."""
+    """One file with the preset and the values of the form, written by what a user does and never by loading a page.
+
+    Two pages that are open at once write what was changed in each: a field that is typed into replaces itself alone.
+    """
 
     def __init__(self, path: Path):
         self.path = path
-        self._last = ""
+        self._lock = Lock()
 
-    def save(self, preset: str, values: Mapping[str, Any]) -> bool:
-        """Replace what was kept; False if this is what was kept last."""
-        text = json.dumps({"preset": preset, "values": dict(values)}, ensure_ascii=False)
-        if text == self._last:
-            return False
-        with atomic_write(self.path, durable=False) as part:
-            part.write_text(text, encoding="utf-8")
-        self._last = text
-        return True
+    def save(self, preset: str, values: Mapping[str, Any]) -> None:
+        """Replace everything: a preset was chosen, or a config taken in."""
+        with self._lock:
+            self._write(preset, values)
+
+    def put(self, preset: str, changed: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+        """Replace some settings.
+
+        Args:
+            shown: what the page shows, for all settings of which nothing is kept yet.
+        """
+        with self._lock:
+            before = self.load()
+            kept = {**shown, **before[1]} if before else dict(shown)
+            self._write(preset, {**kept, **changed})
 
     def load(self) -> tuple[str, dict[str, Any]] | None:
         """(preset, values of settings that still exist); None if nothing was kept or it cannot be read."""
@@ -35,3 +45,9 @@ class Draft:
             return found["preset"], {name: v for name, v in found["values"].items() if name in settings()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+    def _write(self, preset: str, values: Mapping[str, Any]) -> None:
+        with atomic_write(self.path, durable=False) as part:
+            part.write_text(
+                json.dumps({"preset": preset, "values": dict(values)}, ensure_ascii=False), encoding="utf-8"
+            )

@@ -72,10 +72,10 @@ class FolderPicker:
         self.list = panel(f"{self.prefix}_list")
         self.pick = gr.Textbox("", label="Chosen folder", elem_id=f"{self.prefix}_pick", elem_classes=["lw-hidden"])
 
-    def connect(self, field: Any) -> None:
-        """``field``: the textbox that gets the path."""
+    def connect(self, field: Any) -> Any:
+        """``field``: the textbox that gets the path. Returns the event that gives it."""
         act(self.button.click, self.open, [field], self.list)
-        listen(self.pick.change, self.follow, [self.pick, field], [self.list, field])
+        return listen(self.pick.change, self.follow, [self.pick, field], [self.list, field])
 
     def open(self, text: str) -> str:
         """The list at the folder of the field, of several the last, else all roots."""

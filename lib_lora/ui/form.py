@@ -13,11 +13,13 @@ from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
 from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
 from lib_lora.ui.actions import panel
-from lib_lora.ui.compat import SKIP, listen
+from lib_lora.ui.compat import listen
 from lib_lora.ui.curves import lr_chart, timestep_chart
+from lib_lora.ui.draft import Draft
 
 PREFIX = "lw_train_"
 BASIC = ("data_dir", "name", "trigger", "epochs")
+OWN = ("data_dir", "name", "trigger")  # no preset has them
 FROM_HOST = ("model",)  # the loaded checkpoint, chosen in the header
 CURVES = {SCHEDULE: lr_chart, NOISE: timestep_chart}  # a picture at the top of a group
 
@@ -47,10 +49,8 @@ def component(name: str, value: Any) -> Any:
         return gr.Checkbox(**common)
     if meta["choices"]:
         return gr.Dropdown(choices=list(meta["choices"]), **common)
-    if kind is int:
-        return gr.Number(precision=0, **common)
-    if kind is float:
-        return gr.Number(**common)
+    if kind in (int, float):
+        return gr.Number(**common)  # without a precision: 2.5 epochs are to be refused, not to be cut to 2
     return gr.Textbox(lines=3 if name == "sample_prompts" else 1, **common)
 
 
@@ -117,44 +117,59 @@ class SettingsForm:
         """What the form shows for ``config``."""
         return [getattr(config, name) for name in self.names]
 
-    def connect(
-        self,
-        baseline: Callable[[str], TrainConfig],
-        preset: gr.Dropdown,
-        changes: gr.HTML,
-        keep: Callable[[str, dict[str, Any]], bool],
-    ) -> None:
-        """Apply presets, mark what was changed since, draw curves, and search.
+    def bind(self, preset: gr.Dropdown, changes: gr.HTML, baseline: Callable[[str], TrainConfig], draft: Draft) -> None:
+        """Tell the form what stands around it; inside the page's ``Blocks``.
 
         Args:
-            baseline: the settings that a preset stands for.
             changes: shows how many settings differ from the preset, and marks their fields.
-            keep: is given preset and values after every change; False if it knows them already. A preset changes many
-                fields, each of which is an event with the same values.
+            baseline: the settings that a preset stands for.
+            draft: is given what a user does.
         """
+        self._preset, self._baseline, self._draft = preset, baseline, draft
+        self._shown = [changes, *self.curves]
+        self._typed = gr.Textbox("", label="Changed fields", elem_id=PREFIX + "typed", elem_classes=["lw-hidden"])
 
-        def apply(preset_name: str, *now: Any) -> list[Any]:
-            config = baseline(preset_name)
-            own = {n: v for n, v in zip(self.names, now, strict=True) if n in ("data_dir", "name", "trigger")}
-            return [own.get(n, v) for n, v in zip(self.names, self.values(config), strict=True)]
+    def connect(self) -> None:
+        """Apply presets, keep what is typed, mark what was changed since, draw curves, and search.
 
-        def mark(preset_name: str, *now: Any) -> list[Any]:
-            if not keep(preset_name, dict(zip(self.names, now, strict=True))):
-                return [SKIP] * (1 + len(CURVES))
-            return self.described(baseline(preset_name), now)
-
-        listen(preset.input, apply, [preset, *self.inputs], self.inputs)
-        listen(self.reset.click, apply, [preset, *self.inputs], self.inputs)
-        for field in (preset, *self.inputs):
-            listen(field.change, mark, [preset, *self.inputs], [changes, *self.curves])
+        Only a user's input is kept, never the change of a field while a page is loading: that would replace the draft
+        by what an empty form shows. ``javascript/lora_workbench_typing.js`` tells which fields that was.
+        """
+        now = [self._preset, *self.inputs]
+        for trigger in (self._preset.input, self.reset.click):
+            self.filled(listen(trigger, self.apply, now, [self.fields[name] for name in self._not_own()]))
+        listen(self._typed.change, self.typed, [self._typed, *now], self._shown)
         listen(self.search.change, search, [self.search], [self.found])
+
+    def filled(self, event: Any) -> None:
+        """Keep and describe what ``event``, a dependency, has filled the form with."""
+        listen(event.then, self.keep, [self._preset, *self.inputs], self._shown)
+
+    def keep(self, preset: str, *now: Any) -> list[Any]:
+        """All settings as they are shown."""
+        self._draft.save(preset, dict(zip(self.names, now, strict=True)))
+        return self.described(self._baseline(preset), now)
+
+    def typed(self, ids: str, preset: str, *now: Any) -> list[Any]:
+        """A user has changed fields: ``ids``, with commas between, then the time."""
+        shown = dict(zip(self.names, now, strict=True))
+        names = [element.removeprefix(PREFIX) for element in ids.partition("|")[0].split(",")]
+        self._draft.put(preset, {name: shown[name] for name in names if name in shown}, shown)
+        return self.described(self._baseline(preset), now)
+
+    def apply(self, preset: str, *_: Any) -> list[Any]:
+        """The values of a preset, for all fields but folder, name and trigger: these may be being typed."""
+        config = self._baseline(preset)
+        return [getattr(config, name) for name in self._not_own()]
+
+    def _not_own(self) -> list[str]:
+        return [name for name in self.names if name not in OWN]
 
 
 def changed(base: TrainConfig, values: dict[str, Any]) -> dict[str, Any]:
     """Setting -> value of ``base``, for each that differs; folder, name and trigger are always one's own."""
     before = asdict(base)
-    own = {"data_dir", "name", "trigger"}
-    return {n: before[n] for n, v in values.items() if n not in own and v != before[n]}
+    return {n: before[n] for n, v in values.items() if n not in OWN and v != before[n]}
 
 
 def marks(differs: dict[str, Any]) -> str:
@@ -211,6 +226,9 @@ def _typed(name: str, value: Any) -> Any:
     kind = type(default_of(f))
     if value is None and kind is not str:
         raise UserError(f"{f.metadata['label']} is empty", where=name, fix=f"The usual value is {default_of(f)}")
+    if kind is int and value != int(value):
+        whole = f"Use {int(value)} or {int(value) + 1}"
+        raise UserError(f"{f.metadata['label']} must be a whole number, not {value:g}", where=name, fix=whole)
     if kind in (int, float) and not isinstance(value, bool):
         return kind(value)
     return "" if value is None else value.strip() if kind is str and name != "sample_prompts" else value

@@ -53,11 +53,12 @@ class ConfigPanel:
 
     def connect(self, preset: gr.Dropdown) -> None:
         values = self.form.inputs
-        act(self.import_.upload, self.take_in, [self.import_, *values], self.message, [self.report, *values])
+        taken = act(self.import_.upload, self.take_in, [self.import_, *values], self.message, [self.report, *values])
+        self.form.filled(taken)
         act(self.export.click, self.give_out, values, self.message, [self.report])
         act(self.own_file.click, self.give_out_own, values, self.message, [self.report])
-        act(self.save.click, self.save_preset, [self.name, *values], self.message, [preset])
-        act(self.delete.click, self.delete_preset, [preset], self.message, [preset])
+        self.form.filled(act(self.save.click, self.save_preset, [self.name, *values], self.message, [preset]))
+        self.form.filled(act(self.delete.click, self.delete_preset, [preset], self.message, [preset]))
 
     def take_in(self, file: Any, *values: Any) -> list[Any]:
         """An uploaded config becomes the form's settings; gradio gives a path, or an object with its name."""

@@ -39,7 +39,7 @@ class WaitingList:
     def connect(self, poller: Poller, message: gr.HTML, guard: Callable[..., Any], fault: gr.HTML) -> None:
         """``message`` and ``fault`` are the form's; ``guard`` shows a mistake at its field."""
         edited = [self.changing, self.change_row, self.note]
-        act(self.pick.change, self.follow, [self.pick], message, [*edited, *self.form.inputs])
+        self.form.filled(act(self.pick.change, self.follow, [self.pick], message, [*edited, *self.form.inputs]))
         act(self.leave.click, lambda: [NO_MESSAGE, *self._closed()], [], message, edited)
         act(self.save.click, guard(self.put_back, 3), [self.changing, *self.form.inputs], message, [fault, *edited])
         poller.keep(lambda: [waiting_table(self._waiting())], [self.list])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from lib_lora.ui.train_configs import ConfigPanel
 from lib_lora.ui.train_live import LivePanel
 from lib_lora.ui.train_queue import WaitingList
 from lib_lora.workbench import Workbench
+
+# puts what was kept into the fields, but into none that its user has been typing into meanwhile
+FILL = "(kept, ...now) => window.loraWorkbench.fill(kept, now)"
 
 
 class TrainTab:
@@ -70,6 +74,8 @@ class TrainTab:
         with gr.Accordion("Import, export and own presets", open=False, elem_id="lw_train_configs"):
             self.configs.build()
         self.changes = panel("lw_train_changes", form.marks({}))
+        self.form.bind(self.preset, self.changes, self._baseline, self.draft)
+        self.found = gr.Textbox("", label="Settings kept", elem_id="lw_train_kept", elem_classes=["lw-hidden"])
         self._build_actions()
         self.live.build()
 
@@ -98,12 +104,14 @@ class TrainTab:
 
     def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
         """``grid_run``: the run that the epoch grid shows; the link to it carries ours along."""
-        self.form.connect(self._baseline, self.preset, self.changes, self.draft.save)
+        self.form.connect()
         self.configs.connect(self.preset)
-        self.picker.connect(self.form.fields["data_dir"])
+        self.form.filled(self.picker.connect(self.form.fields["data_dir"]))
         listen(self.preset.change, lambda name: gr.update(info=self._why(name)), [self.preset], [self.preset])
         values = self.form.inputs
-        listen(page.load, self.last_settings, [], [self.preset, *values, self.changes, *self.form.curves])
+        fields = [self.preset, *values]
+        loaded = listen(page.load, self.last_settings, [], [self.found, self.preset, self.changes, *self.form.curves])
+        listen(loaded.then, None, [self.found, *fields], fields, js=FILL)
         outputs = [self.fault, self.report]
         busy = "Checking: reading the folder and timing one step …"
         act(self.check.click, self._guard(self.run_check), values, self.message, outputs, busy=busy)
@@ -147,15 +155,18 @@ class TrainTab:
         return html.sheet(self.pictures.url(Path(newest.result)), newest.title) if newest.result else ""
 
     def last_settings(self) -> list[Any]:
-        """Preset, fields, and what is said about them, as they were left here or in another window; else those of the
-        newest training."""
+        """Preset and fields as JSON, the presets, and what is said about the fields.
+
+        As they were left, here or in another window; else those of the newest training.
+        """
         found = self._kept() or self._newest()
-        names = self.presets.names()  # a page that has just been opened knows those of when the program started
+        names = gr.update(choices=self.presets.names())  # an open page knows those of when the program started
         if found is None:
-            return [gr.update(choices=names), *[SKIP] * (1 + len(self.form.names) + len(self.form.curves))]
+            return ["", names, *[SKIP] * (1 + len(self.form.curves))]
         preset, values = found
-        shown = self.form.described(self._baseline(preset), values)
-        return [gr.update(choices=names, value=preset), *values, *shown]
+        ids = [component.elem_id for component in (self.preset, *self.form.inputs)]
+        kept = json.dumps(dict(zip(ids, (preset, *values), strict=True)))
+        return [kept, names, *self.form.described(self._baseline(preset), values)]
 
     def _kept(self) -> tuple[str, list[Any]] | None:
         draft = self.draft.load()

@@ -77,10 +77,25 @@ def keep_a_preset(desk: Desk, workbench: Workbench) -> None:
 def nothing_typed_is_lost(desk: Desk) -> None:
     with desk.page.expect_response(lambda answer: '"girl"' in (answer.request.post_data or "")):
         desk.type("lw_train_trigger", "girl")
-    desk.page.reload()
-    desk.sees_value("lw_train_trigger", "girl")
-    desk.sees_value("lw_train_name", "mira")
-    desk.sees_value("lw_train_preset", "My own")
+    for _ in range(2):  # a page that is loading must not write what it shows before it is filled
+        desk.page.reload()
+        desk.sees_value("lw_train_trigger", "girl")
+        desk.sees_value("lw_train_name", "mira")
+        desk.sees_value("lw_train_preset", "My own")
+        desk.page.wait_for_function("document.querySelector('#lw_poll_key textarea, #lw_poll_key input').value")
+    late_answers_take_nothing_away(desk)
+
+
+def late_answers_take_nothing_away(desk: Desk) -> None:
+    """What is being typed stays, whatever is set over it from elsewhere."""
+    field = desk.page.locator("#lw_train_trigger textarea, #lw_train_trigger input")
+    field.click()
+    desk.page.keyboard.press("Control+a")
+    desk.page.keyboard.type("woman")
+    field.evaluate("(field) => { field.value = 'late'; }")
+    desk.sees_value("lw_train_trigger", "woman")
+    field.blur()
+    desk.type("lw_train_trigger", "girl")
 
 
 def queue_variants(desk: Desk, workbench: Workbench) -> None:

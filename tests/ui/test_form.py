@@ -52,6 +52,13 @@ def test_an_empty_number_is_named(built: SettingsForm) -> None:
     assert error.value.where == "rank"
 
 
+def test_what_is_to_be_whole_is_not_cut(built: SettingsForm) -> None:
+    values = dict(zip(built.names, built.values(TrainConfig()), strict=True)) | {"epochs": 2.5}
+    with pytest.raises(UserError, match=r"Epochs must be a whole number, not 2\.5") as error:
+        built.config(list(values.values()))
+    assert (error.value.where, error.value.fix) == ("epochs", "Use 2 or 3")
+
+
 def test_changes_are_counted_and_marked() -> None:
     base = TrainConfig()
     differs = form.changed(base, asdict(base) | {"rank": 4, "name": "mira"})

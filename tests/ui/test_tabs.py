@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,12 +80,13 @@ def test_a_waiting_run_is_changed_in_the_form(tabs: tuple[TrainTab, RunsTab], tm
 def test_the_form_comes_back_as_it_was_left(tabs: tuple[TrainTab, RunsTab]) -> None:
     train, _ = tabs
     names = train.form.names
-    count = 2 + len(names) + len(train.form.curves)
-    assert len(train.last_settings()) == count  # nothing is known yet
+    count = 3 + len(train.form.curves)
+    assert len(train.last_settings()) == count and not train.last_settings()[0]  # nothing is known yet
     values = train.form.values(small_config("sets", "typed"))
     train.presets.save("Mine", replace(small_config("sets", "mine"), rank=3))
-    train.draft.save("Mine", dict(zip(names, values, strict=True)))
-    preset, *rest = train.last_settings()
-    assert preset["value"] == "Mine" and "Mine" in preset["choices"]  # saved since the program started
-    assert rest[: len(names)] == values and len(rest) == count - 1
-    assert "changed" in rest[len(names)]
+    train.form.keep("Mine", *values)
+    kept, preset, changes, *curves = train.last_settings()
+    assert "Mine" in preset["choices"]  # saved since the program started
+    found = json.loads(kept)
+    assert found == {"lw_train_preset": "Mine", **dict(zip([f"lw_train_{n}" for n in names], values, strict=True))}
+    assert "changed" in changes and len(curves) == count - 3

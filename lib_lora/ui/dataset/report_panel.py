@@ -17,6 +17,7 @@ from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.dataset.caption_panel import count_tokens
 from lib_lora.ui.dataset.panel import On, Panel, Verb
 from lib_lora.ui.dataset.views import facts, link, plain, shown_path, text
+from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
 
 # Topic of a warning -> the tool that helps, and its name
@@ -52,13 +53,14 @@ class ReportPanel(Panel):
     def connect(self, on: On) -> None:
         """Nothing happens to the set here; see :meth:`connect_train`."""
 
-    def connect_train(self, poller: Poller, tabs: gr.Tabs, fields: dict[str, Any]) -> None:
-        """``fields``: those of the Train tab's form."""
+    def connect_train(self, poller: Poller, tabs: gr.Tabs, form: SettingsForm) -> None:
+        """``form``: the Train tab's."""
+        fields = form.fields
         used = [fields[name] for name in OF_TRAIN]
         inputs = [self.trigger, *used]
         act(self.check.click, self.do_check, inputs, self.message, [self.report], busy="Reading the folders …")
         filled = [fields[name] for name in ("data_dir", "trigger", "name")]
-        act(self.send.click, self.do_send, [self.trigger, fields["name"]], self.message, [tabs, *filled])
+        form.filled(act(self.send.click, self.do_send, [self.trigger, fields["name"]], self.message, [tabs, *filled]))
         poller.keep(lambda *values: [settings_line(*values)], [self.settings], used)
 
     def verbs(self) -> dict[str, Verb]:
