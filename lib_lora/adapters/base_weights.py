@@ -104,6 +104,14 @@ class CheckpointWeights(Mapping[str, Tensor]):
         return len(self.places)
 
 
+def shapes_of(base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    """``base`` without numbers, where they would have to be read from a file."""
+    if not isinstance(base, CheckpointWeights):
+        return base
+    shapes = base.container.outline()
+    return {key: place.part(shapes[place.name]) for key, place in base.places.items()}
+
+
 class LayerWeights(Mapping[str, Tensor]):
     """The weights of live layers, by layer key."""
 

@@ -14,6 +14,7 @@ from lib_lora.adapters import blocks, container, serialise
 from lib_lora.adapters.base_weights import CheckpointWeights, Place
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
+from lib_lora.adapters.layers import outline
 from lib_lora.adapters.merge import MergeTerm, layer_delta
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
@@ -81,7 +82,7 @@ def _by_tensor(
     for key in keys:
         place = weights.places[key]
         changes.setdefault(place.name, []).append((key, place))
-        if any(BIASES & file.modules.get(key, {}).keys() for file, _, _ in terms):
+        if any(BIASES & outline(file.modules).get(key, {}).keys() for file, _, _ in terms):
             changes.setdefault(place.bias, []).append((key, place))
     return changes
 

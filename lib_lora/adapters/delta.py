@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lib_lora.adapters.tall import leading_svd, orthogonal
+
+ROUNDING = 8.0  # of the precision's ε and of the parts' sizes: what cancels to less is noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,21 +64,34 @@ class Delta:
     __rmul__ = __mul__
 
     def __add__(self, other: Delta) -> Delta:
-        if self.matrix_shape != other.matrix_shape:
-            raise ValueError(f"cannot add deltas of weights {tuple(self.shape)} and {tuple(other.shape)}")
-        up = _join(self.up, other.up, dim=1)
-        down = _join(self.down, other.down, dim=0)
-        dense = _sum(self.dense_part, other.dense_part)
-        shape = max(self.shape, other.shape, key=len)  # one may know the kernel, the other only its matrix
-        return Delta(shape, up, down, dense, _sum(self.bias, other.bias))
+        return Delta.sum([self, other])
+
+    @staticmethod
+    def sum(parts: Sequence[Delta]) -> Delta:
+        """The sum of one or more, joined at once.
+
+        Raises:
+            ValueError: they are of different sizes.
+        """
+        if any(part.matrix_shape != parts[0].matrix_shape for part in parts):
+            raise ValueError(f"cannot add deltas of weights {[tuple(part.shape) for part in parts]}")
+        ups = [part.up for part in parts if part.up is not None]
+        downs = [part.down for part in parts if part.down is not None]
+        return Delta(
+            max((part.shape for part in parts), key=len),  # one may know the kernel, the other only its matrix
+            torch.cat(ups, dim=1) if len(ups) > 1 else next(iter(ups), None),
+            torch.cat(downs) if len(downs) > 1 else next(iter(downs), None),
+            _total(part.dense_part for part in parts),
+            _total(part.bias for part in parts),
+        )
 
     def __sub__(self, other: Delta) -> Delta:
         return self + other.scaled(-1.0)
 
     def matrix(self) -> Tensor:
         """ΔW multiplied out, [o, i·kh·kw]."""
-        product = None if self.up is None else self.up @ self.down
-        total = _sum(product, self.dense_part)
+        product = None if self.up is None or self.down is None else self.up @ self.down
+        total = _total([product, self.dense_part])
         return torch.zeros(self.matrix_shape) if total is None else total
 
     def dense(self) -> Tensor:
@@ -103,42 +119,56 @@ class Delta:
         delta, spectrum = self.with_spectrum(rank)
         return delta, tail_error(spectrum, rank)
 
-    def with_spectrum(self, rank: int) -> tuple[Delta, Tensor]:
-        """As :meth:`truncated`, with all singular values [min(r, o, i·kh·kw)] in place of the error."""
+    def with_spectrum(self, rank: int, noise: float = 0.0) -> tuple[Delta, Tensor]:
+        """As :meth:`truncated`, with all singular values [min(r, o, i·kh·kw)] in place of the error.
+
+        What is left where factors cancel each other is rounding noise, and counts as 0.
+
+        Args:
+            noise: the same of dense parts, whose sizes before the sum only the caller knows.
+        """
         dtype = _dtype(self)
-        left, values, right = self._svd(rank)
+        left, values, right, of_factors = self._svd(rank)
+        values = torch.where(values > max(noise, ROUNDING * torch.finfo(dtype).eps * of_factors), values, 0.0)
         root = values[:rank].sqrt().to(dtype)
         return Delta(self.shape, left.to(dtype) * root, root[:, None] * right.to(dtype), bias=self.bias), values
 
-    def reduced(self, rank: int | None = None, energy: float | None = None) -> tuple[Delta, Tensor]:
+    def reduced(
+        self, rank: int | None = None, energy: float | None = None, noise: float = 0.0
+    ) -> tuple[Delta, Tensor]:
         """The best approximation within a rank, or of the smallest rank that keeps a share of Σσ²; and the spectrum.
 
         Args:
             rank: at most this; None is no bound.
             energy: share of Σσ² to keep, 0 to 1; None keeps what ``rank`` allows.
+            noise: as in :meth:`with_spectrum`.
         """
-        if energy is None:
-            return self.with_spectrum(rank or min(self.matrix_shape))
-        delta, spectrum = self.with_spectrum(rank or min(self.matrix_shape))
+        delta, spectrum = self.with_spectrum(rank or min(self.matrix_shape), noise)
+        if energy is None or delta.up is None or delta.down is None:
+            return delta, spectrum
         kept = rank_for_energy(spectrum, energy)
         return Delta(self.shape, delta.up[:, :kept], delta.down[:kept], bias=self.bias), spectrum
 
-    def _svd(self, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The first ``rank`` left vectors [o, k], all singular values, the first right vectors [k, i·kh·kw]."""
+    def _svd(self, rank: int) -> tuple[Tensor, Tensor, Tensor, float]:
+        """The first ``rank`` left vectors [o, k], all singular values, the first right vectors [k, i·kh·kw].
+
+        And the norm that factors would give if none of their columns cancelled another.
+        """
         if self.dense_part is not None:
             left, values, right = torch.linalg.svd(self.matrix().double(), full_matrices=False)
-            return left[:, :rank], values, right[:rank]
-        if self.rank == 0:
+            return left[:, :rank], values, right[:rank], 0.0
+        if self.up is None or self.down is None or self.rank == 0:
             o, n = self.matrix_shape
-            return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)
+            return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n), 0.0
         from_up, r_up = orthogonal(self.up)
         from_down, r_down = orthogonal(self.down.T)
         left, values, right = leading_svd(r_up @ r_down.T, rank)
-        return from_up(left), values, from_down(right.T).T
+        size = (r_up.norm(dim=0) * r_down.norm(dim=0)).norm()  # a triangle's columns are as long as the matrix's
+        return from_up(left), values, from_down(right.T).T, size.item()
 
     def _core(self) -> Tensor:
         """R_up @ R_downᵀ, which has the singular values of ΔW."""
-        if self.rank == 0:
+        if self.up is None or self.down is None or self.rank == 0:
             return torch.zeros(0, 0, dtype=torch.float64)
         r_up = torch.linalg.qr(self.up.double(), mode="r").R
         r_down = torch.linalg.qr(self.down.double().T, mode="r").R
@@ -159,15 +189,13 @@ def rank_for_energy(spectrum: Tensor, energy: float) -> int:
     return max(1, int((lost > allowed).sum().item()))
 
 
-def _join(a: Tensor | None, b: Tensor | None, dim: int) -> Tensor | None:
-    present = [t for t in (a, b) if t is not None]
-    return torch.cat(present, dim) if present else None
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
+def _total(tensors: Iterable[Tensor | None]) -> Tensor | None:
+    """The sum of those that are there."""
+    total = None
+    for tensor in tensors:
+        if tensor is not None:
+            total = tensor if total is None else total + tensor
+    return total
 
 
 def _dtype(delta: Delta) -> torch.dtype:

@@ -13,7 +13,7 @@ from lib_lora.adapters import metadata
 from lib_lora.adapters.algorithms.lora import LoRA
 from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.adapters.delta import Delta
-from lib_lora.adapters.merge import Merged, reduction_report
+from lib_lora.adapters.merged import Merged, reduction_report
 from lib_lora.adapters.selection import NetworkSpec, selects
 from lib_lora.errors import UserError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,6 @@ from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import Layers, Params, outline
 from lib_lora.adapters.serialise import as_stored
 from lib_lora.adapters.spelling import family_of, read_modules
-from lib_lora.adapters.tall import product_norm
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 
@@ -40,7 +38,7 @@ class LoraFile:
 
     path: Path | None
     metadata: dict[str, str] = field(default_factory=dict)
-    modules: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    modules: Mapping[str, Params] = field(default_factory=dict)
     extras: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -151,34 +149,6 @@ def split_keys(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 def join_keys(modules: Mapping[str, Params]) -> dict[str, Tensor]:
     """The reverse of :func:`split_keys`."""
     return {f"{key}.{name}": tensor for key, params in modules.items() for name, tensor in params.items()}
-
-
-def rounding_loss(modules: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype) -> dict[str, float]:
-    """Relative error of each layer's ΔW when its tensors are stored in ``dtype``; infinite where a value overflows."""
-    return {key: _module_loss(params, dtype) for key, params in modules.items()}
-
-
-def _module_loss(params: Mapping[str, Tensor], dtype: torch.dtype) -> float:
-    adapter = adapter_from(params)
-    rounded = adapter_from(adapter.tensors(dtype))
-    if not all(is_finite(p) for p in rounded.parameters()):
-        return float("inf")
-    if adapter.needs_base:
-        return max(map(_relative_error, rounded.parameters(), adapter.parameters()))
-    exact, stored_delta = adapter.delta(), rounded.delta()
-    if exact.rank is None or exact.rank != stored_delta.rank:
-        size = exact.norm()
-        return (exact - stored_delta).norm() / size if size > 0 else 0.0
-    # ud − u'd' = (u − u')d + u'(d − d'): two small parts of rounding errors that have nothing to do with each other
-    size = product_norm(exact.up, exact.down)
-    of_up = product_norm(exact.up - stored_delta.up, exact.down)
-    of_down = product_norm(stored_delta.up, exact.down - stored_delta.down)
-    return math.hypot(of_up, of_down) / size if size > 0 else 0.0
-
-
-def _relative_error(rounded: Tensor, exact: Tensor) -> float:
-    size = exact.detach().double().norm().item()
-    return (rounded.double() - exact.double()).norm().item() / size if size > 0 else 0.0
 
 
 def to_delta(params: Mapping[str, Tensor], base: Tensor | None = None) -> Delta:

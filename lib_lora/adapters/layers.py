@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from torch import Tensor
 
 Params = Mapping[str, Tensor]
+NUMBERS = ("alpha", "scalar", "on_input")  # one number each, on which no shape depends; outlines have some number there
 
 
 class Layers(Mapping[str, Params]):

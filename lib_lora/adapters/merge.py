@@ -4,96 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lib_lora.adapters import blocks, metadata
 from lib_lora.adapters.algorithms.full import Full
-from lib_lora.adapters.algorithms.lora import LoRA
+from lib_lora.adapters.algorithms.lora import BIAS, DOWN, LoRA
 from lib_lora.adapters.algorithms.norm import Norm
 from lib_lora.adapters.base import Adapter
-from lib_lora.adapters.delta import Delta, tail_error
-from lib_lora.adapters.file import LoraFile, model_hash, rounding_loss, to_delta, write_lora
+from lib_lora.adapters.base_weights import CheckpointWeights, shapes_of
+from lib_lora.adapters.build import adapter_from
+from lib_lora.adapters.delta import Delta
+from lib_lora.adapters.factors import is_low
+from lib_lora.adapters.file import LoraFile, model_hash
 from lib_lora.adapters.formula import Term, render
+from lib_lora.adapters.layers import NUMBERS, Layers, Params, outline
+from lib_lora.adapters.merged import BIAS_WARNING, Merged, reduction_report
 from lib_lora.adapters.selection import kernel_of
 from lib_lora.adapters.workers import workers
 from lib_lora.errors import UserError
 
 MergeTerm = tuple[LoraFile, float, "Mapping[str, float] | None"]
-ROUNDING_LIMIT = 1e-3
-BIAS_WARNING = "Some layers change their bias too; A1111 ignores that beside a LoRA, ComfyUI and Forge do not"
-
-
-@dataclass
-class MergeReport:
-    """What a reduction to a given rank lost; all zero when no rank was given.
-
-    Attributes:
-        total_error: relative Frobenius error of all layers together.
-        worst_layer, worst_error: the layer with the largest relative error of its own.
-        per_layer: layer key -> relative error.
-        spectrum: layer key -> singular values of its exact ΔW, descending; only layers that were reduced.
-        warnings: for the user; filled on saving when half precision costs more than 1e-3 of a layer.
-    """
-
-    total_error: float = 0.0
-    worst_layer: str | None = None
-    worst_error: float = 0.0
-    per_layer: dict[str, float] = field(default_factory=dict)
-    spectrum: dict[str, list[float]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Merged:
-    """A merge that is not saved yet.
-
-    Attributes:
-        modules: layer key -> parameter name -> tensor.
-        rank: of the widest layer that has one; 0 where all are full differences.
-        extras: what the inputs carry besides layers, such as textual inversions.
-        sources: the input files, which :meth:`save` never replaces.
-    """
-
-    modules: dict[str, dict[str, Tensor]]
-    report: MergeReport
-    rank: int
-    metadata: dict[str, str]
-    sources: tuple[Path, ...] = ()
-    extras: dict[str, Tensor] = field(default_factory=dict)
-
-    def file(self) -> LoraFile:
-        """The merge as an unsaved file, to preview it or to merge it further."""
-        return LoraFile(None, self.metadata, self.modules, self.extras)
-
-    def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
-        """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
-        with workers() as pool:
-            losses = pool.map(lambda layer: rounding_loss(dict([layer]), dtype), self.modules.items())
-            loss = {key: e for layer in losses for key, e in layer.items() if e > ROUNDING_LIMIT}
-        if not loss:
-            return []
-        name, worst = str(dtype).removeprefix("torch."), max(loss, key=loss.__getitem__)
-        if math.isinf(loss[worst]):
-            return [f"{worst} holds values that {name} cannot store; save as bfloat16 or float32"]
-        others = f" and {len(loss) - 1} more" if len(loss) > 1 else ""
-        return [f"Saving as {name} changes {worst} by {loss[worst]:.2%}{others}; save as float32"]
-
-    def save(self, path: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False) -> Path:
-        """Write the file; adds to ``report.warnings`` what ``dtype`` loses.
-
-        Raises:
-            UserError: when the file exists and ``overwrite`` is False, or it is one of the sources (always).
-        """
-        path = Path(path)
-        if path.resolve() in {source.resolve() for source in self.sources}:
-            raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
-        kept = [warning for warning in self.report.warnings if warning == BIAS_WARNING]
-        self.report.warnings = kept + self.rounding_warnings(dtype)
-        return write_lora(path, self.modules, self.metadata, dtype, overwrite, extras=self.extras)
+NOISE = 1e-6  # of the parts' sizes: what is left of dense sums that cancel is rounding
 
 
 def combine(
@@ -122,37 +56,27 @@ def combine(
             the base weights.
     """
     _check_limits(rank, energy)
-    terms = [(file, weight, None if by_block is None else blocks.expand(by_block)) for file, weight, by_block in terms]
-    keys = list(dict.fromkeys(key for file, _, _ in terms for key in file.modules))
-    layers: dict[str, Adapter] = {}
-    spectra: dict[str, Tensor] = {}
-
-    def merge_layer(key: str) -> tuple[Adapter | None, Tensor | None]:
-        delta, spectrum = _layer_sum(key, terms, base), None
-        if delta is not None and len(delta.shape) > 1 and (rank is not None or energy is not None):
-            delta, spectrum = delta.reduced(rank, energy)
-        return None if delta is None else _layer(key, delta), spectrum
-
-    with workers() as pool:
-        hashes = pool.map(_hash, [file for file, _, _ in terms])
-        for done, (key, (layer, spectrum)) in enumerate(zip(keys, pool.map(merge_layer, keys), strict=True), 1):
-            if layer is not None:
-                layers[key] = layer
-            if spectrum is not None:
-                spectra[key] = spectrum
-            if progress is not None:
-                progress(done, len(keys))
-    if not layers:
+    work = _Sum(
+        [(file, weight, None if by_block is None else blocks.expand(by_block)) for file, weight, by_block in terms],
+        base,
+        rank,
+        energy,
+    )
+    exact = rank is None and energy is None
+    stays = base is None or isinstance(base, CheckpointWeights)  # a loaded model is borrowed for this call only
+    modules, spectra = work.on_demand(progress) if exact and stays else work.at_once(progress)
+    if not modules:
         raise UserError("Nothing is left of this merge", where="formula", fix="Give at least one weight that is not 0.")
-    widest = max(layer.rank if isinstance(layer, LoRA) else 0 for layer in layers.values())
-    beside = any(isinstance(layer, LoRA) and layer.bias is not None for layer in layers.values())
-    report = reduction_report(spectra, {key: layers[key].rank for key in spectra})
-    report.warnings = [BIAS_WARNING] if beside else []
+    shapes = outline(modules)
+    ranks = {key: params[DOWN].shape[0] for key, params in shapes.items() if DOWN in params}
+    report = reduction_report(spectra, {key: ranks.get(key, 0) for key in spectra})
+    report.warnings = [BIAS_WARNING] if any(DOWN in params and BIAS in params for params in shapes.values()) else []
+    widest = max(ranks.values(), default=0)
     return Merged(
-        modules={key: layer.tensors() for key, layer in layers.items()},
+        modules=modules,
         report=report,
         rank=widest,
-        metadata=_metadata(terms, list(hashes), widest, formula),
+        metadata=_metadata(work.terms, widest, formula),
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
         extras={name: tensor for file, _, _ in reversed(terms) for name, tensor in file.extras.items()},
     )
@@ -165,35 +89,101 @@ def _check_limits(rank: int | None, energy: float | None) -> None:
         raise UserError("The share to keep is between 0 and 1", where="energy", fix="Give a share such as 0.99.")
 
 
-def _layer(key: str, delta: Delta) -> Adapter:
-    """The smallest adapter that holds ``delta`` exactly."""
+@dataclass(frozen=True)
+class _Sum:
+    """A merge, layer by layer."""
+
+    terms: Sequence[MergeTerm]
+    base: Mapping[str, Tensor] | None
+    rank: int | None
+    energy: float | None
+
+    @property
+    def keys(self) -> list[str]:
+        return list(dict.fromkeys(key for file, _, _ in self.terms for key in file.modules))
+
+    def at_once(self, progress: Callable[[int, int], None] | None) -> tuple[dict[str, Params], dict[str, Tensor]]:
+        """All layers, and the singular values of those that were reduced."""
+        keys, modules, spectra = self.keys, {}, {}
+        with workers() as pool:
+            for done, (key, (params, spectrum)) in enumerate(zip(keys, pool.map(self.layer, keys), strict=True), 1):
+                if params is not None:
+                    modules[key] = params
+                if spectrum is not None:
+                    spectra[key] = spectrum
+                if progress is not None:
+                    progress(done, len(keys))
+        return modules, spectra
+
+    def on_demand(self, progress: Callable[[int, int], None] | None) -> tuple[Layers, dict[str, Tensor]]:
+        """Layers that are calculated when they are asked for; their shapes are those of a merge of the shapes."""
+        without_memory = [(replace(file, modules=_shapes(file)), weight, by) for file, weight, by in self.terms]
+        shapes = replace(self, terms=without_memory, base=shapes_of(self.base))
+        keys, found = self.keys, {}
+        for done, key in enumerate(keys, 1):
+            params, _ = shapes.layer(key)
+            if params is not None:
+                found[key] = params
+            if progress is not None:
+                progress(done, len(keys))
+        return Layers(found, self._existing), {}
+
+    def _existing(self, key: str) -> Params:
+        params, _ = self.layer(key)
+        if params is None:
+            raise KeyError(key)
+        return params
+
+    def layer(self, key: str) -> tuple[Params | None, Tensor | None]:
+        """The merged layer, None where every weight is 0; and all singular values, None where nothing was reduced."""
+        parts = self._parts(key)
+        if not parts:
+            return None, None
+        delta = Delta.sum(parts)
+        if len(delta.shape) == 1 or (self.rank is None and self.energy is None):
+            alone = len(parts) == 1
+            return _adapter(key, delta, alone).tensors(), None
+        dense = math.hypot(*(part.dense_part.norm().item() for part in parts if part.dense_part is not None), 0.0)
+        delta, spectrum = delta.reduced(self.rank, self.energy, noise=NOISE * dense)
+        return _adapter(key, delta, alone=True).tensors(), spectrum
+
+    def _parts(self, key: str) -> list[Delta]:
+        """weight · ΔW of the terms that have this layer."""
+        parts: list[Delta] = []
+        for file, weight, by_block in self.terms:
+            weight *= blocks.weight_of(key, by_block)
+            if weight == 0 or key not in file.modules:
+                continue
+            part = layer_delta(file, key, self.base).scaled(weight)
+            if parts and part.matrix_shape != parts[0].matrix_shape:
+                raise UserError(
+                    f"Layer {key} is {list(part.shape)} here and {list(parts[0].shape)} in another LoRA of the merge",
+                    where=file.name,
+                    fix="Merge LoRAs that were trained for one family of checkpoints.",
+                )
+            parts.append(part)
+        return parts
+
+
+def _shapes(file: LoraFile) -> dict[str, dict[str, Tensor]]:
+    """A file's layers without their numbers, but for those that everything else's shape does not tell."""
+    return {
+        key: {name: t if name in NUMBERS else t.to("meta") for name, t in params.items()}
+        for key, params in outline(file.modules).items()
+    }
+
+
+def _adapter(key: str, delta: Delta, alone: bool) -> Adapter:
+    """The smallest adapter that holds ``delta`` exactly; factors stay factors where they are ``alone``."""
     if len(delta.shape) == 1:
         return Norm.from_delta(delta)
     kernel = kernel_of(key)
     if len(delta.shape) == 2 and kernel > 1:  # an algorithm that stores a convolution as a matrix
         shape = torch.Size((delta.shape[0], delta.shape[1] // kernel**2, kernel, kernel))
-        delta = Delta(shape, delta.up, delta.down, delta.dense_part, delta.bias)
-    return LoRA.from_delta(delta) if delta.rank else Full.from_delta(delta)
-
-
-def _layer_sum(key: str, terms: Sequence[MergeTerm], base: Mapping[str, Tensor] | None) -> Delta | None:
-    """ΔW of one layer; None where every weight is 0."""
-    total = None
-    for file, weight, by_block in terms:
-        if key not in file.modules:
-            continue
-        weight *= blocks.weight_of(key, by_block)
-        if weight == 0:
-            continue
-        part = layer_delta(file, key, base).scaled(weight)
-        if total is not None and part.matrix_shape != total.matrix_shape:
-            raise UserError(
-                f"Layer {key} is {list(part.shape)} here and {list(total.shape)} in another LoRA of the merge",
-                where=file.name,
-                fix="Merge LoRAs that were trained for one family of checkpoints.",
-            )
-        total = part if total is None else total + part
-    return total
+        delta = replace(delta, shape=shape)
+    if delta.rank and (alone or is_low(delta.rank, *delta.matrix_shape)):
+        return LoRA.from_delta(delta)
+    return Full.from_delta(delta)
 
 
 def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = None) -> Delta:
@@ -203,38 +193,27 @@ def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = No
         UserError: naming the file, where the algorithm needs the weight and ``base`` does not have it.
     """
     try:
-        return to_delta(file.modules[key], None if base is None else base.get(key))
+        adapter = adapter_from(file.modules[key])
+        weight = base.get(key) if base is not None and adapter.needs_base else None
+        if weight is not None:
+            adapter.fit(weight.shape)
+        return adapter.delta(weight)
     except UserError as error:
-        raise UserError(f"{error.what} (layer {key})", where=file.name, fix=error.fix) from error
+        raise UserError(f"{error.what} (layer {key})", where=error.where or file.name, fix=error.fix) from error
 
 
-def reduction_report(spectra: Mapping[str, Tensor], ranks: Mapping[str, int]) -> MergeReport:
-    """What keeping ``ranks`` of the singular values ``spectra`` loses, layer by layer and in total."""
-    if not spectra:
-        return MergeReport()
-    per_layer = {key: tail_error(values, ranks[key]) for key, values in spectra.items()}
-    lost = sum(values[ranks[key] :].square().sum().item() for key, values in spectra.items())
-    whole = sum(values.square().sum().item() for values in spectra.values())
-    worst = max(per_layer, key=per_layer.__getitem__)
-    return MergeReport(
-        total_error=math.sqrt(lost / whole) if whole > 0 else 0.0,
-        worst_layer=worst,
-        worst_error=per_layer[worst],
-        per_layer=per_layer,
-        spectrum={key: values.tolist() for key, values in spectra.items()},
-    )
-
-
-def _metadata(
-    terms: Sequence[MergeTerm], hashes: Sequence[str | None], rank: int, formula: str | None
-) -> dict[str, str]:
-    vectors = [None if by_block is None else blocks.format_weights(by_block) for _, _, by_block in terms]
-    sources = [
-        {"name": file.name, "hash": hash_now, "weight": weight, "blocks": vector}
-        for (file, weight, _), hash_now, vector in zip(terms, hashes, vectors, strict=True)
+def _metadata(terms: Sequence[MergeTerm], rank: int, formula: str | None) -> dict[str, str]:
+    parts = [
+        Term(file.name, weight, None if by_block is None else blocks.format_weights(by_block))
+        for file, weight, by_block in terms
     ]
-    formula = formula or render(Term(s["name"], s["weight"], s["blocks"]) for s in sources)
-    return metadata.merged(sources, terms[0][0].metadata, rank, formula)
+    with workers() as pool:
+        hashes = list(pool.map(_hash, [file for file, _, _ in terms]))
+    sources = [
+        {"name": part.name, "hash": found, "weight": part.weight, "blocks": part.blocks}
+        for part, found in zip(parts, hashes, strict=True)
+    ]
+    return metadata.merged(sources, terms[0][0].metadata, rank, formula or render(parts))
 
 
 def _hash(file: LoraFile) -> str | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 INDEPENDENT = 1e-3  # the sine of the angle between a column and those before it, from which on Cholesky's way is safe
 GROWTH = 4.0  # up to this size of what cancels in a unit vector, a float32 product is exact to some 1e-7
 WELL_ABOVE = 1e-6  # of the largest eigenvalue: above it, an eigenvector of M Mᵀ is as good as a singular vector of M
+STRIP = 64  # columns of a Gram matrix computed at once
 ROWS = 1024  # converted to float64 at once: small enough to stay in the processor's cache
 
 
@@ -55,11 +56,14 @@ def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def gram(matrix: Tensor) -> Tensor:
     """``matrix``ᵀ ``matrix`` in float64: [n, r] -> [r, r]."""
-    total = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=torch.float64)
+    width = matrix.shape[1]
+    total = torch.zeros(width, width, dtype=torch.float64)
+    strips = [slice(begin, min(begin + STRIP, width)) for begin in range(0, width, STRIP)]
     for rows in matrix.split(ROWS):
         rows = rows.double()
-        total.addmm_(rows.T, rows)
-    return total
+        for strip in strips:  # the lower triangle is the upper one's mirror image
+            total[strip, strip.start :].addmm_(rows[:, strip].T, rows[:, strip.start :])
+    return total.triu() + total.triu(1).T
 
 
 def product_norm(up: Tensor, down: Tensor) -> float:

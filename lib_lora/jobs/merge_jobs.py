@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lib_lora.adapters.base_weights import CheckpointWeights, LayerWeights
 from lib_lora.adapters.extract import Extraction, extract
-from lib_lora.adapters.merge import Merged
+from lib_lora.adapters.merged import Merged
 from lib_lora.errors import Cancelled
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue

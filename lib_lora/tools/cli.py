@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    from ..adapters.merge import Merged
+    from ..adapters.merged import Merged
 
 PRECISIONS = ("float16", "bfloat16", "float32")
 

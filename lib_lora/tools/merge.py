@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +16,9 @@ from ..adapters.build import adapter_from
 from ..adapters.checkpoint import merge_into_checkpoint
 from ..adapters.file import LoraFile, read_lora
 from ..adapters.formula import Term
-from ..adapters.merge import Merged, MergeTerm, combine
+from ..adapters.layers import outline
+from ..adapters.merge import MergeTerm, combine
+from ..adapters.merged import Merged
 from ..adapters.workers import workers
 from ..errors import UserError
 from ..files import atomic_write
@@ -125,7 +128,7 @@ def read_terms(formula: str, loras: Folders, presets: Path | None = None) -> lis
 
 def needs_base(file: LoraFile) -> bool:
     """Whether any layer's change depends on the weight that it is added to."""
-    return any(adapter_from(params).needs_base for params in file.modules.values())
+    return any(adapter_from(params).needs_base for params in outline(file.modules).values())
 
 
 def energy_curve(merged: Merged) -> list[float]:
@@ -136,8 +139,8 @@ def energy_curve(merged: Merged) -> list[float]:
     """
     spectra = [torch.tensor(values) for values in merged.report.spectrum.values()]
     if not spectra:
-        deltas = (adapter.delta() for adapter in map(adapter_from, merged.modules.values()) if not adapter.needs_base)
-        spectra = [delta.singular_values() for delta in deltas if delta.rank]
+        with workers() as pool:
+            spectra = [values for values in pool.map(partial(_spectrum, merged), merged.modules) if values is not None]
     if not spectra:
         return []
     squares = torch.zeros(len(spectra), max(len(values) for values in spectra), dtype=torch.float64)
@@ -146,6 +149,12 @@ def energy_curve(merged: Merged) -> list[float]:
     kept = squares.sum(dim=0).cumsum(dim=0)
     curve = (kept / kept[-1]).tolist() if kept[-1] > 0 else []
     return curve[: next((i + 1 for i, share in enumerate(curve) if share > 1 - 1e-9), len(curve))]
+
+
+def _spectrum(merged: Merged, key: str) -> Tensor | None:
+    adapter = adapter_from(merged.modules[key])
+    delta = None if adapter.needs_base else adapter.delta()
+    return delta.singular_values() if delta is not None and delta.rank else None
 
 
 def report(merged: Merged) -> str:

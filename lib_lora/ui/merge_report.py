@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from html import escape
 
 from lib_lora.adapters.blocks import BLOCKS_26, block_of
+from lib_lora.adapters.layers import outline
 from lib_lora.adapters.loaders import kinds_of, limits, limits_elsewhere
-from lib_lora.adapters.merge import Merged
+from lib_lora.adapters.merged import Merged
 from lib_lora.jobs.merge_jobs import Reduction
 from lib_lora.ui import html
 from lib_lora.ui.charts import energy_chart, spectrum_chart
@@ -26,7 +27,7 @@ def merge_report(merged: Merged, reduction: Reduction, curve: Sequence[float] = 
     facts += [("Worst layer", f"{found.worst_error:.2%}")] if reduced else []
     parts = ['<dl class="lw-facts">' + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts) + "</dl>"]
     parts += [html.message(warning, html.WARNING) for warning in found.warnings]
-    kinds = kinds_of(merged.modules)
+    kinds = kinds_of(outline(merged.modules))
     elsewhere = [text for text in (limits_elsewhere(kinds),) if text]
     parts += [f'<p class="lw-quiet">{escape(text)}</p>' for text in (*limits(kinds), *elsewhere)]
     parts.append(_energy(curve, merged.rank))
@@ -44,7 +45,7 @@ def merge_report(merged: Merged, reduction: Reduction, curve: Sequence[float] = 
 
 def rank_of_layer(merged: Merged, key: str) -> int | None:
     """None for a full difference."""
-    down = merged.modules[key].get("lora_down.weight")
+    down = outline(merged.modules)[key].get("lora_down.weight")
     return None if down is None else down.shape[0]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import torch
 
-from lib_lora.adapters.merge import Merged
+from lib_lora.adapters.merged import Merged
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import DONE, JobView
 from lib_lora.jobs.merge_jobs import CheckpointJob, MergedJob, MergePreviewJob

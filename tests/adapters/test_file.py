@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 from lib_lora.adapters import LoraFile, Network, NetworkSpec, model_hash, read_lora, read_metadata, write_lora
-from lib_lora.adapters.file import join_keys, rounding_loss, split_keys
+from lib_lora.adapters.file import join_keys, split_keys
+from lib_lora.adapters.rounding import rounding_loss
 from lib_lora.errors import UserError
 
 KEY = "lora_unet_mid_block_attentions_0_proj_in"
@@ -102,13 +103,13 @@ def test_values_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_rounding_loss():
-    assert rounding_loss(one_layer(), torch.float32)[KEY] < 1e-12
-    assert 1e-5 < rounding_loss(one_layer(), torch.float16)[KEY] < 1e-3
-    assert 1e-4 < rounding_loss(one_layer(), torch.bfloat16)[KEY] < 1e-2
-    assert rounding_loss(one_layer(**{"lora_up.weight": torch.full((6, 2), 1e6)}), torch.float16)[KEY] == float("inf")
-    lost = rounding_loss(one_layer(**{"lora_up.weight": torch.full((6, 2), 1e-9)}), torch.float16)[KEY]
+    assert rounding_loss(one_layer()[KEY], torch.float32) < 1e-12
+    assert 1e-5 < rounding_loss(one_layer()[KEY], torch.float16) < 1e-3
+    assert 1e-4 < rounding_loss(one_layer()[KEY], torch.bfloat16) < 1e-2
+    assert rounding_loss(one_layer(**{"lora_up.weight": torch.full((6, 2), 1e6)})[KEY], torch.float16) == float("inf")
+    lost = rounding_loss(one_layer(**{"lora_up.weight": torch.full((6, 2), 1e-9)})[KEY], torch.float16)
     assert lost == pytest.approx(1, abs=1e-6)
-    assert rounding_loss(one_layer(**{"lora_up.weight": torch.zeros(6, 2)}), torch.float16)[KEY] == 0.0
+    assert rounding_loss(one_layer(**{"lora_up.weight": torch.zeros(6, 2)})[KEY], torch.float16) == 0.0
 
 
 def test_a_file_without_a_path_is_unsaved():

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lib_lora.adapters import LoraFile, Network, NetworkSpec, blocks
 from lib_lora.adapters.base_weights import LayerWeights
 from lib_lora.adapters.file import to_delta
-from lib_lora.adapters.merge import BIAS_WARNING, combine
+from lib_lora.adapters.merge import combine
+from lib_lora.adapters.merged import BIAS_WARNING
 from lib_lora.errors import UserError
 
 WEIGHTS = (-1.0, -0.5, 0.0, 0.3, 1.0, 2.0)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from lib_lora.adapters.merge import Merged, MergeReport
+from lib_lora.adapters.merged import Merged, MergeReport
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.generation import FIELDS
 from lib_lora.ui.merge_result import ResultPanel

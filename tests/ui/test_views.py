@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.adapters.merge import Merged, MergeReport
+from lib_lora.adapters.merged import Merged, MergeReport
 from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import Reduction
 from lib_lora.ui import html

@@ -1,0 +1,108 @@
+"""A merge or an extraction that is not saved yet, and what it lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lib_lora.adapters.delta import tail_error
+from lib_lora.adapters.file import LoraFile, write_lora
+from lib_lora.adapters.layers import Params
+from lib_lora.adapters.rounding import rounding_loss
+from lib_lora.adapters.workers import workers
+from lib_lora.errors import UserError
+
+ROUNDING_LIMIT = 1e-3
+BIAS_WARNING = "Some layers change their bias too; A1111 ignores that beside a LoRA, ComfyUI and Forge do not"
+
+
+@dataclass
+class MergeReport:
+    """What a reduction to a given rank lost; all zero when no rank was given.
+
+    Attributes:
+        total_error: relative Frobenius error of all layers together.
+        worst_layer, worst_error: the layer with the largest relative error of its own.
+        per_layer: layer key -> relative error.
+        spectrum: layer key -> singular values of its exact ΔW, descending; only layers that were reduced.
+        warnings: for the user; filled on saving when half precision costs more than 1e-3 of a layer.
+    """
+
+    total_error: float = 0.0
+    worst_layer: str | None = None
+    worst_error: float = 0.0
+    per_layer: dict[str, float] = field(default_factory=dict)
+    spectrum: dict[str, list[float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Merged:
+    """A merge that is not saved yet.
+
+    Attributes:
+        modules: layer key -> parameter name -> tensor. An exact merge of files makes them when they are asked for, from
+            the files as they are then; :func:`~lib_lora.adapters.layers.outline` tells their shapes at no cost.
+        rank: of the widest layer that has one; 0 where all are full differences.
+        extras: what the inputs carry besides layers, such as textual inversions.
+        sources: the input files, which :meth:`save` never replaces.
+    """
+
+    modules: Mapping[str, Params]
+    report: MergeReport
+    rank: int
+    metadata: dict[str, str]
+    sources: tuple[Path, ...] = ()
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+    def file(self) -> LoraFile:
+        """The merge as an unsaved file, to preview it or to merge it further."""
+        return LoraFile(None, self.metadata, self.modules, self.extras)
+
+    def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
+        """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
+        with workers() as pool:
+            losses = pool.map(lambda key: rounding_loss(self.modules[key], dtype), self.modules)
+            loss = {key: e for key, e in zip(self.modules, losses, strict=True) if e > ROUNDING_LIMIT}
+        if not loss:
+            return []
+        name, worst = str(dtype).removeprefix("torch."), max(loss, key=loss.__getitem__)
+        if math.isinf(loss[worst]):
+            return [f"{worst} holds values that {name} cannot store; save as bfloat16 or float32"]
+        others = f" and {len(loss) - 1} more" if len(loss) > 1 else ""
+        return [f"Saving as {name} changes {worst} by {loss[worst]:.2%}{others}; save as float32"]
+
+    def save(self, path: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False) -> Path:
+        """Write the file; adds to ``report.warnings`` what ``dtype`` loses.
+
+        Raises:
+            UserError: when the file exists and ``overwrite`` is False, or it is one of the sources (always).
+        """
+        path = Path(path)
+        if path.resolve() in {source.resolve() for source in self.sources}:
+            raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
+        kept = [warning for warning in self.report.warnings if warning == BIAS_WARNING]
+        self.report.warnings = kept + self.rounding_warnings(dtype)
+        return write_lora(path, self.modules, self.metadata, dtype, overwrite, extras=self.extras)
+
+
+def reduction_report(spectra: Mapping[str, Tensor], ranks: Mapping[str, int]) -> MergeReport:
+    """What keeping ``ranks`` of the singular values ``spectra`` loses, layer by layer and in total."""
+    if not spectra:
+        return MergeReport()
+    per_layer = {key: tail_error(values, ranks[key]) for key, values in spectra.items()}
+    lost = sum(values[ranks[key] :].square().sum().item() for key, values in spectra.items())
+    whole = sum(values.square().sum().item() for values in spectra.values())
+    worst = max(per_layer, key=per_layer.__getitem__)
+    return MergeReport(
+        total_error=math.sqrt(lost / whole) if whole > 0 else 0.0,
+        worst_layer=worst,
+        worst_error=per_layer[worst],
+        per_layer=per_layer,
+        spectrum={key: values.tolist() for key, values in spectra.items()},
+    )
