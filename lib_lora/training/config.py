@@ -7,7 +7,11 @@ is derived from the same object. The declarations are in ``config_groups/``, one
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
+from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.errors import UserError
@@ -51,9 +55,10 @@ class TrainConfig(  # a dataclass takes the fields of its last base first
         return self
 
 
-def settings() -> dict[str, Field]:
+@cache
+def settings() -> Mapping[str, Field[Any]]:
     """Field by name, in the order of the form; ``field.metadata`` has group, label, help, low, high, unit, …"""
-    return {f.name: f for f in fields(TrainConfig)}
+    return MappingProxyType({f.name: f for f in fields(TrainConfig)})
 
 
 def _check_run(c: TrainConfig) -> None:

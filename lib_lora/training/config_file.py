@@ -54,7 +54,8 @@ def config_from_dict(values: dict[str, Any], *, where: str | Path = "config") ->
     if unknown := sorted(values.keys() - known.keys()):
         raise UserError(f"Unknown setting {unknown[0]!r}", where=where, fix="Correct its name or remove the line")
     as_float = {name for name in values if type(default_of(known[name])) is float and type(values[name]) is int}
-    return TrainConfig(**{name: float(v) if name in as_float else v for name, v in values.items()})
+    given: dict[str, Any] = {name: float(v) if name in as_float else v for name, v in values.items()}
+    return TrainConfig(**given)
 
 
 def read_config(path: str | Path) -> TrainConfig:

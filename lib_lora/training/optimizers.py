@@ -6,7 +6,6 @@ when an optimizer of theirs is chosen.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from lib_lora.errors import UserError
+from lib_lora.training.arguments import literal, pairs
 
 TORCH, EXTRA, BITS = "torch.optim", "pytorch_optimizer", "bitsandbytes.optim"
 PIP_NAMES = {EXTRA: "pytorch-optimizer", BITS: "bitsandbytes"}
@@ -109,17 +109,13 @@ def parse_arguments(text: str) -> dict[str, Any]:
     Raises:
         UserError: a word that is not ``name=value`` with a Python literal.
     """
-    found = {}
-    for word in text.split():
-        name, equals, value = word.partition("=")
-        try:
-            found[RENAMED.get(name, name)] = ast.literal_eval(value)
-        except (ValueError, SyntaxError) as error:
-            fix = "Write name=value, without blanks in it, for example d_coef=2"
-            raise UserError(f"{word!r} is no argument", where="optimizer_args", fix=fix) from error
-        if not (equals and name.isidentifier()):
-            raise UserError(f"{word!r} is no argument", where="optimizer_args", fix="Write name=value")
-    return found
+    words, rest = pairs(text)
+    found = {name: literal(word) for name, word in words.items()}
+    bad = rest or [name for name, value in found.items() if isinstance(value, str) or not name.isidentifier()]
+    if bad:
+        fix = "Write name=value, for example d_coef=2 betas=(0.9, 0.99)"
+        raise UserError(f"{bad[0]!r} is no argument", where="optimizer_args", fix=fix)
+    return {RENAMED.get(name, name): value for name, value in found.items()}
 
 
 def _load(name: str, recipe: Recipe) -> type[torch.optim.Optimizer]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from lib_lora.errors import UserError
-from lib_lora.training.config import TrainConfig
-from lib_lora.training.config_file import config_from_toml, config_to_toml
-from lib_lora.training.importers import import_config
-from lib_lora.training.importers.export import to_kohya_toml
+from lib_lora.training.config_file import config_to_toml
+from lib_lora.training.importers import OWN, import_config
+from lib_lora.training.importers.export import export_kohya
 from lib_lora.training.importers.report import APPLIED, IGNORED, TRANSLATED, UNKNOWN, Imported
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.ui import html
@@ -35,7 +32,10 @@ class ConfigPanel:
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-actions"]):
             self.import_ = gr.UploadButton(
-                "Import a config …", file_types=[".toml", ".json"], elem_id="lw_train_import", size="sm"
+                "Import a config …",
+                file_types=[".toml", ".json", ".yaml", ".yml"],
+                elem_id="lw_train_import",
+                size="sm",
             )
             self.export = gr.Button("Export for kohya", elem_id="lw_train_export", size="sm")
             self.own_file = gr.Button("Export settings file", elem_id="lw_train_export_own", size="sm")
@@ -64,19 +64,21 @@ class ConfigPanel:
         """An uploaded config becomes the form's settings; gradio gives a path, or an object with its name."""
         path = Path(getattr(file, "name", file))
         present = self.form.config(values)
-        own = _own(path)
-        if own is not None:
-            config, report = replace(own, model=present.model), ""
-            text = "These are settings of this program; all were taken."
-        else:
-            found = import_config(path)
-            config, report, text = found.applied_to(present), import_report(found), import_summary(found)
-        return [html.message(f"{path.name}: {text}", html.GOOD), report, *self.form.values(config)]
+        found = import_config(path)
+        config = found.applied_to(present)
+        text = f"{path.name} ({found.format}): {import_summary(found)}"
+        return [html.message(text, html.GOOD), import_report(found), *self.form.values(config)]
 
     def give_out(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
-        text = to_kohya_toml(config)
-        return [NO_MESSAGE, download(text, f"{config.name or 'lora'}-kohya.toml", "For train_network.py --config_file")]
+        found = export_kohya(config)
+        shown = download(found.text, f"{config.name or 'lora'}-kohya.toml", "For train_network.py --config_file")
+        if found.prompts_file:
+            shown += download(found.prompts, found.prompts_file, "Sample prompts; put it where you start the trainer")
+        if not found.left_out:
+            return [NO_MESSAGE, shown]
+        lost = "; ".join(f"{label} ({why})" for label, why in found.left_out.items())
+        return [html.message(f"Not in the file: {lost}.", html.WARNING), shown]
 
     def give_out_own(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
@@ -100,7 +102,8 @@ class ConfigPanel:
 def import_summary(found: Imported) -> str:
     """How many keys ended how."""
     counts = Counter(line.outcome for line in found.lines)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in ORDER[::-1] if counts[outcome]) + "."
+    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ORDER[::-1] if counts[outcome])
+    return f"{said}. Other settings are at that trainer's defaults." if found.format != OWN else f"{said}."
 
 
 def import_report(found: Imported) -> str:
@@ -121,14 +124,6 @@ def download(text: str, name: str, what: str) -> str:
         f'<div class="lw-panel">{link} <span class="lw-quiet">{escape(what)}</span>'
         f'<pre class="lw-code" tabindex="0">{escape(text)}</pre></div>'
     )
-
-
-def _own(path: Path) -> TrainConfig | None:
-    """The settings in a file of ours; None where the file is another trainer's."""
-    try:
-        return config_from_toml(path.read_text(encoding="utf-8-sig"), where=path)
-    except (UserError, UnicodeDecodeError):
-        return None
 
 
 def _short(value: Any) -> str:

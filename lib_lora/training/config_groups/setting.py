@@ -32,14 +32,14 @@ def setting(
     return field(default=default, metadata={**metadata, "choices": choices, "kohya": kohya})
 
 
-def default_of(f: Field) -> Any:
+def default_of(f: Field[Any]) -> Any:
     """The default value of a setting."""
     if f.default is MISSING:
         raise ValueError(f"setting {f.name} has no default")
     return f.default
 
 
-def check_value(f: Field, value: Any) -> None:
+def check_value(f: Field[Any], value: Any) -> None:
     """Raise :class:`UserError` naming the setting if ``value`` has the wrong type, is no choice or is out of range."""
     meta = f.metadata
     kind = type(default_of(f))

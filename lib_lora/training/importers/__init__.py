@@ -1,54 +1,62 @@
-"""Configs of other trainers become ours, with a report of every key; one format a file."""
+"""Configs of this and of other trainers become settings, with a report of every key; one format a file."""
 
 from __future__ import annotations
 
-import json
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lib_lora.errors import UserError
-from lib_lora.training.importers import kohya_gui, kohya_toml, lets
-from lib_lora.training.importers.report import Imported
+from lib_lora.training.importers import ai_toolkit, kohya_gui, kohya_toml, lets, lets_json, onetrainer, own
+from lib_lora.training.importers.beside import with_files_beside
+from lib_lora.training.importers.document import FIX, read_document
+from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, Imported, Line
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    from pip._vendor import tomli as tomllib
 
-FORMATS = {  # the first that claims a document reads it
+class Format(Protocol):
+    """What a module of a format has."""
+
+    def matches(self, document: dict[str, Any]) -> bool: ...
+
+    def read(self, document: dict[str, Any]) -> Imported: ...
+
+
+OWN = "LoRA Workbench"
+FORMATS: dict[str, Format] = {  # the first that claims a document reads it
+    OWN: own,
     "kohya_ss GUI": kohya_gui,
     "LoRA Easy Training Scripts": lets,
+    "LoRA Easy Training Scripts, first version": lets_json,
+    "OneTrainer": onetrainer,
+    "ai-toolkit": ai_toolkit,
     "kohya": kohya_toml,
 }
 
 
 def import_config(path: str | Path) -> Imported:
-    """Read a TOML or JSON config of kohya's trainer, kohya_ss, LoRA Easy Training Scripts or a notebook.
+    """Read a TOML, JSON or YAML config of this program or of another trainer; see :data:`FORMATS`.
 
-    A dataset file can be imported after the config that belongs to it: it changes the settings about data only.
+    Settings are those of the file, and the trainer's defaults for what it does not say. A key whose value cannot be
+    read is reported and changes nothing. A dataset file that lies beside kohya's config is read with it; one that is
+    imported after it changes the settings about data only.
 
     Raises:
-        UserError: no such file, or neither TOML nor JSON.
+        UserError: no such file, neither TOML nor JSON nor YAML, or the config of no trainer that is known here.
     """
-    document = _parsed(Path(path))
-    return FORMATS[format_of(document)].read(document)
+    path = Path(path)
+    document = read_document(path)
+    name = format_of(document.content)
+    if name is None:
+        fix = f"{FIX}: {', '.join(FORMATS)}"
+        raise UserError("This is not the config of a trainer known here", where=path, fix=fix)
+    found = FORMATS[name].read(document.content)
+    if FORMATS[name] is kohya_toml:
+        found = with_files_beside(found, path)
+    said = f"{CANNOT_BE_READ}, it breaks the rules of such a file"
+    bad = [Line(key, value, IGNORED, said) for key, value in document.bad_lines]
+    return replace(found, lines=(*found.lines, *bad), format=name)
 
 
-def format_of(document: dict[str, Any]) -> str:
-    """The name of the format of a parsed file."""
-    return next(name for name, module in FORMATS.items() if module.matches(document))
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise UserError("There is no such config", where=path) from error
-    except ValueError as error:  # both parsers' errors, and UnicodeDecodeError, are of this kind
-        what = f"This is neither a TOML nor a JSON config ({error})"
-        raise UserError(what, where=path, fix="Choose the config file of a trainer") from error
-    if not isinstance(document, dict):
-        raise UserError("This JSON file is no config", where=path, fix="Choose the config file of a trainer")
-    return document
+def format_of(document: dict[str, Any]) -> str | None:
+    """The name of the format of a parsed file; None where it is none of them."""
+    return next((name for name, module in FORMATS.items() if module.matches(document)), None)

@@ -1,87 +1,167 @@
-"""Our settings as a TOML file for kohya's trainer."""
+"""Our settings as a TOML file for kohya's trainer, and what that file cannot say."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from lib_lora.training.config import TrainConfig
+from lib_lora.training.config import TrainConfig, settings
+from lib_lora.training.importers.kohya import translate
 from lib_lora.training.importers.kohya_keys import DIRECT
-from lib_lora.training.optimizers import RECIPES
+from lib_lora.training.importers.kohya_optimizer import as_kohya
+from lib_lora.training.optimizers import RECIPES, parse_arguments
 
 OPTIMIZERS = {"Adafactor (relative step)": "Adafactor", "ScheduleFreeAdamW": "AdamWScheduleFree",
               "ScheduleFreeRAdam": "RAdamScheduleFree", "ScheduleFreeSGD": "SGDScheduleFree"}  # fmt: skip
 OF_PYTORCH_OPTIMIZER = ("CAME", "AdEMAMix")
 LYCORIS = {"oft": "diag-oft"}
+LAYERS = {"attention": "attn-only", "attention+mlp": "attn-mlp", "attention+mlp+conv": "full"}
+# Options that are left out at 0, for kohya's trainer means something else by a 0 there, or stops
 ZERO_IS_NONE = ("min_snr_gamma", "noise_offset", "ip_noise_gamma", "multires_noise_iterations", "adaptive_noise_scale",
-                "scale_weight_norms", "v_pred_like_loss", "network_dropout", "min_bucket_reso", "max_bucket_reso",
-                "caption_dropout_every_n_epochs")  # fmt: skip
+                "scale_weight_norms", "v_pred_like_loss", "network_dropout", "caption_dropout_every_n_epochs",
+                "sample_every_n_epochs", "save_every_n_epochs", "validation_split", "max_grad_norm")  # fmt: skip
+# Settings that the file says in other words, or that belong to this program alone and change no result
+IN_OTHER_WORDS = {"trigger", "caption_prefix", "caption_extension", "bucket_min", "bucket_max", "model",
+                  "sample_prompts", "state_every_n_steps", "fixed_loss_images", "fixed_loss_timesteps",
+                  "checkpoint_blocks", "batch_parts", "chunk_layout"}  # fmt: skip
+REASONS = {
+    "schedule": "kohya's trainer has no such schedule; LoRA Easy Training Scripts has rex",
+    "layers": "it chooses layers by these presets only: " + ", ".join(LAYERS),
+    "zero_terminal_old_snr": "kohya's trainer always weighs by the old SNR",
+    "random_line": "kohya's trainer switches it together with wildcards",
+    "wildcards": "kohya's trainer switches it together with random lines",
+    "decay_share": "a share of all steps cannot be said there",
+    "token_warmup": "a share of all steps cannot be said there",
+    "nested_ranks": "its DyLoRA trains in another way",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A config for kohya's trainer.
+
+    Attributes:
+        text: the TOML file, with what it cannot say as remarks at its top.
+        prompts_file, prompts: name and text of the file with sample prompts that it names; "" where there are none.
+        left_out: label of each setting that changes the result and is not in the file -> why.
+    """
+
+    text: str
+    prompts_file: str
+    prompts: str
+    left_out: dict[str, str]
+
+
+def export_kohya(config: TrainConfig) -> Exported:
+    """What kohya's ``train_network.py --config_file`` reads, with all that it can say."""
+    options = _options(config)
+    prompts_file = f"{config.name or 'lora'}-prompts.txt" if config.sample_prompts.strip() else ""
+    if prompts_file:
+        options["sample_prompts"] = prompts_file
+    left_out = _left_out(config, options)
+    remarks = [f"# Not in this file: {label} ({why})" for label, why in left_out.items()]
+    lines = [*remarks, *(f"{key} = {_toml(value)}" for key, value in options.items())]
+    return Exported("\n".join(lines) + "\n", prompts_file, config.sample_prompts, left_out)
 
 
 def to_kohya_toml(config: TrainConfig) -> str:
-    """What kohya's ``train_network.py --config_file`` reads; settings that it does not have are left out."""
+    """The text of :func:`export_kohya`."""
+    return export_kohya(config).text
+
+
+def _left_out(config: TrainConfig, options: dict[str, Any]) -> dict[str, str]:
+    """What would be another setting if the file were read again."""
+    again = translate(options).applied_to(TrainConfig())
+    same = IN_OTHER_WORDS | ({"beta1", "beta2"} if RECIPES[config.optimizer].betas is None else set())
+    lost = [n for n in settings() if n not in same and getattr(again, n) != getattr(config, n)]
+    labels = {name: f"{settings()[name].metadata['label']} = {getattr(config, name)}" for name in lost}
+    return {labels[name]: REASONS.get(name, "kohya's trainer has no such setting") for name in lost}
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
     options = {kohya: getattr(config, name) for kohya, name in DIRECT.items()}
     options = {k: v for k, v in options.items() if v != "" and not (k in ZERO_IS_NONE and v == 0)}
-    options.update(_optimizer(config), **_network(config))
     options.update(
         pretrained_model_name_or_path=config.model,
+        max_train_epochs=config.epochs,
+        seed=config.seed,
         resolution=str(config.resolution),
+        min_bucket_reso=config.bucket_min or config.resolution // 2,
+        max_bucket_reso=config.bucket_max or 2 * config.resolution,
         unet_lr=config.unet_lr,
         text_encoder_lr=config.te_lr,
         clip_skip=config.clip_skip,
+        max_grad_norm=config.max_grad_norm,
         mixed_precision=config.precision if config.precision in ("bf16", "fp16") else "no",
+        save_precision="float" if config.save_precision == "fp32" else config.save_precision,
+        caption_extension=config.caption_extension or ".txt",
         enable_bucket=True,
         cache_latents=True,
     )
-    options.setdefault("caption_extension", ".txt")
+    options.update(_optimizer(config), **_network(config))
     if config.masks != "off":
         options["alpha_mask" if config.masks == "alpha" else "masked_loss"] = True
-    if config.wildcards or config.random_line:
+    if config.wildcards and config.random_line:
         options["enable_wildcard"] = True
     if config.max_tokens > 75:
         options["max_token_length"] = config.max_tokens
     if config.zero_terminal_snr:
         options["zero_terminal_snr"] = True
+    if 0 < config.token_warmup < 1:
+        options["token_warmup_step"] = config.token_warmup
     if config.repeats != "auto":
         options["dataset_repeats"] = int(config.repeats)
     if config.trigger:
         options["caption_prefix"] = f"{config.trigger}, {config.caption_prefix}".strip()
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in options.items())
+    return options
 
 
 def _optimizer(c: TrainConfig) -> dict[str, Any]:
     arguments = [f"weight_decay={c.weight_decay}"]
     recipe = RECIPES[c.optimizer]
-    if recipe.betas is not None:
-        arguments.append(f"betas=({', '.join(map(str, (c.beta1, c.beta2, *recipe.betas)))})")
     if recipe.kind == "AdaFactor":
         arguments += [f"relative_step={recipe.own_rate}", f"scale_parameter={recipe.own_rate}"]
+    if recipe.betas is not None:
+        arguments.append(f"betas=({', '.join(map(str, (c.beta1, c.beta2, *recipe.betas)))})")
+    own = as_kohya(c.optimizer, parse_arguments(c.optimizer_args))
+    arguments += [f"{name}={value!r}" for name, value in own.items()]
     name = OPTIMIZERS.get(c.optimizer, c.optimizer)
     if c.optimizer in OF_PYTORCH_OPTIMIZER:
         name = f"pytorch_optimizer.{name}"
-    found: dict[str, Any] = {"optimizer_type": name, "optimizer_args": [*arguments, *c.optimizer_args.split()]}
+    found: dict[str, Any] = {"optimizer_type": name, "optimizer_args": arguments}
     found["lr_scheduler"] = "cosine_with_min_lr" if c.schedule == "cosine" and c.min_lr else c.schedule
     if c.warmup:
         found["lr_warmup_steps"] = c.warmup
+    if c.decay_share < 1:
+        found["lr_decay_steps"] = c.decay_share
     return found
 
 
 def _network(c: TrainConfig) -> dict[str, Any]:
     plain = c.algorithm == "lora" and not (c.dora or c.tucker or c.rs_lora or c.train_norm)
+    plain = plain and c.layers == "attention+mlp"
     arguments = [] if plain else [f"algo={'locon' if c.algorithm == 'lora' else LYCORIS.get(c.algorithm, c.algorithm)}"]
-    if c.conv_rank:
-        arguments += [f"conv_dim={c.conv_rank}", f"conv_alpha={c.conv_alpha}"]
+    if not plain and c.layers in LAYERS and not (c.layers == "attention+mlp" and c.conv_rank):
+        arguments.append(f"preset={LAYERS[c.layers]}")
+    arguments += [f"conv_dim={c.conv_rank}"] if c.conv_rank or not plain else []
+    arguments += [f"conv_alpha={c.conv_alpha}"]
     switches = {"dora_wd": c.dora, "use_tucker": c.tucker, "rs_lora": c.rs_lora, "full_matrix": c.lokr_full,
                 "decompose_both": c.lokr_both, "train_norm": c.train_norm}  # fmt: skip
     arguments += [f"{name}=True" for name, on in switches.items() if on]
     arguments += ["wd_on_output=False"] if c.dora else []
-    arguments += [f"factor={c.lokr_factor}"] if c.algorithm == "lokr" else []
-    numbers = {"rank_dropout": c.rank_dropout, "module_dropout": c.module_dropout}
-    arguments += [f"{name}={value}" for name, value in numbers.items() if value]
-    return {"network_module": "networks.lora" if plain else "lycoris.kohya", "network_args": arguments}
+    numbers = {"rank_dropout": (c.rank_dropout, 0), "module_dropout": (c.module_dropout, 0),
+               "constraint": (c.constraint, 0), "factor": (c.lokr_factor, -1),
+               "loraplus_unet_lr_ratio": (c.loraplus_ratio, 1),
+               "loraplus_text_encoder_lr_ratio": (c.loraplus_te_ratio, 1)}  # fmt: skip
+    arguments += [f"{name}={value}" for name, (value, usual) in numbers.items() if value != usual]
+    return {"network_module": "networks.lora" if plain else "lycoris.kohya", "network_dim": c.rank,
+            "network_alpha": c.alpha, "network_args": arguments}  # fmt: skip
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (str, list)) else repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import PureWindowsPath
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lib_lora.training.arguments import pairs
+from lib_lora.training.config import settings
+from lib_lora.training.importers import kohya_network
 from lib_lora.training.importers.kohya_keys import DEFAULTS, DIRECT, IGNORED
-from lib_lora.training.importers.kohya_network import network_args, network_module
 from lib_lora.training.importers.kohya_optimizer import (
+    OPTIMIZER_ARGS,
+    OPTIMIZER_READERS,
     RATES,
+    SCHEDULER_ARGS,
+    SCHEDULER_READERS,
     learning_rates,
     optimizer,
-    optimizer_args,
-    parsed_arguments,
+    optimizer_argument,
+    plain,
+    rate,
     schedule,
     schedule_class,
-    scheduler_args,
+    scheduler_argument,
+    share,
     share_of_steps,
-    switched_on,
 )
 from lib_lora.training.importers.report import UNKNOWN, Imported, Reading
+from lib_lora.training.importers.values import (
+    Unreadable,
+    anything,
+    file_name,
+    is_nothing,
+    numbers,
+    of_setting,
+    shown,
+    switch,
+    text,
+    whole,
+)
+
+Reader = Callable[[Any], Any]
+Rule = Callable[[Reading, str, Any, Mapping[str, Any]], None]
+LISTS_OF_ARGUMENTS = ("network_args", "optimizer_args", "lr_scheduler_args")
 
 
 def translate(
@@ -29,138 +51,257 @@ def translate(
     """Our settings for kohya's, with a line in the report for every key.
 
     Args:
-        values: kohya's options; None and "" mean that an option is not given.
+        values: kohya's options; None, "" and "None" mean that an option is not given.
         names: what the file calls an option, where that is not kohya's name.
         defaults: of our settings, for options that are not given.
     """
-    reading = Reading(dict(defaults), names=dict(names or {}))
-    given = {key: value for key, value in values.items() if value not in (None, "")}
-    if any(key in given for key in RATES):
-        learning_rates(reading, given)
-    for key, value in values.items():
-        if key not in given:
-            reading.ignore(key, value, "Empty")
-        elif key in RULES:
-            RULES[key](reading, key, value, given)
-        elif key in DIRECT:
-            reading.apply(key, value, DIRECT[key])
-        elif key in IGNORED:
-            reading.ignore(key, value, "Off" if str(value) in ("False", "0", "0.0") else IGNORED[key])
-        elif key not in RATES:
-            reading.note(key, value, UNKNOWN, "Not known here; look it up before you rely on the result")
+    options = dict(_single(values))
+    reading = Reading(dict(defaults), options, dict(names or {}))
+    given = reading.given(_reader_of)
+    learning_rates(reading, given)
+    for key, value in given.items():
+        if rule := _rule_of(key):
+            rule(reading, key, value, given)
+    if reading.values.get("schedule") == "constant" and reading.values.get("warmup"):
+        reading.values["schedule"] = "constant_with_warmup"
     return reading.result()
 
 
-def _resolution(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    sides = value if isinstance(value, list) else str(value).replace("x", ",").split(",")
-    numbers = [int(float(side)) for side in sides]
-    side = numbers[0] if len(set(numbers)) == 1 else round((numbers[0] * numbers[-1]) ** 0.5 / 8) * 8
-    reading.translate(key, value, f"Resolution = {side}", resolution=side)
+def is_known(key: str) -> bool:
+    """Whether ``key`` is an option of kohya's trainer."""
+    return key in RULES or key in DIRECT or key in IGNORED or key in RATES or key in LISTS_OF_ARGUMENTS
 
 
-def _tokens(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    reading.translate(key, value, f"Longest caption = {int(float(value))}", max_tokens=int(float(value)))
+def _single(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The options, each argument of a list of arguments as an option of its own."""
+    for key, value in values.items():
+        if key not in LISTS_OF_ARGUMENTS or is_nothing(value):
+            yield key, value
+            continue
+        arguments, rest = pairs(value)
+        if rest or not arguments:
+            yield key, rest or value
+        for name, argument in arguments.items():
+            yield f"{key}.{name}", argument
 
 
-def _model(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    name = PureWindowsPath(str(value)).stem  # both kinds of slashes
-    reading.translate(key, value, f"Model = {name}, if the host has it", model=name)
+def _reader_of(key: str) -> Reader:
+    prefix, dot, name = key.partition(".")
+    if dot and prefix == "network_args":
+        return kohya_network.READERS.get(name, text if name in ("algo", "type", "preset") else anything)
+    if dot and prefix == "optimizer_args":
+        return OPTIMIZER_READERS.get(name, plain)
+    if dot and prefix == "lr_scheduler_args":
+        return SCHEDULER_READERS.get(name, anything)
+    if key in LISTS_OF_ARGUMENTS:
+        return _no_arguments
+    if key in DIRECT:
+        return of_setting(settings()[DIRECT[key]])
+    return READERS.get(key, anything)
 
 
-def _precision(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    precision = value if value in ("bf16", "fp16") else "as loaded"
-    reading.translate(key, value, f"Precision of the base = {precision}", precision=precision)
+def _rule_of(key: str) -> Rule | None:
+    if key.startswith(kohya_network.PREFIX):
+        return kohya_network.argument
+    if key.startswith(OPTIMIZER_ARGS):
+        return optimizer_argument
+    if key.startswith(SCHEDULER_ARGS):
+        return scheduler_argument
+    if key in DIRECT:
+        return _direct
+    if key in IGNORED:
+        return _ignored
+    return None if key in RATES else RULES.get(key, _unknown)
 
 
-def _zero_terminal(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    on = switched_on(value)
-    text = "With kohya's SNR, for the same result; switch that off for the correct one" if on else "Off"
-    reading.translate(key, value, text, zero_terminal_snr=on, zero_terminal_old_snr=on)
+def _direct(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    reading.apply(key, value, DIRECT[key])
 
 
-def _steps(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+def _ignored(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    off = isinstance(value, (bool, int, float, str)) and shown(value) in ("False", "0", "0.0", "'0'", "'False'")
+    reading.ignore(key, "Off" if off else IGNORED[key])
+
+
+def _unknown(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    reading.note(key, UNKNOWN, "Not known here; look it up before you rely on the result")
+
+
+def _no_arguments(value: Any) -> Any:
+    raise Unreadable(f"{shown(value)} is no name=value")
+
+
+def _sides(value: Any) -> list[float]:
+    sides = numbers(value)
+    if len(sides) > 2 or any(not 8 <= side <= 100_000 for side in sides):
+        raise Unreadable(f"{shown(value)} is no size of an image")
+    return sides
+
+
+def _resolution(reading: Reading, key: str, value: list[float], given: Mapping[str, Any]) -> None:
+    square = len(set(value)) == 1
+    side = int(value[0]) if square else round((value[0] * value[-1]) ** 0.5 / 8) * 8
+    reading.translate(key, f"Resolution = {side}", resolution=side)
+
+
+def _tokens(value: Any) -> int:
+    found = whole(value)
+    if found not in (75, 150, 225):
+        raise Unreadable(f"{shown(value)} is none of 75, 150, 225")
+    return found
+
+
+def _max_tokens(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    reading.apply(key, value, "max_tokens")
+
+
+def _model(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
+    name = file_name(value)
+    reading.translate(key, f"Model = {name}, if the host has it", model=name)
+
+
+def _precision(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
+    precision = value.lower() if value.lower() in ("bf16", "fp16") else "as loaded"
+    reading.translate(key, f"Precision of the base = {precision}", precision=precision)
+
+
+def _zero_terminal(reading: Reading, key: str, value: bool, given: Mapping[str, Any]) -> None:
+    said = "With kohya's SNR, for the same result; switch that off for the correct one" if value else "Off"
+    reading.translate(key, said, zero_terminal_snr=value, zero_terminal_old_snr=value)
+
+
+def _steps(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
     why = "The epochs count" if given.get("max_train_epochs") else "Runs are counted in epochs here: set those"
-    reading.ignore(key, value, why)
+    reading.ignore(key, why if value else "Off")
 
 
-def _clip_skip(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    reading.apply(key, max(1, int(float(value))), "clip_skip")
-
-
-def _repeats(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    reading.translate(key, value, f"Repeats = {int(value)}", repeats=str(int(value)))
-
-
-def _rank(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    whole = float(value) > 512 and parsed_arguments(given.get("network_args")).get("algo") == "lokr"
-    if whole:  # LyCORIS' way of asking for it: a rank above every layer's width
-        reading.translate(key, value, "A LoKr whose second factor is not low-rank", lokr_full=True)
+def _epochs(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    if value == 0:
+        reading.ignore(key, "0 means that it is not set")
+    elif key == "epoch" and given.get("max_train_epochs"):
+        reading.ignore(key, "max_train_epochs counts")
     else:
-        reading.apply(key, value, "rank")
+        reading.apply(key, value, "epochs")
 
 
-def _masks(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+def _count(value: Any) -> int:
+    found = whole(value)
+    if found < 0:
+        raise Unreadable(f"{shown(value)} is below 0")
+    return found
+
+
+def _seed(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    if value < 0:
+        reading.ignore(key, "It asks for a random one; the seed stays as it is")
+    else:
+        reading.apply(key, value, "seed")
+
+
+def _clip_skip(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    reading.apply(key, max(1, value), "clip_skip")
+
+
+def _repeats(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    found = min(max(value, 1), 10000)
+    reading.translate(key, f"Repeats = {found}", repeats=str(found))
+
+
+def _masks(reading: Reading, key: str, value: bool, given: Mapping[str, Any]) -> None:
     kinds = {"masked_loss": "files", "alpha_mask": "alpha"}  # kohya uses alpha masks whenever there are some
-    on = switched_on(value)
-    chosen = kinds[key] if on and not (key == "masked_loss" and switched_on(given.get("alpha_mask"))) else None
-    reading.translate(key, value, f"Masks = {chosen or 'as the other key says' if on else 'off'}")
+    chosen = kinds[key] if value and not (key == "masked_loss" and given.get("alpha_mask")) else None
+    reading.translate(key, f"Masks = {chosen or 'as the other key says' if value else 'off'}")
     if chosen:
         reading.values["masks"] = chosen
 
 
-def _wildcard(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    on = switched_on(value)
-    reading.translate(key, value, f"Wildcards and random line: {'on' if on else 'off'}", wildcards=on, random_line=on)
+def _wildcard(reading: Reading, key: str, value: bool, given: Mapping[str, Any]) -> None:
+    said = f"Wildcards and random line: {'on' if value else 'off'}"
+    reading.translate(key, said, wildcards=value, random_line=value)
 
 
-def _samples(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    if str(value).endswith((".txt", ".toml", ".json")) and "\n" not in str(value):
-        reading.ignore(key, value, "Copy the lines of that file into the sample prompts")
+def _prompts(value: Any) -> str:
+    return "\n".join(text(line) for line in value) if isinstance(value, list) else text(value)
+
+
+def _samples(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
+    if value.endswith((".txt", ".toml", ".json")) and "\n" not in value:
+        reading.ignore(key, "Copy the lines of that file into the sample prompts")
     else:
         reading.apply(key, value, "sample_prompts")
 
 
+def _caption_extension(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
+    if value.lower().startswith(".none"):
+        reading.ignore(key, "No caption files: the words in the folder's name stand for them")
+        return
+    reading.apply(key, value if value.startswith(".") else f".{value}", "caption_extension")
+
+
 def _state(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    reading.ignore(key, value, "A run can always be continued here")
+    reading.ignore(key, "A run can always be continued here")
 
 
-def _fp8_unet(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    on = switched_on(value)
-    reading.translate(key, value, f"fp8 base: {'on' if on else 'as fp8_base says'}, of the U-Net as here always")
-    if on:
+def _fp8_unet(reading: Reading, key: str, value: bool, given: Mapping[str, Any]) -> None:
+    reading.translate(key, f"fp8 base: {'on' if value else 'as fp8_base says'}, of the U-Net as here always")
+    if value:
         reading.values["fp8_base"] = True
 
 
 def _stop_text(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    reading.ignore(key, value, "kohya's trainer ignores it for a LoRA too; here it is “Stop the text encoder after”")
+    reading.ignore(key, "kohya's trainer ignores it for a LoRA too; here it is “Stop the text encoder after”")
 
 
-RULES: dict[str, Callable[[Reading, str, Any, Mapping[str, Any]], None]] = {
-    "network_module": network_module,
-    "network_args": network_args,
-    "optimizer_type": optimizer,
-    "optimizer_args": optimizer_args,
-    "lr_scheduler": schedule,
-    "lr_scheduler_args": scheduler_args,
-    "lr_scheduler_type": schedule_class,
-    "lr_warmup_steps": share_of_steps("warmup", "Warm-up"),
-    "lr_decay_steps": share_of_steps("decay_share", "Decay"),
-    "token_warmup_step": share_of_steps("token_warmup", "Token warm-up"),
-    "resolution": _resolution,
-    "max_token_length": _tokens,
-    "pretrained_model_name_or_path": _model,
-    "mixed_precision": _precision,
-    "zero_terminal_snr": _zero_terminal,
-    "max_train_steps": _steps,
-    "clip_skip": _clip_skip,
-    "num_repeats": _repeats,
-    "dataset_repeats": _repeats,
-    "sample_prompts": _samples,
-    "network_dim": _rank,
-    "masked_loss": _masks,
-    "alpha_mask": _masks,
-    "enable_wildcard": _wildcard,
-    "fp8_base_unet": _fp8_unet,
-    "save_state": _state,
-    "stop_text_encoder_training": _stop_text,
+def _dataset_config(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    reading.ignore(key, "Import that file too: it says which images, how often, how large")
+
+
+def _save_precision(value: Any) -> str:
+    return str(of_setting(settings()["save_precision"])("fp32" if value == "float" else value))
+
+
+def _file_precision(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
+    reading.apply(key, value, "save_precision")
+
+
+OPTIONS: dict[str, tuple[Reader, Rule]] = {
+    "network_module": (text, kohya_network.network_module),
+    "optimizer_type": (text, optimizer),
+    "lr_scheduler": (text, schedule),
+    "lr_scheduler_type": (text, schedule_class),
+    "lr_warmup_steps": (share, share_of_steps("warmup", "Warm-up")),
+    "lr_decay_steps": (share, share_of_steps("decay_share", "Decay")),
+    "token_warmup_step": (share, share_of_steps("token_warmup", "Token warm-up")),
+    "resolution": (_sides, _resolution),
+    "max_token_length": (_tokens, _max_tokens),
+    "pretrained_model_name_or_path": (text, _model),
+    "mixed_precision": (text, _precision),
+    "zero_terminal_snr": (switch, _zero_terminal),
+    "max_train_steps": (_count, _steps),
+    "max_train_epochs": (_count, _epochs),
+    "epoch": (_count, _epochs),
+    "seed": (whole, _seed),
+    "clip_skip": (_count, _clip_skip),
+    "num_repeats": (whole, _repeats),
+    "dataset_repeats": (whole, _repeats),
+    "sample_prompts": (_prompts, _samples),
+    "network_dim": (_count, kohya_network.rank),
+    "network_alpha": (of_setting(settings()["alpha"]), kohya_network.alpha),
+    "save_precision": (_save_precision, _file_precision),
+    "masked_loss": (switch, _masks),
+    "alpha_mask": (switch, _masks),
+    "enable_wildcard": (switch, _wildcard),
+    "fp8_base_unet": (switch, _fp8_unet),
+    "save_state": (anything, _state),
+    "stop_text_encoder_training": (anything, _stop_text),
+    "caption_extension": (text, _caption_extension),
+    "dataset_config": (text, _dataset_config),
 }
+READERS: dict[str, Reader] = {key: reader for key, (reader, _) in OPTIONS.items()} | {
+    "learning_rate": rate,
+    "unet_lr": rate,
+    "text_encoder_lr": rate,
+    "network_train_unet_only": switch,
+    "network_train_text_encoder_only": switch,
+}
+RULES: dict[str, Rule] = {key: rule for key, (_, rule) in OPTIONS.items()}

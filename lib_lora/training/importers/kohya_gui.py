@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from lib_lora.training.importers.kohya import translate
-from lib_lora.training.importers.report import IGNORED, TRANSLATED, Imported, Line
+from lib_lora.training.importers.kohya import LISTS_OF_ARGUMENTS, is_known, translate
+from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, TRANSLATED, Imported, Line
+from lib_lora.training.importers.values import Unreadable, is_nothing, number, text
 
-RENAMED = {"epoch": "max_train_epochs", "max_resolution": "resolution", "optimizer": "optimizer_type",
+RENAMED = {"max_resolution": "resolution", "optimizer": "optimizer_type",
            "lora_network_weights": "network_weights"}  # fmt: skip
+MODULES = {
+    "Standard": "networks.lora", "Kohya LoCon": "networks.lora", "LoRA-FA": "networks.lora_fa",
+    "Kohya LoHa": "networks.loha", "Kohya LoKr": "networks.lokr", "Kohya DyLoRA": "networks.dylora",
+    "Flux1": "networks.lora_flux", "SD3": "networks.lora_sd3", "Lumina": "networks.lora_lumina",
+    "Anima": "networks.lora_anima",
+}  # fmt: skip
 KINDS = {
-    "Standard": "lora", "Kohya LoCon": "lora", "LoRA-FA": "lora", "Kohya LoHa": "loha", "Kohya LoKr": "lokr",
-    "Kohya DyLoRA": "dylora", "LyCORIS/LoCon": "lora", "LyCORIS/LoHa": "loha", "LyCORIS/LoKr": "lokr",
+    "LyCORIS/LoCon": "lora", "LyCORIS/LoHa": "loha", "LyCORIS/LoKr": "lokr",
     "LyCORIS/GLoRA": "glora", "LyCORIS/iA3": "ia3", "LyCORIS/DyLoRA": "dylora", "LyCORIS/Diag-OFT": "diag-oft",
     "LyCORIS/BOFT": "boft", "LyCORIS/Native Fine-Tuning": "full",
 }  # fmt: skip
@@ -32,9 +40,25 @@ NOISE_KEYS = {
 ZERO_MEANS_UNSET = (
     "max_train_steps", "min_snr_gamma", "noise_offset", "ip_noise_gamma", "lr_warmup_steps", "max_train_epochs", "vae",
     "adaptive_noise_scale", "multires_noise_iterations", "v_pred_like_loss", "stop_text_encoder_training_pct",
-    "stop_text_encoder_training", "scale_weight_norms", "network_dropout", "seed",
+    "stop_text_encoder_training", "scale_weight_norms", "network_dropout", "seed", "max_timestep", "clip_skip",
+    "sample_every_n_epochs", "sample_every_n_steps", "save_every_n_epochs", "save_every_n_steps",
 )  # fmt: skip
 OF_THE_GUI = "A field of the other program's page that changes nothing in a LoRA of this kind"
+
+
+@dataclass
+class _Page:
+    """What has been found on the page so far."""
+
+    document: dict[str, Any]
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    lines: list[Line] = field(default_factory=list)
+
+    def ignore(self, key: str, reason: str) -> None:
+        self.lines.append(Line(key, self.document[key], IGNORED, reason))
 
 
 def matches(document: dict[str, Any]) -> bool:
@@ -43,99 +67,138 @@ def matches(document: dict[str, Any]) -> bool:
 
 def read(document: dict[str, Any]) -> Imported:
     """Settings of the GUI; 0 and "" mean that an option is not given, the warm-up is a percentage."""
-    kind = str(document["LoRA_type"])
-    unused = NOISE_KEYS.get(document.get("noise_offset_type", ""), ())
-    options: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    arguments: dict[str, Any] = {}
-    lines: list[Line] = []
+    kind = document["LoRA_type"] if isinstance(document["LoRA_type"], str) else "Standard"
+    noise = document.get("noise_offset_type", "")
+    unused = NOISE_KEYS.get(noise, ()) if isinstance(noise, str) else ()
+    page = _Page(document, kind)
     for key, value in document.items():
         name = RENAMED.get(key, key)
         if key in NETWORK_ARGS:
-            _argument(key, value, kind, arguments, lines)
+            _argument(page, key, value)
         elif key in unused:
-            lines.append(Line(key, value, IGNORED, f"Does not count with {document['noise_offset_type']} noise"))
-        elif value in ("", None):
-            lines.append(Line(key, value, IGNORED, "Empty"))
+            page.ignore(key, f"Does not count with {noise} noise")
+        elif is_nothing(value):
+            page.ignore(key, "Empty")
         elif name in ZERO_MEANS_UNSET and _is_zero(value):
-            lines.append(Line(key, value, IGNORED, "0 means that it is not set"))
+            page.ignore(key, "0 means that it is not set")
         elif key in SPECIAL:
-            SPECIAL[key](key, value, options, names, lines)
-        elif name in document and key != name and not _is_zero(document[name] or 0):
-            lines.append(Line(key, value, IGNORED, f"{name} counts"))
+            SPECIAL[key](page, key, value)
+        elif key == "epoch" and _steps_are_given(document):
+            page.ignore(key, "max_train_steps counts")
+        elif key in ("unet_lr", "text_encoder_lr") and _is_zero(value) and _no_rate(document):
+            page.ignore(key, "learning_rate counts")
         elif _is_page_field(key):
-            lines.append(Line(key, value, IGNORED, OF_THE_GUI))
+            page.ignore(key, OF_THE_GUI)
         else:
-            options[name], names[name] = value, key
-    options["network_module"], names["network_module"] = "lycoris.kohya", "LoRA_type"
-    options["network_args"] = {"algo": KINDS.get(kind, kind), **arguments}
-    names.update({f"network_args.{name}": key for key, name in NETWORK_ARGS.items() if key in document})
-    names["network_args.algo"] = "LoRA_type"
-    options.pop("LoRA_type", None)
-    found = translate(options, names)
-    return Imported(found.values, (*found.lines, *lines))
+            page.options.setdefault(name, value)
+            page.names.setdefault(name, key)
+    page.options.pop("LoRA_type", None)
+    page.options["network_module"], page.names["network_module"] = MODULES.get(kind, "lycoris.kohya"), "LoRA_type"
+    algorithm = {} if kind in MODULES else {"algo": KINDS.get(kind, kind)}
+    given = page.options.pop("network_args", [])  # of the additional parameters, which come last on the command line
+    own = {**algorithm, **page.arguments}
+    page.options["network_args"] = [*([own] if own else []), *(given if isinstance(given, list) else [given])]
+    page.names.update({f"network_args.{name}": key for key, name in NETWORK_ARGS.items() if key in document})
+    page.names["network_args.algo"] = "LoRA_type"
+    found = translate(page.options, page.names)
+    return Imported(found.values, (*found.lines, *page.lines))
 
 
-def _argument(key: str, value: Any, kind: str, arguments: dict[str, Any], lines: list[Line]) -> None:
-    if key.startswith("conv_") and not kind.startswith(CONVOLUTIONAL):
-        lines.append(Line(key, value, IGNORED, f"{kind} has no convolutions"))
-    elif value in ("", None, False) or (_is_zero(value) and key != "conv_dim"):
-        lines.append(Line(key, value, IGNORED, "Not set"))
+def _argument(page: _Page, key: str, value: Any) -> None:
+    if key.startswith("conv_") and not page.kind.startswith(CONVOLUTIONAL):
+        page.ignore(key, f"{page.kind} has no convolutions")
+    elif is_nothing(value) or value is False or (_is_zero(value) and key != "conv_dim"):
+        page.ignore(key, "Not set")
     else:
-        arguments[NETWORK_ARGS[key]] = value
+        page.arguments[NETWORK_ARGS[key]] = value
 
 
 def _is_zero(value: Any) -> bool:
     try:
-        return float(value) == 0
-    except (TypeError, ValueError):
+        return value is False or number(value) == 0
+    except Unreadable:
         return False
 
 
-def _warmup(key: str, value: Any, options: dict, names: dict, lines: list[Line]) -> None:
-    if _is_zero(value) or value == "":
-        lines.append(Line(key, value, IGNORED, "0 means that it is not set"))
-    else:
-        options.setdefault("lr_warmup_steps", float(value) / 100)
-        names.setdefault("lr_warmup_steps", key)
+def _is_number(value: Any) -> bool:
+    try:
+        return number(value) > 0
+    except Unreadable:
+        return False
 
 
-def _attention(key: str, value: Any, options: dict, names: dict, lines: list[Line]) -> None:
-    lines.append(Line(key, value, IGNORED, "The host decides that"))
+def _steps_are_given(document: dict[str, Any]) -> bool:
+    return _is_number(document.get("max_train_steps")) and not _is_number(document.get("max_train_epochs"))
 
 
-def _own_arguments(key: str, value: Any, options: dict, names: dict, lines: list[Line]) -> None:
+def _no_rate(document: dict[str, Any]) -> bool:
+    both = (document.get("unet_lr", 0), document.get("text_encoder_lr", 0))
+    return all(_is_zero(rate) or is_nothing(rate) for rate in both) and _is_number(document.get("learning_rate"))
+
+
+def _warmup(page: _Page, key: str, value: Any) -> None:
+    if _is_zero(value):
+        page.ignore(key, "0 means that it is not set")
+        return
+    if _is_number(page.document.get("lr_warmup_steps")):
+        page.ignore(key, "lr_warmup_steps counts")
+        return
+    try:
+        percent = number(value)
+    except Unreadable as error:
+        page.ignore(key, f"{CANNOT_BE_READ}, {error}")
+        return
+    share = percent if isinstance(value, str) and "%" in value else percent / 100
+    page.options["lr_warmup_steps"], page.names["lr_warmup_steps"] = share, key
+
+
+def _attention(page: _Page, key: str, value: Any) -> None:
+    page.ignore(key, "The host decides that")
+
+
+def _own_arguments(page: _Page, key: str, value: Any) -> None:
     """Options of kohya's command line, as one text."""
-    found = _command_line(str(value))
-    options.update(found)
-    names.update({name: f"{key}.{name}" for name in found})
-    lines.append(Line(key, value, TRANSLATED if found else IGNORED, "See its parts" if found else "Empty"))
+    try:
+        found = _command_line(text(value))
+    except (Unreadable, ValueError) as error:  # ValueError: a quote that is not closed
+        page.ignore(key, f"{CANNOT_BE_READ}, {error}")
+        return
+    page.options.update(found)
+    page.names.update({name: f"{key}.{name}" for name in found})
+    page.lines.append(Line(key, value, TRANSLATED if found else IGNORED, "See its parts" if found else "Empty"))
 
 
-def _command_line(text: str) -> dict[str, Any]:
+def _command_line(line: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     name = ""
-    for word in shlex.split(text):
-        if word.startswith("--"):
+    for word in shlex.split(line.replace("“", '"').replace("”", '"'), posix="\\" not in line):
+        word = word.strip("\"'")
+        if word.startswith("--") and len(word) > 2:
             name, _, value = word[2:].partition("=")
             found[name] = value or True
+        elif name in LISTS_OF_ARGUMENTS:
+            before = found[name] if isinstance(found[name], list) else []
+            found[name] = [*before, word]
         elif name:
             found[name] = word
     return found
 
 
-SPECIAL = {"lr_warmup": _warmup, "xformers": _attention, "additional_parameters": _own_arguments}
+SPECIAL: dict[str, Callable[[_Page, str, Any], None]] = {
+    "lr_warmup": _warmup, "xformers": _attention, "additional_parameters": _own_arguments,
+}  # fmt: skip
 PAGE_FIELDS = {
     "block_alphas", "block_dims", "block_lr_zero_threshold", "bypass_mode", "caption_metadata_filename",
-    "conv_block_alphas", "conv_block_dims", "dataset_config", "down_lr_weight", "mid_lr_weight", "up_lr_weight",
+    "conv_block_alphas", "conv_block_dims", "down_lr_weight", "mid_lr_weight", "up_lr_weight",
     "latent_metadata_filename", "model_list", "rescaled", "train_on_input", "train_lora_ggpo", "unit",
     "use_scalar", "in_json", "stop_text_encoder_training_pct", "use_wandb", "learning_rate_te", "learning_rate_te1",
     "learning_rate_te2", "img_attn_dim", "img_mlp_dim", "img_mod_dim", "in_dims", "single_dim", "single_mod_dim",
     "save_as_bool", "txt_attn_dim", "txt_mlp_dim", "txt_mod_dim", "train_blocks", "train_double_block_indices",
     "train_single_block_indices", "split_mode", "split_qkv", "ggpo_beta", "ggpo_sigma",
 }  # fmt: skip
-PAGE_PREFIXES = ("flux1_", "sdxl_", "sd3_", "lumina_", "huggingface_", "dynamo_", "text_encoder_batch")
+PAGE_PREFIXES = ("flux1_", "sdxl_", "sd3_", "lumina_", "anima_", "hunyuan_", "huggingface_", "dynamo_",
+                 "text_encoder_batch")  # fmt: skip
 
 
 def _is_page_field(key: str) -> bool:
-    return key in PAGE_FIELDS or key.startswith(PAGE_PREFIXES)
+    return not is_known(key) and (key in PAGE_FIELDS or key.startswith(PAGE_PREFIXES))

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib_lora.training.config import settings
+from lib_lora.training.config import default_of, settings
+from lib_lora.training.config_groups.setting import CAPTIONS, IMAGES, LOSS, NETWORK, NOISE, OPTIMIZER, SCHEDULE
+
+# Settings of these groups that are left as they are where a file says nothing: they change no result, or the file of
+# another trainer cannot mean them
+_KEPT = {"resolution", "fixed_loss_images", "fixed_loss_timesteps", "chunk_layout", "caption_extension"}
+_OF_THE_COMMAND_LINE = {"max_tokens", "clip_skip", "weighted_captions"}
+
+
+def neutral(*groups: str) -> dict[str, Any]:
+    """The settings of ``groups`` as they are where nothing is switched on."""
+    off = {"shuffle": False, "keep_tokens": 0, "max_tokens": 75, "min_snr_gamma": 0.0, "schedule": "constant",
+           "weight_decay": 0.0, "beta2": 0.999}  # fmt: skip
+    known = {n: f for n, f in settings().items() if f.metadata["group"] in groups and n not in _KEPT}
+    return {name: off.get(name, default_of(f)) for name, f in known.items()}
+
 
 # What kohya's trainer does where a config says nothing
-DEFAULTS: dict[str, Any] = {
-    "rank": 4, "alpha": 1.0, "batch_size": 1, "unet_lr": 2e-6, "te_lr": 2e-6, "weight_decay": 0.01, "beta2": 0.999,
-    "schedule": "constant", "shuffle": False, "keep_tokens": 0, "max_tokens": 75, "min_snr_gamma": 0.0,
+DEFAULTS: dict[str, Any] = neutral(NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS) | {
+    "rank": 4, "alpha": 1.0, "batch_size": 1, "unet_lr": 2e-6, "te_lr": 2e-6, "weight_decay": 0.01,
     "bucket_min": 256, "bucket_max": 1024,
+}  # fmt: skip
+DATA_DEFAULTS = {n: v for n, v in neutral(CAPTIONS, IMAGES).items() if n not in _OF_THE_COMMAND_LINE} | {
+    "batch_size": 1, "bucket_min": 256, "bucket_max": 1024,
 }  # fmt: skip
 
 # Options with a rule of their own in kohya.py, though a setting bears their name
@@ -19,7 +36,8 @@ _SPECIAL = {
     "resolution", "zero_terminal_snr", "save_state", "mixed_precision", "token_warmup_step", "num_repeats", "unet_lr",
     "text_encoder_lr", "max_token_length", "sample_prompts", "pretrained_model_name_or_path", "trigger",
     "max_validation_steps", "validation_timesteps", "clip_skip", "stop_text_encoder_training", "masked_loss",
-    "enable_wildcard",
+    "enable_wildcard", "network_dim", "network_alpha", "max_train_epochs", "seed", "caption_extension",
+    "save_precision",
 }  # fmt: skip
 
 # kohya's name -> our setting, where value and meaning are the same
@@ -41,10 +59,11 @@ IGNORED: dict[str, str] = {
     **dict.fromkeys(("xformers", "sdpa", "mem_eff_attn", "lowram", "highvram", "torch_compile", "dynamo_backend",
                      "num_cpu_threads_per_process", "num_processes", "num_machines", "multi_gpu", "gpu_ids",
                      "main_process_port", "extra_accelerate_launch_args", "no_half_vae", "vae", "vae_batch_size",
-                     "opt_channels_last", "tokenizer_cache_dir", "split_attn", "lowvram"), _HOST),
+                     "opt_channels_last", "tokenizer_cache_dir", "split_attn", "lowvram", "attn_mode", "flash_attn",
+                     "sage_attn", "compile", "vae_dtype", "disable_mmap_load_safetensors"), _HOST),
     **dict.fromkeys(("output_dir", "logging_dir", "log_prefix", "config_file", "save_last_n_epochs",
                      "save_last_n_steps", "save_last_n_epochs_state", "save_last_n_steps_state", "resume",
-                     "save_state_on_train_end", "mem_eff_save"), _FILES),
+                     "save_state_on_train_end", "mem_eff_save", "resume_from_huggingface"), _FILES),
     **dict.fromkeys(("cache_latents", "cache_latents_to_disk", "enable_bucket", "caption_separator",
                      "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk"), _ALWAYS),
     **dict.fromkeys(("max_data_loader_n_workers", "persistent_data_loader_workers"), _LOADER),
@@ -57,7 +76,9 @@ IGNORED: dict[str, str] = {
                      "training_comment"), "Written when a file is exported"),
     **dict.fromkeys(("t5xxl", "t5xxl_lr", "t5xxl_max_token_length", "flow_matching", "guidance_scale",
                      "discrete_flow_shift", "model_prediction_type", "timestep_sampling", "clip_l", "clip_g", "ae",
-                     "blocks_to_swap", "apply_t5_attn_mask"), _FAMILY),
+                     "blocks_to_swap", "apply_t5_attn_mask", "dit", "text_encoder", "text_encoder1", "text_encoder2",
+                     "qwen3", "gemma2", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "sigmoid_scale",
+                     "fp8_scaled", "fp8_t5", "fp8_llm", "fp8_vl", "model_version", "dit_dtype", "t5"), _FAMILY),
     "no_token_padding": "Captions are filled up to 77 tokens, as in the web UI. The result will differ",
     "rank_dropout_scale": "What rank dropout leaves is always enlarged",
     **dict.fromkeys(("full_fp16", "full_bf16"), "The LoRA is always trained in fp32"),
@@ -77,4 +98,16 @@ IGNORED: dict[str, str] = {
     "lr_scheduler_timescale": "The inverse square root counts from the warm-up",
     "fused_backward_pass": "Has no effect on a LoRA in kohya's trainer either",
     "noise_offset_type": "Says which of the noise settings count",
+    "train_inpainting": "Inpainting models are not trained here",
+    "custom_attributes": "Not offered. The result will differ",
+    "resize_interpolation": "Shrinking averages areas, enlarging uses Lanczos, as kohya's default",
+}  # fmt: skip
+
+# Options that other programs' files have too: they alone do not make a file kohya's
+COMMON = {
+    "learning_rate", "seed", "resolution", "batch_size", "epoch", "gradient_accumulation_steps", "max_grad_norm",
+    "gradient_checkpointing", "lr_scheduler", "lr_scheduler_type", "mixed_precision", "xformers", "output_dir",
+    "logging_dir", "name", "trigger", "vae", "lr_warmup_steps", "train_batch_size", "noise_offset", "resume", "sdxl",
+    "pretrained_model_name_or_path", "max_train_steps", "train_data_dir", "compile", "text_encoder", "guidance_scale",
+    "lowvram", "precision", "num_processes", "num_machines", "gpu_ids", "custom_attributes", "t5", "optimizer",
 }  # fmt: skip

@@ -2,139 +2,206 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lib_lora.training.arguments import literal
 from lib_lora.training.config_groups.optimizer import SCHEDULES
-from lib_lora.training.importers.kohya_keys import DEFAULTS
 from lib_lora.training.importers.report import Reading
+from lib_lora.training.importers.values import DECIMAL_COMMA, Unreadable, number, numbers, shown, switch, whole
 from lib_lora.training.optimizers import RECIPES, RENAMED
 
 RATES = ("learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only", "network_train_text_encoder_only")
+OPTIMIZER_ARGS, SCHEDULER_ARGS = "optimizer_args.", "lr_scheduler_args."
+BASE_RATE = 2e-6  # where nothing is said
 _KNOWN_OPTIMIZERS = {name.lower(): name for name in RECIPES} | {
     "dadaptation": "DAdaptAdam", "dadaptadampreprint": "DAdaptAdam", "adamwschedulefree": "ScheduleFreeAdamW",
     "radamschedulefree": "ScheduleFreeRAdam", "sgdschedulefree": "ScheduleFreeSGD", "sgdnesterov": "SGD",
     "pagedadamw": "AdamW", "pagedadamw32bit": "AdamW", "ademamix8bit": "AdEMAMix8bit", "ademamix": "AdEMAMix",
 }  # fmt: skip
+# What the packages that kohya's trainer takes have where nothing is said, and ours are given otherwise
+_UNLIKE_OURS = {"Prodigy": {"bias_correction": False, "safeguard_warmup": False},
+                "DAdaptAdam": {"weight_decouple": False}}  # fmt: skip
+_DECAYING = ("AdamW", "AdamW8bit", "PagedAdamW8bit", "AdEMAMix", "AdEMAMix8bit")  # by 0.01 where nothing is said
+_BETA2 = {"Lion": 0.99, "Lion8bit": 0.99}  # of the others 0.999
+
+
+def rate(value: Any) -> float:
+    """A learning rate, or the first of several."""
+    if isinstance(value, str) and "," not in value.strip(","):
+        value = value.split()[0] if value.split() else value
+    found = numbers(value)[0] if isinstance(value, (list, tuple)) else _one_rate(value)
+    if found < 0:
+        raise Unreadable(f"{shown(value)} is below 0")
+    return found
+
+
+def _one_rate(value: Any) -> float:
+    try:
+        return number(value)
+    except Unreadable:
+        if isinstance(value, str) and "," in value:
+            return numbers(value)[0]
+        raise
+
+
+def betas(value: Any) -> tuple[float, ...]:
+    """Two decays, or three."""
+    found = numbers(value)
+    if len(found) not in (2, 3) or not all(0 <= beta < 1 for beta in found):
+        raise Unreadable(f"{shown(value)} are no betas")
+    return tuple(found)
+
+
+def decay(value: Any) -> float:
+    found = number(value)
+    if found < 0:
+        raise Unreadable(f"{shown(value)} is below 0")
+    return found
+
+
+def share(value: Any) -> float:
+    """A number of steps, or a share of them below 1."""
+    return decay(value)
+
+
+def plain(value: Any) -> Any:
+    """A number, a switch or a few numbers, as optimizers take them."""
+    if isinstance(value, str):
+        value = number(value) if DECIMAL_COMMA.fullmatch(value) else literal(value)
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if len(parts) > 16 or not all(isinstance(part, (bool, int, float)) for part in parts):
+        raise Unreadable(f"{shown(value)} is no number")
+    for part in parts:
+        number(int(part) if isinstance(part, bool) else part)  # a finite one
+    return value
+
+
+OPTIMIZER_READERS: dict[str, Callable[[Any], Any]] = {
+    "weight_decay": decay, "betas": betas, "relative_step": switch, "scale_parameter": switch,
+}  # fmt: skip
+SCHEDULER_SETTINGS = {"cycle_multiplier": "cycle_length_factor", "gamma": "cycle_decay", "num_cycles": "cycles",
+                      "min_lr_ratio": "min_lr", "power": "power"}  # fmt: skip
+SCHEDULER_READERS: dict[str, Callable[[Any], Any]] = dict.fromkeys(SCHEDULER_SETTINGS, decay) | {"num_cycles": whole}
 
 
 def learning_rates(reading: Reading, given: Mapping[str, Any]) -> None:
     """Both rates, as all of the options that set or switch them say."""
-    base = float(given.get("learning_rate", DEFAULTS["unet_lr"]))
-    te = given.get("text_encoder_lr", base)
-    rates = {"unet": float(given.get("unet_lr", base)), "te": float(te[0] if isinstance(te, list) else te)}
-    if switched_on(given.get("network_train_unet_only")):
+    base = given.get("learning_rate", BASE_RATE)
+    rates = {"unet": given.get("unet_lr", base), "te": given.get("text_encoder_lr", base)}
+    if given.get("network_train_unet_only"):
         rates["te"] = 0.0
-    if switched_on(given.get("network_train_text_encoder_only")):
+    if given.get("network_train_text_encoder_only"):
         rates["unet"] = 0.0
     text = f"U-Net {rates['unet']:g}, text encoder {rates['te']:g}"
+    several = isinstance(reading.raw.get("text_encoder_lr"), list) and len(reading.raw["text_encoder_lr"]) > 1
     for key in RATES:
         if key in given:
-            reading.translate(key, given[key], text)
-    reading.values.update(unet_lr=rates["unet"], te_lr=rates["te"])
+            first = ", the first of the list" if several and key == "text_encoder_lr" else ""
+            reading.translate(key, text + first, unet_lr=rates["unet"], te_lr=rates["te"])
 
 
-def optimizer(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    """The optimizer, by any of its spellings."""
-    short = str(value).rsplit(".", 1)[-1].lower()
+def optimizer(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
+    """The optimizer, by any of its spellings; with its own defaults for what the arguments do not say."""
+    short = value.strip().rsplit(".", 1)[-1].lower()
     if short == "adafactor":
-        relative = parsed_arguments(given.get("optimizer_args")).get("relative_step", True)
+        relative = given.get(f"{OPTIMIZER_ARGS}relative_step", True)
         name = "Adafactor (relative step)" if relative else "Adafactor"
-        reading.translate(key, value, f"{name}, as the relative_step of its arguments says", optimizer=name)
+        text = f"{name}, as the relative_step of its arguments says"
     elif short in _KNOWN_OPTIMIZERS:
         name = _KNOWN_OPTIMIZERS[short]
-        reading.translate(key, value, f"Optimizer = {name}", optimizer=name)
+        text = f"Optimizer = {name}"
     else:
-        reading.ignore(key, value, "This optimizer is not offered; AdamW stands for it. The result will differ")
+        reading.ignore(key, "This optimizer is not offered; AdamW stands for it. The result will differ")
+        return
+    given_arguments = {RENAMED.get(name, name) for name in _names_of_arguments(given)}
+    unlike = {k: v for k, v in _UNLIKE_OURS.get(name, {}).items() if k not in given_arguments}
+    words = " ".join(f"{k}={v!r}" for k, v in unlike.items())
+    args = f"{words} {reading.values.get('optimizer_args', '')}".strip()
+    reading.translate(key, text, optimizer=name, optimizer_args=args)
+    if f"{OPTIMIZER_ARGS}weight_decay" not in given:
+        reading.values["weight_decay"] = 0.01 if name in _DECAYING else 0.0
+    if f"{OPTIMIZER_ARGS}betas" not in given:
+        reading.values["beta2"] = _BETA2.get(name, 0.999)
 
 
-def optimizer_args(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    """Its arguments, among them those with a setting of their own here."""
-    arguments = parsed_arguments(value)
-    values: dict[str, Any] = {}
-    if "weight_decay" in arguments:
-        values["weight_decay"] = float(arguments.pop("weight_decay"))
-    if "betas" in arguments:
-        betas = arguments.pop("betas")
-        values.update(beta1=float(betas[0]), beta2=float(betas[1]))
-    relative = arguments.pop("relative_step", None)
-    if relative is not None and arguments.get("scale_parameter") == relative:
-        del arguments["scale_parameter"]  # as each form of Adafactor has it anyway
-    words = [f"{RENAMED.get(name, name)}={v!r}".replace(" ", "") for name, v in arguments.items()]
-    reading.translate(
-        key, value, "Weight decay, betas and optimizer arguments", optimizer_args=" ".join(words), **values
-    )
+def _names_of_arguments(given: Mapping[str, Any]) -> list[str]:
+    return [key.removeprefix(OPTIMIZER_ARGS) for key in given if key.startswith(OPTIMIZER_ARGS)]
 
 
-def parsed_arguments(value: Any) -> dict[str, Any]:
-    """``["a=1", "b=True"]``, ``"a=1 b=True"`` or a table, as a dict of Python values."""
-    if not value:
-        return {}
-    words = value if isinstance(value, (list, dict)) else str(value).split()
-    pairs = words.items() if isinstance(words, dict) else (str(word).partition("=")[::2] for word in words)
-    return {name.strip(): _literal(v) for name, v in pairs}
+def as_kohya(optimizer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Our further arguments of an optimizer under kohya's names, with those that it would have otherwise."""
+    ours = {k: v for k, v in RECIPES[optimizer].arguments.items() if k in _UNLIKE_OURS.get(optimizer, {})}
+    theirs = {ours: kohya for kohya, ours in RENAMED.items()}
+    return {theirs.get(name, name): value for name, value in {**ours, **arguments}.items()}
 
 
-def _literal(value: Any) -> Any:
-    try:
-        return ast.literal_eval(value) if isinstance(value, str) else value
-    except (ValueError, SyntaxError):
-        return value
+def optimizer_argument(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    """One of the optimizer's arguments: a setting of its own here, or a word of the further ones."""
+    name = key.removeprefix(OPTIMIZER_ARGS)
+    relative = given.get(f"{OPTIMIZER_ARGS}relative_step")
+    if name == "weight_decay":
+        reading.apply(key, value, "weight_decay")
+    elif name == "betas":
+        reading.translate(key, f"Beta 1 = {value[0]}, beta 2 = {value[1]}", beta1=value[0], beta2=value[1])
+    elif name == "relative_step":
+        reading.translate(key, "Says which Adafactor it is")
+    elif (name == "scale_parameter" and value == relative) or _as_ours(RENAMED.get(name, name), value, given):
+        reading.translate(key, "As this optimizer has it here anyway")
+    else:
+        word = f"{RENAMED.get(name, name)}={value!r}".replace(" ", "")
+        words = f"{reading.values.get('optimizer_args', '')} {word}".strip()
+        reading.translate(key, f"Optimizer argument {word}", optimizer_args=words)
 
 
-def schedule(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+def _as_ours(name: str, value: Any, given: Mapping[str, Any]) -> bool:
+    """Whether our optimizer has an argument so without being told."""
+    short = str(given.get("optimizer_type", "")).rsplit(".", 1)[-1].lower()
+    recipe = RECIPES.get(_KNOWN_OPTIMIZERS.get(short, ""))
+    return recipe is not None and name in recipe.arguments and recipe.arguments[name] == value
+
+
+def schedule(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
     """The schedule, if ``lr_scheduler_type`` does not name another."""
     if given.get("lr_scheduler_type"):
-        reading.ignore(key, value, "lr_scheduler_type counts")
+        reading.ignore(key, "lr_scheduler_type counts")
         return
-    name = str(value).split(":")[0]
-    if name == "cosine_with_min_lr":
-        name = "cosine"
-    elif name == "adafactor":
-        name = "constant"
-    elif name not in SCHEDULES:
-        reading.ignore(key, value, "This schedule is not offered; constant stands for it. The result will differ")
+    name = value.strip().split(":")[0].lower()
+    name = {"cosine_with_min_lr": "cosine", "adafactor": "constant"}.get(name, name)
+    if name not in SCHEDULES:
+        reading.ignore(key, "This schedule is not offered; constant stands for it. The result will differ")
         return
-    if name == "constant" and given.get("lr_warmup_steps") and float(given["lr_warmup_steps"]) > 0:
+    if name == "constant" and given.get("lr_warmup_steps", 0) > 0:
         name = "constant_with_warmup"
-    reading.translate(key, value, f"Schedule = {name}", schedule=name)
+    reading.translate(key, f"Schedule = {name}", schedule=name)
 
 
-def schedule_class(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+def schedule_class(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
     """A schedule by the name of its class."""
-    if str(value).rsplit(".", 1)[-1] == "CosineAnnealingLR":
-        reading.translate(key, value, "Schedule = cosine", schedule="cosine")
+    if value.rsplit(".", 1)[-1] == "CosineAnnealingLR":
+        reading.translate(key, "Schedule = cosine", schedule="cosine")
     else:
-        reading.ignore(key, value, "Schedules are those of the list here. The result will differ")
+        reading.ignore(key, "Schedules are those of the list here. The result will differ")
 
 
 def share_of_steps(setting: str, label: str) -> Callable[..., None]:
     """A rule for a number of steps, or a share of them."""
 
-    def rule(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-        number, total = float(value), float(given.get("max_train_steps") or 0)
-        share = number if number < 1 else number / total if total else None
+    def rule(reading: Reading, key: str, value: float, given: Mapping[str, Any]) -> None:
+        total = given.get("max_train_steps") or 0
+        share = value if value < 1 else value / total if total else None
         if share is None:
-            reading.ignore(key, value, f"{label} is a share of the steps here, and the file does not say how many")
+            reading.ignore(key, f"{label} is a share of the steps here, and the file does not say how many")
             return
-        reading.translate(key, value, f"{label}: {share:.3g} of all steps", **{setting: min(share, 0.5)})
+        reading.translate(key, f"{label}: {share:.3g} of all steps", **{setting: share})
 
     return rule
 
 
-def scheduler_args(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    """Cycles, power and the lowest rate."""
-    known = {"cycle_multiplier": "cycle_length_factor", "gamma": "cycle_decay", "num_cycles": "cycles",
-             "min_lr_ratio": "min_lr", "power": "power"}  # fmt: skip
-    arguments = parsed_arguments(value)
-    values = {known[name]: v for name, v in arguments.items() if name in known}
-    left = sorted(set(arguments) - set(known))
-    text = "Cycles, power and lowest rate" + (f"; left out: {', '.join(left)}" if left else "")
-    values = {name: int(v) if name == "cycles" else float(v) for name, v in values.items()}
-    reading.translate(key, value, text, **values)
-
-
-def switched_on(value: Any) -> bool:
-    """Whether a switch is on, in any spelling of yes."""
-    return value in (True, 1, "True", "true", "1")
+def scheduler_argument(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    """Cycles, power, the lowest rate."""
+    name = key.removeprefix(SCHEDULER_ARGS)
+    if name in SCHEDULER_SETTINGS:
+        reading.apply(key, value if name == "num_cycles" else float(value), SCHEDULER_SETTINGS[name])
+    else:
+        reading.ignore(key, "Not offered. The result may differ")

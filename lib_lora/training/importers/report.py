@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, replace
 from typing import Any
 
-from lib_lora.training.config import TrainConfig, default_of, settings
+from lib_lora.training.config import TrainConfig, settings
+from lib_lora.training.importers.values import Unreadable, is_nothing
 
 APPLIED, TRANSLATED, IGNORED, UNKNOWN = "applied", "translated", "ignored", "unknown"
+CANNOT_BE_READ = "Cannot be read"
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Imported:
-    """Settings found in a foreign config, and a line for every key that it has."""
+    """Settings found in a config, a line for every key that it has, and the name of its format."""
 
     values: dict[str, Any]
     lines: tuple[Line, ...]
+    format: str = ""
 
     def applied_to(self, config: TrainConfig) -> TrainConfig:
         """A copy of ``config`` with the imported settings; not yet checked."""
@@ -35,58 +39,75 @@ class Imported:
         """The lines that ended so, in the order of the file."""
         return [line for line in self.lines if line.outcome in outcomes]
 
+    def and_then(self, other: Imported) -> Imported:
+        """This, with the settings of ``other`` over it."""
+        return Imported({**self.values, **other.values}, (*self.lines, *other.lines), self.format)
+
 
 @dataclass
 class Reading:
     """Collects settings and lines while a config is read.
 
     Attributes:
+        raw: every key's value as the file has it, for the lines.
         names: what the file itself calls a key, where that is not kohya's name.
     """
 
     values: dict[str, Any]
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
+
+    def given(self, reader_of: Callable[[str], Callable[[Any], Any]]) -> dict[str, Any]:
+        """Every key's value, read; without those that are empty or cannot be read, which get their line.
+
+        All of a file is read before any of it is used, so a key that cannot be read is as if it were not there.
+        """
+        found: dict[str, Any] = {}
+        for key, value in self.raw.items():
+            if is_nothing(value):
+                self.ignore(key, "Empty")
+                continue
+            try:
+                found[key] = reader_of(key)(value)
+            except Unreadable as error:
+                self.unreadable(key, error)
+        return found
 
     def apply(self, key: str, value: Any, setting: str) -> None:
-        """The key is a setting of ours under another name."""
+        """The key is a setting of ours under another name; ``value`` is of its kind."""
         f = settings()[setting]
-        kind = type(default_of(f))
-        try:
-            converted = _as_bool(value) if kind is bool else kind(float(value)) if kind is int else kind(value)
-        except (TypeError, ValueError):
-            self.note(key, value, IGNORED, f"not a {kind.__name__}")
-            return
-        offered = nearest(f, converted)
+        offered = nearest(f, value)
         self.values[setting] = offered
-        if offered == converted:
-            self.note(key, value, APPLIED, f"{f.metadata['label']} = {converted}")
+        if offered == value:
+            self.note(key, APPLIED, f"{f.metadata['label']} = {value}")
         else:
-            self.note(key, value, TRANSLATED, f"{f.metadata['label']} = {offered}, the nearest that is offered")
+            self.note(key, TRANSLATED, f"{f.metadata['label']} = {offered}, the nearest that is offered")
 
-    def translate(self, key: str, value: Any, text: str, **values: Any) -> None:
-        """The key becomes other settings; ``text`` says how."""
-        self.values.update(values)
-        self.note(key, value, TRANSLATED, text)
+    def translate(self, key: str, text: str, **values: Any) -> None:
+        """The key becomes other settings, each brought into its range; ``text`` says how."""
+        self.values.update({name: nearest(settings()[name], value) for name, value in values.items()})
+        self.note(key, TRANSLATED, text)
 
-    def ignore(self, key: str, value: Any, reason: str) -> None:
+    def ignore(self, key: str, reason: str) -> None:
         """The key changes nothing here."""
-        self.note(key, value, IGNORED, reason)
+        self.note(key, IGNORED, reason)
 
-    def note(self, key: str, value: Any, outcome: str, text: str) -> None:
-        self.lines.append(Line(self.names.get(key, key), value, outcome, text))
+    def unreadable(self, key: str, reason: Unreadable | str) -> None:
+        """The key's value cannot be read, so all else is as if the key were not there."""
+        self.note(key, IGNORED, f"{CANNOT_BE_READ}, {reason}")
+
+    def note(self, key: str, outcome: str, text: str) -> None:
+        self.lines.append(Line(self.names.get(key, key), self.raw.get(key), outcome, text))
 
     def result(self) -> Imported:
-        return Imported(dict(self.values), tuple(self.lines))
+        """All that was found, the lines in the order of the file."""
+        place = {self.names.get(key, key): i for i, key in enumerate(self.raw)}
+        lines = sorted(self.lines, key=lambda line: place.get(line.key, len(place)))
+        return Imported(dict(self.values), tuple(lines))
 
 
-def nearest(f: Field, value: Any) -> Any:
+def nearest(f: Field[Any], value: Any) -> Any:
     """``value``, or the end of the setting's range that is nearest to it."""
     low, high = f.metadata["low"], f.metadata["high"]
     return value if low is None else type(value)(min(max(value, low), high))
-
-
-def _as_bool(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() in ("true", "1", "yes")
-    return bool(value)

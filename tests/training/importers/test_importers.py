@@ -204,7 +204,7 @@ def test_kohya_ss_gui(imported):
         sample_prompts="1girl --w 512 --h 512 --s 35", name="duo", dora=True, min_snr_gamma=0.0, schedule="cosine",
     )  # fmt: skip
     assert settings_of(found, **expected) == expected
-    assert "multires_iterations" not in found.values
+    assert found.values["multires_iterations"] == 0
     assert found.with_outcome(UNKNOWN) == []
     assert {line.key for line in found.lines} >= set(GUI)
 
@@ -233,7 +233,8 @@ def test_formats_are_told_apart():
         ('optimizer_type = "Adafactor"', {"optimizer": "Adafactor (relative step)"}),
         ('optimizer_type = "Adafactor"\noptimizer_args = ["relative_step=False"]', {"optimizer": "Adafactor"}),
         ('optimizer_type = "Prodigy"\noptimizer_args = ["decouple=True", "d_coef=2", "weight_decay=0.01"]',
-         {"optimizer": "Prodigy", "optimizer_args": "weight_decouple=True d_coef=2", "weight_decay": 0.01}),
+         {"optimizer": "Prodigy", "weight_decay": 0.01,
+          "optimizer_args": "bias_correction=False safeguard_warmup=False weight_decouple=True d_coef=2"}),
         ('lr_scheduler = "constant"\nlr_warmup_steps = 100\nmax_train_steps = 1000',
          {"schedule": "constant_with_warmup", "warmup": 0.1}),
         ("zero_terminal_snr = true", {"zero_terminal_snr": True, "zero_terminal_old_snr": True}),

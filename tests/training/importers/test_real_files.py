@@ -1,0 +1,268 @@
+"""Files as other trainers' users have them: what they mean, and what in them cannot be read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.config_file import config_to_toml
+from lib_lora.training.importers import import_config
+from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, UNKNOWN, Imported
+
+
+@pytest.fixture
+def imported(tmp_path: Path):
+    def read(content: str | dict[str, Any], name: str = "config") -> Imported:
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return import_config(path)
+
+    return read
+
+
+def unreadable(found: Imported) -> set[str]:
+    return {line.key for line in found.with_outcome(IGNORED) if line.text.startswith(CANNOT_BE_READ)}
+
+
+BOTH = {"weight_decay": 0.45, "beta1": 0.9, "beta2": 0.95}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "weight_decay=0.45 betas=0.9,0.95",
+        "weight_decay=0.45 betas =0.9, 0.95",
+        "betas=(0.9, 0.95) weight_decay=0.45",
+        'weight_decay=0.45 "betas=(0.9, 0.95)"',
+        '"weight_decay=0.45" "betas=0.9,0.95"',
+        "weight_decay=0.45, betas=[0.9,0.95]",
+        "weight_decay=0.45;\nbetas=0.9 0.95",
+        "--weight_decay=0.45 --betas=0.9,0.95",
+        "betas=(0.9, 0.95 weight_decay=0.45",
+        ["weight_decay=0.45", "betas=(0.9, 0.95)"],
+        ["weight_decay = 0.45", "betas = 0.9,0.95"],
+        ["weight_decay=0.45 betas=0.9,0.95"],
+        {"weight_decay": "0.45", "betas": "0.9,0.95"},
+        {"weight_decay": "0,45", "betas": [0.9, 0.95]},
+        "{'weight_decay': 0.45, 'betas': (0.9, 0.95)}",
+        '["weight_decay=0.45", "betas=0.9,0.95"]',
+    ],
+)
+def test_every_spelling_of_optimizer_arguments(imported, arguments):
+    gui = {"LoRA_type": "Standard", "optimizer": "AdamW", "optimizer_args": arguments}
+    toml = {"network_dim": 8, "optimizer_type": "AdamW", "optimizer_args": arguments}
+    for document in (gui, toml):
+        found = imported(document)
+        assert BOTH.items() <= found.values.items() and found.values["optimizer_args"] == ""
+        assert not unreadable(found) and not found.with_outcome(UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [("weight_decay=much betas=0.9,0.95", "optimizer_args.weight_decay"),
+     ("betas=0.95 weight_decay=0.45", "optimizer_args.betas"),
+     ("fast weight_decay=0.45 betas=0.9,0.95", "optimizer_args")],
+)  # fmt: skip
+def test_a_bad_argument_costs_itself_alone(imported, arguments, key):
+    found = imported({"network_dim": 8, "optimizer_args": arguments})
+    assert unreadable(found) == {key}
+    bad = {"optimizer_args.weight_decay": ["weight_decay"], "optimizer_args.betas": ["beta1", "beta2"]}.get(key, [])
+    assert all(found.values[name] == value for name, value in BOTH.items() if name not in bad)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('text_encoder_lr = [5e-5, 1e-5]', {"te_lr": 5e-5}),
+        ('text_encoder_lr = []', {"te_lr": 1e-4}),
+        ('text_encoder_lr = "5e-5 1e-5"', {"te_lr": 5e-5}),
+        ('unet_lr = "0,0003"', {"unet_lr": 3e-4}),
+        ('lr_warmup_steps = "10%"', {"warmup": 0.1, "schedule": "constant_with_warmup"}),
+        ('network_args = ["conv_dim=", "dropout=None", "rank_dropout=0.1"]', {"conv_rank": 0, "rank_dropout": 0.1}),
+        ('network_alpha = 0', {"alpha": 8.0}),
+        ('resolution = "(512, 768)"', {"resolution": 624}),
+        ('shuffle_caption = "false"\nflip_aug = "True"', {"shuffle": False, "flip": True}),
+        ('train_data_dir = "C:\\Users\\me\\5_pics"', {"data_dir": "C:\\Users\\me\\5_pics"}),
+        ('epoch = 7', {"epochs": 7}),
+        ('epoch = 7\nmax_train_epochs = 9', {"epochs": 9}),
+        ('save_precision = "float"', {"save_precision": "fp32"}),
+        ('pretrained_model_name_or_path = "/m/NAI-v1.5.safetensors"', {"model": "NAI-v1.5"}),
+        ('network_module = "lycoris.kohya"', {"conv_rank": 8, "conv_alpha": 4.0}),
+        ('network_module = "lycoris.kohya"\nnetwork_args = ["preset=attn-mlp"]', {"conv_rank": 0}),
+        ('network_module = "networks.lora_zimage"', {"algorithm": "lora"}),
+        ('seed = -1', {"seed": None}),
+        ('caption_extension = "txt"', {"caption_extension": ".txt"}),
+    ],
+)  # fmt: skip
+def test_what_a_line_means(imported, line, expected):
+    given = "" if "alpha" in line else "network_alpha = 4\n"
+    found = imported(f"network_dim = 8\nlearning_rate = 1e-4\n{given}{line}\n")
+    assert {name: found.values.get(name) for name in expected} == expected
+    assert not unreadable(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["max_train_epochs = 2.5", 'max_train_epochs = "1,000"', "unet_lr = -1", 'loss_type = "l3"', "keep_tokens = [1, 2]",
+     "max_token_length = 100", 'resolution = "wide"', 'dataset_repeats = "ten"', 'seed = "abc"', "noise_offset = nan",
+     "max_train_epochs = " + "9" * 5000, 'output_name = "a\\u0000b"', "shuffle_caption = 7", "flip_aug =",
+     "epoch = 5 5",
+     'optimizer_args = 5', "lr_scheduler_args = ['num_cycles=0.5']", "text_encoder_lr = ['x']"],
+    ids=lambda line: line[:30],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named_and_changes_nothing(imported, line):
+    found = imported(f"network_dim = 8\n{line}\nbatch_size = 3\n")
+    assert len(unreadable(found)) == 1 and next(iter(unreadable(found))).split(".")[0] == line.partition(" ")[0]
+    without = imported("network_dim = 8\nbatch_size = 3\n")
+    assert found.values == without.values
+
+
+def test_a_broken_line_costs_itself(imported):
+    found = imported(
+        'network_dim = 8\nsample_prompts = "a\nkeep_tokens = 3\noutput_name = mira\n[more]\nunet_lr = 1e-4\n'
+    )
+    assert found.values["keep_tokens"] == 3 and found.values["unet_lr"] == 1e-4
+    assert unreadable(found) == {"sample_prompts", "output_name"}
+
+
+def test_the_data_set_and_the_prompts_beside_a_config(imported, tmp_path):
+    rows = '[[datasets]]\nresolution = 768\n[[datasets.subsets]]\nimage_dir = "pics"\nnum_repeats = 4\n'
+    (tmp_path / "data.toml").write_text(rows, encoding="utf-8")
+    (tmp_path / "prompts.txt").write_text("a girl --w 512\n", encoding="utf-8")
+    found = imported('network_dim = 8\ndataset_config = "D:\\\\x\\\\data.toml"\nsample_prompts = "./prompts.txt"\n')
+    expected = {"rank": 8, "resolution": 768, "data_dir": "pics", "repeats": "4", "sample_prompts": "a girl --w 512\n"}
+    assert expected.items() <= found.values.items()
+    (tmp_path / "data.toml").unlink()
+    assert "data_dir" not in imported('network_dim = 8\ndataset_config = "data.toml"\n').values
+
+
+def test_the_first_lora_easy_training_scripts(imported):
+    found = imported({
+        "base_model": "D:/x/chilloutmix.safetensors", "img_folder": "D:/pics", "net_dim": 32, "alpha": 16,
+        "scheduler": "cosine", "learning_rate": 1e-4, "unet_lr": None, "text_encoder_lr": None, "num_epochs": 10,
+        "batch_size": 2, "train_resolution": 512, "optimizer_type": "AdamW8bit", "clip_skip": 2, "keep_tokens": 1,
+        "optimizer_args": {"weight_decay": "0.1", "betas": "0.9,0.99"}, "warmup_lr_ratio": 0.05, "save_json_only": True,
+    })  # fmt: skip
+    expected = {
+        "model": "chilloutmix", "data_dir": "D:/pics", "rank": 32, "alpha": 16.0, "schedule": "cosine", "te_lr": 1e-4,
+        "epochs": 10, "batch_size": 2, "resolution": 512, "optimizer": "AdamW8bit", "warmup": 0.05, "weight_decay": 0.1,
+        "beta2": 0.99, "clip_skip": 2, "keep_tokens": 1,
+    }  # fmt: skip
+    assert expected.items() <= found.values.items()
+    assert found.format == "LoRA Easy Training Scripts, first version" and not found.with_outcome(UNKNOWN)
+
+
+def test_onetrainer(imported):
+    found = imported({
+        "__version": 6, "training_method": "LORA", "model_type": "STABLE_DIFFUSION_15", "base_model_name": "a/b-v1.5",
+        "concept_file_name": "c.json", "learning_rate": 3e-4, "epochs": 100, "batch_size": 4, "lora_rank": 16,
+        "lora_alpha": 1.0, "resolution": "512", "unet": {"train": True, "learning_rate": None,
+                                                          "stop_training_after": 0},
+        "text_encoder": {"train": True, "learning_rate": 1e-5, "stop_training_after": 30,
+                         "stop_training_after_unit": "EPOCH"},
+        "optimizer": {"optimizer": "ADAMW", "beta1": 0.9, "weight_decay": 0.02, "fused": False},
+        "learning_rate_scheduler": "COSINE", "learning_rate_warmup_steps": 0.1, "ema": "GPU", "ema_decay": 0.99,
+        "loss_weight_fn": "MIN_SNR_GAMMA", "loss_weight_strength": 4.0, "timestep_distribution": "LOGIT_NORMAL",
+        "noising_weight": 0.5, "noising_bias": -0.2, "masked_training": True, "unmasked_weight": 0.2,
+        "concepts": [{"path": "D:/pics", "balancing": 3.0, "balancing_strategy": "REPEATS", "enabled": True,
+                      "image": {"enable_random_flip": True},
+                      "text": {"enable_tag_shuffling": True, "keep_tags_count": 2}}],
+        "samples": [{"prompt": "a girl", "negative_prompt": "bad", "width": 512, "height": 768, "seed": 5}],
+        "output_model_destination": "models/mira.safetensors", "text_encoder_layer_skip": 1,
+    })  # fmt: skip
+    expected = {
+        "model": "b-v1.5", "unet_lr": 3e-4, "te_lr": 1e-5, "epochs": 100, "batch_size": 4, "rank": 16, "alpha": 1.0,
+        "resolution": 512, "stop_te_after": 30, "optimizer": "AdamW", "weight_decay": 0.02, "schedule": "cosine",
+        "warmup": 0.1, "ema_decay": 0.99, "min_snr_gamma": 4.0, "timestep_distribution": "logit-normal", "name": "mira",
+        "timestep_a": -0.2, "timestep_b": 1.5, "masks": "files", "unmasked_weight": 0.2, "data_dir": "D:/pics",
+        "repeats": "3", "flip": True, "shuffle": True, "keep_tokens": 2, "clip_skip": 2,
+        "sample_prompts": "a girl --n bad --w 512 --h 768 --d 5",
+    }  # fmt: skip
+    assert {name: found.values.get(name) for name in expected} == expected
+    assert found.format == "OneTrainer" and not found.with_outcome(UNKNOWN) and not unreadable(found)
+
+
+AI_TOOLKIT = """---
+job: extension
+config:
+  name: "my_lora_v1"
+  process:
+    - type: 'sd_trainer'
+      training_folder: "output"
+      device: cuda:0
+      trigger_word: "mira"
+      network: {type: "lora", linear: 16, linear_alpha: 8, conv: 4}
+      save: {dtype: float16, save_every: 250, max_step_saves_to_keep: 4}
+      datasets:
+        - folder_path: "/pics"
+          caption_ext: "txt"
+          caption_dropout_rate: 0.05
+          shuffle_tokens: false
+          resolution: [512, 768]
+      train:
+        batch_size: 2
+        steps: 2000
+        train_text_encoder: false
+        gradient_checkpointing: true
+        optimizer: "adamw8bit"
+        lr: 1e-4
+        ema_config: {use_ema: true, ema_decay: 0.99}
+        dtype: bf16
+        diff_output_preservation: true
+        diff_output_preservation_class: person
+      model: {name_or_path: "runwayml/stable-diffusion-v1-5"}
+      sample:
+        width: 512
+        height: 768
+        prompts:
+          - "[trigger] holding a sign"
+          - "a cat"
+        neg: "bad"
+        seed: 42
+        walk_seed: true
+        guidance_scale: 4
+        sample_steps: 20
+"""
+
+
+def test_ai_toolkit(imported):
+    found = imported(AI_TOOLKIT, "job.yaml")
+    expected = {
+        "name": "my_lora_v1", "trigger": "mira", "rank": 16, "alpha": 8.0, "conv_rank": 4, "save_precision": "fp16",
+        "data_dir": "/pics", "caption_extension": ".txt", "caption_dropout": 0.05, "shuffle": False, "resolution": 768,
+        "batch_size": 2, "unet_lr": 1e-4, "te_lr": 0.0, "gradient_checkpointing": True, "optimizer": "AdamW8bit",
+        "ema_decay": 0.99, "precision": "bf16", "preserve_weight": 1.0, "preserve_class": "person",
+        "model": "stable-diffusion-v1-5",
+        "sample_prompts": "mira holding a sign --n bad --w 512 --h 768 --s 20 --l 4 --d 42\n"
+                          "a cat --n bad --w 512 --h 768 --s 20 --l 4 --d 43",
+    }  # fmt: skip
+    assert {name: found.values.get(name) for name in expected} == expected
+    assert found.format == "ai-toolkit" and not found.with_outcome(UNKNOWN) and not unreadable(found)
+
+
+def test_yaml_without_its_package_says_what_to_do(imported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(UserError, match="PyYAML") as refused:
+        imported(AI_TOOLKIT, "job.yaml")
+    assert "pip install" in refused.value.fix
+
+
+def test_our_own_file_whole_and_in_part(imported):
+    whole = imported(config_to_toml(TrainConfig(name="mira", data_dir="sets", rank=5, model="other")))
+    assert whole.format == "LoRA Workbench" and whole.values["rank"] == 5 and "model" not in whole.values
+    part = imported('rank = 5\nalpha = "x"\nunet_lr = 1\n')
+    assert part.values == {"rank": 5, "unet_lr": 1.0} and unreadable(part) == {"alpha"}
+    assert set(imported("[Network]\nrank = 5\n").values) >= {"rank", "alpha", "dora"}
+
+
+def test_musubi_tuner(imported):
+    found = imported('[general]\nresolution = [960, 544]\ncaption_extension = ".txt"\nbatch_size = 2\n'
+                     '[[datasets]]\nimage_directory = "/pics"\ncache_directory = "/c"\nnum_repeats = 2\n')  # fmt: skip
+    expected = {"data_dir": "/pics", "repeats": "2", "batch_size": 2, "resolution": 720}
+    assert expected.items() <= found.values.items() and not found.with_outcome(UNKNOWN)
