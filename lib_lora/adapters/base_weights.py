@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from lib_lora.adapters import container
-from lib_lora.adapters.spelling import SD, SDXL, canonical
+from lib_lora.adapters.recognition import candidates
 from lib_lora.errors import UserError
+from lib_lora.models.families import families
+from lib_lora.models.family import Family
 from lib_lora.models.weights import fetch_weight
 
 UNET = "model.diffusion_model."
@@ -49,23 +51,33 @@ class Place:
         return tensor if self.third is None else tensor.chunk(3)[self.third]
 
 
-def places(names: list[str]) -> dict[str, Place]:
-    """Layer key -> where its weight is, for the tensors of a whole checkpoint (SD1, SD2 or SDXL).
+def places(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[Family, ...], dict[str, Place]]:
+    """The families that a whole checkpoint may be of, and layer key -> where its weight is.
+
+    Args:
+        shapes: tensor name -> its shape.
 
     Raises:
         UserError: the names are not those of a checkpoint.
     """
-    family = SDXL if any(name.startswith("conditioner.embedders.") for name in names) else SD
-    found = {}
-    for name in names:
+    text: dict[str, Place] = {}
+    denoiser: dict[str, str] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, shape in shapes.items():
+        size = (shape[0], shape[1]) if len(shape) > 1 else (0, 0)
         if name.startswith(UNET) and name.endswith(".weight"):
-            path = name[len(UNET) : -len(".weight")].replace(".", "_")
-            found[canonical(f"lora_unet_{path}", family)] = Place(name)
+            key = f"lora_unet_{name[len(UNET) : -len('.weight')].replace('.', '_')}"
+            denoiser[key], sizes[key] = name, size
         else:
-            found |= _text_encoder_places(name)
-    if not any(key.startswith("lora_unet_") for key in found):
-        raise UserError("This is no checkpoint of Stable Diffusion", fix="Choose one of SD1, SD2 or SDXL.")
-    return found
+            found = _text_encoder_places(name)
+            text |= found
+            sizes |= dict.fromkeys(found, (size[0] // max(1, len(found)), size[1]))
+    of = candidates(sizes)
+    if not denoiser or not of:
+        known = ", ".join(one.short for one in families().values())
+        raise UserError("This is no checkpoint of a model that is known here", fix=f"Choose one of {known}.")
+    placed = {key: of[0].place(key) for key in denoiser}
+    return of, {(place.key if place else key): Place(denoiser[key]) for key, place in placed.items()} | text
 
 
 def _text_encoder_places(name: str) -> dict[str, Place]:
@@ -89,9 +101,14 @@ class CheckpointWeights(Mapping[str, Tensor]):
         self.path = Path(path)
         self.container = container.open_container(self.path)
         try:
-            self.places = places(list(self.container.entries))
+            self.families, self.places = places({n: e.shape for n, e in self.container.entries.items()})
         except UserError as error:
             raise UserError(error.what, where=self.path, fix=error.fix) from error
+
+    @property
+    def family(self) -> Family:
+        """The likeliest of the families that it may be of."""
+        return self.families[0]
 
     def __getitem__(self, key: str) -> Tensor:
         place = self.places[key]

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib_lora.adapters.block_table import ELEMENTS, LAYOUTS
 from lib_lora.errors import UserError
 from lib_lora.files import write_text
+from lib_lora.models.families import families
 
 BUILT_IN_PRESETS = Path(__file__).with_name("block_presets.txt")
 _BAD_NAME = re.compile(r'[,:"=#\n]')
@@ -100,8 +100,8 @@ def _vector(body: str) -> str:
     numbers = [part.strip() for part in body.split(",")]
     if any(re.search(r"[RUX]", number) for number in numbers):
         raise ValueError("it has random numbers or the placeholder X")
-    if len(numbers) not in LAYOUTS:
-        raise ValueError(f"it has {len(numbers)} weights, which is another family's")
+    if not any(len(numbers) == len(names) for one in families().values() for names in one.blocks.accepted):
+        raise ValueError(f"it has {len(numbers)} weights, which no family has")
     return ",".join(repr(float(number)).removesuffix(".0") for number in numbers)
 
 
@@ -113,7 +113,9 @@ def _elemental(body: str) -> str:
             raise ValueError(f"{part!r} is not BLOCKS:ELEMENTS:weight")
         blocks, elements, weight = (group.strip() for group in match.groups())
         kinds = elements.split() or [""]
-        if unknown := [kind for kind in kinds if kind and kind not in ELEMENTS]:
+        if unknown := [
+            kind for kind in kinds if kind and not any(kind in f.kinds.choices for f in families().values())
+        ]:
             raise ValueError(f"the element {unknown[0]!r} has no counterpart here")
         number = repr(float(weight)).removesuffix(".0")
         target = blocks or "BASE-OUT11"

@@ -10,12 +10,14 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from lib_lora.adapters import blocks, container, serialise
+from lib_lora.adapters import container, serialise
 from lib_lora.adapters.base_weights import CheckpointWeights, Place
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import outline
 from lib_lora.adapters.merge import MergeTerm, layer_delta
+from lib_lora.adapters.recognition import together
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 
@@ -50,8 +52,10 @@ def merge_into_checkpoint(
     checkpoint, target = Path(checkpoint), Path(target)
     if target.exists():
         raise UserError("The file exists already", where=target, fix="Choose another name.")
-    terms = [(file, weight, None if by is None else blocks.expand(by)) for file, weight, by in terms]
+    terms = [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms]
     weights = CheckpointWeights(checkpoint)
+    of = [(file.name, file.families or ()) for file, _, _ in terms]
+    together([*of, (checkpoint.name, weights.families)], "Choose a checkpoint of the LoRA's family")
     keys = list(dict.fromkeys(key for file, _, _ in terms for key in file.modules))
     changes = _by_tensor(weights, [key for key in keys if key in weights], terms)
     if not changes:
@@ -118,7 +122,7 @@ def _add(
 def _change(key: str, terms: Sequence[MergeTerm], weights: CheckpointWeights, bias: bool) -> Tensor | None:
     total: Delta | None = None
     for file, weight, by_block in terms:
-        weight *= blocks.weight_of(key, by_block)
+        weight *= 1.0 if by_block is None else by_block.of(key)
         if weight == 0 or key not in file.modules:
             continue
         delta = layer_delta(file, key, weights).scaled(weight)

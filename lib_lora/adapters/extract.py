@@ -52,7 +52,7 @@ def extract(
     options = options or Extraction()
     a, b = CheckpointWeights(tuned), CheckpointWeights(original)
     spec = NetworkSpec(rank=options.rank, conv_rank=options.conv_rank, train_text_encoder=options.text_encoder)
-    keys = [key for key in a if key in b and selects(spec, key)]
+    keys = [key for key in a if key in b and selects(spec, key, a.family)]
     modules: dict[str, dict[str, Tensor]] = {}
     spectra: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
@@ -88,4 +88,4 @@ def _difference(key: str, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> D
 def _metadata(a: CheckpointWeights, b: CheckpointWeights, rank: int, keys: Mapping[str, object]) -> dict[str, str]:
     formula = f"{a.path.stem} - {b.path.stem}"
     sources = [{"name": path.stem, "weight": weight} for path, weight in ((a.path, 1.0), (b.path, -1.0))]
-    return metadata.merged(sources, metadata.base_model_of(keys), rank, formula)
+    return metadata.merged(sources, metadata.base_model_of(a.family), rank, formula)

@@ -15,16 +15,14 @@ from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import Layers, Params, outline
+from lib_lora.adapters.recognition import Foreign, candidates, layer_shapes, recognise
 from lib_lora.adapters.serialise import as_stored
-from lib_lora.adapters.spelling import family_of, read_modules
+from lib_lora.adapters.spelling import read_modules
+from lib_lora.adapters.tensor_names import split
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
-
-# Part of a tensor's name -> what the file is instead of a kohya LoRA
-FOREIGN = {
-    "model.diffusion_model.input_blocks.0.0.weight": "This is a whole checkpoint, not a LoRA",
-    "model.diffusion_model.out.": "This is a whole checkpoint, not a LoRA",
-}
+from lib_lora.models.families import families, family
+from lib_lora.models.family import Family
 
 
 @dataclass
@@ -34,12 +32,21 @@ class LoraFile:
     Attributes:
         modules: layer key -> parameter name -> tensor, in the file's dtype.
         extras: what belongs to no layer, such as bundled textual inversions, by the file's own names.
+        unplaced: tensors of layers that the family does not have, by the file's own names; they act nowhere.
+        families: that it may be of, the likeliest first; empty for none that is known.
     """
 
     path: Path | None
     metadata: dict[str, str] = field(default_factory=dict)
     modules: Mapping[str, Params] = field(default_factory=dict)
     extras: dict[str, Tensor] = field(default_factory=dict)
+    unplaced: dict[str, Tensor] = field(default_factory=dict)
+    families: tuple[Family, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.families is None:
+            shapes = {name: tensor.shape for name, tensor in join_keys(outline(self.modules)).items()}
+            self.families = candidates(layer_shapes(shapes), self.metadata)
 
     @property
     def name(self) -> str:
@@ -47,9 +54,14 @@ class LoraFile:
         return "unsaved" if self.path is None else self.path.stem
 
     @property
-    def family(self) -> str:
-        """``"sd"`` (1 and 2) or ``"sdxl"``."""
-        return family_of(self.modules, self.metadata)
+    def family(self) -> Family:
+        """The likeliest of the families that it may be of; SD1 for none."""
+        return self.families[0] if self.families else family("sd1")
+
+    @property
+    def lost(self) -> int:
+        """How many of its layers have no place in its family."""
+        return len({split(name)[0] for name in self.unplaced})
 
 
 def read_lora(path: str | Path) -> LoraFile:
@@ -61,15 +73,16 @@ def read_lora(path: str | Path) -> LoraFile:
     """
     path = Path(path)
     metadata, tensors = container.read(path)
-    for part, what in FOREIGN.items():
-        if any(part in name for name in tensors):
-            raise UserError(what, where=path, fix="Choose a LoRA file with kohya's layer names.")
-    modules, extras = read_modules(tensors, metadata)
-    if not modules:
+    if not tensors:
         raise UserError("There is no LoRA in this file", where=path, fix="Choose a LoRA file.")
-    for key, params in modules.items():
+    found = recognise({name: tensor.shape for name, tensor in tensors.items()}, metadata)
+    if isinstance(found, Foreign):
+        known = ", ".join(one.short for one in families().values())
+        raise UserError(f"This is {found.what}", where=path, fix=f"Choose a LoRA for one of {known}.")
+    read = read_modules(tensors, metadata)
+    for key, params in read.modules.items():
         _check_module(path, key, params)
-    return LoraFile(path, metadata, modules, extras)
+    return LoraFile(path, metadata, read.modules, read.extras, read.unplaced, read.families)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lib_lora.adapters import blocks, metadata
+from lib_lora.adapters import metadata
 from lib_lora.adapters.algorithms.full import Full
 from lib_lora.adapters.algorithms.lora import BIAS, DOWN, LoRA
 from lib_lora.adapters.algorithms.norm import Norm
 from lib_lora.adapters.base import Adapter
 from lib_lora.adapters.base_weights import CheckpointWeights, shapes_of
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.factors import is_low
@@ -22,6 +23,7 @@ from lib_lora.adapters.file import LoraFile, model_hash
 from lib_lora.adapters.formula import Term, render
 from lib_lora.adapters.layers import NUMBERS, Layers, Params, outline
 from lib_lora.adapters.merged import BIAS_WARNING, Merged, reduction_report
+from lib_lora.adapters.recognition import together
 from lib_lora.adapters.selection import kernel_of
 from lib_lora.adapters.workers import workers
 from lib_lora.errors import UserError
@@ -56,8 +58,9 @@ def combine(
             the base weights.
     """
     _check_limits(rank, energy)
+    together([(file.name, file.families or ()) for file, _, _ in terms], "Merge LoRAs of one family")
     work = _Sum(
-        [(file, weight, None if by_block is None else blocks.expand(by_block)) for file, weight, by_block in terms],
+        [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms],
         base,
         rank,
         energy,
@@ -151,7 +154,7 @@ class _Sum:
         """weight · ΔW of the terms that have this layer."""
         parts: list[Delta] = []
         for file, weight, by_block in self.terms:
-            weight *= blocks.weight_of(key, by_block)
+            weight *= 1.0 if by_block is None else by_block.of(key)
             if weight == 0 or key not in file.modules:
                 continue
             part = layer_delta(file, key, self.base).scaled(weight)
@@ -204,7 +207,7 @@ def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = No
 
 def _metadata(terms: Sequence[MergeTerm], rank: int, formula: str | None) -> dict[str, str]:
     parts = [
-        Term(file.name, weight, None if by_block is None else blocks.format_weights(by_block))
+        Term(file.name, weight, None if by_block is None else by_block.format())
         for file, weight, by_block in terms
     ]
     with workers() as pool:

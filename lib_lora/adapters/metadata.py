@@ -8,19 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 from lib_lora.adapters.selection import NetworkSpec
-from lib_lora.adapters.spelling import family_of
+from lib_lora.models.family import Family
 
 LYCORIS_NAMES = {"lora": "locon", "oft": "diag-oft"}
 LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
-
-# family, with the prediction where they tell it -> ss_base_model_version, modelspec.architecture without "/lora",
-# modelspec.implementation
-BASE_MODELS = {
-    "sd1": ("sd_v1", "stable-diffusion-v1", "diffusers"),
-    "sd2": ("sd_v2", "stable-diffusion-v2-512", "diffusers"),
-    "sd2 v": ("sd_v2_v", "stable-diffusion-v2-768-v", "diffusers"),
-    "sdxl": ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "https://github.com/Stability-AI/generative-models"),
-}
 
 
 def kohya(values: Mapping[str, object]) -> dict[str, str]:
@@ -52,29 +43,28 @@ def network(spec: NetworkSpec) -> dict[str, str]:
     return kohya({**values, "network_args": args})
 
 
-def base_model(family: str, prediction: str) -> dict[str, str]:
-    """The entries by which A1111 and Forge tell which checkpoints a LoRA fits.
+def base_model(of: Family, prediction: str) -> dict[str, str]:
+    """The entries by which web UIs tell which checkpoints a LoRA fits.
 
     Args:
-        family: ``"sd1"``, ``"sd2"`` or ``"sdxl"``.
-        prediction: ``"epsilon"`` or ``"v"``.
+        prediction: ``"epsilon"``, ``"v"`` or ``"flow"``.
     """
-    kind = "sd2 v" if (family, prediction) == ("sd2", "v") else family
-    version, architecture, implementation = BASE_MODELS[kind]
-    return {
-        **kohya({"base_model_version": version, "v2": family == "sd2"}),
+    marking = of.marking_for(prediction)
+    entries = {
+        **kohya({"base_model_version": marking.version, "v2": marking.v2}),
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{architecture}/lora",
-        "modelspec.implementation": implementation,
-        "modelspec.prediction_type": prediction,
+        "modelspec.architecture": f"{marking.architecture}/lora",
+        "modelspec.implementation": marking.implementation,
     }
+    return entries if prediction == "flow" else {**entries, "modelspec.prediction_type": prediction}
 
 
-def base_model_of(keys: Iterable[str]) -> dict[str, str]:
-    """What can be said about the base model of layers whose training nobody has recorded; SD2 counts as SD1."""
-    if family_of(keys) == "sd":
-        return base_model("sd1", "epsilon")
-    return {k: v for k, v in base_model("sdxl", "epsilon").items() if k != "modelspec.prediction_type"}
+def base_model_of(of: Family) -> dict[str, str]:
+    """What can be said about the base model of layers whose training nobody has recorded."""
+    entries = base_model(of, of.prediction)
+    return (
+        entries if len(of.predictions) == 1 else {k: v for k, v in entries.items() if k != "modelspec.prediction_type"}
+    )
 
 
 def modelspec(**entries: str | None) -> dict[str, str]:

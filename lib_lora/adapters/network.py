@@ -11,13 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lib_lora.adapters import blocks
 from lib_lora.adapters.base import Adapter
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.build import adapter_from, new_adapter
 from lib_lora.adapters.dropout import Dropout, LayerDropout
 from lib_lora.adapters.file import LoraFile, join_keys, read_lora
+from lib_lora.adapters.recognition import candidates, together
 from lib_lora.adapters.selection import NetworkSpec, part_of, select
 from lib_lora.errors import UserError
+from lib_lora.models.family import Family
 from lib_lora.models.weights import computing_device, weight_shape
 
 
@@ -41,10 +43,12 @@ class Network:
         multiplier: a number, or a tensor [B] that gives each sample of the batch its own weight. The batch is the one
             that reaches the layers: with classifier-free guidance the caller repeats the weights accordingly.
         dropout: rates, which act within :meth:`dropping` only.
+        families: that it may be for, the likeliest first; empty where its layers are of none that is known.
     """
 
-    def __init__(self, adapters: Mapping[str, Adapter], name: str = ""):
+    def __init__(self, adapters: Mapping[str, Adapter], name: str = "", families: Sequence[Family] | None = None):
         self.adapters = dict(adapters)
+        self.families = tuple(candidates(dict.fromkeys(adapters, (0, 0))) if families is None else families)
         self.name = name
         self.lbw = ""
         self.enabled = True
@@ -63,20 +67,23 @@ class Network:
         Each layer's initial values depend on ``seed`` and its key only, not on the other layers.
         """
         chosen = select(layers, spec).items()
-        network = cls({key: new_adapter(key, layer, spec, _generator(seed, key), dtype) for key, layer in chosen})
+        adapters = {key: new_adapter(key, layer, spec, _generator(seed, key), dtype) for key, layer in chosen}
+        network = cls(adapters, families=_families_of(layers))
         network.dropout = spec.dropout
         return network
 
     @classmethod
-    def from_modules(cls, modules: Mapping[str, Mapping[str, Tensor]], name: str = "") -> Network:
+    def from_modules(
+        cls, modules: Mapping[str, Mapping[str, Tensor]], name: str = "", families: Sequence[Family] | None = None
+    ) -> Network:
         """Adapters from a file's tensors: layer key -> parameter name -> tensor."""
-        return cls({key: adapter_from(tensors) for key, tensors in modules.items()}, name)
+        return cls({key: adapter_from(tensors) for key, tensors in modules.items()}, name, families)
 
     @classmethod
     def from_file(cls, file: str | Path | LoraFile) -> Network:
         """Adapters of a LoRA file, with its name. Errors as :func:`lib_lora.adapters.file.read_lora`."""
         file = file if isinstance(file, LoraFile) else read_lora(file)
-        return cls.from_modules(file.modules, file.name)
+        return cls.from_modules(file.modules, file.name, file.families)
 
     def attach(self, layers: Mapping[str, nn.Module]) -> AttachReport:
         """Act on ``layers`` (kohya key -> live module) until :meth:`detach`; adapters move to where the layers compute.
@@ -84,10 +91,15 @@ class Network:
         All or nothing: after any exception no layer has a hook, and the adapters are where they were.
 
         Raises:
-            UserError: when a layer has another shape, or no layer fits at all.
+            UserError: when the model is of another family, a layer has another shape, or no layer fits at all.
         """
         if self._handles:
             raise RuntimeError("the network is attached already")
+        models = _families_of(layers)
+        together(
+            [(f"The LoRA {self.name}".rstrip(), self.families), ("the loaded model", models)],
+            f"Load a checkpoint of {self.families[0].label if self.families else 'its family'}, or choose another LoRA",
+        )
         report = AttachReport(
             matched=[key for key in self.adapters if key in layers],
             missing=[key for key in self.adapters if key not in layers],
@@ -139,9 +151,10 @@ class Network:
             self._draw = None
 
     def set_block_weights(self, weights: Sequence[float] | Mapping[str, float] | None) -> None:
-        """Scale each layer by the weight of its block; None sets all to 1. See :func:`blocks.expand`."""
-        by_block = None if weights is None else blocks.expand(weights)
-        self._layer_scales = {key: blocks.weight_of(key, by_block) for key in self.adapters}
+        """Scale each layer by the weight of its block; None sets all to 1. See :class:`BlockWeights`."""
+        of = self.families[0] if self.families else None
+        by_block = None if weights is None else BlockWeights.read(weights, of)
+        self._layer_scales = {key: 1.0 if by_block is None else by_block.of(key) for key in self.adapters}
 
     def layer_scale(self, key: str) -> float:
         """The block weight of layer ``key``."""
@@ -187,6 +200,12 @@ class _Hook:
             return self.adapter.add_delta(out, args[0], layer, weight)
         dropout = LayerDropout(network.dropout, *network._draw, self.key)
         return None if dropout.drops_layer() else self.adapter.add_delta(out, args[0], layer, weight, dropout)
+
+
+def _families_of(layers: Mapping[str, nn.Module]) -> tuple[Family, ...]:
+    """That a live model may be of."""
+    sizes = {key: weight_shape(layer)[:2] for key, layer in layers.items() if layer.weight is not None}
+    return candidates({key: (size[0], size[1]) if len(size) == 2 else (0, 0) for key, size in sizes.items()})
 
 
 def _generator(seed: int, key: str) -> torch.Generator:

@@ -9,26 +9,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from lib_lora.adapters import blocks
+from lib_lora.adapters.blocks import block_of
 from lib_lora.adapters.dropout import Dropout
+from lib_lora.adapters.recognition import family_of
 from lib_lora.errors import UserError
+from lib_lora.models.families import families, family
+from lib_lora.models.family import Family
 from lib_lora.models.weights import weight_shape
 
-_DIFFUSERS = r"(?:down_blocks_\d+|mid_block|up_blocks_\d+)"
-_SGM = r"(?:input_blocks_\d+|middle_block|output_blocks_\d+)"
-ATTENTION = re.compile(
-    rf"lora_unet_(?:{_DIFFUSERS}_attentions_\d+_|{_SGM}_\d+_(?:proj_in|proj_out|transformer_blocks|norm$))"
-)
-CONVOLUTION = re.compile(
-    rf"lora_unet_(?:{_DIFFUSERS}_(?:resnets|downsamplers|upsamplers)_\d+_"
-    rf"|{_SGM}_\d+_(?:in_layers|out_layers|emb_layers|skip_connection|op$|conv$))"
-)
-TEXT_ENCODER = re.compile(r"lora_te\d?_text_model_encoder_layers_\d+_(?:self_attn|mlp|layer_norm)")
 THREE_BY_THREE = re.compile(
     r"_(?:conv1|conv2|conv_in|conv_out|in_layers_2|out_layers_3|op|blocks_\d+_[12]_conv"
     r"|unet_input_blocks_0_0|unet_out_2)$|samplers_0_conv$"
 )
-ATTENTION_ONLY = re.compile(r"_attn[12]_|_self_attn_")
 
 ATTENTION_PRESET, MLP_PRESET, CONV_PRESET = "attention", "attention+mlp", "attention+mlp+conv"
 LAYER_PRESETS = (ATTENTION_PRESET, MLP_PRESET, CONV_PRESET)
@@ -89,10 +81,10 @@ class NetworkSpec:
             raise UserError(
                 "Ranks can be nested in LoRA alone", where="dropout", fix="Use the algorithm lora, without DoRA."
             )
-        if unknown := sorted(set(self.block_ranks) - set(blocks.BLOCKS_26)):
-            raise UserError(
-                f"Unknown blocks {', '.join(unknown)}", where="block ranks", fix=f"Use {', '.join(blocks.BLOCKS_26)}."
-            )
+        if not any(self.block_ranks.keys() <= set(one.blocks.names) for one in families().values()):
+            unknown = ", ".join(sorted(self.block_ranks))
+            names = ", ".join(family("sd1").blocks.names)
+            raise UserError(f"No family has the blocks {unknown}", where="block ranks", fix=f"Of SD they are {names}.")
         if self.layers not in LAYER_PRESETS:
             _pattern(self.layers)
 
@@ -107,19 +99,20 @@ def kernel_of(key: str) -> int:
     return 3 if THREE_BY_THREE.search(key) else 1
 
 
-def selects(spec: NetworkSpec, key: str) -> bool:
+def selects(spec: NetworkSpec, key: str, of: Family) -> bool:
     """Whether ``spec`` adapts the layer called ``key``. SD1.5 has 192 such layers in the U-Net and 72 in CLIP."""
     if not (spec.train_text_encoder if part_of(key) == "te" else spec.train_unet):
         return False
-    if spec.block_ranks and spec.block_ranks.get(blocks.block_of(key), spec.rank) == 0:
+    if spec.block_ranks and spec.block_ranks.get(of.blocks.of(key) or "", spec.rank) == 0:
         return False
     if spec.layers not in LAYER_PRESETS:
         return _pattern(spec.layers).search(key) is not None
-    if CONVOLUTION.match(key):
+    trained = of.trained
+    if trained.convolutions is not None and trained.convolutions.match(key):
         return spec.conv_rank > 0 or spec.layers == CONV_PRESET
-    if not (ATTENTION.match(key) or TEXT_ENCODER.match(key)):
+    if not trained.usual.match(key):
         return False
-    return spec.layers != ATTENTION_PRESET or ATTENTION_ONLY.search(key) is not None
+    return spec.layers != ATTENTION_PRESET or trained.attention.search(key) is not None
 
 
 def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.Module]:
@@ -128,11 +121,11 @@ def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.M
     Raises:
         UserError: when there are none.
     """
-    kinds = (1, 2, 4) if spec.train_norm else (2, 4)
+    kinds, of = (1, 2, 4) if spec.train_norm else (2, 4), family_of(layers)
     chosen = {
         key: layer
         for key, layer in layers.items()
-        if layer.weight is not None and len(weight_shape(layer)) in kinds and selects(spec, key)
+        if layer.weight is not None and len(weight_shape(layer)) in kinds and selects(spec, key, of)
     }
     if not chosen:
         raise UserError(
@@ -154,7 +147,7 @@ def rank_and_alpha(spec: NetworkSpec, key: str, weight_shape: torch.Size) -> tup
     kernel = weight_shape[2:].numel() > 1
     rank, alpha = (spec.conv_rank, spec.conv_alpha) if kernel and spec.conv_rank else (spec.rank, spec.alpha)
     if spec.block_ranks:
-        chosen = spec.block_ranks.get(blocks.block_of(key), rank)
+        chosen = spec.block_ranks.get(block_of(key), rank)
         rank, alpha = chosen, alpha * chosen / rank
     alpha = alpha or float(rank)
     return rank, alpha * rank**0.5 if spec.rs_lora else alpha

@@ -55,7 +55,7 @@ class ModelInfo:
     Args:
         name: as in :meth:`Host.checkpoints`.
         path: its file, None if it never had one.
-        family: ``"sd1"``, ``"sd2"`` or ``"sdxl"``.
+        family: name of a family of :mod:`lib_lora.models.families`, ``"sd1"``.
         prediction: ``"epsilon"`` or ``"v"``.
         latent_factor: pixels to a latent, along one side.
         max_clip_skip: layers of its text encoder.
@@ -141,7 +141,7 @@ class LoadedModel(Protocol):
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """The U-Net's raw output ``[B, 4, h, w]`` for noisy latents, timesteps ``[B]`` and conditioning.
 
-        Models of family ``"sdxl"`` also take ``sizes``, ``[B, 6]`` in pixels: height and width of the original image,
+        Models of a family with ``sizes`` also take these, ``[B, 6]`` in pixels: height and width of the original image,
         top and left of the crop, height and width of what is trained on; None for an uncropped image.
         """
 

@@ -1,13 +1,11 @@
-"""What one does to block weights besides moving a slider: scale a range, go back, write them for a prompt."""
+"""What one does to block weights besides moving a slider: go back, write them for a prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..adapters.block_table import BLOCKS_26
-from ..adapters.blocks import expand, format_weights
-from ..errors import UserError
+from ..adapters.blocks import BlockWeights
 
 STEPS_KEPT = 200
 # Our kinds of layers as the Block Weight extension matches them, by parts of ldm's names, in the U-Net and in BASE.
@@ -54,21 +52,6 @@ class History:
         return History(self.entries, min(len(self.entries) - 1, self.at + 1))
 
 
-def scale_range(weights: Mapping[str, float], first: str, last: str, factor: float) -> dict[str, float]:
-    """``weights`` with those of the blocks from ``first`` to ``last``, and of their kinds of layers, times ``factor``.
-
-    Raises:
-        UserError: the range runs backwards.
-    """
-    begin, end = BLOCKS_26.index(first), BLOCKS_26.index(last)
-    if begin > end:
-        raise UserError(f"{first} comes after {last}", where="range of blocks", fix="Exchange the two.")
-    inside = set(BLOCKS_26[begin : end + 1])
-    return {
-        name: round(value * factor, 4) if name.partition(".")[0] in inside else value for name, value in weights.items()
-    }
-
-
 @dataclass(frozen=True)
 class LbwText:
     """Block weights for the LoRA Block Weight extension: the tag of the prompt, and the line of its element presets."""
@@ -77,11 +60,10 @@ class LbwText:
     elements: str
 
 
-def lbw_text(name: str, weights: Mapping[str, float], layout: Sequence[str], scale: float = 1.0) -> LbwText:
+def lbw_text(name: str, weights: BlockWeights, layout: Sequence[str], scale: float = 1.0) -> LbwText:
     """``<lora:NAME:1:lbw=…>``; with weights of kinds of layers also ``lbwe=``, and the preset it refers to."""
-    full = expand(weights)
-    kinds = {key: value for key, value in full.items() if "." in key}
-    whole = {key: value for key, value in full.items() if "." not in key}
+    kinds = {key: value for key, value in weights.items() if "." in key}
+    whole = BlockWeights(weights.family, {key: value for key, value in weights.items() if "." not in key})
     identifier = f"{name}_elements".replace(" ", "_")
     entries = []
     for key, value in kinds.items():
@@ -89,6 +71,6 @@ def lbw_text(name: str, weights: Mapping[str, float], layout: Sequence[str], sca
         entries.append(f"{block}:{_LBW_PARTS[kind][block == 'BASE']}:{value:g}")
     option = f":lbwe={identifier}" if entries else ""
     return LbwText(
-        f"<lora:{name}:{scale:g}:lbw={format_weights(whole, layout)}{option}>",
+        f"<lora:{name}:{scale:g}:lbw={whole.format(layout)}{option}>",
         f"{identifier}:{','.join(entries)}" if entries else "",
     )

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..adapters.block_table import BLOCKS_26, block_of
+from ..adapters.blocks import BlockWeights
 from ..adapters.file import LoraFile, read_lora
 from ..adapters.network import Network
 from ..errors import UserError
@@ -21,7 +21,6 @@ from .block_strength import BlockScan, BlockStrength, shape_of, style_of
 from .lora_files import load_network
 
 NOISE_LEVELS = (0.2, 0.5, 0.8)  # shares of the schedule: fine detail, subject, composition
-ALL = dict.fromkeys(BLOCKS_26, 1.0)
 
 
 @dataclass(frozen=True)
@@ -73,27 +72,29 @@ def scan(
         raise UserError("Give at least one seed, each once", where="seeds", fix="Write for example 1, 2, 3.")
     lora = file if isinstance(file, LoraFile) else read_lora(file)
     network = load_network(lora)
-    layers = Counter(block_of(key) for key in lora.modules)
-    blocks = [name for name in BLOCKS_26 if name in layers]
+    of = lora.family
+    layers = Counter(of.blocks.of(key) or of.blocks.names[0] for key in lora.modules)
+    blocks = [name for name in of.blocks.names if name in layers]
+    every = BlockWeights(of, dict.fromkeys(of.blocks.names, 1.0))
     total = 1 + len(blocks) + len(seeds)
 
-    def draw(weights: dict[str, float] | None) -> list[Image.Image]:
+    def draw(weights: BlockWeights | None) -> list[Image.Image]:
         network.set_block_weights(weights)
         used = 0.0 if weights is None else weight
         return host.generate([replace(request, seed=s, weights=(used,)) for s in seeds], (network,), None, cancelled)
 
-    whole = draw(ALL)
+    whole = draw(every)
     without_lora = [_Picture.of(image) for image in draw(None)]
     reference = [_Picture.of(image) for image in whole]
     yield ScanStep(1, total, "the whole LoRA")
     without_block: dict[str, list[_Picture]] = {}
     for done, block in enumerate(blocks, start=2):
-        without_block[block] = [_Picture.of(image) for image in draw(ALL | {block: 0.0})]
+        without_block[block] = [_Picture.of(image) for image in draw(every.changed({block: 0.0}))]
         yield ScanStep(done, total, f"without {block}")
     latent: dict[str, list[float]] = {block: [] for block in blocks}
     for number, (seed, image) in enumerate(zip(seeds, whole, strict=True), start=1):
         with host.training_session() as model:
-            found = _latent_shares(model, network, blocks, replace(request, seed=seed), image, weight)
+            found = _latent_shares(model, network, every, blocks, replace(request, seed=seed), image, weight)
         for block, share in found.items():
             latent[block].append(share)
         yield ScanStep(1 + len(blocks) + number, total, f"predictions on seed {seed}")
@@ -132,6 +133,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 def _latent_shares(
     model: LoadedModel,
     network: Network,
+    every: BlockWeights,
     blocks: Sequence[str],
     request: GenerationRequest,
     image: Image.Image,
@@ -145,15 +147,15 @@ def _latent_shares(
     t = torch.tensor([int(level * (steps - 1)) for level in NOISE_LEVELS], device=latents.device)
     noisy = model.schedule.add_noise(latents.repeat(len(t), 1, 1, 1), noise.repeat(len(t), 1, 1, 1), t)
 
-    def predict(scale: float, weights: dict[str, float]) -> Tensor:
+    def predict(scale: float, weights: BlockWeights) -> Tensor:
         network.multiplier = scale
         network.set_block_weights(weights)
         cond = model.encode_text([request.prompt], clip_skip=request.clip_skip)
         return model.predict(noisy, t, cond.repeat(len(t), 1, 1)).float().cpu()
 
     with network.attached_to(model.layers()):
-        whole = predict(weight, ALL)
-        effect = (whole - predict(0.0, ALL)).numpy()
-        found = {b: _share((whole - predict(weight, ALL | {b: 0.0})).numpy(), effect) for b in blocks}
+        whole = predict(weight, every)
+        effect = (whole - predict(0.0, every)).numpy()
+        found = {b: _share((whole - predict(weight, every.changed({b: 0.0}))).numpy(), effect) for b in blocks}
     network.multiplier = 1.0
     return found

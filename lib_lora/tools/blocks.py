@@ -36,7 +36,7 @@ def preview(
 
     Args:
         file: the LoRA; also one that is not saved, such as :meth:`Merged.file`.
-        block_weights: as :func:`lib_lora.adapters.blocks.expand` takes them.
+        block_weights: as :meth:`lib_lora.adapters.blocks.BlockWeights.read` takes them.
         request: prompt, seed and all else.
         weight: of the LoRA as a whole.
         against: the block weights of ``before``; None is the LoRA as it is.

@@ -20,11 +20,6 @@ from ..files import write_text
 from .pictures import PARAMETERS, save_png
 
 CARD_SIDE, THUMBNAIL_SIDE = 1024, 256  # pixels
-SD_VERSIONS = {
-    "sd_v1": "SD1",
-    "sd_v2": "SD2",
-    "sdxl": "SDXL",
-}  # beginnings of ss_base_model_version, as A1111 calls them
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,7 @@ def export_lora(
     return [target, *beside]
 
 
-def _contents(
-    lora: LoraFile, weight: float, blocks: Mapping[str, float] | None
-) -> tuple[LoraFile, torch.dtype | None]:
+def _contents(lora: LoraFile, weight: float, blocks: Mapping[str, float] | None) -> tuple[LoraFile, torch.dtype | None]:
     """The new file and its precision."""
     if weight == 1 and blocks is None:
         return lora, None
@@ -104,10 +97,10 @@ def _entries(name: str, card: Card, picture: Image.Image | None) -> dict[str, st
 
 def _card_file(lora: LoraFile, card: Card) -> dict[str, object]:
     """``NAME.json`` by the names that A1111's card editor reads and writes."""
-    version = lora.metadata.get("ss_base_model_version", "")
+    named = any(one.marking.fits(lora.metadata) for one in lora.families or ())
     return {
         "description": card.description,
-        "sd version": next((name for start, name in SD_VERSIONS.items() if version.startswith(start)), "Unknown"),
+        "sd version": lora.family.short if named else "Unknown",
         "activation text": card.activation,
         "preferred weight": card.weight,
         "negative text": card.negative,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..adapters.blocks import parse_weights
+from ..adapters.blocks import BlockWeights
 from ..adapters.file import model_hash
 from ..adapters.network import Network
 from ..files import write_text
@@ -81,7 +81,8 @@ def draw_grid(spec: GridSpec, pictures: Mapping[Cell, Image.Image]) -> Image.Ima
 def _networks(file: Candidate, blocks: BlockChoice) -> tuple[Network]:
     network = load_network(file.path)
     if blocks.weights:
-        network.set_block_weights(parse_weights(blocks.weights, {}))
+        of = network.families[0] if network.families else None
+        network.set_block_weights(BlockWeights.parse(blocks.weights, {}, of))
         network.lbw = blocks.weights
     return (network,)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..adapters import formula as formulas
-from ..adapters.blocks import load_presets, parse_weights
+from ..adapters.blocks import BlockWeights, load_presets
 from ..adapters.build import adapter_from
 from ..adapters.checkpoint import merge_into_checkpoint
 from ..adapters.file import LoraFile, read_lora
@@ -115,12 +115,12 @@ def read_terms(formula: str, loras: Folders, presets: Path | None = None) -> lis
     known = load_presets(presets)
     for term in terms:
         if term.blocks is not None:
-            parse_weights(term.blocks, known)  # what is mistyped is told before any file is read
+            BlockWeights.parse(term.blocks, known)  # what is mistyped is told before any file is read
     paths = [find_lora(term.name, loras) for term in terms]
     with workers() as pool:
         files = list(pool.map(read_lora, paths))
     weights = [
-        None if term.blocks is None else parse_weights(term.blocks, known, file.family)
+        None if term.blocks is None else BlockWeights.parse(term.blocks, known, file.family)
         for term, file in zip(terms, files, strict=True)
     ]
     return [(file, term.weight, by_block) for file, term, by_block in zip(files, terms, weights, strict=True)]

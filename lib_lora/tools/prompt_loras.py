@@ -62,7 +62,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class PromptLora:
-    """One tag. ``blocks`` is as :func:`lib_lora.adapters.blocks.parse_weights` takes it; None: all alike."""
+    """One tag. ``blocks`` is as :func:`lib_lora.adapters.blocks.BlockWeights.parse` takes it; None: all alike."""
 
     name: str
     te: Curve

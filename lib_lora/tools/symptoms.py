@@ -6,11 +6,9 @@ style that is subtracted from it. It says which way to move them, not how far; a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..adapters.block_table import BLOCKS_17
-from ..adapters.blocks import expand
+from ..adapters.blocks import BLOCKS_17, BlockWeights
 from ..errors import UserError
 
 STYLE, BASE_STYLE = "style", "base style"
@@ -75,14 +73,14 @@ class Proposal:
     """What a measure would do to one LoRA; nothing is changed yet.
 
     Attributes:
-        weights: the new weights, as :func:`expand` gives them.
+        weights: the new weights.
         changes: block -> (old, new), only those that differ.
         weight: (old, new) of the LoRA as a whole.
         other: what the measure asks of the other of the two LoRAs, in words; empty for nothing.
         last: there is no further measure after this one.
     """
 
-    weights: dict[str, float]
+    weights: BlockWeights
     changes: dict[str, tuple[float, float]]
     weight: tuple[float, float]
     other: str
@@ -93,29 +91,25 @@ class Proposal:
         return not self.changes and self.weight[0] == self.weight[1]
 
 
-def propose(
-    key: str, number: int, weights: Mapping[str, float], weight: float, role: str = STYLE, family: str = "sd"
-) -> Proposal:
+def propose(key: str, number: int, weights: BlockWeights, weight: float, role: str = STYLE) -> Proposal:
     """Measure ``number``, from 0, against a symptom.
 
     Args:
         weights: the block weights now.
         weight: of the LoRA as a whole.
         role: which of the two LoRAs is being tuned.
-        family: of the LoRA.
 
     Raises:
-        UserError: the LoRA is of SDXL, whose blocks the guide says nothing about.
+        UserError: the LoRA is of a family whose blocks the guide says nothing about.
     """
-    if family != "sd":
+    if not weights.family.guide:
         raise UserError("These rules were found on SD1, whose blocks are others", fix="Scan the blocks to see theirs.")
     symptom = next(s for s in SYMPTOMS if s.key == key)
     measure = symptom.measures[number]
-    old = expand(weights)
-    new = dict(old)
+    old = new = weights
     for move in measure.moves:
         if move.vector == role:
-            new |= _moved(new, move)
+            new = new.changed(_moved(new, move))
     others = [str(move) for move in measure.moves if move.vector != role]
     changed_weight = round(max(0.0, weight + measure.weight), 3) if role == STYLE else weight
     return Proposal(
@@ -127,8 +121,10 @@ def propose(
     )
 
 
-def _moved(weights: Mapping[str, float], move: Move) -> dict[str, float]:
+def _moved(weights: BlockWeights, move: Move) -> dict[str, float]:
     """The weights that ``move`` changes, none below 0; blocks outside the 17 go with the listed one before them."""
-    inside = expand([float(move.first <= position <= move.last) for position in range(1, len(BLOCKS_17) + 1)])
+    inside = BlockWeights.read(
+        [float(move.first <= position <= move.last) for position in range(1, len(BLOCKS_17) + 1)], weights.family
+    )
     step = STEP if move.up else -STEP
     return {name: max(0.0, round(value + step, 4)) for name, value in weights.items() if inside[name.partition(".")[0]]}

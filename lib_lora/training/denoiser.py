@@ -13,6 +13,7 @@ from torch import Tensor
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.adapters.network import Network
 from lib_lora.models.base import LoadedModel
+from lib_lora.models.families import family
 from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
 from lib_lora.models.transfer import sent
 from lib_lora.training.config import TrainConfig
@@ -121,7 +122,7 @@ class Denoiser:
         sizes: Tensor | None = None,
         cached: bool = True,
     ) -> Tensor:
-        told = {"sizes": sizes} if self.model.family == "sdxl" else {}
+        told = {"sizes": sizes} if family(self.model.family).sizes else {}
         with self._autocast(noisy.device.type):
             cond = self._encode(captions, min_chunks, cached)
             return self.model.predict(noisy.to(self.model.dtype), t, cond, **told)

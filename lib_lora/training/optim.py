@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lib_lora.adapters import blocks
+from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
 from lib_lora.training.config import TrainConfig
@@ -33,11 +33,12 @@ def parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, An
     """
     rates = {"unet": config.unet_lr, "te": config.te_lr}
     ratios = {"unet": config.loraplus_ratio, "te": config.loraplus_te_ratio}
-    by_block = blocks.parse_weights(config.block_lr, blocks.load_presets()) if config.block_lr.strip() else None
+    of = network.families[0] if network.families else None
+    by_block = BlockWeights.parse(config.block_lr, load_presets(), of) if config.block_lr.strip() else None
     groups: dict[tuple[str, float], list[torch.nn.Parameter]] = {}
     for part in PARTS:
         for key, adapter in network.adapters.items():
-            rate = rates[part] * blocks.weight_of(key, by_block)
+            rate = rates[part] * (1.0 if by_block is None else by_block.of(key))
             if part_of(key) != part or rate <= 0:
                 continue
             for name, parameter in adapter.named_parameters():

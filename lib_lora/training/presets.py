@@ -7,6 +7,7 @@ from typing import Any
 
 from lib_lora.errors import UserError
 from lib_lora.models.base import ModelInfo
+from lib_lora.models.families import families
 from lib_lora.training.config import TrainConfig
 
 
@@ -107,7 +108,8 @@ def usual_preset(model: ModelInfo | None) -> Preset:
     """The one to start with for a checkpoint: by its family; the miniature is known by its name."""
     if model is not None and model.name.lower().startswith("mini"):
         return preset("Miniature demo")
-    return preset("Character · Illustrious") if model is not None and model.family == "sdxl" else PRESETS[0]
+    usual = families()[model.family].preset if model is not None and model.family in families() else ""
+    return preset(usual) if usual else PRESETS[0]
 
 
 def preset(name: str) -> Preset:

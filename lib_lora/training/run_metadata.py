@@ -13,6 +13,7 @@ from lib_lora.dataset.batches import samples
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.scan import Scan
 from lib_lora.models.base import LoadedModel
+from lib_lora.models.families import family
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.run import Record
@@ -62,7 +63,7 @@ def run_metadata(
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
     return {
         **metadata.network(network_spec(config)),
-        **metadata.base_model(model.family, model.prediction),
+        **metadata.base_model(family(model.family), model.prediction),
         **metadata.kohya(_settings(record, config, total)),
         **metadata.kohya({"new_sd_model_hash": hashes["model"], "new_vae_hash": hashes["vae"]}),
         **metadata.kohya(_dataset(config, scan, batches)),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.adapters import blocks
-from lib_lora.adapters.block_presets import import_lbw, save_presets
+from lib_lora.adapters.block_presets import import_lbw, load_presets, save_presets
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.file import read_lora
 from lib_lora.errors import UserError
-from lib_lora.tools.block_edits import History, LbwText, lbw_text, scale_range
+from lib_lora.models.family import Family
+from lib_lora.tools.block_edits import History, LbwText, lbw_text
 from lib_lora.tools.symptoms import Proposal, propose
 from lib_lora.workbench import LoraEntry, Workbench
 
@@ -21,7 +22,7 @@ SAVED_AS = ".safetensors, in the LoRA folder; nothing is overwritten"
 class Shape:
     """What the sliders need to know of a file."""
 
-    family: str
+    family: Family
     layout: tuple[str, ...]
     present: frozenset[str]  # blocks that the file has layers in
 
@@ -55,14 +56,15 @@ class BlocksDesk:
         key = (path, path.stat().st_mtime_ns)
         if key not in self._shapes:
             file = read_lora(path)
-            present = frozenset(map(blocks.block_of, file.modules))
-            self._shapes[key] = Shape(file.family, blocks.layout_for(file.modules), present)
+            of = file.family
+            present = frozenset(of.blocks.of(layer) or of.blocks.names[0] for layer in file.modules)
+            self._shapes[key] = Shape(of, of.blocks.layout_for(file.modules), present)
         return self._shapes[key]
 
     # -- weights ------------------------------------------------------------------------------------------------------
 
     def presets(self) -> dict[str, str]:
-        return blocks.load_presets(self.presets_file)
+        return load_presets(self.presets_file)
 
     @property
     def presets_file(self) -> Path:
@@ -77,15 +79,15 @@ class BlocksDesk:
     def text(self, name: str) -> str:
         return self.history(name).text
 
-    def weights(self, name: str) -> dict[str, float]:
+    def weights(self, name: str) -> BlockWeights:
         return self.parsed(name, self.text(name))
 
-    def parsed(self, name: str, text: str) -> dict[str, float]:
-        return blocks.parse_weights(text, self.presets(), self.shape(name).family)
+    def parsed(self, name: str, text: str) -> BlockWeights:
+        return BlockWeights.parse(text, self.presets(), self.shape(name).family)
 
     def tidy(self, name: str, text: str) -> str:
         """What was typed, or a preset's name, in the layout of the sliders."""
-        return blocks.format_weights(self.parsed(name, text), self.shape(name).layout)
+        return self.parsed(name, text).format(self.shape(name).layout)
 
     def set(self, name: str, text: str) -> None:
         """Make ``text``, in any form, the weights that count; a step that can be undone."""
@@ -112,8 +114,8 @@ class BlocksDesk:
 
     def scale(self, name: str, first: str, last: str, factor: float) -> None:
         """Multiply a range of blocks."""
-        weights = scale_range(self.weights(name), first, last, factor)
-        self.set(name, blocks.format_weights(weights, self.shape(name).layout))
+        weights = self.weights(name).scaled(factor, first, last)
+        self.set(name, weights.format(self.shape(name).layout))
 
     # -- to compare with ----------------------------------------------------------------------------------------------
 
@@ -129,12 +131,12 @@ class BlocksDesk:
     def proposal(self, name: str, key: str, number: int, weight: float, role: str) -> Proposal:
         """See :func:`propose`; changes of blocks that have no slider are left out of what is shown."""
         shape = self.shape(name)
-        found = propose(key, number, self.weights(name), weight, role, shape.family)
+        found = propose(key, number, self.weights(name), weight, role)
         shown = {block: pair for block, pair in found.changes.items() if block.partition(".")[0] in shape.layout}
         return Proposal(found.weights, shown, found.weight, found.other, found.last)
 
     def apply(self, name: str, proposal: Proposal) -> None:
-        self.set(name, blocks.format_weights(proposal.weights, self.shape(name).layout))
+        self.set(name, proposal.weights.format(self.shape(name).layout))
 
     # -- to take elsewhere --------------------------------------------------------------------------------------------
 
@@ -155,7 +157,7 @@ class BlocksDesk:
         found = import_lbw(text)
         for preset, weights in list(found.presets.items()):
             try:
-                blocks.parse_weights(weights, {})
+                BlockWeights.parse(weights, {})
             except UserError as error:
                 found.skipped[preset] = error.what
                 del found.presets[preset]

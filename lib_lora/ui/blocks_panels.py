@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.adapters.block_table import BLOCKS_26
+from lib_lora.adapters.blocks import BLOCKS_26
 from lib_lora.errors import UserError
 from lib_lora.tools.symptoms import BASE_STYLE, STYLE, SYMPTOMS, Proposal
 from lib_lora.ui import blocks_view as view

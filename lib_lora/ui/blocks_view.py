@@ -15,7 +15,6 @@ from lib_lora.workbench import LoraEntry
 GROUPS = (("BASE", "Text encoder"), ("IN", "IN: layout"), ("M", "Middle"), ("OUT", "OUT: details, colour"))
 SCOPES = (("", "whole blocks"), ("attn", "attention"), ("mlp", "MLP"), ("conv", "convolutions"))
 LINKS = (("", "alone"), ("group", "with its group"), ("all", "all together"))
-FAMILIES = {"sd": "SD1 or SD2", "sdxl": "SDXL"}
 SHARE = 0.6  # of the effect that the blocks named for it hold
 
 
@@ -67,7 +66,7 @@ def about(entry: LoraEntry, shape: Shape) -> str:
     kind = "LoCon" if len(shape.layout) in (20, 26) else "LoRA"
     base = entry.metadata.get("ss_sd_model_name", "")
     blocks = f"{len(shape.layout)} blocks"
-    facts = [kind, FAMILIES[shape.family], f"rank {rank}", blocks, f"trained on {base}" if base else ""]
+    facts = [kind, shape.family.short, f"rank {rank}", blocks, f"trained on {base}" if base else ""]
     return f'<span class="lw-quiet">{escape(" · ".join(filter(None, facts)))}</span>'
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.adapters.blocks import parse_weights
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.errors import UserError
 from lib_lora.tools.export import Card, export_lora
 from lib_lora.tools.lora_files import new_lora_path
@@ -86,7 +86,7 @@ class GridExport:
             Card(activation.strip(), 1.0 if built_in else pick.weight, f"{run}: {pick}"),
             place.sheet() if picture == GRID else place.picture(pick),
             weight=pick.weight if built_in else 1.0,
-            blocks=parse_weights(text, {}) if text else None,
+            blocks=BlockWeights.parse(text, {}) if text else None,
         )
         self.workbench.host.refresh_loras()
         files = ", ".join(path.name for path in written)

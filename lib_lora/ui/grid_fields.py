@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.adapters.blocks import format_weights, load_presets, parse_weights
+from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.errors import UserError
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
 from lib_lora.ui.blocks_desk import PRESETS_FILE
@@ -165,9 +165,9 @@ class GridFields:
         presets = load_presets(self._presets)
         found = []
         for name in names:
-            weights = parse_weights(name, presets)
+            weights = BlockWeights.parse(name, presets)
             changed = any(weight != 1 for weight in weights.values())
-            found.append(BlockChoice(name, format_weights(weights) if changed else ""))
+            found.append(BlockChoice(name, weights.format() if changed else ""))
         return tuple(found) or (BlockChoice(),)
 
     @property

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
 
-from lib_lora.adapters.blocks import BLOCKS_26, block_of
+from lib_lora.adapters.blocks import block_of
 from lib_lora.adapters.layers import outline
 from lib_lora.adapters.loaders import kinds_of, limits, limits_elsewhere
 from lib_lora.adapters.merged import Merged
@@ -71,7 +71,7 @@ def _by_block(per_layer: dict[str, float]) -> list[list[object]]:
     blocks: dict[str, list[float]] = defaultdict(list)
     for key, error in per_layer.items():
         blocks[block_of(key)].append(error)
-    worst = sorted(blocks, key=lambda name: (-max(blocks[name]), BLOCKS_26.index(name)))[:SHOWN_BLOCKS]
+    worst = sorted(blocks, key=lambda name: -max(blocks[name]))[:SHOWN_BLOCKS]
     return [[name, len(blocks[name]), f"{max(blocks[name]):.2%}"] for name in worst]
 
 

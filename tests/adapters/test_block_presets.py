@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib_lora.adapters import blocks
 from lib_lora.adapters.block_presets import import_lbw, load_presets, save_presets
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.errors import UserError
 
 ONES = ",".join("1" * 17)
@@ -42,11 +42,12 @@ OUTX:1,{",".join("0" * 16)}
 HALF:{ONES} # disabled
 RANDOM:{",".join("R" * 17)}
 FLUX:{",".join("1" * 61)}
+ODD:{",".join("1" * 62)}
 """
     found = import_lbw(text)
-    assert list(found.presets) == ["ALL", "OUTX"]
+    assert list(found.presets) == ["ALL", "OUTX", "FLUX"]
     assert "random" in found.skipped["RANDOM"]
-    assert "61 weights" in found.skipped["FLUX"]
+    assert "62 weights" in found.skipped["ODD"]
 
 
 def test_elements_of_the_extension():
@@ -55,7 +56,7 @@ def test_elements_of_the_extension():
         "NOTMID:NOT M00:ff:0\n\nODD:IN05:to_q:1"
     )
     assert "to_q" in found.skipped["ODD"]
-    weights = {name: blocks.parse_weights(text, {}) for name, text in found.presets.items()}
+    weights = {name: BlockWeights.parse(text, {}) for name, text in found.presets.items()}
     assert list(weights) == ["ATTNDEEPON", "DEEPOFF", "ALL0", "NOTMID"]
     deep = weights["DEEPOFF"]
     assert (deep["IN05.attn1"], deep["IN07.proj"], deep["IN05"]) == (0, 0, 1)

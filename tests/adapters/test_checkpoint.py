@@ -102,7 +102,8 @@ def test_places_of_open_clip():
         "conditioner.embedders.1.model.transformer.resblocks.3.attn.in_proj_weight",
         "conditioner.embedders.1.model.transformer.resblocks.3.mlp.c_proj.weight",
     ]
-    found = places(names)
+    families, found = places(dict.fromkeys(names, (12, 4)))
+    assert families[0].name == "sdxl"
     layer = "lora_te2_text_model_encoder_layers_3"
     assert found["lora_unet_input_blocks_4_1_proj_in"] == Place(names[0])
     assert found["lora_te1_text_model_encoder_layers_0_mlp_fc1"] == Place(names[1])
@@ -111,6 +112,8 @@ def test_places_of_open_clip():
     fused = torch.arange(12.0).reshape(6, 2)
     assert torch.equal(found[f"{layer}_self_attn_v_proj"].part(fused), fused[4:])
     assert found[f"{layer}_self_attn_k_proj"].bias.endswith("attn.in_proj_bias")
-    sd2 = places([names[0], "cond_stage_model.model.transformer.resblocks.0.attn.out_proj.weight"])
-    assert "lora_te_text_model_encoder_layers_0_self_attn_out_proj" in sd2
+    text = "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight"
+    families, sd2 = places({names[0]: (12, 4), text: (3072, 1024)})
+    assert [of.name for of in families] == ["sd2"]
+    assert "lora_te_text_model_encoder_layers_0_self_attn_k_proj" in sd2
     assert "lora_unet_down_blocks_1_attentions_0_proj_in" in sd2

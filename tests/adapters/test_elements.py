@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from lib_lora.adapters import blocks
-from lib_lora.adapters.block_table import KINDS, element_of
-from lib_lora.adapters.blocks import BLOCKS_17, BLOCKS_26, expand, format_weights, parse_weights, weight_of
+from lib_lora.adapters.blocks import BLOCKS_17, BLOCKS_26, BlockWeights
 from lib_lora.adapters.file import LoraFile, to_delta
 from lib_lora.adapters.formula import parse
 from lib_lora.adapters.merge import combine
 from lib_lora.errors import UserError
+from lib_lora.models.unet import KINDS
 
 BLOCK = "lora_unet_down_blocks_1_attentions_0_"  # IN04
 SELF, CROSS = (f"{BLOCK}transformer_blocks_0_attn{n}_to_q" for n in (1, 2))
@@ -41,47 +41,47 @@ CONV = "lora_unet_down_blocks_1_resnets_0_conv1"
     ],
 )
 def test_kinds_of_layers(key, kind):
-    assert element_of(key) == kind
+    assert KINDS.of(key) == kind
 
 
 def test_every_layer_of_sd15_has_a_kind(sd15_layers):
-    kinds = {kind: sum(element_of(key) == kind for key in sd15_layers) for kind in KINDS}
+    kinds = {kind: sum(KINDS.of(key) == kind for key in sd15_layers) for kind in KINDS.names}
     assert kinds["attn1"] >= 16 * 4
     assert kinds["attn2"] == 16 * 4
     assert sum(kinds.values()) == len(sd15_layers)
 
 
 def test_a_kind_stands_in_the_place_of_its_block():
-    weights = parse_weights("ALL0.5, IN04.attn=0, IN05-IN08.conv=2", blocks.load_presets())
-    assert [weight_of(key, weights) for key in (SELF, CROSS, MLP, PROJ, CONV)] == [0, 0, 0.5, 0.5, 0.5]
-    assert weight_of("lora_unet_down_blocks_1_resnets_1_conv1", weights) == 2
-    assert weight_of("lora_unet_up_blocks_3_resnets_1_conv1", weights) == 0.5
+    weights = BlockWeights.parse("ALL0.5, IN04.attn=0, IN05-IN08.conv=2", blocks.load_presets())
+    assert [weights.of(key) for key in (SELF, CROSS, MLP, PROJ, CONV)] == [0, 0, 0.5, 0.5, 0.5]
+    assert weights.of("lora_unet_down_blocks_1_resnets_1_conv1") == 2
+    assert weights.of("lora_unet_up_blocks_3_resnets_1_conv1") == 0.5
 
 
 def test_ways_to_name_kinds():
-    every = parse_weights("attn2=0.3", {})
+    every = BlockWeights.parse("attn2=0.3", {})
     assert every["OUT11.attn2"] == 0.3
     assert every["OUT11"] == 1
     assert "OUT11.attn1" not in every
-    assert parse_weights("unet.ff=0", {})["M00.mlp"] == 0
-    several = parse_weights("IN04 M00-OUT01.mlp=0", {})
+    assert BlockWeights.parse("unet.ff=0", {})["M00.mlp"] == 0
+    several = BlockWeights.parse("IN04 M00-OUT01.mlp=0", {})
     assert sorted(name for name in several if "." in name) == ["IN04.mlp", "M00.mlp", "OUT00.mlp", "OUT01.mlp"]
-    assert "M00.conv" not in parse_weights("NOT M00.conv=0", {})
-    later = parse_weights("IN04.attn=0,IN04=0.7", {})
-    assert weight_of(SELF, later) == 0.7
+    assert "M00.conv" not in BlockWeights.parse("NOT M00.conv=0", {})
+    later = BlockWeights.parse("IN04.attn=0,IN04=0.7", {})
+    assert later.of(SELF) == 0.7
     for wrong in ("IN04.hands=1", "IN99.attn=1", "IN04.=1", ".attn=x", "1,2,IN04.attn=1"):
         with pytest.raises(UserError):
-            parse_weights(wrong, {})
+            BlockWeights.parse(wrong, {})
     with pytest.raises(UserError, match=r"IN04\.hands"):
-        expand({**dict.fromkeys(BLOCKS_26, 1.0), "IN04.hands": 1.0})
+        BlockWeights.read({**dict.fromkeys(BLOCKS_26, 1.0), "IN04.hands": 1.0})
 
 
 def test_text_of_kinds_is_read_back():
-    weights = parse_weights("GP1,IN04.attn=0.25,IN05.attn1=0,OUT03.mlp=2,BASE.attn=0.5", blocks.load_presets())
-    text = format_weights(weights, BLOCKS_17)
+    weights = BlockWeights.parse("GP1,IN04.attn=0.25,IN05.attn1=0,OUT03.mlp=2,BASE.attn=0.5", blocks.load_presets())
+    text = weights.format(BLOCKS_17)
     assert text.endswith(",BASE.attn=0.5,IN04.attn=0.25,IN05.attn1=0,OUT03.mlp=2")
-    assert parse_weights(text, {}) == weights
-    assert format_weights(parse_weights(text, {}), BLOCKS_17) == text
+    assert BlockWeights.parse(text, {}) == weights
+    assert BlockWeights.parse(text, {}).format(BLOCKS_17) == text
 
 
 def test_kinds_in_a_formula_and_a_merge():
@@ -94,10 +94,10 @@ def test_kinds_in_a_formula_and_a_merge():
         for key in (SELF, CROSS, MLP)
     }
     file = LoraFile(None, {}, modules)
-    weights = parse_weights("0.5," * 16 + "0.5,IN04.attn1=0,IN04.mlp=-2", {})
+    weights = BlockWeights.parse("0.5," * 16 + "0.5,IN04.attn1=0,IN04.mlp=-2", {})
     merged = combine([(file, 1.0, weights)])
     assert set(merged.modules) == {CROSS, MLP}
     for key, weight in ((CROSS, 0.5), (MLP, -2.0)):
         assert torch.allclose(to_delta(merged.modules[key]).dense(), weight * to_delta(modules[key]).dense(), atol=1e-6)
     recorded = parse(merged.metadata["merge_formula"])[0].blocks
-    assert parse_weights(recorded, {}) == weights
+    assert BlockWeights.parse(recorded, {}) == weights

@@ -165,9 +165,10 @@ def test_foreign_files_are_named(tmp_path, data, complaint):
         (flat(**{"lora_down.weight": torch.zeros(2, 5, dtype=torch.int8)}), "int8"),
         (flat(**{"lora_down.weight": torch.zeros(3, 5)}), f"do not fit together \\(layer {KEY}\\)"),
         ({f"{KEY}.hada_w1_a": torch.zeros(2, 2)}, "hada_w1_b and hada_w2_a and hada_w2_b is missing"),
-        ({"unet.mid_block.lora_A.weight": torch.zeros(2, 2)}, "lora_up.weight is missing"),
+        ({"unet.mid_block.attentions.0.proj_in.lora_A.weight": torch.zeros(2, 2)}, "lora_up.weight is missing"),
         ({"cond_stage_model.x": torch.zeros(2), "model.diffusion_model.out.0.bias": torch.zeros(2)}, "checkpoint"),
-        ({"emb_params": torch.zeros(2)}, "Unknown adapter parameters"),
+        ({"emb_params": torch.zeros(2)}, "a textual inversion"),
+        ({f"{KEY}.odd": torch.zeros(2)}, "Unknown adapter parameters"),
     ],
 )
 def test_tensors_that_are_no_lora(tmp_path, tensors, complaint):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib_lora.adapters import LoraFile, Network, NetworkSpec, blocks, model_hash, read_lora, write_lora
-from lib_lora.adapters.blocks import BLOCKS_17
+from lib_lora.adapters import LoraFile, Network, NetworkSpec, model_hash, read_lora, write_lora
+from lib_lora.adapters.blocks import BLOCKS_17, BlockWeights
 from lib_lora.adapters.file import to_delta
 from lib_lora.adapters.layers import outline
 from lib_lora.adapters.merge import combine
@@ -107,7 +107,7 @@ def test_file_form_of_the_layers(a):
 
 def test_block_weights_multiply_the_weight(a, b):
     first = {name: 0.0 for name in BLOCKS_17} | {"BASE": 0.5, "IN01": 2.0}
-    merged = combine([(a, -2.0, first), (b, 1.0, blocks.expand([0.0] * 17))])
+    merged = combine([(a, -2.0, first), (b, 1.0, BlockWeights.read([0.0] * 17))])
     assert torch.allclose(merged_dense(merged.modules, TEXT), -1.0 * dense(a, TEXT), atol=1e-5)
     assert torch.allclose(merged_dense(merged.modules, QUERY), -4.0 * dense(a, QUERY), atol=1e-5)
     assert "lora_unet_down_blocks_0_downsamplers_0_conv" not in merged.modules

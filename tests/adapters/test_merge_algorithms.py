@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from lib_lora.adapters import LoraFile, Network, NetworkSpec, blocks
 from lib_lora.adapters.base_weights import LayerWeights
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.file import to_delta
 from lib_lora.adapters.merge import combine
 from lib_lora.adapters.merged import BIAS_WARNING
 from lib_lora.errors import UserError
 
 WEIGHTS = (-1.0, -0.5, 0.0, 0.3, 1.0, 2.0)
-BLOCKS = blocks.expand([1.0, 0.5] + [-2.0] * 15)  # BASE, IN01, the rest
+BLOCKS = BlockWeights.read([1.0, 0.5] + [-2.0] * 15)  # BASE, IN01, the rest
 SPECS = {
     "lora": NetworkSpec("lora", 3, 1.5, conv_rank=2),
     "tucker": NetworkSpec("lora", 2, 4.0, conv_rank=3, tucker=True, rs_lora=True),

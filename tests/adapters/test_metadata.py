@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 from lib_lora.adapters import NetworkSpec, metadata
+from lib_lora.models.families import family
 
 
 def test_kohya_values_are_text():
@@ -36,7 +37,7 @@ def test_what_kohya_cannot_is_told_as_lycoris():
 
 
 def test_the_hosts_find_the_family():
-    got = metadata.base_model("sd1", "epsilon")
+    got = metadata.base_model(family("sd1"), "epsilon")
     assert got["ss_base_model_version"] == "sd_v1"
     assert got["ss_v2"] == "False"
     assert got["modelspec.architecture"] == "stable-diffusion-v1/lora"

@@ -11,8 +11,10 @@ from diffusers import UNet2DConditionModel
 
 from lib_lora.adapters import read_lora, write_lora
 from lib_lora.adapters.file import to_delta
-from lib_lora.adapters.spelling import canonical, family_of, sgm_key
-from lib_lora.models.layers import diffusers_to_ldm_module, kohya_key
+from lib_lora.adapters.recognition import family_of
+from lib_lora.models.families import family
+from lib_lora.models.layers import kohya_key
+from lib_lora.models.unet import SD
 
 SD_KEYS = {
     "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_norm1": "input_blocks_1_1_transformer_blocks_0_norm1",
@@ -32,13 +34,19 @@ SDXL_KEYS = {
     "add_embedding_linear_2": "label_emb_0_2",
 }
 KEY = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+SGM_KEY = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q"
 PATH = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+
+
+def canonical(key: str, name: str) -> str:
+    place = family(name).place(key)
+    assert place is not None and place.parts == 1, key
+    return place.key
 
 
 def test_names_of_blocks():
     for ours, sgm in SD_KEYS.items():
-        assert canonical(f"lora_unet_{sgm}", "sd") == ours == canonical(ours, "sd")
-        assert sgm_key(ours) == f"lora_unet_{sgm}"
+        assert canonical(f"lora_unet_{sgm}", "sd1") == ours == canonical(ours, "sd1")
     for diffusers, sgm in SDXL_KEYS.items():
         assert (
             canonical(f"lora_unet_{diffusers}", "sdxl") == f"lora_unet_{sgm}" == canonical(f"lora_unet_{sgm}", "sdxl")
@@ -48,8 +56,7 @@ def test_names_of_blocks():
 
 def test_every_layer_of_sd15(sd15_unet_paths):
     for key, (path, _) in sd15_unet_paths.items():
-        assert sgm_key(key) == kohya_key("unet", diffusers_to_ldm_module(path))
-        assert canonical(sgm_key(key), "sd") == key
+        assert canonical(kohya_key("unet", SD.to_ldm(path)), "sd1") == key
 
 
 def test_every_layer_of_sdxl_has_one_name():
@@ -67,19 +74,19 @@ def test_every_layer_of_sdxl_has_one_name():
         f"lora_unet_{n.removesuffix('.weight').replace('.', '_')}" for n in unet.state_dict() if n.endswith(".weight")
     ]
     ours = [canonical(key, "sdxl") for key in keys]
-    assert family_of(keys) == family_of(ours) == "sdxl"
+    assert family_of(keys) is family_of(ours) is family("sdxl")
     assert len(set(ours)) == len(keys)
     assert not any("down_blocks" in key or "resnets" in key or "embedding" in key for key in ours)
 
 
 def test_families():
-    assert family_of(["lora_te_text_model_encoder_layers_0_mlp_fc1"]) == "sd"
-    assert family_of(["lora_unet_input_blocks_4_1_proj_in"]) == "sdxl"
-    assert family_of(["lora_unet_mid_block_attentions_0_proj_in"]) == "sd"
-    assert (
-        family_of(["lora_unet_mid_block_attentions_0_proj_in"], {"ss_base_model_version": "sdxl_base_v1-0"}) == "sdxl"
-    )
-    assert family_of(["lora_te_x", "lora_te2_x"]) == "sdxl"
+    assert family_of(["lora_te_text_model_encoder_layers_0_mlp_fc1"]).name == "sd1"
+    assert family_of(["lora_unet_input_blocks_4_1_proj_in"]).name == "sdxl"
+    assert family_of(["lora_unet_mid_block_attentions_0_proj_in"]).name == "sd1"
+    assert family_of(
+        ["lora_unet_mid_block_attentions_0_proj_in"], {"ss_base_model_version": "sdxl_base_v1-0"}
+    ) is family("sdxl")
+    assert family_of(["lora_te_x", "lora_te2_x"]).name == "sdxl"
 
 
 def factors() -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,7 +99,7 @@ ALPHA = {"alpha": torch.tensor(2.0)}
 SPELLINGS = {
     "kohya": ({f"{KEY}.lora_up.weight": up, f"{KEY}.lora_down.weight": down, f"{KEY}.alpha": ALPHA["alpha"]}, KEY),
     "sgm": (
-        {f"{sgm_key(KEY)}.{n}": t for n, t in {"lora_up.weight": up, "lora_down.weight": down, **ALPHA}.items()},
+        {f"{SGM_KEY}.{n}": t for n, t in {"lora_up.weight": up, "lora_down.weight": down, **ALPHA}.items()},
         KEY,
     ),
     "lycoris": ({f"lycoris_{KEY[10:]}.lora_up.weight": up, f"lycoris_{KEY[10:]}.lora_down.weight": down}, KEY),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lib_lora.adapters import Network, NetworkSpec, read_lora, write_lora
-from lib_lora.adapters.blocks import load_presets, parse_weights
+from lib_lora.adapters.blocks import BlockWeights, load_presets
 from tests.browser.desk import Desk
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def save(desk: BlocksDesk, workbench: Workbench) -> None:
     assert not any(key.startswith("lora_te") for key in tuned.modules)
     recorded = tuned.metadata["merge_formula"]
     assert recorded.startswith("mira:0.8:")
-    assert parse_weights(recorded.partition(":0.8:")[2], {})["OUT11"] == 0.5
+    assert BlockWeights.parse(recorded.partition(":0.8:")[2], {})["OUT11"] == 0.5
 
 
 def carry_to_merge(desk: BlocksDesk) -> None:

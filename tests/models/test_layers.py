@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from lib_lora.models import layers
 from lib_lora.models.layers import CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
+from lib_lora.models.unet import SD
 
 MODULES = [
     ("time_embed.2", "time_embedding.linear_2"),
@@ -29,8 +30,8 @@ MODULES = [
 
 @pytest.mark.parametrize(("ldm", "diffusers"), MODULES)
 def test_module_paths_translate_both_ways(ldm: str, diffusers: str):
-    assert layers.ldm_to_diffusers_module(ldm) == diffusers
-    assert layers.diffusers_to_ldm_module(diffusers) == ldm
+    assert SD.to_diffusers(ldm) == diffusers
+    assert SD.to_ldm(diffusers) == ldm
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 
 from lib_lora.adapters.block_presets import import_lbw
-from lib_lora.adapters.blocks import BLOCKS_17, BLOCKS_26, load_presets, parse_weights
+from lib_lora.adapters.blocks import BLOCKS_17, BLOCKS_26, BlockWeights, load_presets
 from lib_lora.errors import UserError
-from lib_lora.tools.block_edits import STEPS_KEPT, History, lbw_text, scale_range
+from lib_lora.models.families import family
+from lib_lora.tools.block_edits import STEPS_KEPT, History, lbw_text
 from lib_lora.tools.symptoms import BASE_STYLE, STYLE, SYMPTOMS, propose
 
-GP1 = parse_weights("GP1", load_presets())
+GP1 = BlockWeights.parse("GP1", load_presets())
 
 
 def test_history_goes_back_and_on():
@@ -28,22 +29,22 @@ def test_history_goes_back_and_on():
 
 
 def test_a_range_is_scaled_with_its_kinds():
-    weights = parse_weights("1," * 16 + "1,IN05.attn=0.5", {})
-    scaled = scale_range(weights, "IN04", "IN07", 0.5)
+    weights = BlockWeights.parse("1," * 16 + "1,IN05.attn=0.5", {})
+    scaled = weights.scaled(0.5, "IN04", "IN07")
     changed = {name: value for name, value in scaled.items() if value != weights[name]}
     assert changed == {"IN04": 0.5, "IN05": 0.5, "IN06": 0.5, "IN07": 0.5, "IN05.attn1": 0.25, "IN05.attn2": 0.25}
     with pytest.raises(UserError, match="comes after"):
-        scale_range(weights, "OUT03", "IN04", 2.0)
+        weights.scaled(2.0, "OUT03", "IN04")
 
 
 def test_text_for_the_block_weight_extension():
     plain = lbw_text("mira", GP1, BLOCKS_17, 0.8)
     assert plain.tag == "<lora:mira:0.8:lbw=1,0.6,0.9,0.9,0.9,0.6,0.5,0.4,0.4,0.6,0.8,1,1.1,1.1,1.1,1.1,1.1>"
     assert plain.elements == ""
-    mixed = lbw_text("my lora", {**dict.fromkeys(BLOCKS_26, 1.0), "IN04.attn": 0.5, "BASE.mlp": 0.0}, BLOCKS_17)
+    mixed = lbw_text("my lora", BlockWeights.parse("IN04.attn=0.5,BASE.mlp=0", {}), BLOCKS_17)
     assert mixed.tag.endswith(",1:lbwe=my_lora_elements>")
     assert mixed.elements == "my_lora_elements:IN04:attn1:0.5,IN04:attn2:0.5,BASE:mlp:0"
-    read = parse_weights(import_lbw(mixed.elements).presets["my_lora_elements"], {})
+    read = BlockWeights.parse(import_lbw(mixed.elements).presets["my_lora_elements"], {})
     assert (read["IN04.attn1"], read["IN04.attn2"], read["BASE.mlp"]) == (0.5, 0.5, 0)
 
 
@@ -85,10 +86,10 @@ def test_a_measure_says_what_the_other_lora_needs():
 
 
 def test_measures_stop_at_nothing_and_take_unlisted_blocks_along():
-    low = {**dict.fromkeys(BLOCKS_26, 0.05), "IN02.attn": 0.5}
+    low = BlockWeights.read({**dict.fromkeys(BLOCKS_26, 0.05), "IN02.attn": 0.5})
     found = propose("clothing", 0, low, 1.0)
     assert {name: new for name, (_, new) in found.changes.items()} == {
         "IN02": 0.0, "IN03": 0.0, "IN04": 0.0, "IN05": 0.0, "IN06": 0.0, "IN02.attn1": 0.4, "IN02.attn2": 0.4,
     }  # fmt: skip
     with pytest.raises(UserError, match="SD1"):
-        propose("face", 0, GP1, 1.0, STYLE, "sdxl")
+        propose("face", 0, BlockWeights.read([1.0] * 26, family("sdxl")), 1.0, STYLE)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.adapters.blocks import block_of, load_presets, parse_weights
+from lib_lora.adapters.blocks import BlockWeights, block_of, load_presets
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.errors import Cancelled, UserError
 from lib_lora.tools.merge import merge, report
@@ -20,7 +20,7 @@ def test_a_formula_subtracts_with_presets_and_saves(loras, tmp_path):
     merged = merge("STYLE:1:GP1,BASE:-1:GP2", loras)
     saved = read_lora(merged.save(tmp_path / "TUNED.safetensors", torch.float32))
     presets = load_presets()
-    gp1, gp2 = parse_weights("GP1", presets), parse_weights("GP2", presets)
+    gp1, gp2 = BlockWeights.parse("GP1", presets), BlockWeights.parse("GP2", presets)
     style, base = read_lora(loras / "STYLE.safetensors"), read_lora(loras / "BASE.safetensors")
     for key, params in saved.modules.items():
         block = block_of(key)

@@ -44,7 +44,7 @@ def desk(tmp_path: Path) -> BlocksDesk:
 def test_layout_follows_the_file(desk: BlocksDesk) -> None:
     assert desk.shape("mira").layout == BLOCKS_17
     assert desk.shape("mira").present == {"BASE", "M00"}
-    assert (desk.shape("big").family, desk.shape("big").layout) == ("sdxl", BLOCKS_12)
+    assert (desk.shape("big").family.name, desk.shape("big").layout) == ("sdxl", BLOCKS_12)
     with pytest.raises(UserError, match="Choose a LoRA"):
         desk.shape("none")
 

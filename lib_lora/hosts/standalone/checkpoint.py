@@ -23,6 +23,7 @@ from lib_lora.hosts.standalone.shape import CLIP_HEAD_WIDTH, Shape, build_text_e
 from lib_lora.hosts.standalone.tokens import FULL_VOCAB, TOKEN_IDS_KEY, expand_token_embedding
 from lib_lora.models import layers
 from lib_lora.models.layers import CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
+from lib_lora.models.unet import XL
 
 SUFFIXES = (".safetensors", ".ckpt")
 Parts = tuple[nn.Module, nn.Module, nn.Module]
@@ -88,7 +89,7 @@ def _filled(tensors: dict[str, Tensor], side_car: Mapping[str, Any], path: Path)
 
 def _filled_xl(tensors: Mapping[str, Tensor], path: Path) -> Parts:
     unet, vae, text_encoders = build_xl_unet(tensors), build_vae(_vae_channels(tensors)), build_text_encoders(tensors)
-    _fill(unet, layers.unet_to_diffusers(tensors, "sdxl"), path, "U-Net")
+    _fill(unet, layers.unet_to_diffusers(tensors, XL), path, "U-Net")
     _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE")
     _fill(text_encoders, text_weights(tensors, text_encoders), path, "text encoders")
     return unet, vae, text_encoders

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from lib_lora.hosts.sdxl import XLModel
 from lib_lora.hosts.standalone.model import StandaloneModel, adaptable
 from lib_lora.models.captions import EOS
-from lib_lora.models.layers import diffusers_to_ldm_module, kohya_key
+from lib_lora.models.layers import kohya_key
+from lib_lora.models.unet import XL
 
 
 class StandaloneXLModel(XLModel, StandaloneModel):
@@ -23,7 +24,7 @@ class StandaloneXLModel(XLModel, StandaloneModel):
         found: dict[str, nn.Module] = {}
         if part in (None, "unet"):
             for path, module in adaptable(self.unet):
-                found[kohya_key("unet", diffusers_to_ldm_module(path, "sdxl"))] = module
+                found[kohya_key("unet", XL.to_ldm(path))] = module
         if part in (None, "te"):
             for prefix, encoder in zip(("te1", "te2"), self._encoders, strict=True):
                 found |= {kohya_key(prefix, path): m for path, m in adaptable(encoder) if path != "text_projection"}

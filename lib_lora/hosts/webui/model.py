@@ -20,8 +20,8 @@ from lib_lora.hosts import vae
 from lib_lora.hosts.checkpointing import BlockCheckpointing, layers_in
 from lib_lora.hosts.clip import CaptionEncoder, TextOptions
 from lib_lora.hosts.live_layers import live_layers
-from lib_lora.models.layers import ldm_to_diffusers_module
 from lib_lora.models.schedule import NoiseSchedule
+from lib_lora.models.unet import SD
 
 FP8 = frozenset((torch.float8_e4m3fn, torch.float8_e5m2))
 NAN_HELP = "Start the web UI with --no-half-vae, or choose another VAE"
@@ -85,7 +85,7 @@ class WebUIModel(CaptionEncoder):
         return found
 
     def _unet_layers(self) -> dict[str, nn.Module]:
-        return live_layers("unet", self.unet, ldm_to_diffusers_module)
+        return live_layers("unet", self.unet, SD.to_diffusers)
 
     def _text_layers(self) -> dict[str, nn.Module]:
         return live_layers("te", self.text_encoder)

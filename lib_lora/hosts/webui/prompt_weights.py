@@ -8,7 +8,7 @@ from typing import Any
 
 from modules import scripts, shared
 
-from lib_lora.adapters import blocks
+from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
@@ -120,12 +120,12 @@ class PromptWeights:
         file = read_lora(file_named(tag.name) or find_lora(tag.name, self.loras))
         weights = None
         if tag.blocks is not None:
-            weights = blocks.parse_weights(tag.blocks, blocks.load_presets(self.presets), file.family)
+            weights = BlockWeights.parse(tag.blocks, load_presets(self.presets), file.family)
         for part in ("te", "unet"):
             modules = {key: tensors for key, tensors in file.modules.items() if part_of(key) == part}
             if not modules:
                 continue
-            network = Network.from_modules(modules)
+            network = Network.from_modules(modules, file.name, file.families)
             for adapter in network.adapters.values():
                 adapter.float()
             network.set_block_weights(weights)

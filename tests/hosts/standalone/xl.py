@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from lib_lora.hosts.standalone.sdxl_parts import CLIP_G, CLIP_L, build_xl_unet
 from lib_lora.hosts.standalone.shape import SPECIAL_TOKENS, build_vae
 from lib_lora.models import layers
+from lib_lora.models.unet import XL
 
 FIRST, SECOND, POOLED, LAYERS = 64, 128, 96, 2
 CHANNELS, DEPTHS = (32, 64, 128), (0, 2, 3)
@@ -22,7 +23,7 @@ def random_xl_tensors(seed: int = 0) -> dict[str, Tensor]:
         torch.manual_seed(seed)
         tensors = {**_clip_l(), **_clip_g(), **layers.vae_to_ldm(build_vae((32, 32, 32, 32)).state_dict())}
         unet = build_xl_unet({**tensors, **_shapes()})
-        return {**tensors, **layers.unet_to_ldm(unet.state_dict(), "sdxl")}
+        return {**tensors, **layers.unet_to_ldm(unet.state_dict(), XL)}
 
 
 def random_xl_checkpoint(path: Path, seed: int = 0, **flags: Tensor) -> Path:

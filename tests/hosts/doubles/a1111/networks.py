@@ -8,7 +8,7 @@ from modules import shared
 
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.hosts.live_layers import live_layers
-from lib_lora.models.layers import ldm_to_diffusers_module
+from lib_lora.models.unet import SD
 
 available_networks = {}
 networks_in_memory = {}
@@ -44,7 +44,7 @@ def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=No
 
 def assign_network_names(sd_model):
     unet, text_encoder = sd_model.model.diffusion_model, sd_model.cond_stage_model.wrapped.transformer
-    layers = live_layers("unet", unet, ldm_to_diffusers_module) | live_layers("te", text_encoder)
+    layers = live_layers("unet", unet, SD.to_diffusers) | live_layers("te", text_encoder)
     for name, module in layers.items():
         module.network_layer_name = name
         module.register_forward_pre_hook(lambda module, args: network_apply_weights(module))

@@ -4,7 +4,7 @@ from modules import sd_models
 
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.hosts.live_layers import live_layers
-from lib_lora.models.layers import ldm_to_diffusers_module
+from lib_lora.models.unet import SD
 
 
 def read(filename):
@@ -37,7 +37,7 @@ def keys(objects):
     unet, encoders = objects.unet.model, objects.clip.cond_stage_model
     found = []
     for model, layers in (
-        (unet, live_layers("unet", unet.diffusion_model, ldm_to_diffusers_module)),
+        (unet, live_layers("unet", unet.diffusion_model, SD.to_diffusers)),
         (encoders, live_layers("te", encoders.clip_l.transformer)),
     ):
         paths = {id(module): path for path, module in model.named_modules()}

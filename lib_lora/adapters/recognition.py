@@ -1,0 +1,194 @@
+"""Which family of base models a file is for, told from names, shapes and metadata; and what else it may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lib_lora.adapters.tensor_names import split
+from lib_lora.errors import UserError
+from lib_lora.models.families import families, family
+from lib_lora.models.family import UNET, Family
+
+Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A file that is nothing for us.
+
+    Attributes:
+        what: for a sentence, ``"a LoRA for Wan"``, ``"a textual inversion"``.
+    """
+
+    what: str
+
+
+# Layers of LoRAs for models that are not among the families: pattern searched in keys -> model
+_OTHER_MODELS = {
+    r"^lora_prior_(?:unet|te)_": "Stable Cascade",
+    r"lora_unet_blocks_\d+_(?:self|cross)_attn_(?:[qkvo]|[kv]_img)$|lora_unet_blocks_\d+_ffn_[02]$": "Wan",
+    r"lora_unet_blocks_\d+_attn[12]_(?:Wqkv|q_proj|kv_proj|out_proj)$": "HunyuanDiT",
+    r"_(?:img|txt)_mlp_fc[12]$|_individual_token_refiner_|_(?:img|txt)_attn_[qkv]$": "HunyuanVideo or HunyuanImage",
+    r"^lora_unet_(?:joint_transformer_blocks|double_layers|single_layers)_": "AuraFlow",
+    r"_double_stream_blocks_|_single_stream_blocks_": "HiDream",
+    r"^lora_unet_transformer_blocks_\d+_attn1_": "PixArt, LTX-Video or Sana",
+    r"^lora_unet_layers_\d+_self_attn(?:ention)?_": "OmniGen, Ernie or another language model",
+    r"^lora_unet_(?:visual|text)_transformer_blocks_": "Kandinsky 5",
+}
+_LORA = r"\.(?:lora_(?:up|down|A|B)|hada_w|lokr_w|lora\.(?:up|down)|lora_linear_layer)|_lora[12]?\.(?:up|down)\."
+# Names of tensors in files that are no LoRA: what it is -> (pattern that one of them has, pattern that none has)
+_OTHER_FILES = {
+    "a LoRA in the first format of cloneofsimo's lora": (r"^lora_(?:unet|te):\d+:", ""),
+    "an IP-Adapter": (r"^image_proj\.|^ip_adapter\.", ""),
+    "a ControlNet": (
+        r"^control_model\.|^controlnet_|^lora_controlnet|input_hint_block\.|^zero_convs?\.|^lllite_|^controlnet_blocks\.",
+        "",
+    ),
+    "a T2I adapter": (r"^(?:adapter\.)?body\.\d+\.(?:block1|in_conv|resnets)", ""),
+    "a whole checkpoint": (r"^(?:model\.)?diffusion_model\.|^conditioner\.embedders\.|^cond_stage_model\.", _LORA),
+    "a VAE": (
+        r"^(?:first_stage_model\.|vae\.)?(?:encoder|decoder)\.(?:conv_in|conv_out|mid|mid_block|down|up|conv1|middle)\b",
+        _LORA,
+    ),
+    "a model's transformer or U-Net alone, not a LoRA": (
+        r"^(?:double_blocks|single_blocks|joint_blocks|transformer_blocks|down_blocks|layers|blocks)\.\d+\..+\.weight$",
+        _LORA,
+    ),
+    "a text encoder alone": (
+        r"^(?:text_model|transformer\.text_model|encoder\.block|model\.layers|transformer\.resblocks)\b.*\.weight$",
+        _LORA,
+    ),
+    "a textual inversion": (
+        r"^emb_params$|^string_to_param|^string_to_token|^(?:clip_[lg]|t5xxl|qwen[\w.]*)$|^<[^>]+>$",
+        _LORA,
+    ),
+    "a hypernetwork": (r"^(?:320|640|768|1024|1280)\.\d+\.", _LORA),
+    "an upscaler": (r"^(?:model\.\d+\.|conv_first\.|params(?:_ema)?\.|conv_body\.|RRDB_trunk)", _LORA),
+    "the state of an optimizer": (r"exp_avg|^optimizer", _LORA),
+}
+_OTHER_MODELS_FOUND = {re.compile(pattern): name for pattern, name in _OTHER_MODELS.items()}
+UNKNOWN = "of a kind that is not known here"
+
+
+def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str]) -> Family | Foreign:
+    """What the file with these tensors is for.
+
+    Args:
+        shapes: tensor name -> its shape.
+        metadata: of the file.
+    """
+    other = what_else(shapes)
+    if other is not None:
+        return other
+    found = candidates(layer_shapes(shapes), metadata)
+    return found[0] if found else Foreign(f"{UNKNOWN} (its first tensor is {next(iter(shapes))})")
+
+
+def what_else(names: Iterable[str]) -> Foreign | None:
+    """What the file is where it is no LoRA for a known family; None where it may be one."""
+    names = list(names)
+    for what, (having, lacking) in _OTHER_FILES.items():
+        has = re.compile(having)
+        if any(has.search(name) for name in names) and not (lacking and any(re.search(lacking, n) for n in names)):
+            return Foreign(what)
+    keys = {split(name)[0] for name in names}
+    for pattern, model in _OTHER_MODELS_FOUND.items():
+        if any(pattern.search(key) for key in keys):
+            return Foreign(f"a LoRA for {model}")
+    return None
+
+
+def layer_shapes(shapes: Mapping[str, Shape]) -> dict[str, tuple[int, int]]:
+    """Layer key, in the file's spelling -> (outputs, inputs) of the layer, each 0 where its tensors do not say."""
+    found: dict[str, tuple[int, int]] = {}
+    for name, shape in shapes.items():
+        key, param = split(name)
+        out, into = found.get(key, (0, 0))
+        if param in ("lora_up.weight", "hada_w1_a", "b2.weight") and shape:
+            out = shape[0]
+        elif param in ("lora_down.weight", "hada_w1_b") and len(shape) > 1:
+            into = shape[1]
+        elif param in ("diff", "weight") and len(shape) > 1:
+            out, into = shape[0], shape[1]
+        found[key] = (out, into)
+    return found
+
+
+def candidates(layers: Mapping[str, tuple[int, int]], metadata: Mapping[str, str] | None = None) -> tuple[Family, ...]:
+    """The families that layers may be of, the likeliest first; empty if they are of none.
+
+    Most layers placed decides, then the layers that only one family has, then widths, then the metadata. What is left
+    cannot be told apart: a LoRA of SD1 and one of SD2 that touch nothing that the text encoder reaches, say.
+
+    Args:
+        layers: key in any spelling -> (outputs, inputs), 0 where unknown.
+    """
+    placed = {family: sum(family.place(key) is not None for key in layers) for family in families().values()}
+    denoiser = [key for key in layers if key.startswith(UNET)]
+    if denoiser:
+        placed = {family: n for family, n in placed.items() if any(family.place(key) for key in denoiser)}
+    if not any(placed.values()):
+        return ()
+    found = _most(placed)
+    found = _most({family: _marked(family, layers) for family in found})
+    found = _most({family: _fitting(family, layers) for family in found})
+    said = [family for family in found if family.marking.fits(metadata or {})]
+    found = said or found
+    return tuple(sorted(found, key=lambda f: (not _usual(f, layers), f.order)))
+
+
+def family_of(keys: Iterable[str], metadata: Mapping[str, str] | None = None) -> Family:
+    """The family that layers of these names, in any spelling, are of; SD1 where they are of none."""
+    found = candidates(dict.fromkeys(keys, (0, 0)), metadata)
+    return found[0] if found else family("sd1")
+
+
+def together(files: Sequence[tuple[str, Sequence[Family]]], fix: str) -> tuple[Family, ...]:
+    """The families that all of several files or models may be of.
+
+    Args:
+        files: (name, families that it may be of, the likeliest first); one without any fits all.
+
+    Raises:
+        UserError: there is none; names two that do not go together, with their families.
+    """
+    common: list[Family] | None = None
+    first: tuple[str, Sequence[Family]] = ("", ())
+    for name, of in files:
+        if not of:
+            continue
+        kept = [one for one in common if one in of] if common is not None else list(of)
+        if not kept:
+            what = f"{first[0]} is {first[1][0].label}, and {name} is {of[0].label}"
+            raise UserError(f"{what}: their layers have nothing in common", where="families", fix=fix)
+        first, common = first if common is not None and len(kept) == len(common) else (name, of), kept
+    return tuple(common or ())
+
+
+def _most(counts: Mapping[Family, int]) -> list[Family]:
+    most = max(counts.values(), default=0)
+    return [family for family, count in counts.items() if count == most]
+
+
+def _marked(family: Family, layers: Iterable[str]) -> int:
+    return sum(bool(mark.search(key)) for mark in family.marks for key in layers)
+
+
+def _fitting(family: Family, layers: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether a layer has the width that it has in this family."""
+    if not family.widths:
+        return False
+    patterns = [(re.compile(pattern), size) for pattern, size in family.widths.items()]
+    for key, (out, into) in layers.items():
+        place = family.place(key)
+        for pattern, (wide, deep) in patterns if place else ():
+            whole = place is not None and place.parts == 1
+            if place and pattern.search(place.key) and deep == into and (wide in (0, out) or not whole):
+                return True
+    return False
+
+
+def _usual(family: Family, layers: Iterable[str]) -> bool:
+    return family.written is not None and any(family.written.search(key) for key in layers)

@@ -1,0 +1,92 @@
+"""The names of tensors in LoRA files: which layer, which parameter of it.
+
+What comes out is a key with kohya's beginning (``lora_unet_``, ``lora_te_``, …) and the layer's path with underscores,
+in whatever spelling the file has; :class:`lib_lora.models.family.Family` knows which layer that is. Read: kohya's own
+names, LyCORIS' ``lycoris_``, OneTrainer's ``lora_transformer_``, kohya's ``oft_unet_``, the dotted names of diffusers,
+PEFT, ComfyUI, ai-toolkit and DiffSynth, and those of XLabs' processors.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Beginnings of names without dots -> ours
+PREFIXES = {
+    "oft_unet_": "lora_unet_",
+    "oft_te_": "lora_te_",
+    "oft_te1_": "lora_te1_",
+    "oft_te2_": "lora_te2_",
+    "lora_transformer_": "lora_unet_",
+    "lora_unet__": "lora_unet_",
+}
+# Beginnings of dotted names -> ours
+ROOTS = {
+    "unet.": "lora_unet_",
+    "transformer.": "lora_unet_",
+    "diffusion_model.": "lora_unet_",
+    "model.diffusion_model.": "lora_unet_",
+    "text_encoder.": "lora_te_",
+    "text_encoder_2.": "lora_te2_",
+    "text_encoder_3.": "lora_te3_",
+    "text_encoders.clip_l.transformer.": "lora_te1_",
+    "text_encoders.clip_g.transformer.": "lora_te2_",
+    "text_encoders.t5xxl.transformer.": "lora_te3_",
+    "text_encoders.qwen3_06b.transformer.model.": "lora_te_",
+    "text_encoders.qwen3_06b.": "lora_te_",
+    "diffusion_model.llm_adapter.": "lora_te_llm_adapter_",
+}
+PARAMS = {
+    "lora_A": "lora_down.weight",
+    "lora_B": "lora_up.weight",
+    "lora.down": "lora_down.weight",
+    "lora.up": "lora_up.weight",
+    "lora_linear_layer.down": "lora_down.weight",
+    "lora_linear_layer.up": "lora_up.weight",
+    "lora_magnitude_vector": "dora_scale",
+}
+_FACTORS = (
+    r"(?P<peft>lora_[AB]|lora_magnitude_vector)(?:\.default|\.default_0|\.[\w-]+)??(?:\.weight)?"
+    r"|(?P<old>lora\.(?:down|up)|lora_linear_layer\.(?:down|up))\.weight"
+)
+_OWN = (
+    r"(?:lora_(?:up|down|mid)|[ab][12])\.weight|alpha|dora_scale|hada_\w+|lokr_\w+|diff|diff_b|oft_blocks|rescale"
+    r"|w_norm|b_norm"
+)
+_DOTTED = re.compile(rf"(?P<path>.+?)\.(?:{_FACTORS}|(?P<own>{_OWN}|on_input|weight))")
+_BARE = re.compile(
+    rf"(?P<path>.+?)\.(?:{_FACTORS}|(?P<own>lora_(?:up|down|mid)\.weight|alpha|dora_scale|hada_\w+|lokr_\w+))"
+)
+_PROCESSOR = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.")
+_XLABS = re.compile(r"\.processor\.(qkv|proj)_lora([12]?)\.(up|down)\.weight$")
+_BARE_START = re.compile(
+    r"(?:double_blocks|single_blocks|transformer_blocks|single_transformer_blocks|joint_blocks|layers|blocks"
+    r"|noise_refiner|context_refiner|down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)\."
+)
+
+
+def split(name: str) -> tuple[str, str]:
+    """Layer key, in the file's spelling, and parameter name."""
+    key, _, param = name.partition(".")
+    for prefix, ours in PREFIXES.items():
+        if key.startswith(prefix):
+            return ours + key.removeprefix(prefix), param
+    if key.startswith("lycoris_"):
+        part = "lora_te_" if "text_model" in key else "lora_unet_"
+        return part + key.removeprefix("lycoris_"), param
+    plain = name.removeprefix("base_model.model.")
+    plain = _PROCESSOR.sub(lambda m: f".{m[1]}{'.0' if m[1] == 'to_out' else ''}.lora.", plain)
+    plain = _XLABS.sub(lambda m: f".processor.{m[1]}_lora{m[2] or '1'}.lora.{m[3]}.weight", plain)
+    root = max((root for root in ROOTS if plain.startswith(root)), key=len, default=None)
+    if root is not None:
+        match, ours = _DOTTED.fullmatch(plain.removeprefix(root)), ROOTS[root]
+    else:
+        match, ours = (_BARE.fullmatch(plain) if _BARE_START.match(plain) else None), "lora_unet_"
+    if match is None:
+        return key, param
+    path = match["path"]
+    if root in ("text_encoder.", "text_encoder_2.") and re.match(
+        r"(?:encoder\.layers|embeddings|final_layer_norm)\b", path
+    ):
+        path = f"text_model.{path}"  # as transformers 5 calls CLIP's
+    found = match["peft"] or match["old"]
+    return ours + path.replace(".", "_"), PARAMS[found] if found else match["own"]
