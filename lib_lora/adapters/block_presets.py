@@ -1,6 +1,6 @@
 """Named block weights: the built-in ones, the user's own file, and lists of the LoRA Block Weight extension.
 
-A file has lines ``NAME:weights``, the weights in any form of :func:`lib_lora.adapters.blocks.parse_weights`; ``#``
+A file has lines ``NAME:weights``, the weights in any form of :func:`lib_lora.adapters.blocks.BlockWeights.parse`; ``#``
 starts a comment line.
 """
 
