@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,14 @@ class LoraEntry:
 
     name: str
     path: Path
-    metadata: dict[str, str]
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What the file says about itself; nothing where it is damaged."""
+        try:
+            return read_metadata(self.path)
+        except UserError:
+            return {}  # whoever opens the file is told what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -157,9 +165,9 @@ class Workbench:
     # -- files --------------------------------------------------------------------------------------------------------
 
     def list_loras(self) -> list[LoraEntry]:
-        """All LoRA files of the host, by name; damaged ones without metadata."""
+        """All LoRA files of the host, by name."""
         files = sorted(list_loras(self.host.paths.lora_folders).items(), key=lambda item: item[0].casefold())
-        return [LoraEntry(name, path, _metadata(path)) for name, path in files]
+        return [LoraEntry(name, path) for name, path in files]
 
     def lora_path(self, name: str) -> Path:
         """The file of the LoRA called ``name``; see :func:`find_lora`."""
@@ -240,10 +248,3 @@ class Workbench:
             if view.data.get("run") == run_id and not view.ended:
                 return view.id
         return None
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    try:
-        return read_metadata(path)
-    except UserError:
-        return {}  # whoever opens the file is told what is wrong with it

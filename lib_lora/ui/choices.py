@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ def run_names(workbench: Workbench) -> Watched[list[str]]:
     return Watched(lambda: [run.id for run in workbench.runs.list()], workbench.host.paths.runs)
 
 
-def lora_names(workbench: Workbench) -> Watched[list[str]]:
-    """Names of all LoRA files."""
-    return Watched(lambda: [lora.name for lora in workbench.list_loras()], workbench.host.paths.loras)
+def lora_names(workbench: Workbench) -> Callable[[], list[str]]:
+    """Names of all LoRA files; the folders are only listed again where one of them changed."""
+    return lambda: [lora.name for lora in workbench.list_loras()]
 
 
 def choices(names: Sequence[str], value: str | None, *, first: bool = True) -> Any:

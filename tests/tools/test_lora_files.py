@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+import shutil
+import time
+
 import pytest
 
 from lib_lora.errors import UserError
+from lib_lora.tools import lora_index
 from lib_lora.tools.lora_files import find_lora, list_loras, new_lora_path
 
 
@@ -38,3 +43,82 @@ def test_new_names_are_not_taken(folder):
     assert new_lora_path("a/new", folder) == folder / "a" / "new.safetensors"
     with pytest.raises(UserError):
         new_lora_path("mira", folder)
+
+
+def age(*folders) -> None:
+    """As if they had been changed long ago: a folder that was just changed is listed again each time."""
+    for folder in folders:
+        os.utime(folder, (1e9, 1e9))
+
+
+@pytest.fixture
+def listed(monkeypatch) -> list[str]:
+    """The folders that are listed from now on."""
+    found: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(lora_index.os, "scandir", lambda path: found.append(str(path)) or scandir(path))
+    return found
+
+
+def test_a_folder_is_listed_once_per_change(folder, listed):
+    age(folder / "a", folder / "b", folder)
+    for _ in range(5):
+        assert len(list_loras(folder)) == 3
+    assert sorted(listed) == sorted(map(str, (folder, folder / "a", folder / "b")))
+    listed.clear()
+    (folder / "a" / "new.safetensors").touch()
+    assert "new" in list_loras(folder) and listed == [str(folder / "a")]
+    (folder / "a" / "new.safetensors").unlink()
+    assert "new" not in list_loras(folder)
+    (folder / "c" / "d").mkdir(parents=True)
+    (folder / "c" / "d" / "deep.SAFETENSORS").touch()
+    assert find_lora("deep", folder) == folder / "c" / "d" / "deep.SAFETENSORS"
+    shutil.rmtree(folder / "c")
+    assert "deep" not in list_loras(folder)
+
+
+def test_changes_within_one_tick_of_the_clock_are_seen(folder):
+    """Two changes may give a folder the same date."""
+    date = folder.stat().st_mtime_ns
+    for number in range(20):
+        assert len(list_loras(folder)) == 3 + number
+        (folder / f"{number}.safetensors").touch()
+        os.utime(folder, ns=(date, date))
+
+
+def test_links_pipes_and_what_is_gone(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "far.safetensors").touch()
+    (folder / "linked").symlink_to(other)
+    (folder / "round").symlink_to(folder)
+    (folder / "gone.safetensors").symlink_to(folder / "nowhere")
+    os.mkfifo(folder / "pipe.safetensors")
+    (folder / "dir.safetensors").mkdir()
+    assert sorted(list_loras(folder)) == ["a/style", "b/style", "far", "mira"]
+    (other / "nearer.safetensors").touch()
+    assert "nearer" in list_loras(folder)
+
+
+def test_folders_of_peft_and_diffusers_give_the_name(folder):
+    for name in ("red", "blue"):
+        (folder / name).mkdir()
+        (folder / name / "adapter_model.safetensors").touch()
+    assert list_loras(folder)["red"] == find_lora("red/adapter_model", folder) == find_lora("red", folder)
+    with pytest.raises(UserError, match="blue, red"):
+        find_lora("adapter_model", folder)
+
+
+def test_many_terms_of_many_files_cost_little(folder):
+    for number in range(2000):
+        (folder / "a" / f"lora-{number}.safetensors").touch()
+    start = time.process_time()
+    for number in range(200):
+        find_lora(f"lora-{number * 7}", folder)
+        find_lora(f"a/lora-{number * 7}", folder)
+    assert time.process_time() - start < 3  # 14.2 s when every term listed the folder; here the date is young
+    age(folder / "a", folder)
+    find_lora("lora-1", folder)
+    start = time.process_time()
+    for number in range(200):
+        find_lora(f"lora-{number * 7}", folder)
+    assert time.process_time() - start < 0.3

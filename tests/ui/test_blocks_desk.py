@@ -30,7 +30,7 @@ class Shelf:
         self.paths = HostPaths(folder, folder, folder, folder)
 
     def list_loras(self) -> list[LoraEntry]:
-        return [LoraEntry(path.stem, path, {}) for path in self.paths.loras.glob("*.safetensors")]
+        return [LoraEntry(path.stem, path) for path in self.paths.loras.glob("*.safetensors")]
 
 
 @pytest.fixture
