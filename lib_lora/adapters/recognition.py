@@ -69,6 +69,7 @@ _OTHER_FILES = {
     "the state of an optimizer": (r"exp_avg|^optimizer", _LORA),
 }
 _OTHER_MODELS_FOUND = {re.compile(pattern): name for pattern, name in _OTHER_MODELS.items()}
+BIG_G = 1280  # width of OpenCLIP ViT-bigG
 UNKNOWN = "of a kind that is not known here"
 
 
@@ -100,11 +101,24 @@ def what_else(names: Iterable[str]) -> Foreign | None:
     return None
 
 
+def names_of(shapes: Mapping[str, Shape]) -> dict[str, tuple[str, str]]:
+    """Tensor name -> (layer key in the file's spelling, parameter)."""
+    named = {name: split(name) for name in shapes}
+    wide = any(
+        key.startswith("lora_te_") and param == "lora_down.weight" and "_self_attn_" in key and shapes[name][1] == BIG_G
+        for name, (key, param) in named.items()
+    )
+    if not wide:
+        return named
+    # SDXL's second text encoder, saved on its own
+    return {name: (re.sub("^lora_te_", "lora_te2_", key), param) for name, (key, param) in named.items()}
+
+
 def layer_shapes(shapes: Mapping[str, Shape]) -> dict[str, tuple[int, int]]:
     """Layer key, in the file's spelling -> (outputs, inputs) of the layer, each 0 where its tensors do not say."""
     found: dict[str, tuple[int, int]] = {}
-    for name, shape in shapes.items():
-        key, param = split(name)
+    for name, (key, param) in names_of(shapes).items():
+        shape = shapes[name]
         out, into = found.get(key, (0, 0))
         if param in ("lora_up.weight", "hada_w1_a", "b2.weight") and shape:
             out = shape[0]

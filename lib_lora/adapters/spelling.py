@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lib_lora.adapters.joined import join
-from lib_lora.adapters.recognition import candidates, layer_shapes
-from lib_lora.adapters.tensor_names import ROOTS, split
+from lib_lora.adapters.recognition import candidates, layer_shapes, names_of
+from lib_lora.adapters.tensor_names import ROOTS
 from lib_lora.errors import UserError
 from lib_lora.models.family import Family
 
@@ -44,8 +44,8 @@ class Reading:
 def read_modules(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Reading:
     """A file's tensors under our names."""
     extras = {name: tensor for name, tensor in tensors.items() if name.startswith(EXTRA)}
-    named = {name: split(name) for name in tensors if name not in extras}
-    found = candidates(layer_shapes({name: tensors[name].shape for name in named}), metadata)
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if name not in extras}
+    named, found = names_of(shapes), candidates(layer_shapes(shapes), metadata)
     spelled: dict[str, dict[str, Tensor]] = {}
     for name, (key, param) in named.items():
         tensor = tensors[name].reshape(-1, 1) if "magnitude" in name else tensors[name]

@@ -19,9 +19,14 @@ PREFIXES = {
     "lora_transformer_": "lora_unet_",
     "lora_unet__": "lora_unet_",
 }
+_KOHYA = re.compile(r"lora_(?:unet|te\d?)_")
 # Beginnings of dotted names -> ours
 ROOTS = {
     "unet.": "lora_unet_",
+    "lora_unet.": "lora_unet_",
+    "lora_te.": "lora_te_",
+    "lora_te1.": "lora_te1_",
+    "lora_te2.": "lora_te2_",
     "transformer.": "lora_unet_",
     "diffusion_model.": "lora_unet_",
     "model.diffusion_model.": "lora_unet_",
@@ -30,6 +35,7 @@ ROOTS = {
     "text_encoder_3.": "lora_te3_",
     "text_encoders.clip_l.transformer.": "lora_te1_",
     "text_encoders.clip_g.transformer.": "lora_te2_",
+    "text_encoders.clip_h.transformer.": "lora_te_",
     "text_encoders.t5xxl.transformer.": "lora_te3_",
     "text_encoders.qwen3_06b.transformer.model.": "lora_te_",
     "text_encoders.qwen3_06b.": "lora_te_",
@@ -43,23 +49,27 @@ PARAMS = {
     "lora_linear_layer.down": "lora_down.weight",
     "lora_linear_layer.up": "lora_up.weight",
     "lora_magnitude_vector": "dora_scale",
+    "lora_B.bias": "lora_up.bias",
 }
+_ADAPTER = r"(?:\.(?!bias$|weight$)[\w-]+)?"  # PEFT puts an adapter's name behind the parameter's
 _FACTORS = (
-    r"(?P<peft>lora_[AB]|lora_magnitude_vector)(?:\.default|\.default_0|\.[\w-]+)??(?:\.weight)?"
+    rf"(?P<peft>lora_[AB]|lora_magnitude_vector){_ADAPTER}(?:\.weight)?"
     r"|(?P<old>lora\.(?:down|up)|lora_linear_layer\.(?:down|up))\.weight"
 )
+_NAMED = rf"(?P<named>hada_[wt][12](?:_[ab])?|lokr_[wt][12](?:_[ab])?|oft_[sr]|ia3_l){_ADAPTER}"
 _OWN = (
-    r"(?:lora_(?:up|down|mid)|[ab][12])\.weight|alpha|dora_scale|hada_\w+|lokr_\w+|diff|diff_b|oft_blocks|rescale"
-    r"|w_norm|b_norm"
+    r"(?:lora_(?:up|down|mid)|[ab][12])\.weight|alpha|scalar|dora_scale|diff|diff_b|oft_blocks|rescale|w_norm|b_norm"
+    r"|(?:lora_up|lora_B)\.bias"
 )
-_DOTTED = re.compile(rf"(?P<path>.+?)\.(?:{_FACTORS}|(?P<own>{_OWN}|on_input|weight))")
-_BARE = re.compile(
-    rf"(?P<path>.+?)\.(?:{_FACTORS}|(?P<own>lora_(?:up|down|mid)\.weight|alpha|dora_scale|hada_\w+|lokr_\w+))"
-)
+_DOTTED = re.compile(rf"(?P<path>.+?)\.(?:{_FACTORS}|{_NAMED}|(?P<own>{_OWN}|on_input|weight))")
+_BARE = re.compile(rf"(?P<path>.+?)\.(?:{_FACTORS}|{_NAMED}|(?P<own>{_OWN}))")
+_PARAM = re.compile(rf"(?P<peft>lora_[AB]|lora_magnitude_vector){_ADAPTER}(?:\.weight)?|{_NAMED}")
+_CLIP = re.compile(r"(?:text_model\.)?(?:encoder\.layers|embeddings|final_layer_norm)\b")
 _PROCESSOR = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.")
 _XLABS = re.compile(r"\.processor\.(qkv|proj)_lora([12]?)\.(up|down)\.weight$")
 _BARE_START = re.compile(
-    r"(?:double_blocks|single_blocks|transformer_blocks|single_transformer_blocks|joint_blocks|layers|blocks"
+    r"(?:text_model\.)?(?:encoder|embeddings|final_layer_norm)\.|conv_(?:in|out)\.|time_embed|label_emb\.|add_embedding\."
+    r"|(?:double_blocks|single_blocks|transformer_blocks|single_transformer_blocks|joint_blocks|layers|blocks"
     r"|noise_refiner|context_refiner|down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)\."
 )
 
@@ -69,10 +79,12 @@ def split(name: str) -> tuple[str, str]:
     key, _, param = name.partition(".")
     for prefix, ours in PREFIXES.items():
         if key.startswith(prefix):
-            return ours + key.removeprefix(prefix), param
+            return ours + key.removeprefix(prefix), _own(param)
     if key.startswith("lycoris_"):
         part = "lora_te_" if "text_model" in key else "lora_unet_"
-        return part + key.removeprefix("lycoris_"), param
+        return part + key.removeprefix("lycoris_"), _own(param)
+    if _KOHYA.match(key):
+        return key, _own(param)
     plain = name.removeprefix("base_model.model.")
     plain = _PROCESSOR.sub(lambda m: f".{m[1]}{'.0' if m[1] == 'to_out' else ''}.lora.", plain)
     plain = _XLABS.sub(lambda m: f".processor.{m[1]}_lora{m[2] or '1'}.lora.{m[3]}.weight", plain)
@@ -84,9 +96,16 @@ def split(name: str) -> tuple[str, str]:
     if match is None:
         return key, param
     path = match["path"]
-    if root in ("text_encoder.", "text_encoder_2.") and re.match(
-        r"(?:encoder\.layers|embeddings|final_layer_norm)\b", path
-    ):
-        path = f"text_model.{path}"  # as transformers 5 calls CLIP's
+    if _CLIP.match(path) and (root is None or ours.startswith("lora_te")):
+        ours = "lora_te_" if root is None else ours
+        path = path if path.startswith("text_model.") else f"text_model.{path}"  # as transformers 5 calls CLIP's
     found = match["peft"] or match["old"]
-    return ours + path.replace(".", "_"), PARAMS[found] if found else match["own"]
+    return ours + path.replace(".", "_"), PARAMS[found] if found else match["named"] or _own(match["own"])
+
+
+def _own(param: str) -> str:
+    """A parameter by kohya's name, where it has PEFT's."""
+    match = _PARAM.fullmatch(param)
+    if match is None:
+        return PARAMS.get(param, param)
+    return PARAMS[match["peft"]] if match["peft"] else match["named"]

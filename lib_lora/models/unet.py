@@ -26,18 +26,22 @@ _LAYER = re.compile(
     r"|time_embed(?:ding)?_|(?:add|class)_embedding_|label_emb_"
 )
 
+_SLOT = re.compile(r"(?P<side>in|out)put_blocks_(?P<n>\d+)_(?P<slot>\d)_?(?P<rest>.*)")
+_DEPTH = re.compile(r"transformer_blocks_(\d+)")
+
 
 class UNetNames:
     """The names of one U-Net's layers.
 
     Args:
-        attention: whether each level has attention, from the outside.
+        depths: transformer blocks in each attention of a level, from the outside; the innermost attention is that deep
+            too. 0 is a level without attention.
         sgm: whether files are written with the names of the original code, as for SDXL, or with those of diffusers.
     """
 
-    def __init__(self, attention: Sequence[bool], sgm: bool = False):
-        self.attention, self.sgm = tuple(attention), sgm
-        self._to_diffusers = _table(attention)
+    def __init__(self, depths: Sequence[int], sgm: bool = False):
+        self.depths, self.sgm = tuple(depths), sgm
+        self._to_diffusers = _table([depth > 0 for depth in depths])
         self._to_ldm = {b: a for a, b in self._to_diffusers.items()}
         self._flat_to_diffusers = _flat(self._to_diffusers)
         self._flat_to_ldm = _flat(self._to_ldm) | {
@@ -53,9 +57,28 @@ class UNetNames:
         return translate(path, self._to_ldm)
 
     def place(self, path: str) -> Place | None:
-        if not _LAYER.match(path):
+        ldm = translate(path, self._flat_to_ldm, "_")
+        if not _LAYER.match(path) or not self._has(ldm):
             return None
         return Place(UNET + translate(path, self._flat_to_ldm if self.sgm else self._flat_to_diffusers, "_"))
+
+    def _has(self, ldm: str) -> bool:
+        """Whether this U-Net has the place: no attention where a level has none, no block behind the last."""
+        match = _SLOT.match(ldm)
+        if match is None:
+            return not ldm.startswith(("down_blocks_", "up_blocks_")) and self._depth(ldm) < max(self.depths)
+        number, attends = int(match["n"]), match["slot"] == "1" and not match["rest"].startswith("conv")
+        level, levels = (
+            (number - 1) // 3 if match["side"] == "in" else len(self.depths) - 1 - number // 3,
+            len(self.depths),
+        )
+        if not 0 <= number < 3 * levels:
+            return False
+        return not attends or self._depth(ldm) < self.depths[max(level, 0)]
+
+    def _depth(self, ldm: str) -> int:
+        match = _DEPTH.search(ldm)
+        return int(match[1]) if match else 0
 
     def shares(self, key: str) -> tuple[int, ...]:
         return (1,)
@@ -114,8 +137,8 @@ def _table(attention: Sequence[bool]) -> dict[str, str]:
     return table
 
 
-SD = UNetNames((True, True, True, False))
-XL = UNetNames((False, True, True), sgm=True)
+SD = UNetNames((1, 1, 1, 0))
+XL = UNetNames((0, 2, 10), sgm=True)
 
 # What the lists of the Block Weight extension leave open: the text encoders and the embeddings of time and size belong
 # to BASE, for they condition every block and lie in none; conv_in opens IN00, conv_out closes the last OUT. Weights of

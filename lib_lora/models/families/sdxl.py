@@ -27,7 +27,7 @@ class ShortenedNames(UNetNames):
     """
 
     def __init__(self, depths: Mapping[str, int]):
-        super().__init__(XL.attention, sgm=True)
+        super().__init__(XL.depths, sgm=True)
         self._depths = depths
 
     def place(self, path: str) -> Place | None:
