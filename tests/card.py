@@ -3,13 +3,17 @@
 Operands in two memories are refused. What makes the program wait for the card is noted: a value that is read, a tensor
 that is copied out, and one copied in that is not said to be ``non_blocking``. Rules: PyTorch's "CUDA semantics", and
 what ``torch.cuda.set_sync_debug_mode`` warns of. Not as on a card: a tensor's ``data`` cannot move to main memory,
-autocast changes no type, and generators on the card are not there.
+autocast changes no type, and generators on the card are not there. Its memory is counted where :data:`memory` is
+switched on: every storage once, as long as a tensor of it lives.
 
 :func:`insert` changes PyTorch for the whole process, so only a process of its own should call it.
 """
 
 from __future__ import annotations
 
+import math
+import weakref
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -29,6 +33,37 @@ READS = {
 _waits: list[str] = []
 
 
+@dataclass
+class Memory:
+    """What is on the card, in bytes, and at most was; above ``limit`` there is no room."""
+
+    counting: bool = False
+    used: int = 0
+    peak: int = 0
+    limit: float = math.inf
+    _tensors: dict[int, int] = field(default_factory=dict)  # address of a storage -> tensors of it
+
+    def add(self, tensor: OnCard) -> None:
+        storage = tensor.host.untyped_storage()
+        address, size = storage.data_ptr(), storage.nbytes()
+        if address not in self._tensors:
+            if self.used + size > self.limit:
+                raise torch.OutOfMemoryError(f"{size} bytes more than the card holds, {self.used} of {self.limit}")
+            self.used += size
+            self.peak = max(self.peak, self.used)
+        self._tensors[address] = self._tensors.get(address, 0) + 1
+        weakref.finalize(tensor, self._drop, address, size)
+
+    def _drop(self, address: int, size: int) -> None:
+        self._tensors[address] -= 1
+        if not self._tensors[address]:
+            del self._tensors[address]
+            self.used -= size
+
+
+memory = Memory()
+
+
 class OnCard(Tensor):
     """A tensor in the card's memory; ``host`` holds its numbers."""
 
@@ -40,6 +75,8 @@ class OnCard(Tensor):
         shape = {"strides": host.stride(), "storage_offset": host.storage_offset(), "dtype": host.dtype}
         tensor = Tensor._make_wrapper_subclass(cls, host.size(), device=CARD, requires_grad=False, **shape)
         tensor.host = host
+        if memory.counting and host.numel():
+            memory.add(tensor)
         return tensor
 
     def tolist(self) -> Any:

@@ -151,11 +151,15 @@ class LoadedModel(Protocol):
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] of scaled latents."""
 
-    def in_fp8(self) -> AbstractContextManager[None]:
-        """The U-Net's linear and convolution weights stored as float8_e4m3fn for a ``with`` block, then as they were.
+    def stored(self, packing: str = "", away: float = 0.0) -> AbstractContextManager[None]:
+        """The U-Net's linear and convolution weights stored otherwise for a ``with`` block, then as they were.
+
+        Args:
+            packing: ``"fp8"`` (float8_e4m3fn), ``"nf4"`` or, as they are, ``""``.
+            away: share of them, 0 to 1, that waits in main memory; a host that decides that itself does not look.
 
         Raises:
-            UserError: others use these weights meanwhile.
+            UserError: others use these weights meanwhile, or a package is missing.
         """
 
     def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:

@@ -146,6 +146,19 @@ class BorrowedForward:
         return x.requires_grad and torch.is_grad_enabled() and (self.always or kept_apart(self.layer.weight, x))
 
 
+class FetchedForward(BorrowedForward):
+    """Of a layer that cannot compute with its weight as it is stored: it is fetched without gradients too."""
+
+    __slots__ = ()
+
+    def __init__(self, layer: Layer, device: torch.device):
+        super().__init__(layer, device, always=True)
+        self.own = self._computed
+
+    def _computed(self, x: Tensor) -> Tensor:
+        return _multiplied(self.fetch, self.layer.bias, Convolution.of(self.layer), x)
+
+
 class BorrowedNorm(BorrowedForward):
     """A norm's weights are small: autograd may keep copies."""
 

@@ -54,6 +54,11 @@ class TrainConfig(  # a dataclass takes the fields of its last base first
         _check_memory(self)
         return self
 
+    @property
+    def packing(self) -> str:
+        """How the base is packed: ``"fp8"``, ``"nf4"`` or ``""``."""
+        return "fp8" if self.fp8_base else "nf4" if self.nf4_base else ""
+
 
 @cache
 def settings() -> Mapping[str, Field[Any]]:
@@ -117,6 +122,8 @@ def _check_noise(c: TrainConfig) -> None:
 
 
 def _check_memory(c: TrainConfig) -> None:
+    if c.fp8_base and c.nf4_base:
+        raise UserError("The base cannot be both fp8 and NF4", where="nf4_base", fix="Switch one of them off")
     if not c.checkpoint_blocks.strip():
         return
     try:

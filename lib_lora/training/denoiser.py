@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -154,7 +154,7 @@ class Denoiser:
         chosen = self.config.checkpoint_blocks.strip()
         self.model.gradient_checkpointing(self.config.gradient_checkpointing, named_blocks(chosen) if chosen else ())
         try:
-            with self.model.in_fp8() if self.config.fp8_base else nullcontext():
+            with self.model.stored(self.config.packing, self.config.offload_base / 100):
                 yield
         finally:
             self.model.gradient_checkpointing(False)

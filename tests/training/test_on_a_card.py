@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.hosts.standalone.xl import random_xl_checkpoint
 from tests.training import card_worker
 
 ROUNDING = 0.02  # of the file's norm: attention has another kernel, and Adam takes the sign of tiny gradients
@@ -63,3 +64,17 @@ def values(trained: card_worker.Trained) -> list[torch.Tensor]:
 def test_float16_waits_once_to_see_an_overflow(worker, tiny_checkpoint, tmp_path):
     trained = worker.submit(card_worker.train, tmp_path, tiny_checkpoint, "card", {"precision": "fp16"}).result()
     assert [len(waits) for waits in trained.steps[1:]] == [1, 1]
+
+
+def test_a_base_in_main_memory_gives_the_same_file_in_less_of_the_card(worker, tmp_path):
+    checkpoint = random_xl_checkpoint(tmp_path / "xl.safetensors")
+    whole = worker.submit(card_worker.train_stored, tmp_path / "whole", checkpoint, {}).result()
+    limit = whole.peak - 0.6 * whole.weights
+    away = {"offload_base": 70}
+    less = worker.submit(card_worker.train_stored, tmp_path / "away", checkpoint, away, limit).result()
+    assert whole.finished and less.finished and less.peak <= limit
+    assert torch.equal(numbers(less), numbers(whole))
+
+
+def numbers(trained: card_worker.Stored) -> torch.Tensor:
+    return torch.cat([tensor.flatten() for _, tensor in sorted(load_file(trained.file).items())])

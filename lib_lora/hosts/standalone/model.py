@@ -16,7 +16,7 @@ from lib_lora.files import sha256_file
 from lib_lora.hosts import vae
 from lib_lora.hosts.checkpointing import BlockCheckpointing, layers_in
 from lib_lora.hosts.clip import CaptionEncoder
-from lib_lora.hosts.standalone.fp8 import stored_in_fp8
+from lib_lora.hosts.standalone.storage import stored
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
 from lib_lora.models.layers import kohya_key
 from lib_lora.models.schedule import NoiseSchedule, scaled_linear_alphas, zero_terminal_alphas
@@ -58,11 +58,11 @@ class StandaloneModel(CaptionEncoder):
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        return self.unet.conv_norm_out.weight.device  # a norm stays where the others compute
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.unet.conv_in.bias.dtype  # a weight may be stored in 8 bits
+        return self.unet.conv_norm_out.weight.dtype  # others may be packed
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -118,9 +118,9 @@ class StandaloneModel(CaptionEncoder):
         images = self.vae.decode(latents.to(self.device, self.vae.dtype) / self.latent_scale).sample.clamp(-1, 1)
         return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
 
-    def in_fp8(self) -> AbstractContextManager[None]:
-        """The U-Net's weights stored in 8 bits; see :func:`lib_lora.hosts.standalone.fp8.stored_in_fp8`."""
-        return stored_in_fp8(self.layers("unet").values())
+    def stored(self, packing: str = "", away: float = 0.0) -> AbstractContextManager[None]:
+        """The U-Net's weights packed or in main memory; see :func:`lib_lora.hosts.standalone.storage.stored`."""
+        return stored(self.layers("unet").values(), self.device, packing, away)
 
     def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:
         """Trade time for memory in the backward pass of U-Net and text encoder, or of ``blocks`` of them."""

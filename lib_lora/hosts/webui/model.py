@@ -22,8 +22,8 @@ from lib_lora.hosts.clip import CaptionEncoder, TextOptions
 from lib_lora.hosts.live_layers import live_layers
 from lib_lora.models.schedule import NoiseSchedule
 from lib_lora.models.unet import SD
+from lib_lora.models.weights import storage_of
 
-FP8 = frozenset((torch.float8_e4m3fn, torch.float8_e5m2))
 NAN_HELP = "Start the web UI with --no-half-vae, or choose another VAE"
 
 
@@ -136,14 +136,17 @@ class WebUIModel(CaptionEncoder):
         images = self._decoded(latents).float().clamp(-1, 1)
         return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
 
-    def in_fp8(self) -> AbstractContextManager[None]:
-        """As they are, where the web UI itself keeps them so; else refused: it makes the user's images with them."""
-        if any(p.dtype in FP8 for p in self.unet.parameters()):
+    def stored(self, packing: str = "", away: float = 0.0) -> AbstractContextManager[None]:
+        """As they are: where the web UI itself packs them that is as good, else packing is refused.
+
+        It makes the user's images with the same weights, and decides itself what waits in main memory.
+        """
+        if not packing or any(storage_of(layer) != "plain" for layer in self.layers("unet").values()):
             return nullcontext()
         raise UserError(
             "The web UI's own images need the weights as they are loaded",
-            where="fp8_base",
-            fix="Switch fp8 base off; gradient checkpointing and a smaller batch save memory too",
+            where=f"{packing}_base",
+            fix=f"Switch {packing} base off; gradient checkpointing and a smaller batch save memory too",
         )
 
     def gradient_checkpointing(self, on: bool, blocks: Collection[str] = ()) -> None:

@@ -44,4 +44,9 @@ class MemorySettings:
     fp8_base: bool = setting(False, MEMORY, "fp8 base",
         "The U-Net's weights take half of fp16's memory on the card, at less precision; not in a web UI",
         kohya="fp8_base")
+    nf4_base: bool = setting(False, MEMORY, "NF4 base",
+        "A quarter of fp16's memory, at still less precision; needs bitsandbytes, and not in a web UI")
+    offload_base: int = setting(0, MEMORY, "Base in main memory",
+        "Of the U-Net's weights; they are brought layer by layer, twice a step. In a web UI its own settings count",
+        low=0, high=100, unit="%")
     # fmt: on

@@ -66,7 +66,7 @@ def test_hashes_schedule_and_prediction_are_the_models(model, oracle, webui):
 
 def test_the_web_uis_weights_are_not_stored_in_8_bits(model):
     with pytest.raises(UserError, match="as they are loaded"):
-        model.in_fp8()
+        model.stored("fp8")
 
 
 def test_the_file_is_hashed_where_the_web_ui_does_not(webui, oracle):

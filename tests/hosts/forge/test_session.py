@@ -163,10 +163,10 @@ def test_what_the_web_ui_keeps_in_fp8_is_trained_on_as_it_is(webui, network):
 
     webui.txt2img()
     with webui.host.training_session() as model, pytest.raises(UserError, match="as they are loaded"):
-        model.in_fp8()
+        model.stored("fp8")
     store(torch.float8_e4m3fn)
     image, kinds = webui.txt2img(), [p.dtype for p in webui.unet.parameters()]
-    with webui.host.training_session() as model, model.in_fp8():
+    with webui.host.training_session() as model, model.stored("fp8"):
         found = gradients(model, network)
     assert [p.dtype for p in webui.unet.parameters()] == kinds and webui.txt2img() == image
     store(torch.float32)  # the same numbers, wide

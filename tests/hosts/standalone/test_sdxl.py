@@ -83,7 +83,7 @@ def test_memory_is_saved_by_sdxls_names_of_blocks(model):
     with torch.no_grad():
         cond = model.encode_text(["a hat"])
         plain = model.predict(x, t, cond)
-        with model.in_fp8():
+        with model.stored("fp8"):
             rounded = model.predict(x, t, cond)
         assert torch.equal(model.predict(x, t, cond), plain) and not torch.equal(rounded, plain)
     assert (rounded - plain).norm() < 0.2 * plain.norm()
