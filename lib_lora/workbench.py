@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lib_lora.access import admit
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import GeneratorJob
@@ -17,7 +18,7 @@ from lib_lora.jobs.train_job import TrainJob
 from lib_lora.models.base import Host
 from lib_lora.tools.lora_files import find_lora, list_loras
 from lib_lora.training.backups import go_back
-from lib_lora.training.config import TrainConfig
+from lib_lora.training.config import TrainConfig, named_paths
 from lib_lora.training.continuation import extend
 from lib_lora.training.data import usable_scan
 from lib_lora.training.preflight import Preflight, preflight
@@ -77,7 +78,7 @@ class Workbench:
         Raises:
             UserError: it could not start, with the setting concerned.
         """
-        config = self._with_model(config)
+        config = _admitted(self._with_model(config).check())
         with self.host.gpu_lock, self.host.training_session() as model:
             found = preflight(config, model, self.host.paths)
         self._refuse_existing(config)
@@ -207,7 +208,7 @@ class Workbench:
         Args:
             instead_of: id of the run that gets these settings.
         """
-        config = self._with_model(config).check()
+        config = _admitted(self._with_model(config).check())
         parse_sample_prompts(config.sample_prompts)
         split(usable_scan(config), config.validation_split, config.seed)
         if config.start_from and not self._will_be_trained(config.start_from):
@@ -248,3 +249,10 @@ class Workbench:
             if view.data.get("run") == run_id and not view.ended:
                 return view.id
         return None
+
+
+def _admitted(config: TrainConfig) -> TrainConfig:
+    """The config, if the present caller may name its folders."""
+    for setting, path in named_paths(config).items():
+        admit(path, setting)
+    return config

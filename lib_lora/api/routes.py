@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 from fastapi import Body, Depends
 from fastapi.responses import JSONResponse
 
+from lib_lora.access import Access, Refused, guarded, under
 from lib_lora.api import views
 from lib_lora.api.guard import Guard
 from lib_lora.api.services import Services
 from lib_lora.errors import UserError
-from lib_lora.hosts.access import Access
 from lib_lora.workbench import Workbench
 
 PREFIX = "/lora-workbench/v1"
@@ -22,7 +23,8 @@ PREFIX = "/lora-workbench/v1"
 def add_api(app: Any, workbench: Workbench, access: Access) -> None:
     """Mount the API; does nothing where the user of the web UI wants none.
 
-    What changes anything is refused where ``access`` is read-only.
+    Folders that a request names must lie in the host's own or in ``access.roots``, whatever the page may do. What
+    changes anything is refused where ``access`` is read-only.
     """
     if not access.api:
         return
@@ -32,19 +34,21 @@ def add_api(app: Any, workbench: Workbench, access: Access) -> None:
     def add(method: str, path: str, endpoint: Callable[..., Any]) -> None:
         app.add_api_route(f"{PREFIX}/{path}", endpoint, methods=[method], dependencies=login, response_model=None)
 
-    for method, path, service in (
-        ("GET", "status", services.status),
-        ("GET", "jobs/{job_id}", services.job),
-        ("GET", "runs", services.runs),
-        ("GET", "runs/{run_id}", services.run),
-    ):
-        add(method, path, _answering(service))
-    for service in (services.start, services.stop, services.grid, services.merge):
-        add("POST", service.__name__, _taking_a_body(_refusing(service) if access.read_only else service))
+    with under(replace(access, hide_paths=True).within(*workbench.host.paths.folders)):
+        for method, path, service in (
+            ("GET", "status", services.status),
+            ("GET", "jobs/{job_id}", services.job),
+            ("GET", "runs", services.runs),
+            ("GET", "runs/{run_id}", services.run),
+        ):
+            add(method, path, _answering(service))
+        for service in (services.start, services.stop, services.grid, services.merge):
+            add("POST", service.__name__, _taking_a_body(service))
 
 
 def _answering(service: Callable[..., Any]) -> Callable[..., Any]:
     """``service`` as an endpoint: a mistake of the caller becomes an answer that says what is wrong."""
+    service = guarded(service)
 
     @wraps(service)
     def endpoint(*args: Any, **kwargs: Any) -> Any:
@@ -64,18 +68,3 @@ def _taking_a_body(service: Callable[[dict[str, Any]], Any]) -> Callable[..., An
         return answer(body)
 
     return endpoint
-
-
-class Refused(UserError):
-    """The caller may not do that at all."""
-
-
-def _refusing(service: Callable[..., Any]) -> Callable[..., Any]:
-    def refuse(body: dict[str, Any]) -> Any:
-        raise Refused(
-            "This web UI is open to the network, so it can only be looked at",
-            where=service.__name__,
-            fix="Start it with --enable-insecure-extension-access, or without --listen and --share",
-        )
-
-    return refuse

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lib_lora.access import Access, changes, looks
 from lib_lora.api import bodies, views
 from lib_lora.errors import UserError
-from lib_lora.hosts.access import Access, confined
 from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.merge_jobs import MergeJob, Reduction
@@ -25,7 +25,6 @@ from lib_lora.workbench import Workbench
 
 PRESETS_FILE = "block_presets.txt"
 GRID_FOLDER = "grid"  # below a run's, as on the page
-PATH_SETTINGS = ("data_dir", "reg_dir", "mask_dir", "start_from")
 
 
 class SavedMergeJob(MergeJob):
@@ -60,33 +59,33 @@ class Services:
     def __init__(self, workbench: Workbench, access: Access):
         self.workbench = workbench
         self.access = access
-        paths = workbench.host.paths
-        self.roots = (*paths.folders, *access.roots)
 
+    @looks
     def status(self) -> dict[str, Any]:
         return views.status(self.workbench, read_only=self.access.read_only)
 
+    @looks
     def job(self, job_id: int) -> dict[str, Any]:
         return views.job(self.workbench.queue.view(job_id))
 
+    @looks
     def runs(self) -> dict[str, Any]:
         return {"runs": [views.run_line(run) for run, _ in self.workbench.runs.with_config()]}
 
+    @looks
     def run(self, run_id: str) -> dict[str, Any]:
         return views.run_details(self.workbench, self._run(run_id))
 
+    @changes
     def start(self, body: dict[str, Any]) -> dict[str, Any]:
         """Train, after what is in the queue."""
         wanted = bodies.read(bodies.Start, body)
         base = preset(wanted.preset).applied_to(TrainConfig()) if wanted.preset else TrainConfig()
         own = config_from_dict(wanted.settings, where="settings")
         values = {name: getattr(own if name in wanted.settings else base, name) for name in settings()}
-        config = TrainConfig(**values).check()
-        for name in PATH_SETTINGS:
-            if (value := getattr(config, name)) and (name != "start_from" or Path(value).parent != Path()):
-                confined(value, self.roots, name)
-        return self.job(self.workbench.start_training(config))
+        return self.job(self.workbench.start_training(TrainConfig(**values)))
 
+    @changes
     def stop(self, body: dict[str, Any]) -> dict[str, Any]:
         """End a job after its present step."""
         wanted = bodies.read(bodies.Stop, body)
@@ -97,6 +96,7 @@ class Services:
         self.workbench.queue.stop(job_id, save=wanted.save)
         return self.job(job_id)
 
+    @changes
     def grid(self, body: dict[str, Any]) -> dict[str, Any]:
         """Pictures of a run's epochs at several weights; the job's result is the path of the sheet."""
         wanted = bodies.read(bodies.Grid, body)
@@ -114,6 +114,7 @@ class Services:
         job_id = queue.submit(GridJob(queue, f"Grid of {run.config().name}", spec, run.folder / GRID_FOLDER))
         return self.job(job_id)
 
+    @changes
     def merge(self, body: dict[str, Any]) -> dict[str, Any]:
         """Add and subtract LoRAs."""
         wanted = bodies.read(bodies.Merge, body)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,8 @@ from lib_lora.training.config_groups.output import MemorySettings, SavingSetting
 from lib_lora.training.config_groups.run import LAYERS, NetworkSettings, RunSettings
 from lib_lora.training.config_groups.setting import GROUPS, check_value, default_of
 
-__all__ = ["GROUPS", "TrainConfig", "default_of", "settings"]
+__all__ = ["GROUPS", "PATH_SETTINGS", "TrainConfig", "default_of", "named_paths", "settings"]
+PATH_SETTINGS = ("data_dir", "reg_dir", "mask_dir", "start_from")
 
 
 @dataclass
@@ -64,6 +66,12 @@ class TrainConfig(  # a dataclass takes the fields of its last base first
 def settings() -> Mapping[str, Field[Any]]:
     """Field by name, in the order of the form; ``field.metadata`` has group, label, help, low, high, unit, …"""
     return MappingProxyType({f.name: f for f in fields(TrainConfig)})
+
+
+def named_paths(config: TrainConfig) -> dict[str, str]:
+    """Setting -> path, of those that name one; a LoRA that is given by its name alone is none."""
+    named = {name: getattr(config, name) for name in PATH_SETTINGS if getattr(config, name)}
+    return {name: path for name, path in named.items() if name != "start_from" or Path(path).parent != Path()}
 
 
 def _check_run(c: TrainConfig) -> None:

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import around, guarded, looks
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.compat import SKIP, listen
+from lib_lora.ui.compat import SKIP, connect, listen
 
 NO_MESSAGE = ""  # what a handler returns first where it has nothing to say
-F = TypeVar("F", bound=Callable[..., Any])
-_ONLY_LOOKING: ContextVar[bool] = ContextVar("only_looking", default=False)
-READ_ONLY = UserError(
-    "This web UI is open to the network, so it can only be looked at",
-    fix="Start it with --enable-insecure-extension-access, or without --listen and --share",
-)
-
-
-@contextmanager
-def only_looking(on: bool) -> Iterator[None]:
-    """Pages that are connected inside refuse every handler but those marked with :func:`looks`."""
-    token = _ONLY_LOOKING.set(on)
-    try:
-        yield
-    finally:
-        _ONLY_LOOKING.reset(token)
-
-
-def looks(handler: F) -> F:
-    """Mark a handler that shows something and changes nothing."""
-    handler.looks = True
-    return handler
-
-
-def _refuse(*_: Any) -> None:
-    raise READ_ONLY
 
 
 def panel(elem_id: str, content: str = "") -> gr.HTML:
@@ -55,6 +28,7 @@ def safely(
     ``fn`` returns the message's HTML (also None), alone or followed by one value for each output.
     """
 
+    @around(fn)
     def run(*args: Any) -> list[Any]:
         try:
             result = fn(*args)
@@ -81,11 +55,10 @@ def act(
     """Connect an event to a handler as described at :func:`safely`; returns the dependency, whose ``then`` is an event.
 
     Args:
+        fn: marked with ``looks`` or ``changes`` (``lib_lora.access``).
         busy: shown until a handler that takes longer has an answer.
     """
-    if _ONLY_LOOKING.get() and not getattr(fn, "looks", False):
-        fn, busy = _refuse, ""
-    run = safely(fn, len(outputs), error_html)
+    run = safely(guarded(fn), len(outputs), error_html)
     if busy:
-        trigger = listen(trigger, lambda: html.message(busy), [], [message]).then
-    return listen(trigger, run, inputs, [message, *outputs])
+        trigger = listen(trigger, looks(lambda: html.message(busy)), [], [message]).then
+    return connect(trigger, run, inputs, [message, *outputs])

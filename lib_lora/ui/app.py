@@ -13,10 +13,9 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from lib_lora.access import READ_ONLY, Access, under
 from lib_lora.api.routes import add_api
-from lib_lora.hosts.access import Access
 from lib_lora.ui import compat, html
-from lib_lora.ui.actions import READ_ONLY, only_looking
 from lib_lora.ui.blocks_tab import BlocksTab
 from lib_lora.ui.dataset_tab import DatasetTab
 from lib_lora.ui.files import Pictures
@@ -57,7 +56,7 @@ def build_page(
         access: what may be done from here; by default everything.
         news: is served on the page's app, so that the page learns what changed.
     """
-    access = access or Access()
+    access = (access or Access()).within(*workbench.host.paths.folders)
     poller = Poller(news)
     dataset = DatasetTab(workbench, pictures)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
@@ -85,7 +84,7 @@ def build_page(
                         tab.build()
         if access.hide_paths:
             _hide(page, PATH_FIELDS)
-        with only_looking(access.read_only):
+        with under(access):
             status.connect(poller)
             dataset.connect(page, poller, tabs, train.form)
             train.connect(page, poller, tabs, grid.run)
@@ -93,9 +92,10 @@ def build_page(
             blocks.connect(poller, tabs, merge)
             merge.connect(poller)
             runs.connect(poller, tabs, grid.run, train.form, train.message)
-        poller.connect(page)
+            poller.connect(page)
         if standalone:
             compat.listen(page.load, None, js=f"() => {{ {scripts()} }}")
+    compat.check_connected(page)
     return page
 
 

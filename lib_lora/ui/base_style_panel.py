@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.base_style import BaseStyle, BaseStyleJob
 from lib_lora.jobs.job import JobView
@@ -14,7 +15,7 @@ from lib_lora.tools.base_style import FRAMINGS, SUBJECTS, USUAL_FRAMINGS, BaseSt
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import PRESETS, preset
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices, lora_names, run_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
@@ -138,6 +139,7 @@ class BaseStylePanel:
         settings = self.generation.values(spec.settings)
         return [NO_MESSAGE, model, spec.count, spec.seed, framings, "\n".join(subjects), *settings]
 
+    @changes
     def start_pictures(
         self, name: str, checkpoint: str | None, count: float, seed: float, framings: list[str], subjects: str,
         *generation: Any,
@@ -152,6 +154,7 @@ class BaseStylePanel:
         BaseStyle(self.workbench, name).generate(checkpoint, spec)
         return ""
 
+    @changes
     def start_training(self, name: str, like: str) -> str:
         BaseStyle(self.workbench, name).train(self._settings(like))
         return html.message("Training. Its loss and samples are in the tab Train.", html.GOOD)
@@ -162,6 +165,7 @@ class BaseStylePanel:
             raise UserError("No style is chosen", where="Subtract it from", fix="Choose the LoRA of the style")
         return BaseStyle(self.workbench, name).formula(style, *STRENGTHS[strength])
 
+    @changes
     def end(self, name: str) -> str:
         job = self._job(BaseStyle(self.workbench, name))
         if job is not None and not job.ended:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.adapters.blocks import BLOCKS_26
 from lib_lora.errors import UserError
 from lib_lora.tools.symptoms import BASE_STYLE, STYLE, SYMPTOMS, Proposal
@@ -62,6 +63,7 @@ class SymptomPanel:
             [self.row, scale, *outputs],
         )
 
+    @looks
     def offer(self, chosen: tuple[str, int], name: str | None, weight: float | None, role: str) -> list[Any]:
         """Say what the measure would change."""
         found = self._proposal(chosen, name, weight, role)
@@ -69,9 +71,15 @@ class SymptomPanel:
         more, row = gr.update(interactive=not found.last), gr.update(visible=not (found.empty and found.last))
         return [view.proposal(found, symptom.label, _role(role)), chosen, row, more]
 
-    def offer_next(self, chosen: tuple[str, int], name: str | None, weight: float | None, role: str) -> list[Any]:
+    @looks
+    def offer_next(
+        self, chosen: tuple[str, int] | None, name: str | None, weight: float | None, role: str
+    ) -> list[Any]:
+        if chosen is None:
+            raise UserError("Nothing was tried yet", fix="Say first what looks wrong")
         return self.offer((chosen[0], chosen[1] + 1), name, weight, role)
 
+    @changes
     def apply(self, now: Now, chosen: tuple[str, int], name: str | None, weight: float | None, role: str) -> list[Any]:
         found = self._proposal(chosen, name, weight, role)
         if found.empty:
@@ -123,6 +131,7 @@ class RangePanel:
         act(self.save.click, self.save_preset, [lora, self.name, self.replace], self.message, [preset])
         act(self.take.click, self.import_presets, [self.list, self.replace], self.message, [preset])
 
+    @changes
     def scale_range(
         self, now: Now, name: str, weight: float | None, first: str, last: str, factor: float | None
     ) -> list[Any]:
@@ -131,11 +140,13 @@ class RangePanel:
         self.desk.scale(name, first, last, factor)
         return [NO_MESSAGE, *now(name, weight)]
 
+    @changes
     def save_preset(self, name: str, preset: str, replace: bool) -> list[Any]:
         self.desk.save_preset(name, preset, replace)
         message = html.message(f"Saved. {preset.strip()} can be used in Merge too.", html.GOOD)
         return [message, gr.update(choices=list(self.desk.presets()), value=preset.strip())]
 
+    @changes
     def import_presets(self, text: str, replace: bool) -> list[Any]:
         done = self.desk.import_presets(text, replace)
         return [html.message(done, html.GOOD), gr.update(choices=list(self.desk.presets()))]

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.blocks_jobs import BlockScanJob, BlocksPreviewJob
 from lib_lora.jobs.job import JobView
@@ -64,6 +65,7 @@ class PreviewPanel:
         act(self.keep.click, self.keep_weights, [lora], self.message)
         poller.keep(self.now, [self.progress, self.cancel, self.result])
 
+    @changes
     def start(self, name: str, scale: float | None, prompt: str, seed: float | None, *generation: Any) -> str:
         if seed is None:
             raise UserError("The seed is empty", where="Block preview seed", fix="Type a whole number")
@@ -74,12 +76,14 @@ class PreviewPanel:
         queue.submit(BlocksPreviewJob(queue, path, self.desk.weights(name), request, weight_of_lora(scale), against))
         return ""
 
+    @changes
     def end(self) -> str:
         job = newest(self._jobs())
         if job is not None:
             self.desk.workbench.queue.cancel(job.id)
         return ""
 
+    @changes
     def keep_weights(self, name: str) -> str:
         self.desk.entry(name)
         self.desk.keep(name)
@@ -125,6 +129,7 @@ class ScanPanel:
             act(changed, self.say_plan, [lora, self.seeds], self.plan)
         poller.keep(self.now, [self.progress, self.cancel, self.result], [lora])
 
+    @looks
     def say_plan(self, name: str | None, seeds: str) -> str:
         """How many pictures it will be."""
         if not name:
@@ -137,6 +142,7 @@ class ScanPanel:
         )
         return f'<span class="lw-quiet">{text}</span>'
 
+    @changes
     def start(self, name: str, scale: float | None, seeds: str, prompt: str, *generation: Any) -> str:
         request = self.preview.generation.request(generation, prompt)
         queue, path = self.desk.workbench.queue, self.desk.entry(name).path
@@ -145,6 +151,7 @@ class ScanPanel:
         )
         return ""
 
+    @changes
     def end(self) -> str:
         job = newest(self._jobs())
         if job is not None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.tools.blocks import bake
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.blocks_desk import SAVED_AS, BlocksDesk
 from lib_lora.ui.blocks_panels import RangePanel, SymptomPanel
 from lib_lora.ui.blocks_pictures import PreviewPanel, ScanPanel, weight_of_lora
@@ -120,23 +121,23 @@ class BlocksTab:
             *self.preview.filled(entry),
         ]
 
-    @looks
+    @changes
     def set(self, name: str | None, weight: float | None, text: str) -> list[Any]:
         """Bring typed weights, or a preset's name, into the layout of the sliders."""
         if name:
             self.desk.set(name, text)
         return [NO_MESSAGE, *self.now(name, weight)]
 
-    @looks
+    @changes
     def moved(self, name: str | None, weight: float | None, edit: str) -> list[Any]:
         return self.set(name, weight, edit.partition("|")[0])
 
-    @looks
+    @changes
     def step_back(self, name: str, weight: float | None) -> list[Any]:
         self.desk.undo(name)
         return [NO_MESSAGE, *self.now(name, weight)]
 
-    @looks
+    @changes
     def step_on(self, name: str, weight: float | None) -> list[Any]:
         self.desk.redo(name)
         return [NO_MESSAGE, *self.now(name, weight)]
@@ -145,6 +146,7 @@ class BlocksTab:
     def rescaled(self, name: str | None, weight: float | None) -> list[Any]:
         return [NO_MESSAGE, self.now(name, weight)[-1]]
 
+    @changes
     def save_tuned(self, name: str, vector: str, scale: float | None, new_name: str) -> str:
         target = new_lora_path(new_name, self.workbench.host.paths.loras)
         bake(self.desk.entry(name).path, self.desk.parsed(name, vector), target, weight_of_lora(scale))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import around, guarded, needs_of
+from lib_lora.errors import UserError
+
+LOG = logging.getLogger(__name__)
 SKIP = gr.update()  # "leave this component as it is"
 
 
@@ -27,10 +32,39 @@ def listen(
 ) -> Any:
     """Connect an event such as ``button.click``; returns the dependency, whose ``then`` is an event too.
 
-    Every handler of ours is short (long work is a job), so none of them queues or covers its outputs with a spinner.
-
     Args:
+        fn: marked with ``looks`` or ``changes``; what it may not do here leaves the outputs as they are.
         js: function expression that runs in the page; its result replaces the inputs.
+
+    Raises:
+        TypeError: ``fn`` does not say whether it looks or changes.
+    """
+    return connect(trigger, None if fn is None else _quiet(guarded(fn), len(outputs)), inputs, outputs, js=js)
+
+
+def _quiet(fn: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+    @around(fn)
+    def run(*args: Any) -> Any:
+        try:
+            return fn(*args)
+        except UserError as error:
+            LOG.debug("%s", error)
+            return [SKIP] * outputs if outputs > 1 else SKIP if outputs else None
+
+    return run
+
+
+def connect(
+    trigger: Callable,
+    fn: Callable | None,
+    inputs: Sequence[Any] = (),
+    outputs: Sequence[Any] = (),
+    *,
+    js: str | None = None,
+) -> Any:
+    """:func:`listen` for a handler that has been through :func:`lib_lora.access.guarded` already.
+
+    Every handler of ours is short (long work is a job), so none of them queues or covers its outputs with a spinner.
     """
     names = inspect.signature(trigger).parameters
     script = {"js" if "js" in names else "_js": js} if js else {}
@@ -44,6 +78,22 @@ def listen(
         **script,
         **private,
     )
+
+
+def functions(page: gr.Blocks) -> Iterator[Callable[..., Any]]:
+    """The handlers that a page has connected, in whatever way."""
+    found = page.fns.values() if isinstance(page.fns, dict) else page.fns
+    return (block.fn for block in found if block.fn is not None)
+
+
+def check_connected(page: gr.Blocks) -> None:
+    """See that every handler of a page says what it does.
+
+    Raises:
+        TypeError: one was connected past :func:`listen`.
+    """
+    for function in functions(page):
+        needs_of(function)
 
 
 def page(**options: Any) -> gr.Blocks:

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.dataset.caption import split_tags
 from lib_lora.errors import UserError
 from lib_lora.ui import html
@@ -105,14 +106,17 @@ class DatasetTab:
         listen(tags.plan.click, self.from_tags, [tags.action, tags.tags, name, trigger], [name, trigger])
         listen(self.classes.sort.click, filled, [name, trigger], [trigger])
 
+    @looks
     def from_tags(self, action: str, tags: str, *fields: str) -> list[Any]:
         """The tag that is put in front, for the fields that are empty."""
         given = split_tags(tags or "")[:1] if action == ADD_FIRST else []
         return [filled(given[0] if given else "", field) for field in fields]
 
+    @changes(paths=("folders",))
     def open(self, folders: str) -> list[Any]:
         return [self.gallery.do_open(folders), self.caption.now(), "", "", ""]
 
+    @changes
     def do(self, clicked: str) -> list[Any]:
         """A click in our HTML: ``verb:value|time``."""
         verb, _, value = clicked.rpartition("|")[0].partition(":")
@@ -126,12 +130,14 @@ class DatasetTab:
         filters = self._filters() if verb in ("with", "without") else [skip] * 3
         return [NO_MESSAGE, caption, skip, *filters]
 
+    @looks
     def on_load(self) -> list[Any]:
         """Fields of a page that has just been opened."""
         editor = self.session.editor
         folders = "\n".join(map(str, editor.folders)) if editor else gr.update()
         return [folders, self.caption.now(), *self._filters()]
 
+    @looks
     def now(self) -> list[Any]:
         """What is shown, computed only when something has changed."""
         version = self.session.version
@@ -148,6 +154,7 @@ class DatasetTab:
         return [", ".join(part) for part in (now.all_of, now.any_of, now.none_of)]
 
 
+@looks
 def filled(value: str, field: str) -> Any:
     """An update of an empty field."""
     return (value or "").strip() if not (field or "").strip() else gr.update()

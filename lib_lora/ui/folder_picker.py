@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import looks, permits
 from lib_lora.dataset.oddities import IMAGE_EXTENSIONS
 from lib_lora.errors import UserError
 from lib_lora.ui import html
@@ -30,7 +31,7 @@ class Folders:
 
     def allowed(self, path: Path) -> bool:
         path = path.resolve()
-        return any(root == path or root in path.parents for root in self.roots)
+        return permits(path) and any(root == path or root in path.parents for root in self.roots)
 
     def below(self, path: Path) -> list[Path]:
         """The visible folders in ``path``, by name.
@@ -49,7 +50,7 @@ class Folders:
     def nearest(self, text: str) -> Path | None:
         """The allowed folder that is ``text``, or the closest one above it."""
         path = Path(text.strip() or ".")
-        return next((p for p in (path, *path.parents) if text.strip() and p.is_dir() and self.allowed(p)), None)
+        return next((p for p in (path, *path.parents) if text.strip() and self.allowed(p) and p.is_dir()), None)
 
 
 class FolderPicker:
@@ -77,10 +78,12 @@ class FolderPicker:
         act(self.button.click, self.open, [field], self.list)
         return listen(self.pick.change, self.follow, [self.pick, field], [self.list, field])
 
+    @looks
     def open(self, text: str) -> str:
         """The list at the folder of the field, of several the last, else all roots."""
         return self._listing(self.folders().nearest((text or "").strip().rpartition("\n")[2]))
 
+    @looks
     def follow(self, pick: str, text: str = "") -> list[Any]:
         """``go:PATH``, ``use:PATH`` or ``close:``, followed by the time of the click; ``text`` is in the field."""
         action, _, rest = pick.rpartition("|")[0].partition(":")
@@ -96,7 +99,7 @@ class FolderPicker:
 
     def _listing(self, path: Path | None) -> str:
         folders = self.folders()
-        children = folders.below(path) if path else folders.roots
+        children = folders.below(path) if path else list(filter(permits, folders.roots))
         if path is None:
             head = '<span class="lw-quiet">Choose where to look</span>'
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora import access
 from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
 from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
@@ -145,11 +146,13 @@ class SettingsForm:
         """Keep and describe what ``event``, a dependency, has filled the form with."""
         listen(event.then, self.keep, [self._preset, *self.inputs], self._shown)
 
+    @access.changes
     def keep(self, preset: str, *now: Any) -> list[Any]:
         """All settings as they are shown."""
         self._draft.save(preset, dict(zip(self.names, now, strict=True)))
         return self.described(self._baseline(preset), now)
 
+    @access.changes
     def typed(self, ids: str, preset: str, *now: Any) -> list[Any]:
         """A user has changed fields: ``ids``, with commas between, then the time."""
         shown = dict(zip(self.names, now, strict=True))
@@ -157,6 +160,7 @@ class SettingsForm:
         self._draft.put(preset, {name: shown[name] for name in names if name in shown}, shown)
         return self.described(self._baseline(preset), now)
 
+    @access.looks
     def apply(self, preset: str, *_: Any) -> list[Any]:
         """The values of a preset, for all fields but folder, name and trigger: these may be being typed."""
         config = self._baseline(preset)
@@ -202,6 +206,7 @@ def fault(error: UserError) -> str:
     )
 
 
+@access.looks
 def search(text: str) -> str:
     """Where the settings are that have ``text`` in their label, help or kohya name."""
     words = text.casefold().replace("_", " ").split()

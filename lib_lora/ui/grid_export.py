@@ -6,13 +6,14 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.errors import UserError
 from lib_lora.tools.export import Card, export_lora
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.tools.picks import Pick
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, looks
+from lib_lora.ui.actions import NO_MESSAGE, act
 from lib_lora.ui.actions import panel as place_for
 from lib_lora.ui.blocks_desk import SAVED_AS
 from lib_lora.ui.compat import SKIP
@@ -72,6 +73,7 @@ class GridExport:
         parts = [stem, f"w{pick.weight:g}" if pick.weight != 1 else "", pick.blocks]
         return ["-".join(filter(None, parts)), config.trigger if config else ""]
 
+    @changes
     def write(self, run: str, name: str, activation: str, picture: str, built_in: bool) -> str:
         place = GridPlace(self.workbench, run)
         pick = place.chosen()
@@ -96,7 +98,7 @@ class GridExport:
     def to_blocks(self, run: str, name: str) -> list[Any]:
         """Carry the kept LoRA along, or the file of the chosen cell if it was not kept."""
         names = [lora.name for lora in self.workbench.list_loras()]
-        place = GridPlace(self.workbench, run)
+        place = GridPlace(self.workbench, run or "")
         pick: Pick | None = place.picks().chosen
         if name not in names and pick is not None:
             source = place.source(pick)

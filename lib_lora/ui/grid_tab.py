@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.grid_job import GridJob, training_pictures
 from lib_lora.jobs.job import JobView
 from lib_lora.tools.likeness import read_likeness
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
@@ -93,6 +94,7 @@ class GridTab:
         text += f" in {tables} tables" if tables > 1 else ""
         return f'<span class="lw-quiet">{text}{f", about {time}" if time else ""}.</span>'
 
+    @changes
     def start(self, *values: Any) -> str:
         spec = self.fields.spec(*values)
         place = GridPlace(self.workbench, values[0])
@@ -103,16 +105,19 @@ class GridTab:
         queue.submit(GridJob(queue, title, spec, place.folder, training))
         return ""
 
+    @changes
     def end(self) -> str:
         job = newest(self._jobs())
         if job is not None and not job.ended:
             self.workbench.queue.cancel(job.id)
         return html.message("Cancelled; what is done stays, and is not made again.")
 
+    @changes
     def choose(self, name: str, pick: str) -> list[Any]:
         GridPlace(self.workbench, name).choose(parse_pick(pick))
         return [NO_MESSAGE, *self.export.of_choice(name)]
 
+    @changes
     def give_star(self, name: str, pick: str) -> str:
         GridPlace(self.workbench, name).star(parse_pick(pick))
         return ""

@@ -6,13 +6,14 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.adapters.blocks import load_presets
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import DONE
 from lib_lora.jobs.merge_jobs import LOADED_MODEL, CheckpointJob, MergeJob
 from lib_lora.tools.merge import new_checkpoint_path
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.job_view import newest, of_kind, progress
@@ -154,6 +155,7 @@ class FormulaPanel:
     def _in_view(self, count: int) -> list[Any]:
         return [count, *(gr.update(visible=number < count) for number in range(ROWS))]
 
+    @changes
     def start(self, formula: str, base: str, *size: str) -> str:
         """Queue the merge."""
         name = f"{self._first(formula)}-merged"
@@ -162,6 +164,7 @@ class FormulaPanel:
         queue.submit(MergeJob(queue, formula, self.size.read(*size), self._presets, base, name))
         return ""
 
+    @changes
     def start_writing(self, formula: str, checkpoint: str | None, name: str) -> str:
         self._first(formula)
         if not checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.adapters.extract import Extraction
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
@@ -44,6 +45,7 @@ class ResizePanel:
         act(self.start_button.click, self.start, [self.lora, *self.size.components], self.message)
         poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
 
+    @changes
     def start(self, name: str | None, *size: str) -> str:
         if not name:
             raise UserError("No LoRA is chosen", where="LoRA to resize", fix="Choose one")
@@ -86,6 +88,7 @@ class ExtractPanel:
         fields = [self.tuned, self.original, self.conv_rank, self.text_encoder, *self.size.components]
         act(self.start_button.click, self.start, fields, self.message)
 
+    @changes
     def start(
         self, tuned: str | None, original: str | None, conv_rank: float | None, text_encoder: bool, *size: str
     ) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 import torch
 
+from lib_lora.access import changes
 from lib_lora.adapters.merged import Merged
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import DONE, JobView
@@ -70,12 +71,14 @@ class ResultPanel:
         shown = [self.progress, self.cancel, self.report, self.next, self.progress_preview, self.result]
         poller.keep(self.now, [*shown, self.name, self.named, *self.generation.components], [self.named])
 
+    @changes
     def end(self) -> str:
         for job in of_kind(self.workbench.queue, MergedJob.kind, MergePreviewJob.kind, CheckpointJob.kind):
             if not job.ended:
                 self.workbench.queue.cancel(job.id)
         return ""
 
+    @changes
     def save_merge(self, name: str, precision: str) -> str:
         job = self._calculated()
         merged: Merged = job.result
@@ -86,6 +89,7 @@ class ResultPanel:
             html.message(text, html.WARNING) for text in merged.report.warnings
         )
 
+    @changes
     def start_preview(self, prompt: str, seed: float, *generation: Any) -> str:
         merged = self._calculated().result
         if seed is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import looks
 from lib_lora.ui.actions import act
 from lib_lora.ui.base_style_panel import BaseStylePanel
 from lib_lora.ui.files import Pictures
@@ -45,6 +46,7 @@ class MergeTab:
         shown = [self.formula.formula, *self.formula.filled, self.ways]
         act(self.base_style.subtract.click, self.to_formula, subtract, self.base_style.message, shown)
 
+    @looks
     def to_formula(self, *values: Any) -> list[Any]:
         """Carry the base style's formula into the rows, in view."""
         *chosen, shown = values

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
+from lib_lora.access import looks
 from lib_lora.ui.compat import SKIP, listen
 
 LOG = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ class Poller:
             for trigger in (button.click, *own):
                 listen(trigger, part, [self._key, *kept.inputs], kept.outputs)
 
+    @looks
     def everything(self, *inputs: Any) -> list[Any]:
         """A new key for the page, then the values of all outputs."""
         shares = list(self._shares(inputs))
@@ -150,6 +152,7 @@ class Poller:
         return [key, *(value for values in now for value in values)]
 
     def _part(self, number: int) -> Callable[..., Any]:
+        @looks
         def refresh(key: str, *inputs: Any) -> Any:
             page = self.news.page(key)
             values = page.changes(number, inputs) if page else [SKIP] * len(self._kept[number].outputs)

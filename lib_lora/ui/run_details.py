@@ -15,7 +15,7 @@ from lib_lora.ui import html
 from lib_lora.ui.charts import runs_chart, smoothed, thinned
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.run_view import best_epoch, epoch_losses, loss_of, losses, sample_strip, warnings_of
-from lib_lora.ui.runs_table import PICK, state_of, steps_done
+from lib_lora.ui.runs_table import BACK, state_of, steps_done
 
 
 def details(run: Run, active: str | None, pictures: Pictures) -> str:
@@ -77,5 +77,5 @@ def _backups(run: Run) -> str:
     kept = backups(run)
     if not kept:
         return ""
-    buttons = " ".join(html.pick_button(f"Go back to step {step}", PICK, f"back:{run.id}:{step}") for step in kept)
+    buttons = " ".join(html.pick_button(f"Go back to step {step}", BACK, f"back:{run.id}:{step}") for step in kept)
     return f'<div class="lw-block"><i>Backups</i><br>{buttons}</div>'

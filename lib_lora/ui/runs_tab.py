@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
 from lib_lora.training.continuation import rate_jump
 from lib_lora.training.run import Run
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.charts import COLOURS
 from lib_lora.ui.choices import choices, run_names
 from lib_lora.ui.compat import SKIP
@@ -20,7 +21,7 @@ from lib_lora.ui.files import Pictures
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.run_details import comparison, details
-from lib_lora.ui.runs_table import PICK, RunsTable
+from lib_lora.ui.runs_table import BACK, PICK, RunsTable
 from lib_lora.workbench import Workbench
 
 NO_RUNS = "No run yet. Every training appears here with its settings, loss and samples."
@@ -41,6 +42,7 @@ class RunsTab:
     def build(self) -> None:
         self.table = panel("lw_runs_table", html.hint(NO_RUNS))
         self.pick = gr.Textbox("", label="Clicked run", elem_id=PICK, elem_classes=["lw-hidden"])
+        self.back = gr.Textbox("", label="Step to go back to", elem_id=BACK, elem_classes=["lw-hidden"])
         self.opened = gr.State(None)
         names = self.runs()
         with gr.Row(elem_classes=["lw-fields"]):
@@ -87,13 +89,14 @@ class RunsTab:
         shown = [self.opened, self.run, self.details, self.notes, self.notes_row, self.compared]
         act(self.open.click, self.show, [self.run], self.message, shown)
         act(self.pick.change, self.follow, [self.pick], self.message, shown)
+        act(self.back.change, self.return_to, [self.back], self.message, shown)
         act(self.compare.click, self.show_several, [self.run, self.others], self.message, [self.compared])
         act(self.resume.click, self.go_on, [self.run, self.more], self.message)
         act(self.grid.click, self.to_grid, [self.run], self.message, [tabs, grid_run])
         copied = act(self.duplicate.click, self.to_form, [self.run], self.message, [tabs, form_message, *form.inputs])
         form.filled(copied)
         act(self.delete.click, self.ask, [self.run], self.message, [self.confirm, self.question])
-        act(self.no.click, lambda: [NO_MESSAGE, gr.update(visible=False)], [], self.message, [self.confirm])
+        act(self.no.click, self.keep, [], self.message, [self.confirm])
         act(self.yes.click, self.remove, [self.run], self.message, [self.confirm, *shown])
         act(self.keep_notes.click, self.write_notes, [self.opened, self.notes], self.message)
         act(self.notes.blur, self.write_notes, [self.opened, self.notes], self.message)
@@ -108,11 +111,16 @@ class RunsTab:
 
     @looks
     def follow(self, pick: str) -> list[Any]:
-        """``open:RUN`` or ``back:RUN:STEP``, followed by the time of the click."""
-        action, _, rest = pick.rpartition("|")[0].partition(":")
-        if action != "back":  # gradio also says when it empties the field
-            return self.show(rest) if rest in self.runs() else [NO_MESSAGE, *[SKIP] * 6]
-        run_id, _, step = rest.rpartition(":")
+        """``open:RUN``, followed by the time of the click; gradio also says when it empties the field."""
+        run_id = pick.rpartition("|")[0].partition(":")[2]
+        return self.show(run_id) if run_id in self.runs() else [NO_MESSAGE, *[SKIP] * 6]
+
+    @changes
+    def return_to(self, pick: str) -> list[Any]:
+        """``back:RUN:STEP``, followed by the time of the click."""
+        run_id, _, step = pick.rpartition("|")[0].partition(":")[2].rpartition(":")
+        if run_id not in self.runs():
+            return [NO_MESSAGE, *[SKIP] * 6]
         self.workbench.go_back(run_id, int(step))
         text = f"The run stands at step {step} again; what it had is kept as a backup. Continue training goes on there."
         return [html.message(text, html.GOOD), *self.show(run_id)[1:]]
@@ -128,6 +136,7 @@ class RunsTab:
             raise UserError(f"{len(ids)} runs are too many for one picture", fix=f"Choose at most {COLOURS}")
         return [NO_MESSAGE, comparison([self._run(name) for name in ids])]
 
+    @changes
     def go_on(self, run_id: str | None, more: float | None) -> str:
         run = self._run(run_id)
         if run.status != "finished":
@@ -155,6 +164,7 @@ class RunsTab:
         text = f"These are the settings of {config.name}, under a new name."
         return [NO_MESSAGE, gr.update(selected="train"), html.message(text), *self.form.values(copy)]
 
+    @changes
     def write_notes(self, run_id: str | None, text: str | None) -> str:
         if not run_id:
             return ""
@@ -170,6 +180,11 @@ class RunsTab:
         text = f"Delete the run {run.id}? Its LoRA files stay. The run goes to {self.workbench.runs.folder / '.trash'}."
         return [NO_MESSAGE, gr.update(visible=True), html.message(text, html.WARNING)]
 
+    @looks
+    def keep(self) -> list[Any]:
+        return [NO_MESSAGE, gr.update(visible=False)]
+
+    @changes
     def remove(self, run_id: str | None) -> list[Any]:
         place = self.workbench.delete_run(self._run(run_id).id)
         hidden = gr.update(visible=False)

@@ -12,7 +12,7 @@ from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
 from lib_lora.ui import html
 
-PICK = "lw_runs_pick"
+PICK, BACK = "lw_runs_pick", "lw_runs_back"  # where a click is told: a run to open, and a step to go back to
 HEADERS = ("Name", "Started", "Checkpoint", "Steps", "State", "Lowest loss", "Chosen", "Notes")
 SHOWN = 50
 NOTE = 80  # characters of a note

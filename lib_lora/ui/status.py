@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.jobs.job import FAILED, PAUSED, RUNNING, WAITING, JobView, Progress
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
@@ -61,11 +62,13 @@ class StatusStrip:
         info = self.workbench.host.info()
         return [info.name if info else None]
 
+    @changes
     def load_model(self, name: str) -> str:
         """Load another checkpoint, as a job, so that it never gets under a running one."""
         self.workbench.submit("model", f"Loading {name}", lambda host: _load(host, name))
         return ""
 
+    @changes
     def pause_or_go_on(self) -> str:
         queue = self.workbench.queue
         current = queue.current()
@@ -73,6 +76,7 @@ class StatusStrip:
             (queue.resume if current.state == PAUSED else queue.pause)(current.id)
         return ""
 
+    @changes
     def end(self) -> str:
         self.workbench.queue.stop()
         return ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.training.config_file import config_to_toml
 from lib_lora.training.importers import OWN, import_config
 from lib_lora.training.importers.export import export_kohya
@@ -60,6 +61,7 @@ class ConfigPanel:
         self.form.filled(act(self.save.click, self.save_preset, [self.name, *values], self.message, [preset]))
         self.form.filled(act(self.delete.click, self.delete_preset, [preset], self.message, [preset]))
 
+    @looks(paths=("file",))
     def take_in(self, file: Any, *values: Any) -> list[Any]:
         """An uploaded config becomes the form's settings; gradio gives a path, or an object with its name."""
         path = Path(getattr(file, "name", file))
@@ -69,6 +71,7 @@ class ConfigPanel:
         text = f"{path.name} ({found.format}): {import_summary(found)}"
         return [html.message(text, html.GOOD), import_report(found), *self.form.values(config)]
 
+    @looks
     def give_out(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
         found = export_kohya(config)
@@ -80,6 +83,7 @@ class ConfigPanel:
         lost = "; ".join(f"{label} ({why})" for label, why in found.left_out.items())
         return [html.message(f"Not in the file: {lost}.", html.WARNING), shown]
 
+    @looks
     def give_out_own(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
         text = config_to_toml(config)
@@ -88,11 +92,13 @@ class ConfigPanel:
             download(text, f"{config.name or 'lora'}.toml", "For python -m lib_lora train, and for this tab"),
         ]
 
+    @changes
     def save_preset(self, name: str, *values: Any) -> list[Any]:
         saved = self.presets.save(name or "", self.form.config(values))
         text = f"Saved. “{saved}” is among the presets now."
         return [html.message(text, html.GOOD), gr.update(choices=self.presets.names(), value=saved)]
 
+    @changes
     def delete_preset(self, name: str) -> list[Any]:
         self.presets.delete(name)
         names = self.presets.names()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import PAUSED, JobView
 from lib_lora.training.run import Run
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, looks, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.poll import Poller
@@ -51,24 +53,27 @@ class LivePanel:
 
     def connect(self, poller: Poller, message: gr.HTML, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
         act(self.pause.click, self.pause_or_go_on, [], message)
-        act(self.save.click, lambda: self.ask("save"), [], message)
-        act(self.sample.click, lambda: self.ask("sample"), [], message)
-        act(self.backup.click, lambda: self.ask("backup"), [], message)
-        act(self.stop_save.click, lambda: self.end(save=True), [], message)
-        act(self.stop.click, lambda: self.end(save=False), [], message)
+        act(self.save.click, partial(self.ask, "save"), [], message)
+        act(self.sample.click, partial(self.ask, "sample"), [], message)
+        act(self.backup.click, partial(self.ask, "backup"), [], message)
+        act(self.stop_save.click, partial(self.end, save=True), [], message)
+        act(self.stop.click, partial(self.end, save=False), [], message)
         act(self.compare.click, self.to_grid, [], message, [tabs, grid_run])
         poller.keep(self.now, [self.live, self.pause, self.controls, self.compare])
 
+    @changes
     def pause_or_go_on(self) -> str:
         job = self.job()
         if job is not None and not job.ended:
             (self.workbench.queue.resume if job.state == PAUSED else self.workbench.queue.pause)(job.id)
         return ""
 
+    @changes
     def ask(self, what: str) -> str:
         self.workbench.request(self._running().id, what)
         return html.message(ASKED[what], html.GOOD)
 
+    @changes
     def end(self, *, save: bool) -> str:
         self.workbench.queue.stop(self._running().id, save=save)
         text = "Stops after this step and writes a LoRA file." if save else "Stops after this step."

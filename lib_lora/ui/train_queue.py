@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import WAITING, JobView
 from lib_lora.ui import html
@@ -40,10 +41,11 @@ class WaitingList:
         """``message`` and ``fault`` are the form's; ``guard`` shows a mistake at its field."""
         edited = [self.changing, self.change_row, self.note]
         self.form.filled(act(self.pick.change, self.follow, [self.pick], message, [*edited, *self.form.inputs]))
-        act(self.leave.click, lambda: [NO_MESSAGE, *self._closed()], [], message, edited)
+        act(self.leave.click, self.let_be, [], message, edited)
         act(self.save.click, guard(self.put_back, 3), [self.changing, *self.form.inputs], message, [fault, *edited])
         poller.keep(lambda: [waiting_table(self._waiting())], [self.list])
 
+    @changes
     def follow(self, pick: str) -> list[Any]:
         """``up:ID``, ``down:ID``, ``out:ID`` or ``change:ID``, followed by the time of the click."""
         action, _, number = pick.rpartition("|")[0].partition(":")
@@ -57,12 +59,18 @@ class WaitingList:
         self.workbench.queue.reorder(job.id, -1 if action == "up" else 1)
         return [NO_MESSAGE, *rest]
 
+    @changes
     def put_back(self, job_id: int | None, *values: Any) -> list[Any]:
         if job_id is None:
             raise UserError("No waiting run is being changed", fix="Choose “Change” in the queue")
         config = self.form.config(values)
         self.workbench.change_waiting(job_id, config)
         return [html.message(f"{config.name} will be trained with these settings.", html.GOOD), "", *self._closed()]
+
+    @looks
+    def let_be(self) -> list[Any]:
+        """End the change without making it."""
+        return [NO_MESSAGE, *self._closed()]
 
     def _take_up(self, job: JobView) -> list[Any]:
         if job.state != WAITING:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import around, changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.training.config import TrainConfig
@@ -107,7 +108,7 @@ class TrainTab:
         self.form.connect()
         self.configs.connect(self.preset)
         self.form.filled(self.picker.connect(self.form.fields["data_dir"]))
-        listen(self.preset.change, lambda name: gr.update(info=self._why(name)), [self.preset], [self.preset])
+        listen(self.preset.change, self.describe, [self.preset], [self.preset])
         values = self.form.inputs
         fields = [self.preset, *values]
         loaded = listen(page.load, self.last_settings, [], [self.found, self.preset, self.changes, *self.form.curves])
@@ -122,10 +123,12 @@ class TrainTab:
         self.live.connect(poller, self.message, tabs, grid_run)
         poller.keep(lambda: [self.sweep_grid()], [self.sweep])
 
+    @changes
     def run_check(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
         return [NO_MESSAGE, "", check_panel(self.workbench.check(config)) + curves(config)]
 
+    @changes
     def run_start(self, *values: Any) -> list[Any]:
         current = self.workbench.queue.current()
         if current is not None:
@@ -133,12 +136,14 @@ class TrainTab:
         self.workbench.start_training(self.form.config(values))
         return [html.message("Started. You can close this page, training goes on.", html.GOOD), "", ""]
 
+    @changes
     def run_queue(self, *values: Any) -> list[Any]:
         job = self.workbench.queue.view(self.workbench.start_training(self.form.config(values)))
         before = sum(not other.ended for other in self.workbench.queue.jobs()) - 1
         text = f"{job.title} is in the queue, {html.plural(before, 'job')} before it." if before else "Started."
         return [html.message(text, html.GOOD), "", ""]
 
+    @changes
     def run_variants(self, text: str, *values: Any) -> list[Any]:
         jobs = self.workbench.start_variants(self.form.config(values), text or "")
         what = f"{html.plural(len(jobs) - 1, 'run')} and a grid of them are in the queue."
@@ -154,6 +159,7 @@ class TrainTab:
             return html.job_error(newest.error)
         return html.sheet(self.pictures.url(Path(newest.result)), newest.title) if newest.result else ""
 
+    @looks
     def last_settings(self) -> list[Any]:
         """Preset and fields as JSON, the presets, and what is said about the fields.
 
@@ -191,6 +197,7 @@ class TrainTab:
     def _guard(self, fn: Callable[..., list[Any]], rest: int = 1) -> Callable[..., list[Any]]:
         """A mistake in a field is shown at the field as well; ``rest`` further outputs stay as they are."""
 
+        @around(fn)
         def run(*values: Any) -> list[Any]:
             try:
                 return fn(*values)
@@ -199,12 +206,14 @@ class TrainTab:
 
         return run
 
+    @looks
+    def describe(self, name: str) -> Any:
+        """What the preset is for, below it."""
+        return gr.update(info=self.presets.find(name).why if name in self.presets.names() else "")
+
     def _baseline(self, name: str) -> TrainConfig:
         """The settings of a preset; the defaults where it was deleted in another window."""
         return self.presets.find(name).applied_to(TrainConfig()) if name in self.presets.names() else TrainConfig()
-
-    def _why(self, name: str) -> str:
-        return self.presets.find(name).why if name in self.presets.names() else ""
 
     def _first_preset(self) -> Preset:
         return usual_preset(self.workbench.host.info())

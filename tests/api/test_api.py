@@ -10,11 +10,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from lib_lora.access import Access, confined
 from lib_lora.adapters.file import read_lora
 from lib_lora.api.routes import PREFIX, add_api
-from lib_lora.api.services import PATH_SETTINGS
-from lib_lora.hosts.access import Access, confined
-from lib_lora.training.config import settings
+from lib_lora.training.config import PATH_SETTINGS, settings
 from lib_lora.workbench import Workbench
 
 

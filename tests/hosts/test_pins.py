@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HOSTS = [path.stem for path in sorted((ROOT / "tests" / "hosts" / "pins").glob("*.txt"))]
-TESTS = [f"tests/hosts/a1111/{name}.py" for name in ("test_tab", "test_model", "test_access", "in_browser")]
+NAMES = ("test_tab", "test_model", "test_access", "test_read_only", "in_browser")
+TESTS = [f"tests/hosts/a1111/{name}.py" for name in NAMES]
 
 
 @pytest.mark.parametrize("host", HOSTS if sys.version_info < (3, 12) else [])

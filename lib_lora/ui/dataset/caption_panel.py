@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.dataset.collection.captions import plan_texts
 from lib_lora.dataset.tags.index import CHUNK
 from lib_lora.dataset.tags.vocabulary import Vocabulary, read_vocabulary
@@ -74,11 +75,13 @@ class CaptionPanel(Panel):
         except UserError:
             return ""
 
+    @looks(paths=("path",))
     def load_csv(self, path: str) -> str:
         if not (path or "").strip():
             return ""
         return html.message(f"{_vocabulary(path.strip()).size:,} tags can be completed.", html.GOOD)
 
+    @looks(paths=("csv",))
     def complete(self, word: str, caption: str, csv: str) -> list[str]:
         """Suggestions for the word that is being typed (before ``|``), and the length of the caption."""
         start = (word or "").split("|")[0].strip()
@@ -102,6 +105,7 @@ class CaptionPanel(Panel):
         return list(found.items())[:SUGGESTIONS]
 
     def _move(self, step: int, save: bool) -> Any:
+        @changes
         def go(caption: str) -> list[str]:
             saved = self._save(caption) if save else ""
             shown = self.session.shown()

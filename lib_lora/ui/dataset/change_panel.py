@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
@@ -43,6 +44,7 @@ class ChangePanel(Panel):
         on(self.undo.click, self.do_undo, [], self.message, caption, busy="Taking back …")
         on(self.cancel.click, self.do_cancel, [], self.message)
 
+    @changes
     def do_apply(self) -> list[str]:
         title = self.session.pending.title if self.session.pending else ""
         if self.session.apply() is not None:
@@ -51,14 +53,17 @@ class ChangePanel(Panel):
             text = html.message(f"Done: {title}. “Undo” takes it back.", html.GOOD)
         return [text, self.caption.now()]
 
+    @changes
     def do_discard(self) -> str:
         self.session.pending = None
         self.session.touch()
         return ""
 
+    @changes
     def do_undo(self) -> list[str]:
         return [html.message(f"Taken back: {self.session.undo()}.", html.GOOD), self.caption.now()]
 
+    @changes
     def do_cancel(self) -> str:
         job = self.session.job()
         if job is not None and not job.ended:

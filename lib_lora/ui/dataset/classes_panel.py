@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.dataset.balance.classes import CLASSES, DISCARD, FACE, monochrome_share, plan_folders, propose
 from lib_lora.dataset.balance.epochs import BY_IMAGES, BY_SAMPLES, for_images, for_samples
 from lib_lora.dataset.balance.repeats import LEAST, MOST, VARIANTS, WITH_FLIPS, WITHOUT_FLIPS, Balance, even, solve
@@ -78,6 +79,7 @@ class ClassesPanel(Panel):
         self.session.classes[picture.path] = CLASSES[(CLASSES.index(now) + 1) % len(CLASSES)]
         self.session.touch()
 
+    @changes
     def do_faces(self) -> str:
         host = self.session.workbench.host
         folders = [host.paths.data / "faces", host.paths.checkpoints.parent / "adetailer"]
@@ -93,6 +95,7 @@ class ClassesPanel(Panel):
         self.session.run(f"Look for faces ({detector.name})", work)
         return ""
 
+    @changes
     def do_sort(self, subject: str, flipped: bool) -> str:
         name = (subject or "").strip()
         if not name:
@@ -102,6 +105,7 @@ class ClassesPanel(Panel):
         root = self.session.opened().folders[0]
         return html.message(self.session.propose(plan_folders(classes, balance.repeats, root, name)))
 
+    @changes
     def do_even(self) -> str:
         return html.message(self.session.propose(self._evened()))
 
@@ -130,6 +134,7 @@ class ClassesPanel(Panel):
             return ""
         return "".join(self._class(name, pictures) for name, pictures in self.classes().items())
 
+    @changes
     def recompute(self, mirrored: bool, base: str) -> str:
         """The balance under other conditions."""
         self.mirrored, self.base = mirrored, base

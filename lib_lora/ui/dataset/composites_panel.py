@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.pictures.composite_captions import PLACES
 from lib_lora.dataset.pictures.composites import CompositeOptions
@@ -88,6 +89,7 @@ class CompositesPanel(Panel):
         on(self.plan.click, self.do_plan, [*fields, self.how, self.regularisation], self.message)
         act(self.queue.click, self.do_queue, [self.run_name, self.epochs, self.resolution, self.how], self.queued)
 
+    @changes
     def do_plan(
         self, subjects: str, people: str, share: float, ratio: float | None, template: str, seed: float | None,
         how: str, regularisation: float,
@@ -98,6 +100,7 @@ class CompositesPanel(Panel):
             return html.message(self.session.propose(plan_joint(found, root, options)))
         return html.message(self.session.propose(plan_stages(found, root, options, regularisation)))
 
+    @changes
     def do_queue(self, name: str, epochs: float | None, resolution: float | None, how: str) -> str:
         root = self.session.opened().folders[0]
         folder = root / COMPOSITES if how == JOINT else root / APART / COMPOSITES

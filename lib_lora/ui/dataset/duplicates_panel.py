@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.groups import CopyGroup, find_duplicates, plan_rejects
 from lib_lora.dataset.duplicates.search import SearchOptions
@@ -59,6 +60,7 @@ class DuplicatesPanel(Panel):
     def verbs(self) -> dict[str, Verb]:
         return {"reject": self.toggle}
 
+    @changes
     def do_search(self, hardness: float, mirrored: bool, scaled: bool, content: bool) -> str:
         options = SearchOptions(hardness, mirrored=mirrored, scaled=scaled, ignore_background=content)
         pictures = self.session.opened().pictures
@@ -71,6 +73,7 @@ class DuplicatesPanel(Panel):
         self.session.run("Find duplicates", work)
         return ""
 
+    @changes
     def do_aside(self) -> str:
         editor = self.session.opened()
         rejects = [picture for picture in editor.pictures if picture.path in self.session.rejects]

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.scan import CONCEPT_NAME
@@ -71,6 +72,7 @@ class Gallery:
             return html.message("There is no picture in this folder." + repaired, html.WARNING)
         return html.message(repaired.strip(), html.WARNING)
 
+    @changes
     def do_filter(self, all_of: str, any_of: str, none_of: str) -> str:
         self.session.filter = TagFilter(*(tuple(split_tags(part or "")) for part in (all_of, any_of, none_of)))
         self.session.page = 0

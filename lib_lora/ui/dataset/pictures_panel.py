@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.dataset.buckets import bucket_for
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.collection.change import Change
@@ -104,17 +105,21 @@ class PicturesPanel(Panel):
 
     # -- the marked area of the current picture, or of all marked ones ------------------------------------------------
 
+    @changes
     def do_crop(self, area: str, aside: bool) -> str:
         pictures, shapes = self._current(), parse_area(area)
         return self._propose(plan_crops([(p, bounds(shapes, p.size)) for p in pictures]), pictures, aside)
 
+    @changes
     def do_erase(self, area: str, aside: bool) -> str:
         pictures = self._current()
         return self._propose(plan_erased(pictures, parse_area(area)), pictures, aside)
 
+    @changes
     def do_mask(self, inside: bool, area: str) -> str:
         return self._propose(plan_area_masks(self._current(), parse_area(area), inside), (), False)
 
+    @changes
     def do_sheet(self, aside: bool) -> str:
         picture = self.session.current_picture()
         parts = [(picture, box) for box in figures(picture.path)]
@@ -124,6 +129,7 @@ class PicturesPanel(Panel):
 
     # -- all chosen pictures ------------------------------------------------------------------------------------------
 
+    @changes
     def do_upscale(self, upscaler: str, least: float | None, aside: bool) -> str:
         pictures, host = self.session.chosen(), self.session.workbench.host
         side = int(least or 0)
@@ -132,10 +138,12 @@ class PicturesPanel(Panel):
         change = plan_upscaled(pictures, side, partial(host.upscale, upscaler))
         return self._propose(change, [p for p in pictures if min(p.size) < side], aside)
 
+    @changes
     def do_mirror(self, keep: str) -> str:
         change = plan_mirrored(self.session.chosen(), split_tags(keep or ""))
         return self._propose(change, (), False)
 
+    @changes
     def do_buckets(self, ratio: str, aside: bool) -> str:
         config = DatasetConfig(folders=())
         parts = [
@@ -144,6 +152,7 @@ class PicturesPanel(Panel):
         ]
         return self._crops([(p, box) for p, box in parts if box != (0, 0, *p.size)], aside)
 
+    @changes
     def do_faces(self, ratio: str, aside: bool) -> str:
         faces = self.session.faces
         found = [picture for picture in self.session.chosen() if picture.path in faces]
@@ -157,6 +166,7 @@ class PicturesPanel(Panel):
             parts.append((picture, box_around(face, picture.size, RATIOS[ratio] or 1.0)))
         return self._crops(parts, aside)
 
+    @changes
     def do_alpha(self) -> str:
         return self._propose(plan_alpha_masks(self.session.chosen()), (), False)
 

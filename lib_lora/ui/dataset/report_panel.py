@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.dataset import advice
 from lib_lora.dataset.check import CheckReport, check
 from lib_lora.dataset.config import Concept, DatasetConfig
@@ -66,6 +67,7 @@ class ReportPanel(Panel):
     def verbs(self) -> dict[str, Verb]:
         return {"only": self.show_only}
 
+    @looks
     def do_send(self, trigger: str, name: str) -> list[Any]:
         """The folder and the trigger; this is also the LoRA's name until it gets another."""
         folders = self.session.opened().folders
@@ -75,6 +77,7 @@ class ReportPanel(Panel):
         trigger = (trigger or "").strip()
         return [NO_MESSAGE, gr.update(selected="train"), str(folders[0]), trigger, (name or "").strip() or trigger]
 
+    @changes
     def do_check(self, trigger: str, resolution: float | None, batch: float | None, epochs: float | None) -> list[str]:
         editor = self.session.opened()
         self.config = DatasetConfig(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from lib_lora.access import changes, looks
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.tagging.choice import TagChoice, balanced_threshold
 from lib_lora.dataset.tagging.host_tagger import HostTagger
@@ -86,12 +87,14 @@ class TaggingPanel(Panel):
         models = sorted(path.parent.name for path in root.glob(f"*/{MODEL_NAME}") if _has_labels(path.parent))
         return [*models, *host.taggers()]
 
+    @looks
     def do_look(self) -> list[object]:
         """The models there are now; the first is chosen."""
         names = self.model_names()
         found = f"{html.plural(len(names), 'tagger')} found: {', '.join(names)}." if names else "There is still none."
         return [html.message(found), gr.update(choices=names, value=names[0] if names else None)]
 
+    @looks(paths=("folder",))
     def hint_view(self, model: str | None, folder: str) -> str:
         """How to get a model where there is none; else the threshold at which a known one is balanced."""
         name = (folder or "").strip() or model or ""
@@ -102,6 +105,7 @@ class TaggingPanel(Panel):
             return ""
         return html.message(f"{Path(name).name} misses as much as it invents at {balanced:.2f}; lower gives more tags.")
 
+    @changes(paths=("folder",))
     def do_tag(
         self, model: str | None, folder: str, threshold: float, characters: float, mode: str, exclude: str,
         mcut: bool, rating: bool, gpu: bool,

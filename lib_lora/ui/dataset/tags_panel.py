@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from lib_lora.access import changes
 from lib_lora.dataset.collection.captions import plan_import, plan_one_line
 from lib_lora.dataset.collection.moving import plan_numbering
 from lib_lora.dataset.tags.edits import (
@@ -90,6 +91,7 @@ class TagsPanel(Panel):
     def verbs(self) -> dict[str, Verb]:
         return {"with": lambda tag: self._filtered(tag, True), "without": lambda tag: self._filtered(tag, False)}
 
+    @changes
     def do_plan(self, action: str, tags: str, new: str, keep: float | None) -> str:
         chosen = self.session.chosen()
         if action == IMPORT:
@@ -104,6 +106,7 @@ class TagsPanel(Panel):
             change = self.session.opened().plan_tags(edit, action.rstrip(" …") + named, chosen)
         return html.message(self.session.propose(change))
 
+    @changes
     def do_gaps(self, tags: str) -> str:
         wanted = split_pieces(tags or "")
         if not wanted:
@@ -114,6 +117,7 @@ class TagsPanel(Panel):
         self.session.touch()
         return html.message(f"{html.plural(len(rows), 'image')} without {', '.join(wanted)}.")
 
+    @changes
     def narrow(self, wanted: str) -> str:
         """Show only tags that have these words."""
         self.wanted = wanted or ""
