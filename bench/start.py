@@ -25,7 +25,7 @@ from lib_lora.demo.architecture import MINIATURE, random_checkpoint
 from lib_lora.demo.tour.datasets import character_caption, character_specs, write_dataset
 from lib_lora.models.base import Host
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.update import Update
+from lib_lora.training.meter import Meter
 from lib_lora.workbench import Workbench
 
 DOUBLE = Path(__file__).parents[1] / "tests" / "hosts" / "doubles" / "a1111"
@@ -91,18 +91,20 @@ def finish(bench: Workbench, config: TrainConfig) -> None:
 
 def measure(bench: Workbench, config: TrainConfig, checkpoint_bytes: int) -> dict[str, float]:
     """Train, and tell what was before and in the first step."""
+    from modules import shared
+
     from lib_lora.hosts.a1111.model import A1111Model
 
     steps, latents, text, found = [], [], [], {}
 
-    def look(update: Update) -> None:
+    def look(_: Meter) -> None:
         found["cpu_seconds"] = time.process_time() - cpu
-        found["weight_copies"] = copied_weights(update.denoiser.model.sd_model)
+        found["weight_copies"] = copied_weights(shared.sd_model)
 
     with (
         timed(LatentCache, "prepare", latents),
         timed(A1111Model, "encode_text", text),
-        timed(Update, "__call__", steps, look),
+        timed(Meter, "add", steps, look),
     ):
         click, cpu = time.perf_counter(), time.process_time()
         try:

@@ -71,13 +71,13 @@ def measured(trainer: Trainer, steps: int) -> tuple[float, float]:
     core = [0.0]
     events, marks = trainer.run(), []
     with ExitStack() as patches:
-        for owner, name in ((trainer.model, "predict"), (trainer.model, "encode_text"), (torch.Tensor, "backward")):
+        for owner, name in ((trainer.model, "predict"), (trainer.model, "encode_text"), (torch.autograd, "backward")):
             patches.enter_context(patch.object(owner, name, timed(getattr(owner, name), core)))
         for event in events:
             if not isinstance(event, StepDone):
                 continue
             if not marks:
-                optimizer = trainer.optimizer
+                optimizer = trainer.session.optimizer
                 patches.enter_context(patch.object(optimizer, "step", timed(optimizer.step, core)))
             marks.append((core[0], clock()))
             if len(marks) == WARM_UP + steps:

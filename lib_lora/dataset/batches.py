@@ -15,6 +15,7 @@ from lib_lora.dataset.config import DatasetConfig
 from lib_lora.dataset.masks import Masks
 from lib_lora.dataset.scan import Item, Scan
 from lib_lora.errors import UserError
+from lib_lora.models.transfer import sent
 from lib_lora.training.randomness import rng
 
 
@@ -28,27 +29,41 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Latents float32 [B, 4, h, w] on the CPU, one final caption and one draw per sample.
+class MicroBatch:
+    """What goes through the model at once, on its way from `Batches` to the denoiser; B samples of one size.
 
-    ``weights`` [B] are those of the samples' losses; ``masks`` [B, 1, h, w] say where the loss counts, None: all over.
+    Attributes:
+        latents: float32 [B, 4, h, w].
+        captions: a final one per sample.
+        draws: which images they are; of the whole batch, also in a part of it.
+        weights: [B], of the samples' losses.
+        sizes: [B, 6] in pixels, as SDXL is told them (Podell et al. 2023, 2.2): original height and width, top and left
+            of the crop in the resized image, height and width of the crop.
+        masks: [B, 1, h, w], where the loss counts; None: all over.
+        min_chunks: chunks of 75 tokens that the conditioning has at least.
     """
 
     latents: Tensor
     captions: list[str]
     draws: list[Draw]
     weights: Tensor
+    sizes: Tensor
     masks: Tensor | None = None
+    min_chunks: int = 1
 
-    @property
-    def items(self) -> list[Item]:
-        return [draw.item for draw in self.draws]
+    def __len__(self) -> int:
+        return len(self.captions)
 
-    @property
-    def sizes(self) -> Tensor:
-        """[B, 6] in pixels, as SDXL is told them (Podell et al. 2023, 2.2): original height and width, top and left of
-        the crop in the resized image, height and width of the crop."""
-        return torch.tensor([told_sizes(item.size, item.bucket) for item in self.items])
+    def part(self, samples: slice, min_chunks: int = 1) -> MicroBatch:
+        """Some of the samples; ``min_chunks`` makes their conditioning as long as that of the others."""
+        masks = None if self.masks is None else self.masks[samples]
+        latents, weights, sizes = (tensor[samples] for tensor in (self.latents, self.weights, self.sizes))
+        return MicroBatch(latents, self.captions[samples], self.draws, weights, sizes, masks, min_chunks)
+
+    def on(self, device: torch.device | str) -> MicroBatch:
+        """The same on ``device``, without waiting for it; ``sizes`` stay in main memory, where they are read."""
+        masks = None if self.masks is None else sent(self.masks, device)
+        return replace(self, latents=sent(self.latents, device), weights=sent(self.weights, device), masks=masks)
 
 
 class Plan:
@@ -120,7 +135,7 @@ class Batches(Plan):
         self._cache = cache
         self._masks = Masks(config.masks) if config.masks else None
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> MicroBatch:
         """Batch of step ``step``, counted from 0; any step at any time.
 
         Raises:
@@ -129,8 +144,11 @@ class Batches(Plan):
         draws = self.draws(step)
         latents = torch.stack([self._cache.get(draw.item, draw.flipped) for draw in draws])
         weights = torch.tensor([self.config.prior_weight if d.item.concept.regularisation else 1.0 for d in draws])
-        masks = self._masks and self._masks.batch([(d.item, d.flipped) for d in draws], latents.shape[-2:])
-        return Batch(latents, [draw.caption for draw in draws], draws, weights, masks)
+        masks = None
+        if self._masks is not None:
+            masks = self._masks.batch([(d.item, d.flipped) for d in draws], (latents.shape[-2], latents.shape[-1]))
+        sizes = torch.tensor([told_sizes(draw.item.size, draw.item.bucket) for draw in draws])
+        return MicroBatch(latents, [draw.caption for draw in draws], draws, weights, sizes, masks)
 
 
 def told_sizes(size: Size, bucket: Size) -> tuple[int, int, int, int, int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lib_lora.errors import Cancelled
+from lib_lora.errors import Cancelled, UserError
 from lib_lora.jobs.job import FAILED, STOPPED, Job, described, summary
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.pictures import save_png
@@ -25,9 +25,11 @@ from lib_lora.training.events import (
     Warned,
 )
 from lib_lora.training.parallel import ALONE, Parallel
-from lib_lora.training.resting import Resting, held
+from lib_lora.training.requests import SAVE_AND_STOP, STOP, Requests
+from lib_lora.training.resting import Resting
 from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
+from lib_lora.training.session import Session
 from lib_lora.training.trainer import Trainer
 
 
@@ -42,8 +44,7 @@ class TrainJob(Job):
         self.config = run.config()
         super().__init__(self.config.name)
         self.trainer: Trainer | None = None
-        self._early: str | None = None  # what was asked before the trainer existed
-        self._ending = False
+        self.requests = Requests()
         self._resting = Resting()
 
     def change(self, config: TrainConfig) -> None:
@@ -54,9 +55,7 @@ class TrainJob(Job):
     def work(self, host: Host) -> Iterator[Any]:
         self._load_model(host)
         with host.training_session() as model:
-            self.trainer = Trainer(self.run, model, host.paths, self.parallel)
-            if self._early is not None:
-                self.trainer.request(self._early)
+            self.trainer = Trainer(self.run, model, host.paths, self.requests, self.parallel)
             for event in self.trainer.run():
                 self._note(event)
                 yield event
@@ -74,29 +73,34 @@ class TrainJob(Job):
         self._switch(True)
 
     def rest(self) -> None:
-        if self.trainer is not None and self.trainer.update is not None:
-            self._resting.send(held(self.trainer.update))
+        if (session := self._session()) is not None:
+            self._resting.send(session.held())
 
     def stop(self, *, save: bool) -> bool:
-        if self.trainer is None or self.trainer.network is None:
+        if self._session() is None:
             return False  # no step was done yet, so there is nothing to save
-        self._ending = True
-        self.request("save_and_stop" if save else "stop")
+        self.requests.add(SAVE_AND_STOP if save else STOP)
         return True
 
     def request(self, what: str) -> None:
-        """As :meth:`Trainer.request`, also before training has begun."""
-        if self.trainer is None:
-            self._early = what
-        else:
-            self.trainer.request(what)
+        """``"save"``, ``"sample"`` or ``"backup"``, after the present step; also before training has begun.
+
+        Raises:
+            UserError: it has ended.
+        """
+        if not self.requests.add(what):
+            raise UserError("This training has just ended", where=self.title, fix="Continue it under Runs")
 
     def data(self) -> dict[str, Any]:
         return {"run": self.run.id}
 
+    def _session(self) -> Session | None:
+        """While the network is on the model."""
+        return self.trainer.session if self.trainer is not None else None
+
     def _switch(self, on: bool) -> None:
-        if self.trainer is not None and self.trainer.network is not None:
-            self.trainer.network.enabled = on
+        if (session := self._session()) is not None:
+            session.network.enabled = on
 
     def _load_model(self, host: Host) -> None:
         """The run's own checkpoint, if another one has been loaded since."""
@@ -128,7 +132,9 @@ class TrainJob(Job):
         requests = [_request(prompt, self.config.clip_skip) for prompt in prompts]
         paths: list[Path] = []
         problem = ""
-        with self.trainer.detached() as network:  # to attach it again is no extra: without it nothing can be trained
+        with (
+            self.trainer.session.detached() as network
+        ):  # to attach it again is no extra: without it nothing can be trained
             try:
                 images = host.generate(requests, networks=(network,), cancelled=self._hurry)
                 self.run.samples.mkdir(exist_ok=True)
@@ -138,7 +144,7 @@ class TrainJob(Job):
             except Cancelled:
                 if self.cancel_requested:
                     raise
-                problem = "training was stopped" if self._ending else "Interrupt was pressed in the web UI"
+                problem = "training was stopped" if self.requests.stopping else "Interrupt was pressed in the web UI"
             except Exception as error:
                 problem = summary(error)
         if problem:
@@ -147,7 +153,7 @@ class TrainJob(Job):
             yield Sampled(due.epoch, due.step, tuple(paths))
 
     def _hurry(self) -> bool:
-        return self.cancel_requested or self._ending
+        return self.cancel_requested or self.requests.stopping
 
 
 def _refreshed(host: Host) -> Iterator[Event]:

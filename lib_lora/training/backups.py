@@ -26,13 +26,12 @@ def back_up(run: Run) -> Path:
     Raises:
         UserError: nothing was saved yet.
     """
-    slots = StateSlots(run.state)
-    position = slots.position()
-    if position is None:
+    saved = StateSlots(run.state).newest()
+    if saved is None:
         raise UserError("No progress is saved yet", where=run.id, fix="Wait for the end of the first epoch")
-    target = _folder(run) / f"step{position.step:08d}.safetensors"
+    target = _folder(run) / f"step{saved.position.step:08d}.safetensors"
     if not target.exists():
-        _copy(slots.newest_path(), target)
+        _copy(saved.slot, target)
     return target
 
 

@@ -7,6 +7,7 @@ comes from the weights alone.
 from __future__ import annotations
 
 from statistics import fmean
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from lib_lora.dataset.batches import Batches
 from lib_lora.models.transfer import sent
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
+from lib_lora.training.noise import NoiseDraw
 from lib_lora.training.randomness import torch_generator
 from lib_lora.training.timesteps import spread_timesteps
 
@@ -24,12 +26,10 @@ def fixed_batches(batches: Batches, config: TrainConfig) -> list[int]:
     return [i * batches.steps_per_epoch // count for i in range(count)]
 
 
-def epoch_losses(
-    denoiser: Denoiser, batches: Batches, held_out: Batches | None, config: TrainConfig
-) -> dict[str, float | list[float] | None]:
+def epoch_losses(denoiser: Denoiser, batches: Batches, held_out: Batches | None, config: TrainConfig) -> dict[str, Any]:
     """``fixed_loss`` and ``validation_loss``, the means of trained and of held-out images, None where there are none;
     and each image's own in ``fixed_losses`` and ``validation_losses``."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, measured in (("fixed", batches), ("validation", held_out)):
         losses = [] if measured is None else fixed_losses(denoiser, measured, config)
         found[f"{name}_loss"] = fmean(losses) if losses else None
@@ -40,17 +40,16 @@ def epoch_losses(
 def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> list[float]:
     """The loss of each fixed image with its fixed noise, averaged over fixed timesteps; empty if it is switched off."""
     levels = spread_timesteps(config.fixed_loss_timesteps, denoiser.steps)
-    losses = []
+    device, losses = denoiser.model.device, []
     with torch.no_grad():
         for index in fixed_batches(batches, config):
             batch = batches.batch(index)
-            latents = sent(batch.latents, denoiser.model.device)
-            noise = torch.randn(latents.shape, generator=torch_generator(config.seed, "fixed-loss", index))
-            drawn = sent(noise, latents.device)
+            generator = torch_generator(config.seed, "fixed-loss", index)
+            noise = sent(torch.randn(batch.latents.shape, generator=generator), device)
+            batch = batch.on(device)
             of_levels = []
             for level in levels:
-                t = torch.full((len(latents),), level)
-                told = {"mask": batch.masks, "sizes": batch.sizes}
-                of_levels.append(denoiser.loss(latents, batch.captions, drawn, t, **told))
+                t = sent(torch.full((len(batch),), level), device)
+                of_levels.append(denoiser.loss(batch, NoiseDraw(t, noise, noise)))
             losses.append(torch.stack(of_levels).mean(dim=0))
     return torch.cat(losses).tolist() if losses else []

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib_lora.models.transfer import sent
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.randomness import rng, torch_generator
+from lib_lora.training.timesteps import timesteps
+
+
+@dataclass(frozen=True)
+class NoiseDraw:
+    """Where the samples of a batch stand between picture and noise.
+
+    Attributes:
+        t: timesteps [B].
+        noise: [B,C,h,w], what the target is made with.
+        added: [B,C,h,w], what is in the model's input; another one than ``noise`` with input perturbation only.
+    """
+
+    t: Tensor
+    noise: Tensor
+    added: Tensor
+
+    def part(self, samples: slice) -> NoiseDraw:
+        """That of some of the samples."""
+        return NoiseDraw(self.t[samples], self.noise[samples], self.added[samples])
+
+    def on(self, device: torch.device | str) -> NoiseDraw:
+        """The same on ``device``, without waiting for it."""
+        noise = sent(self.noise, device)
+        return NoiseDraw(sent(self.t, device), noise, noise if self.added is self.noise else sent(self.added, device))
+
+
+def draw_noise(latents: Tensor, config: TrainConfig, total: int, step: int) -> NoiseDraw:
+    """The noise and the timesteps, of ``total``, of micro-step ``step``, for ``latents`` [B,C,h,w] in main memory."""
+    noise, added = training_noise(latents, config, step)
+    return NoiseDraw(timesteps(len(latents), total, config, step), noise, added)
 
 
 def training_noise(latents: Tensor, config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:

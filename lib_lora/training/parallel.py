@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 PATIENCE = timedelta(hours=3)  # the others wait while the first one encodes images or draws samples
 
@@ -51,6 +51,14 @@ class Parallel:
         dist.all_reduce(message)
         for tensor, total in zip(tensors, message.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
+
+    def add_up_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> None:
+        """Replace the gradients and ``loss`` by their sums over all processes; one without a sample has no gradient."""
+        if self.world == 1:
+            return
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        self.add_up([*(p.grad for p in parameters), loss])
 
     def wait(self) -> None:
         """Until all processes have come here."""

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from lib_lora.adapters.network import Network
+from lib_lora.dataset.batches import MicroBatch, told_sizes
 from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
+from lib_lora.training.noise import NoiseDraw
 from lib_lora.training.run_metadata import network_spec
 
 ADAM_BYTES = 16  # per trained number: weight, gradient and two moments, fp32 each
@@ -36,12 +38,14 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
     network = Network.create(layers, network_spec(config), config.seed)
     batch = largest_part(config)
     latents = torch.zeros(batch, 4, *(side // model.latent_factor for side in reversed(size)))
-    latents = latents.to(model.device)
-    t = torch.full((batch,), len(model.schedule) // 2)
+    sizes = torch.tensor([told_sizes(size, size)]).repeat(batch, 1)
+    samples = MicroBatch(latents, [caption] * batch, [], torch.ones(batch), sizes).on(model.device)
+    t = torch.full((batch,), len(model.schedule) // 2, device=model.device)
+    drawn = NoiseDraw(t, samples.latents, samples.latents)
     denoiser = Denoiser(model, config)
 
     def loss() -> Tensor:
-        return denoiser.loss(latents, [caption] * batch, latents, t).mean()
+        return denoiser.loss(samples, drawn).mean()
 
     with denoiser.saving_memory(), network.attached_to(layers):
         kept = _KeptForBackward(layers)

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from lib_lora.training.optimizer_state import optimizer_state
-from lib_lora.training.update import Update
-
 MAIN_MEMORY = torch.device("cpu")
-
-
-def held(update: Update) -> Iterator[Tensor]:
-    """What a run keeps between two steps: weights, moments, averages and encoded captions; gradients there are none."""
-    for adapter in update.network.adapters.values():
-        yield from adapter.parameters()
-        yield from adapter.buffers()
-    yield from optimizer_state(update.network, update.optimizer)[0].values()
-    yield from update.averaging.mean
-    yield from update.denoiser.known_captions.values()
 
 
 class Resting:

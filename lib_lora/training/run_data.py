@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from lib_lora.dataset.batches import Batches
@@ -15,7 +15,6 @@ from lib_lora.training.data import data_hash, dataset_config, usable_scan
 from lib_lora.training.events import Event, Preparing, Warned
 from lib_lora.training.parallel import Parallel
 from lib_lora.training.state import Fingerprint
-from lib_lora.training.update import steps_per_epoch
 from lib_lora.training.validation import split
 
 
@@ -25,15 +24,28 @@ class RunData:
     trained: the images that are learned.
     batches, held_out: batches of those; of the images kept for validation, None without any.
     fingerprint: what a saved state of the run belongs to.
-    steps_per_epoch, total: optimizer steps.
+    accumulation: batches of an optimizer step.
+    total: optimizer steps.
     """
 
     trained: Scan
     batches: Batches
     held_out: Batches | None
     fingerprint: Fingerprint
-    steps_per_epoch: int
+    accumulation: int
     total: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch: its batches ÷ accumulation, rounded up."""
+        return -(-self.batches.steps_per_epoch // self.accumulation)
+
+    def micro_steps(self, step: int) -> range:
+        """The batches of optimizer step ``step``; the last of an epoch may have fewer, epochs never mix."""
+        batches = self.batches.steps_per_epoch
+        epoch, within = divmod(step, self.steps_per_epoch)
+        first = within * self.accumulation
+        return range(epoch * batches + first, epoch * batches + min(first + self.accumulation, batches))
 
 
 def run_data(
@@ -44,13 +56,13 @@ def run_data(
     data = dataset_config(config)
     trained, held_out = split(scan, config.validation_split, config.seed)
     batches = Batches(trained, cache, data, config.seed)
-    per_epoch = steps_per_epoch(batches, config)
+    per_epoch = -(-batches.steps_per_epoch // config.gradient_accumulation)
     return RunData(
         trained=trained,
         batches=batches,
         held_out=Batches(held_out, cache, replace(data, flip=False), config.seed) if held_out.items else None,
         fingerprint=Fingerprint(training_hash(config), data_hash(scan, cache.hashes), model.hashes()["model"]),
-        steps_per_epoch=per_epoch,
+        accumulation=config.gradient_accumulation,
         total=per_epoch * config.epochs,
     )
 
@@ -63,19 +75,14 @@ def _encoded(config: TrainConfig, cache: LatentCache, parallel: Parallel) -> Gen
         for _ in cache.prepare(mine, config.flip):
             pass
         parallel.wait()
-    encoding = _Returning(cache.prepare(found, config.flip))
-    for done, total in encoding:
+    encoding = cache.prepare(found, config.flip)
+    while True:
+        try:
+            done, total = next(encoding)
+        except StopIteration as end:
+            encoded: Scan = end.value
+            break
         yield Preparing("Encoding images", done, total)
-    for problem in encoding.value.problems:
+    for problem in encoded.problems:
         yield Warned(str(problem))
-    return encoding.value
-
-
-class _Returning:
-    """Iterates a generator and keeps what it returned in ``value``."""
-
-    def __init__(self, generator: Generator):
-        self.generator = generator
-
-    def __iter__(self) -> Iterator:
-        self.value = yield from self.generator
+    return encoded

@@ -27,6 +27,7 @@ from lib_lora.training.optimizer_state import named_parameters, optimizer_state,
 
 SLOTS = ("a.safetensors", "b.safetensors")
 FORMAT = "1"
+DAMAGE = (SafetensorError, OSError, ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,47 @@ class Position:
     fingerprint: Fingerprint
 
 
+@dataclass(frozen=True)
+class SavedState:
+    """What a whole slot held.
+
+    Attributes:
+        slot: its file.
+        tensors: of network, optimizer and average, on the CPU.
+        numbers: the optimizer's; states of version 0.1 have none.
+    """
+
+    slot: Path
+    position: Position
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+    def restore(
+        self,
+        network: Network,
+        optimizer: torch.optim.Optimizer,
+        present: Fingerprint,
+        averaging: Averaging | None = None,
+        earlier_configs: Collection[str] = (),
+    ) -> int:
+        """Put it into ``network``, ``optimizer`` and ``averaging``; the steps that are done.
+
+        Args:
+            earlier_configs: as in :meth:`Fingerprint.require`.
+
+        Raises:
+            UserError: it belongs to other settings, images or another checkpoint than ``present``.
+        """
+        self.position.fingerprint.require(present, self.slot.parent.parent, earlier_configs)
+        with torch.no_grad():
+            for name, parameter in named_parameters(network):
+                parameter.copy_(self.tensors[f"network/{name}"])
+        restore_optimizer(network, optimizer, _under("optimizer/", self.tensors), self.numbers)
+        if averaging is not None:
+            averaging.restore(_under("average/", self.tensors))
+        return self.position.step
+
+
 class StateSlots:
     """The ``state/`` folder of a run."""
 
@@ -72,86 +114,58 @@ class StateSlots:
     ) -> None:
         """Write the older (or the damaged) slot; the newest whole one stays until the next save."""
         moments, numbers = optimizer_state(network, optimizer)
-        tensors = {**_network_tensors(network), **{f"optimizer/{name}": t for name, t in moments.items()}}
+        tensors: dict[str, Tensor] = {f"network/{name}": parameter for name, parameter in named_parameters(network)}
+        tensors.update({f"optimizer/{name}": t for name, t in moments.items()})
         if averaging is not None:
             tensors.update({f"average/{name}": t for name, t in averaging.tensors().items()})
         # clones: a view of a larger storage, or two names of one, cannot be written
         tensors = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
         header = {"format": FORMAT, "position": json.dumps(asdict(position)), "checksum": _checksum(tensors)}
         header["optimizer"] = json.dumps(numbers)
-        if self._current is None and (newest := self._newest()) is not None:
-            self._current = newest[0].name
+        if self._current is None:
+            self.newest()
         slot = SLOTS[1] if self._current == SLOTS[0] else SLOTS[0]
         with atomic_write(self.folder / slot) as part:
             save_file(tensors, part, metadata=header)
         self._current = slot
 
-    def load(
-        self,
-        network: Network,
-        optimizer: torch.optim.Optimizer,
-        present: Fingerprint,
-        averaging: Averaging | None = None,
-        earlier_configs: Collection[str] = (),
-    ) -> int:
-        """Put the newest whole slot into ``network`` and ``optimizer``; the steps done, 0 if there is no slot.
-
-        Args:
-            earlier_configs: as in :meth:`Fingerprint.require`.
-
-        Raises:
-            UserError: the state belongs to other settings, images or another checkpoint than ``present``.
-        """
-        newest = self._newest()
-        if newest is None:
-            return 0
-        path, position = newest
-        position.fingerprint.require(present, self.folder.parent, earlier_configs)
-        tensors, numbers = _read_whole(path)
-        _put_network(network, tensors)
-        restore_optimizer(network, optimizer, _under("optimizer/", tensors), numbers)
-        if averaging is not None:
-            averaging.restore(_under("average/", tensors))
-        self._current = path.name
-        return position.step
+    def newest(self) -> SavedState | None:
+        """The newest whole slot, None without one. Each slot is read at most once: the other only if one is damaged."""
+        found = [(position.step, self.folder / name) for name in SLOTS if (position := _position(self.folder / name))]
+        for _, path in sorted(found, reverse=True):
+            if (saved := _read_if_whole(path)) is not None:
+                self._current = path.name
+                return saved
+        return None
 
     def position(self) -> Position | None:
         """Where the newest whole slot stands."""
-        newest = self._newest()
-        return newest[1] if newest else None
-
-    def newest_path(self) -> Path | None:
-        """The file of the newest whole slot."""
-        newest = self._newest()
-        return newest[0] if newest else None
-
-    def _newest(self) -> tuple[Path, Position] | None:
-        whole = []
-        for name in SLOTS:
-            path = self.folder / name
-            if (position := _position_if_whole(path)) is not None:
-                whole.append((path, position))
-        return max(whole, key=lambda found: found[1].step, default=None)
+        saved = self.newest()
+        return saved.position if saved else None
 
 
-def _position_if_whole(path: Path) -> Position | None:
+def _position(path: Path) -> Position | None:
+    """What the header of a slot says; None where it cannot be read."""
     try:
         with safe_open(path, framework="pt") as f:
             header = f.metadata() or {}
-            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 — not a dict
-        if header.get("format") != FORMAT or header.get("checksum") != _checksum(tensors):
-            return None
         position = json.loads(header["position"])
-        return Position(position["step"], Fingerprint(**position["fingerprint"]))
-    except (FileNotFoundError, SafetensorError, OSError, ValueError, TypeError, KeyError):
+        return Position(int(position["step"]), Fingerprint(**position["fingerprint"]))
+    except DAMAGE:
         return None
 
 
-def _read_whole(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, and the optimizer's numbers; states of version 0.1 have none of those."""
-    with safe_open(path, framework="pt") as f:
-        numbers = json.loads((f.metadata() or {}).get("optimizer", "{}"))
-        return {name: f.get_tensor(name).clone() for name in f.keys()}, numbers  # noqa: SIM118
+def _read_if_whole(path: Path) -> SavedState | None:
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = f.metadata() or {}
+            tensors = {name: f.get_tensor(name).clone() for name in f.keys()}  # noqa: SIM118 — not a dict
+        position = _position(path)
+        if position is None or header.get("format") != FORMAT or header.get("checksum") != _checksum(tensors):
+            return None
+        return SavedState(path, position, tensors, json.loads(header.get("optimizer", "{}")))
+    except DAMAGE:
+        return None
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -164,13 +178,3 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _network_tensors(network: Network) -> dict[str, Tensor]:
-    return {f"network/{name}": parameter for name, parameter in named_parameters(network)}
-
-
-def _put_network(network: Network, tensors: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in named_parameters(network):
-            parameter.copy_(tensors[f"network/{name}"])

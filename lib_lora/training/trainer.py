@@ -7,195 +7,161 @@ moments and the step number are the whole state of a run, and a resumed run is b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from lib_lora.adapters.network import Network
-from lib_lora.dataset.cache import LatentCache
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths, LoadedModel
-from lib_lora.training import events
-from lib_lora.training.averaging import Averaging
+from lib_lora.training import events, keeper
 from lib_lora.training.backups import back_up
-from lib_lora.training.checkpoints import Checkpoints
-from lib_lora.training.config import TrainConfig
-from lib_lora.training.config_file import training_hash
-from lib_lora.training.denoiser import Denoiser
-from lib_lora.training.keeper import Keeper
 from lib_lora.training.memory import OUT_OF_MEMORY, out_of_memory
-from lib_lora.training.meter import Diverged, Meter
-from lib_lora.training.optim import build_optimizer
+from lib_lora.training.meter import Diverged
+from lib_lora.training.optim import set_learning_rate
 from lib_lora.training.parallel import ALONE, Parallel
+from lib_lora.training.requests import BACKUP, SAMPLE, SAVE, SAVE_AND_STOP, STOPS, Requests
 from lib_lora.training.run import Onlooker, Run
-from lib_lora.training.run_data import run_data
-from lib_lora.training.run_metadata import network_spec, run_metadata
-from lib_lora.training.state import StateSlots
-from lib_lora.training.update import Update
-from lib_lora.training.warm_start import start_file, start_from
+from lib_lora.training.session import Session, prepare
+from lib_lora.training.weight_norms import limit_weight_norms
 
-REQUESTS = ("stop", "save_and_stop", "save", "sample", "backup")
+
+def train(session: Session, requests: Requests) -> Iterator[events.Event]:
+    """Make steps until the run's end or until ``requests`` stop it; the network is attached meanwhile."""
+    config, data, network, optimizer = session.config, session.data, session.network, session.optimizer
+    while session.step < data.total:
+        started = time.perf_counter()
+        lr = set_learning_rate(optimizer, config, session.step, data.total)
+        trained = [p for p in network.parameters() if p.requires_grad]
+        losses = []
+        for place in _one_by_one(session.parallel.parts(config.batch_parts), trained):
+            losses.append(torch.zeros((), device=session.model.device))
+            micro_steps = data.micro_steps(session.step)
+            for micro in micro_steps:
+                batch, drawn = session.batch(micro, place)
+                if not len(batch):
+                    continue
+                # around the backward pass too: checkpointing runs the layers again
+                with network.dropping(config.seed + place.rank, micro):
+                    loss = session.loss(batch, drawn) / len(micro_steps)
+                    if loss.requires_grad:
+                        torch.autograd.backward(loss * session.scaler.scale)
+                losses[-1] += loss.detach()
+        total = sum(losses[1:], losses[0])
+        session.parallel.add_up_gradients(trained, total)
+        session.scaler.unscale([p.grad for p in trained if p.grad is not None])
+        norm = nn.utils.clip_grad_norm_(trained, config.max_grad_norm or float("inf"))
+        if session.scaler.accepts(norm):
+            optimizer.step()
+        else:
+            norm = torch.zeros_like(norm)
+        optimizer.zero_grad(set_to_none=True)
+        if config.scale_weight_norms:
+            limit_weight_norms(network, config.scale_weight_norms)
+        session.step += 1
+        session.averaging.update(session.step)
+        session.meter.add(session.step, lr, total, norm)
+        if session.meter.due:
+            keeper.read_meter(session)
+        seconds = time.perf_counter() - started
+        yield events.StepDone(session.step, data.total, session.epoch, session.meter.last, lr, seconds)
+        if (yield from _due(session, requests)):
+            return
+    path = keeper.write_final(session)
+    session.run.set_result("finished", session.step, path)
+    yield events.Finished(path, session.step)
+
+
+def _due(session: Session, requests: Requests) -> Generator[events.Event, None, bool]:
+    """What is to be done after a step: its epoch's end, its state, what was asked for. True when a stop was."""
+    config, step, last = session.config, session.step, session.step == session.data.total
+    samples = False
+    if step % session.data.steps_per_epoch == 0:
+        done, every = keeper.end_epoch(session), config.sample_every_n_epochs
+        if done is not None:
+            yield done
+            samples = bool(every) and done.epoch % every == 0
+    elif step % config.state_every_n_steps == 0:
+        keeper.save_state(session)
+    asked = requests.close() if last else requests.take()
+    stopped = bool(asked & STOPS) and not last
+    if asked & {SAVE, SAVE_AND_STOP} and not last:  # the last step has the run's own file
+        keeper.read_meter(session)
+        yield events.Saved(keeper.write_lora(session, session.checkpoints.step_path(step)), step)
+    if asked - {SAMPLE} and not last:
+        keeper.save_state(session)
+    if BACKUP in asked:
+        yield events.BackedUp(back_up(session.run), step)
+    if samples or SAMPLE in asked:
+        if stopped:
+            yield events.Warned(f"The sample images of step {step} were not drawn: training was stopped")
+        else:
+            yield events.SampleDue(session.epoch, step)
+    if stopped:
+        session.run.set_result("stopped", step, session.last_saved)
+        yield events.Stopped(step)
+    return stopped
+
+
+def _one_by_one(places: Sequence[Parallel], trained: Sequence[nn.Parameter]) -> Iterator[Parallel]:
+    """The parts of a batch; the gradients of each are made apart and then added, as where each has its own process.
+
+    So it changes nothing, not even by rounding, whether one process has two parts or two processes have one each.
+    """
+    for place in places:
+        before = [p.grad for p in trained]
+        for parameter in trained:
+            parameter.grad = None
+        yield place
+        for parameter, grad in zip(trained, before, strict=True):
+            if grad is not None:
+                parameter.grad = grad if parameter.grad is None else grad.add_(parameter.grad)
 
 
 class Trainer:
     """One run of training, from its first or its last saved step to the end.
 
     Args:
-        run: the run folder; its config is the whole truth.
-        model: borrowed from ``host.training_session()``.
-        paths: where LoRA files and latents go.
-        parallel: this process's place, if several train together; all use the same folders, the first one writes.
+        run, model, paths, parallel: as of :func:`prepare`.
+        requests: what others ask for meanwhile.
     """
 
-    def __init__(self, run: Run, model: LoadedModel, paths: HostPaths, parallel: Parallel = ALONE):
-        self.parallel = parallel
+    def __init__(
+        self,
+        run: Run,
+        model: LoadedModel,
+        paths: HostPaths,
+        requests: Requests | None = None,
+        parallel: Parallel = ALONE,
+    ):
         self.run_folder = run if parallel.leads else Onlooker(run.folder, run.record)
         self.model = model
-        self.config: TrainConfig = run.config().check()
-        self.cache = LatentCache(paths.data / "latents", model)
-        self.state = StateSlots(run.state)
-        self.loras = paths.loras
-        self.lora_folders = paths.lora_folders
-        self.network: Network | None = None
-        self.update: Update | None = None
-        self.keeper: Keeper | None = None
-        self.step = 0
-        self._request: str | None = None
-
-    def request(self, what: str) -> None:
-        """Ask for ``"stop"``, ``"save_and_stop"``, ``"save"``, ``"sample"`` or ``"backup"``; done after this step."""
-        if what not in REQUESTS:
-            raise ValueError(f"unknown request {what!r}")
-        self._request = what
-
-    @contextmanager
-    def detached(self) -> Iterator[Network]:
-        """The network without the model, so that somebody else may attach it, e.g. to draw samples."""
-        self.network.detach()
-        try:
-            with self.averaging.shown():
-                yield self.network
-        finally:
-            self.network.attach(self.model.layers())
-
-    # -- the loop -----------------------------------------------------------------------------------------------------
+        self.requests = requests or Requests()
+        self.session: Session | None = None  # while the network is on the model
+        self.last_saved: Path | None = None
+        self._preparation = prepare(self.run_folder, model, paths, parallel)
 
     def run(self) -> Iterator[events.Event]:
         """Train, yielding one event per step and more around them; closing the generator leaves the model clean."""
-        yield from self._prepare()
-        layers = self.model.layers()
-        network = self.network = Network.create(layers, network_spec(self.config), self.config.seed)
-        yield from self._warm_start()
-        self.denoiser = Denoiser(self.model, self.config, network)
-        layers = self.model.layers()  # again: somebody else may have had the model since, and moved it
-        with self.denoiser.saving_memory(), network.attached_to(layers):
-            self.optimizer = build_optimizer(network, self.config)
-            self.averaging = Averaging(network, self.optimizer, self.config.ema_decay)
-            batches = self.data.batches
-            self.update = Update(self.denoiser, network, self.optimizer, self.averaging, batches, self.parallel)
-            files = (self.run_folder, self.state, self.checkpoints)
-            self.keeper = Keeper(*files, self.meter, self.data, self.update, self.parallel)
-            self._resume()
-            try:
-                yield from self._steps()
-                return
-            except Diverged as error:
-                problem: UserError | None = error
-            except OUT_OF_MEMORY:
-                problem = None  # said below, when the step's tensors are gone
-        problem = problem or self._out_of_memory()
-        self.run_folder.set_result("failed", self.step, self.last_saved, str(problem))
-        yield events.Failed(problem, self.step, self.last_saved)
-
-    def _out_of_memory(self) -> UserError:
-        """What to say when memory ran out; the network is off the model by now."""
-        self.network = self.update = self.keeper.update = None
-        del self.optimizer, self.averaging
-        return out_of_memory(self.model, self.config, self.data.batches.items, self.step + 1)
-
-    def _steps(self) -> Iterator[events.Event]:
-        while self.step < self.data.total:
-            started = time.perf_counter()
-            done = self.update(self.step)
-            self.step += 1
-            self.meter.add(self.step, done.lr, done.loss, done.grad_norm)
-            if self.meter.due:
-                self.keeper.read_meter()
-            seconds = time.perf_counter() - started
-            yield events.StepDone(self.step, self.data.total, self.epoch, self.meter.last, done.lr, seconds)
-            if self.step % self.data.steps_per_epoch == 0:
-                yield from self._end_epoch()
-            elif self.step % self.config.state_every_n_steps == 0:
-                self.keeper.save_state(self.step)
-            request, self._request = self._request, None
-            if request is not None and self.step < self.data.total:
-                yield from self._answer(request)
-                if request in ("stop", "save_and_stop"):
-                    return
-        path = self.keeper.write_final(self.step)
-        self.run_folder.set_result("finished", self.step, path)
-        yield events.Finished(path, self.step)
-
-    def _end_epoch(self) -> Iterator[events.Event]:
-        done, every = self.keeper.end_epoch(self.step), self.config.sample_every_n_epochs
-        if done is None:
+        session = yield from self._preparation
+        config, items = session.config, session.data.batches.items
+        problem: UserError | None = None
+        try:
+            with session.attached():
+                self.session = session
+                yield from (events.Warned(note) for note in session.notes)
+                yield from train(session, self.requests)
             return
-        yield done
-        if every and done.epoch % every == 0:
-            yield events.SampleDue(done.epoch, self.step)
-
-    def _answer(self, request: str) -> Iterator[events.Event]:
-        if request == "sample":
-            yield events.SampleDue(self.epoch, self.step)
-            return
-        self.keeper.read_meter()
-        if request in ("save", "save_and_stop"):
-            yield events.Saved(self.keeper.write_lora(self.checkpoints.step_path(self.step), self.step), self.step)
-        self.keeper.save_state(self.step)
-        if request == "backup":
-            yield events.BackedUp(back_up(self.run_folder), self.step)
-        elif request != "save":
-            self.run_folder.set_result("stopped", self.step, self.last_saved)
-            yield events.Stopped(self.step)
-
-    # -- before the first step ----------------------------------------------------------------------------------------
-
-    def _prepare(self) -> Iterator[events.Event]:
-        yield from self._mend_config()
-        data = self.data = yield from run_data(self.config, self.model, self.cache, self.parallel)
-        self.meter = Meter(torch.device(self.model.device))
-        batches = data.batches.steps_per_epoch
-        metadata = run_metadata(self.run_folder.record, self.config, data.trained, self.model, batches, data.total)
-        self.checkpoints = Checkpoints(self.loras, self.config.name, self.config.save_precision, metadata)
-        self.checkpoints.refuse_foreign(self.config.epochs)
-
-    def _mend_config(self) -> Iterator[events.Event]:
-        if self.run_folder.config_cut_off():
-            self.run_folder.write_config(self.config)
-            yield events.Warned(f"The settings file was empty or cut off: {self.run_folder.folder}. Its copy was taken")
-
-    def _warm_start(self) -> Iterator[events.Event]:
-        if self.config.start_from and self.state.position() is None:
-            for note in start_from(self.network, start_file(self.config.start_from, self.lora_folders)):
-                yield events.Warned(note)
-
-    def _resume(self) -> None:
-        shorter = [training_hash(replace(self.config, epochs=epochs)) for epochs in self.run_folder.extensions()]
-        self.step = self.state.load(self.network, self.optimizer, self.data.fingerprint, self.averaging, shorter)
-        self.parallel.wait()  # all have read the state before the first step may replace it
-        self.run_folder.rewind(self.step)
-
-    # -- small parts --------------------------------------------------------------------------------------------------
-
-    @property
-    def epoch(self) -> int:
-        """The epoch, from 1, that the last finished step belongs to."""
-        return self.keeper.epoch_of(self.step)
-
-    @property
-    def last_saved(self) -> Path | None:
-        """The LoRA file that was written last."""
-        return self.keeper and self.keeper.last_saved
+        except Diverged as error:
+            problem = error
+        except OUT_OF_MEMORY:
+            pass  # said below, when the step's tensors are gone
+        finally:
+            self.requests.close()
+            self.session, self.last_saved = None, session.last_saved
+            step = session.step
+            del session
+        problem = problem or out_of_memory(self.model, config, items, step + 1)
+        self.run_folder.set_result("failed", step, self.last_saved, str(problem))
+        yield events.Failed(problem, step, self.last_saved)

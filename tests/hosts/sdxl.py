@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from lib_lora.adapters.network import Network, NetworkSpec
+from lib_lora.dataset.batches import MicroBatch
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
+from lib_lora.training.noise import NoiseDraw
 
 T = torch.tensor([500])
 
@@ -31,8 +33,9 @@ def check_training_tells_sizes(model: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(model, "predict", lambda x, t, cond, sizes: told.append(sizes) or predict(x, t, cond, sizes))
     sizes = torch.tensor([[640, 480, 8, 0, 64, 64]])
     x = torch.randn(1, 4, 8, 8)
+    batch = MicroBatch(x, ["a hat"], [], torch.ones(1), sizes)
     with torch.no_grad():
-        Denoiser(model, TrainConfig(name="a")).loss(x, ["a hat"], torch.randn_like(x), T, sizes=sizes)
+        Denoiser(model, TrainConfig(name="a")).loss(batch, NoiseDraw(T, x, x))
     assert told == [sizes]
 
 

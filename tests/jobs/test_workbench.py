@@ -135,9 +135,9 @@ def test_a_name_that_is_taken(bench, folder):
 def test_failed_training_is_told(bench, folder):
     job_id = bench.start_training(small_config(folder))
     job = bench.queue.find(job_id)
-    until(lambda: job.trainer is not None and job.trainer.step > 0)
+    until(lambda: job.trainer and job.trainer.session and job.trainer.session.step > 0)
     with bench.host.gpu_lock:
-        job.trainer.network.parameters()[0].data.fill_(float("nan"))
+        job.trainer.session.network.parameters()[0].data.fill_(float("nan"))
     view = bench.queue.wait(job_id, WAIT)
     assert view.state == "failed" and "NaN" in view.error["what"] and "learning rates" in view.error["fix"]
 

@@ -36,7 +36,7 @@ def train_part(rank: int, world: int, port: int, root: Path, checkpoint: Path, r
     host.load(checkpoint.stem)
     run = RunStore(host.paths.runs).open(run_id)
     with joined() as parallel, host.training_session() as model:
-        trainer = Trainer(run, model, host.paths, parallel)
+        trainer = Trainer(run, model, host.paths, parallel=parallel)
         for event in trainer.run():
             if isinstance(event, StepDone) and event.step == stop_at:
-                trainer.request("stop")
+                trainer.requests.add("stop")

@@ -31,7 +31,7 @@ def train(tiny_host, tmp_path):
             for event in trainer.run():
                 events.append(event)
                 if at and isinstance(event, StepDone) and event.step in at:
-                    trainer.request(at[event.step])
+                    trainer.requests.add(at[event.step])
         return run, events
 
     return begin

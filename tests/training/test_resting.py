@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib_lora.training.events import StepDone
-from lib_lora.training.resting import MAIN_MEMORY, Resting, held
+from lib_lora.training.resting import MAIN_MEMORY, Resting
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
 from tests.training.worlds import image_folder, small_config
@@ -67,10 +67,11 @@ def test_all_that_a_run_keeps_is_known(tiny_host, tmp_path) -> None:
         trainer = Trainer(RunStore(tiny_host.paths.runs).create(config), model, tiny_host.paths)
         events = trainer.run()
         next(event for event in events if isinstance(event, StepDone))
-        kept = {id(tensor) for tensor in held(trainer.update)}
-        expected = [*trainer.network.parameters(), *trainer.averaging.mean, *trainer.denoiser.known_captions.values()]
-        expected += [value for state in trainer.optimizer.state.values() for value in state.values()]
-        assert len(trainer.denoiser.known_captions) > 0 and len(trainer.optimizer.state) > 0
+        session = trainer.session
+        kept = {id(tensor) for tensor in session.held()}
+        expected = [*session.network.parameters(), *session.averaging.mean, *session.denoiser.known_captions.values()]
+        expected += [value for state in session.optimizer.state.values() for value in state.values()]
+        assert len(session.denoiser.known_captions) > 0 and len(session.optimizer.state) > 0
         assert {id(tensor) for tensor in expected} <= kept
-        assert all(parameter.grad is None for parameter in trainer.network.parameters())
+        assert all(parameter.grad is None for parameter in session.network.parameters())
         events.close()

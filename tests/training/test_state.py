@@ -11,6 +11,7 @@ from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.optim import build_optimizer
 from lib_lora.training.state import Fingerprint, Position, StateSlots
+from tests.training.toy import load
 
 MARK = Fingerprint("config", "data", "model")
 CONFIG = TrainConfig(name="x", data_dir="y")
@@ -44,14 +45,14 @@ def test_everything_comes_back(tmp_path):
     network, optimizer = trained(1, 3)
     StateSlots(tmp_path).save(Position(3, MARK), network, optimizer)
     other, other_optimizer = trained(2, 1)
-    assert StateSlots(tmp_path).load(other, other_optimizer, MARK) == 3
+    assert load(tmp_path, other, other_optimizer, MARK) == 3
     torch.testing.assert_close(everything(other, other_optimizer), everything(network, optimizer), rtol=0, atol=0)
 
 
 def test_nothing_there(tmp_path):
     network, optimizer = trained(1, 1)
     before = copy.deepcopy(network.state_tensors())
-    assert StateSlots(tmp_path).load(network, optimizer, MARK) == 0
+    assert load(tmp_path, network, optimizer, MARK) == 0
     torch.testing.assert_close(network.state_tensors(), before, rtol=0, atol=0)
 
 
@@ -77,7 +78,7 @@ def test_damaged_newest_slot_falls_back(tmp_path, damage):
     else:
         flipped = data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]
         path.write_bytes({"flip": flipped, "cut": data[:-40], "empty": b"", "text": b"hello" * 9}[damage])
-    assert StateSlots(tmp_path).load(network, optimizer, MARK) == 1
+    assert load(tmp_path, network, optimizer, MARK) == 1
     slots = StateSlots(tmp_path)
     slots.save(Position(2, MARK), network, optimizer)  # must replace the damaged slot, not the good one
     assert {StateSlots(tmp_path).position().step, *(p.name for p in tmp_path.iterdir())} == {
@@ -91,5 +92,5 @@ def test_state_of_something_else_is_refused(tmp_path, part):
     StateSlots(tmp_path).save(Position(1, MARK), network, optimizer)
     present = Fingerprint(**{**vars(MARK), part: "changed"})
     with pytest.raises(UserError) as caught:
-        StateSlots(tmp_path).load(network, optimizer, present)
+        load(tmp_path, network, optimizer, present)
     assert caught.value.fix

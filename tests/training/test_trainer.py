@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from lib_lora.adapters.file import read_lora
+from lib_lora.dataset.batches import MicroBatch
 from lib_lora.errors import UserError
-from lib_lora.training.denoiser import without_trigger
 from lib_lora.training.events import EpochDone, Failed, Finished, SampleDue, Saved, StepDone, Stopped, Warned
+from lib_lora.training.noise import NoiseDraw
+from lib_lora.training.preservation import preservation_loss, without_trigger
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.state import StateSlots
 from lib_lora.training.trainer import Trainer
@@ -83,12 +85,15 @@ def test_preserving_the_base_keeps_the_rest_as_it_was(tiny_host, start):
         for weight in (0.0, 10.0):
             settings = {"preserve_weight": weight, "preserve_class": "doll", "rank": 8, "alpha": 8.0}
             trainer = start(model, name=f"p{weight:g}", epochs=4, **settings)
-            list(trainer.run())
-            latents, noise = torch.ones(1, 4, 8, 8), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-            with trainer.network.attached_to(model.layers()), torch.no_grad():
-                moved = trainer.denoiser.preservation_loss(latents, ["mira, red"], noise, torch.tensor([400]))
-                assert trainer.network.enabled
-            drift.append(moved.item())
+            noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+            batch = MicroBatch(torch.ones(1, 4, 8, 8), ["mira, red"], [], torch.ones(1), torch.zeros(1, 6))
+            for event in trainer.run():
+                if isinstance(event, Finished):  # the network is attached still
+                    session = trainer.session
+                    with torch.no_grad():
+                        drawn = NoiseDraw(torch.tensor([400]), noise, noise)
+                        drift.append(preservation_loss(session.denoiser, session.network, batch, drawn).item())
+                    assert session.network.enabled
     assert 0 < drift[1] < 0.7 * drift[0]
 
 
@@ -117,7 +122,7 @@ def test_stop_and_continue_is_exact_with_other_settings(tiny_host, start, change
         stopped = start(model, name="parts", epochs=2, **changes)
         for event in stopped.run():
             if isinstance(event, StepDone) and event.step == 2:
-                stopped.request("stop")
+                stopped.requests.add("stop")
         assert isinstance(list(start(model, stopped.run_folder).run())[-1], Finished)
     a, b = (read_lora(tiny_host.paths.loras / f"{name}.safetensors").modules for name in ("whole", "parts"))
     assert all(torch.equal(tensor, b[key][name]) for key, params in a.items() for name, tensor in params.items())
@@ -157,7 +162,7 @@ def test_stop_and_continue_gives_the_same_file(tiny_host, start):
         for event in trainer.run():
             events.append(event)
             if isinstance(event, StepDone) and event.step == 2:
-                trainer.request("save_and_stop")
+                trainer.requests.add("save_and_stop")
         assert kinds(events, Stopped) == [Stopped(2)] and run.status == "stopped"
         saved = kinds(events, Saved)[0].path
         assert saved.name == "mira-step00000002.safetensors" and saved.is_file()
@@ -184,7 +189,7 @@ def test_nan_stops_and_keeps_the_last_good_file(tiny_host, start):
         for event in trainer.run():
             events.append(event)
             if isinstance(event, StepDone) and event.step == 4:
-                trainer.network.parameters()[0].data.fill_(float("nan"))
+                trainer.session.network.parameters()[0].data.fill_(float("nan"))
         failed = events[-1]
         assert isinstance(failed, Failed) and failed.step == 5
         assert failed.last_good.name == "mira-000001.safetensors" and failed.error.fix
@@ -227,7 +232,7 @@ def test_changed_captions_cannot_be_resumed(tiny_host, start, tmp_path):
         trainer = start(model, state_every_n_steps=1)
         for event in trainer.run():
             if isinstance(event, StepDone) and event.step == 2:
-                trainer.request("stop")
+                trainer.requests.add("stop")
         (tmp_path / "set" / "2_girl" / "0.txt").write_text("something else", encoding="utf-8")
         with pytest.raises(UserError, match="captions were changed"):
             list(start(model, trainer.run_folder).run())
@@ -287,8 +292,9 @@ def test_half_precision_learns_the_same_and_continues_exactly(tiny_host, start, 
         parts = start(model, name="parts", precision=precision, **extra)
         for event in parts.run():
             if isinstance(event, StepDone) and event.step == 2:
-                parts.request("stop")
+                parts.requests.add("stop")
         list(start(model, parts.run_folder).run())
     a, b = (read_lora(tiny_host.paths.loras / f"{name}.safetensors").modules for name in ("half", "parts"))
     assert all(torch.equal(tensor, b[key][name]) for key, params in a.items() for name, tensor in params.items())
-    assert ("loss_scale" in half.optimizer.param_groups[0]) == (precision == "fp16")
+    numbers = StateSlots(half.run_folder.state).newest().numbers
+    assert ("group 0/loss_scale" in numbers) == (precision == "fp16")

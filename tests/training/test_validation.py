@@ -54,9 +54,9 @@ def test_held_out_pictures_are_measured_and_never_trained(tiny_host, folder):
         seen = set()
         for event in trainer.run():
             if isinstance(event, EpochDone):
-                for micro in range(trainer.data.batches.steps_per_epoch):
-                    seen |= {draw.item.path for draw in trainer.data.batches.batch(micro).draws}
-        held = {item.path for item in trainer.data.held_out.items}
+                held = {item.path for item in trainer.session.data.held_out.items}
+                for micro in range(trainer.session.data.batches.steps_per_epoch):
+                    seen |= {draw.item.path for draw in trainer.session.data.batches.batch(micro).draws}
     assert len(held) == 1 and len(seen) == 2 and not held & seen
     rows = run.epochs()
     assert all(row["validation_loss"] > 0 and row["validation_loss"] != row["fixed_loss"] for row in rows)

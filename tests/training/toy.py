@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -58,9 +59,15 @@ class Toy:
         StateSlots(folder).save(Position(step, HERE), self.network, self.optimizer, self.averaging)
 
     def load(self, folder: Path) -> int:
-        return StateSlots(folder).load(self.network, self.optimizer, HERE, self.averaging)
+        return load(folder, self.network, self.optimizer, HERE, self.averaging)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """As they would be saved."""
         with self.averaging.shown():
             return self.network.state_tensors()
+
+
+def load(folder: Path, network: Network, optimizer: torch.optim.Optimizer, *present: Any) -> int:
+    """The steps that are done, after the newest state was put back; 0 without one."""
+    saved = StateSlots(folder).newest()
+    return saved.restore(network, optimizer, *present) if saved else 0
