@@ -47,7 +47,9 @@ class NetworkSpec:
         factor, decompose_both, full_matrix: LoKr's, see :class:`LayerSpec`.
         constraint: OFT's and BOFT's.
         train_norm: adapt the normalisation layers too, where the model offers them.
-        block_ranks: block name, one of the 26, -> rank; 0 leaves the block out. Alpha keeps its ratio to the rank.
+        block_ranks, block_alphas: block name, one of the 26, -> rank; 0 leaves the block out. Alpha keeps its ratio to
+            the rank in blocks that have none of their own.
+        conv_block_ranks, conv_block_alphas: the same for 3×3 convolutions, which else go by ``block_ranks`` too.
         dropout: drawn per step by :meth:`Network.dropping`.
     """
 
@@ -68,6 +70,9 @@ class NetworkSpec:
     constraint: float = 0.0
     train_norm: bool = False
     block_ranks: Mapping[str, int] = field(default_factory=dict)
+    block_alphas: Mapping[str, float] = field(default_factory=dict)
+    conv_block_ranks: Mapping[str, int] = field(default_factory=dict)
+    conv_block_alphas: Mapping[str, float] = field(default_factory=dict)
     dropout: Dropout = field(default_factory=Dropout)
 
     def __post_init__(self) -> None:
@@ -81,8 +86,9 @@ class NetworkSpec:
             raise UserError(
                 "Ranks can be nested in LoRA alone", where="dropout", fix="Use the algorithm lora, without DoRA."
             )
-        if not any(self.block_ranks.keys() <= set(one.blocks.names) for one in families().values()):
-            unknown = ", ".join(sorted(self.block_ranks))
+        named = {*self.block_ranks, *self.block_alphas, *self.conv_block_ranks, *self.conv_block_alphas}
+        if not any(named <= set(one.blocks.names) for one in families().values()):
+            unknown = ", ".join(sorted(named))
             names = ", ".join(family("sd1").blocks.names)
             raise UserError(f"No family has the blocks {unknown}", where="block ranks", fix=f"Of SD they are {names}.")
         if self.layers not in LAYER_PRESETS:
@@ -103,7 +109,8 @@ def selects(spec: NetworkSpec, key: str, of: Family) -> bool:
     """Whether ``spec`` adapts the layer called ``key``. SD1.5 has 192 such layers in the U-Net and 72 in CLIP."""
     if not (spec.train_text_encoder if part_of(key) == "te" else spec.train_unet):
         return False
-    if spec.block_ranks and spec.block_ranks.get(of.blocks.of(key) or "", spec.rank) == 0:
+    ranks, _ = _of_blocks(spec, kernel_of(key) > 1)
+    if ranks and ranks.get(of.blocks.of(key) or "") == 0:
         return False
     if spec.layers not in LAYER_PRESETS:
         return _pattern(spec.layers).search(key) is not None
@@ -146,11 +153,20 @@ def rank_and_alpha(spec: NetworkSpec, key: str, weight_shape: torch.Size) -> tup
     """Rank and alpha of one layer, alpha as a file stores it."""
     kernel = weight_shape[2:].numel() > 1
     rank, alpha = (spec.conv_rank, spec.conv_alpha) if kernel and spec.conv_rank else (spec.rank, spec.alpha)
-    if spec.block_ranks:
-        chosen = spec.block_ranks.get(block_of(key), rank)
-        rank, alpha = chosen, alpha * chosen / rank
+    ranks, alphas = _of_blocks(spec, kernel)
+    if ranks:
+        block = block_of(key)
+        chosen = ranks.get(block, rank)
+        rank, alpha = chosen, alphas.get(block, alpha * chosen / rank)
     alpha = alpha or float(rank)
     return rank, alpha * rank**0.5 if spec.rs_lora else alpha
+
+
+def _of_blocks(spec: NetworkSpec, kernel: bool) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    """Ranks and alphas of single blocks, for 3×3 convolutions or for the other layers."""
+    if kernel and spec.conv_block_ranks:
+        return spec.conv_block_ranks, spec.conv_block_alphas
+    return spec.block_ranks, spec.block_alphas
 
 
 def _pattern(text: str) -> re.Pattern[str]:

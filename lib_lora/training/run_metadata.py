@@ -14,6 +14,7 @@ from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.scan import Scan
 from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
+from lib_lora.training.block_ranks import parse_block_ranks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.run import Record
@@ -30,6 +31,8 @@ ABSENT = {  # what kohya also writes, for options that do not exist here
 def network_spec(config: TrainConfig) -> NetworkSpec:
     """What the settings adapt; a learning rate of 0 leaves its part without adapters."""
     c = config
+    by_block = parse_block_ranks(c.block_ranks, "block_ranks")
+    conv_by_block = parse_block_ranks(c.conv_block_ranks, "conv_block_ranks")
     return NetworkSpec(
         algorithm=c.algorithm,
         rank=c.rank,
@@ -47,6 +50,10 @@ def network_spec(config: TrainConfig) -> NetworkSpec:
         full_matrix=c.lokr_full,
         constraint=c.constraint,
         train_norm=c.train_norm,
+        block_ranks=by_block.ranks,
+        block_alphas=by_block.alphas,
+        conv_block_ranks=conv_by_block.ranks,
+        conv_block_alphas=conv_by_block.alphas,
         dropout=Dropout(c.network_dropout, c.rank_dropout, c.module_dropout, c.nested_ranks),
     )
 

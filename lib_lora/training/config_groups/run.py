@@ -48,6 +48,11 @@ class NetworkSettings:
         low=0, high=512, kohya="conv_dim")
     conv_alpha: float = setting(1.0, NETWORK, "Convolution alpha", "Alpha of the 3x3 convolutions",
         low=0.01, high=512, kohya="conv_alpha")
+    block_ranks: str = setting("", NETWORK, "Ranks per block",
+        "For example IN01-IN02=4, M00=8/2: rank, and after a slash alpha; 0 leaves a block out; empty is off",
+        kohya="network_args.block_dims,block_alphas")
+    conv_block_ranks: str = setting("", NETWORK, "Convolution ranks per block", "The same for 3x3 convolutions",
+        kohya="network_args.conv_block_dims,conv_block_alphas")
     layers: str = setting("attention+mlp", NETWORK, "Layers", "attention+mlp is usual; or a regular expression",
         kohya="network_args.preset")
     dora: bool = setting(False, NETWORK, "DoRA", "Learns strength and direction apart; for lora, loha and lokr; slower",

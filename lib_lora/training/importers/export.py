@@ -6,7 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from lib_lora.adapters.blocks import BlockWeights, load_presets
+from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig, settings
+from lib_lora.training.importers import kohya_blocks
 from lib_lora.training.importers.kohya import translate
 from lib_lora.training.importers.kohya_keys import DIRECT
 from lib_lora.training.importers.kohya_optimizer import as_kohya
@@ -74,9 +77,24 @@ def _left_out(config: TrainConfig, options: dict[str, Any]) -> dict[str, str]:
     """What would be another setting if the file were read again."""
     again = translate(options).applied_to(TrainConfig())
     same = IN_OTHER_WORDS | ({"beta1", "beta2"} if RECIPES[config.optimizer].betas is None else set())
-    lost = [n for n in settings() if n not in same and getattr(again, n) != getattr(config, n)]
+    lost = [n for n in settings() if n not in same and _meaning(again, n) != _meaning(config, n)]
     labels = {name: f"{settings()[name].metadata['label']} = {getattr(config, name)}" for name in lost}
     return {labels[name]: REASONS.get(name, "kohya's trainer has no such setting") for name in lost}
+
+
+def _meaning(config: TrainConfig, name: str) -> Any:
+    """A setting's value, without regard to how it is written."""
+    value = getattr(config, name)
+    try:
+        if name == "block_lr" and value.strip():
+            return dict(BlockWeights.parse(value, load_presets()))
+        if name.endswith("block_ranks"):
+            return kohya_blocks.meaning(config, name)
+        if name == "optimizer_args":
+            return parse_arguments(value)
+    except UserError:
+        pass
+    return value
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:
@@ -155,6 +173,7 @@ def _network(c: TrainConfig) -> dict[str, Any]:
                "loraplus_unet_lr_ratio": (c.loraplus_ratio, 1),
                "loraplus_text_encoder_lr_ratio": (c.loraplus_te_ratio, 1)}  # fmt: skip
     arguments += [f"{name}={value}" for name, (value, usual) in numbers.items() if value != usual]
+    arguments += kohya_blocks.to_kohya(c) if plain else []  # LyCORIS has none of these
     return {"network_module": "networks.lora" if plain else "lycoris.kohya", "network_dim": c.rank,
             "network_alpha": c.alpha, "network_args": arguments}  # fmt: skip
 

@@ -29,9 +29,13 @@ NETWORK_ARGS = {
     "use_tucker": "use_tucker", "use_cp": "use_cp", "dora_wd": "dora_wd", "rank_dropout": "rank_dropout",
     "module_dropout": "module_dropout", "constrain": "constrain", "LyCORIS_preset": "preset",
     "train_norm": "train_norm",
+    "down_lr_weight": "down_lr_weight", "mid_lr_weight": "mid_lr_weight", "up_lr_weight": "up_lr_weight",
+    "block_lr_zero_threshold": "block_lr_zero_threshold", "block_dims": "block_dims", "block_alphas": "block_alphas",
+    "conv_block_dims": "conv_block_dims", "conv_block_alphas": "conv_block_alphas",
     "loraplus_lr_ratio": "loraplus_lr_ratio", "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
     "loraplus_text_encoder_lr_ratio": "loraplus_text_encoder_lr_ratio",
 }  # fmt: skip
+ZERO_COUNTS = ("conv_dim", "mid_lr_weight")
 CONVOLUTIONAL = ("Kohya LoCon", "LyCORIS/")
 NOISE_KEYS = {
     "Original": ("multires_noise_iterations", "multires_noise_discount"),
@@ -107,7 +111,7 @@ def read(document: dict[str, Any]) -> Imported:
 def _argument(page: _Page, key: str, value: Any) -> None:
     if key.startswith("conv_") and not page.kind.startswith(CONVOLUTIONAL):
         page.ignore(key, f"{page.kind} has no convolutions")
-    elif is_nothing(value) or value is False or (_is_zero(value) and key != "conv_dim"):
+    elif is_nothing(value) or value is False or (_is_zero(value) and key not in ZERO_COUNTS):
         page.ignore(key, "Not set")
     else:
         page.arguments[NETWORK_ARGS[key]] = value
@@ -188,8 +192,7 @@ SPECIAL: dict[str, Callable[[_Page, str, Any], None]] = {
     "lr_warmup": _warmup, "xformers": _attention, "additional_parameters": _own_arguments,
 }  # fmt: skip
 PAGE_FIELDS = {
-    "block_alphas", "block_dims", "block_lr_zero_threshold", "bypass_mode", "caption_metadata_filename",
-    "conv_block_alphas", "conv_block_dims", "down_lr_weight", "mid_lr_weight", "up_lr_weight",
+    "bypass_mode", "caption_metadata_filename",
     "latent_metadata_filename", "model_list", "rescaled", "train_on_input", "train_lora_ggpo", "unit",
     "use_scalar", "in_json", "stop_text_encoder_training_pct", "use_wandb", "learning_rate_te", "learning_rate_te1",
     "learning_rate_te2", "img_attn_dim", "img_mlp_dim", "img_mod_dim", "in_dims", "single_dim", "single_mod_dim",

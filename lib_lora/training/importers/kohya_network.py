@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lib_lora.training.config import settings
+from lib_lora.training.importers import kohya_blocks
 from lib_lora.training.importers.report import IGNORED, Reading
-from lib_lora.training.importers.values import of_setting
+from lib_lora.training.importers.values import number, of_setting
 
 ALGORITHMS = {
     "lora": "lora", "locon": "lora", "loha": "loha", "lokr": "lokr", "glora": "glora", "ia3": "ia3", "full": "full",
@@ -31,6 +32,9 @@ READERS: dict[str, Callable[[Any], Any]] = {
     argument: of_setting(settings()[setting]) for argument, setting in ARGUMENTS.items()
 } | {
     "conv_alpha": of_setting(settings()["conv_alpha"]),
+    **dict.fromkeys(kohya_blocks.RATES, kohya_blocks.rates),
+    **dict.fromkeys(kohya_blocks.RANKS, kohya_blocks.dims),
+    kohya_blocks.THRESHOLD: number,
     "loraplus_lr_ratio": of_setting(settings()["loraplus_ratio"]),
 }
 
@@ -96,6 +100,12 @@ def argument(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -
         reading.apply(key, value, "conv_alpha")
     elif name in ARGUMENTS:
         reading.apply(key, value, ARGUMENTS[name])
+    elif name in kohya_blocks.RATES:
+        kohya_blocks.block_rates(reading, key, value, given)
+    elif name in kohya_blocks.RANKS:
+        kohya_blocks.block_ranks(reading, key, value, given)
+    elif name == kohya_blocks.THRESHOLD:
+        reading.translate(key, "Rates of blocks up to this are 0")
     elif name == "wd_on_output":
         reading.ignore(key, "DoRA is kept in the form that every host loads")
     else:

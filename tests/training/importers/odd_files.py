@@ -10,6 +10,7 @@ from typing import Any
 from lib_lora.training.config import GROUPS, settings
 from lib_lora.training.importers import ai_toolkit, kohya_gui, lets, lets_json, onetrainer
 from lib_lora.training.importers.kohya import OPTIONS
+from lib_lora.training.importers.kohya_blocks import RANKS, RATES, THRESHOLD
 from lib_lora.training.importers.kohya_keys import DIRECT, IGNORED
 from lib_lora.training.importers.kohya_network import ARGUMENTS
 
@@ -28,7 +29,10 @@ UNREADABLE = [[{"a": 1}]]  # no key of any format takes it
 
 KOHYA = [(key,) for key in (*OPTIONS, *DIRECT, *IGNORED, "network_args", "optimizer_args", "lr_scheduler_args",
                             "learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only")]  # fmt: skip
-IN_ARGUMENTS = [("network_args", name) for name in (*ARGUMENTS, "algo", "preset", "conv_alpha", "loraplus_lr_ratio")]
+IN_ARGUMENTS = [
+    ("network_args", name)
+    for name in (*ARGUMENTS, "algo", "preset", "conv_alpha", "loraplus_lr_ratio", *RATES, *RANKS, THRESHOLD)
+]
 IN_ARGUMENTS += [("optimizer_args", name) for name in ("weight_decay", "betas", "d_coef", "relative_step", "decouple")]
 IN_ARGUMENTS += [("lr_scheduler_args", name) for name in ("gamma", "num_cycles", "min_lr_ratio", "power", "T_max")]
 KEYS: dict[str, list[Path]] = {

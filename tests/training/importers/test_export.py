@@ -8,7 +8,7 @@ from typing import Any
 
 from lib_lora.training.config import TrainConfig, default_of, settings
 from lib_lora.training.importers import import_config
-from lib_lora.training.importers.export import IN_OTHER_WORDS, export_kohya
+from lib_lora.training.importers.export import IN_OTHER_WORDS, _meaning, export_kohya
 from lib_lora.training.importers.report import UNKNOWN
 from lib_lora.training.optimizers import RECIPES
 
@@ -35,6 +35,9 @@ def some_config(draw: random.Random) -> TrainConfig:
     }
     values["caption_prefix"] = draw.choice(["", "best, "])
     values["max_tokens"] = draw.choice([75, 150, 225])
+    values["block_lr"] = draw.choice(["", "OUTS", "1,0,0.5" + ",1" * 9 + ",0.25" + ",1" * 13, "IN04.attn=0.5"])
+    values["block_ranks"] = draw.choice(["", "IN01-IN02=4, M00=8/2", "OUT03-OUT05=0", "te=2"])
+    values["conv_block_ranks"] = draw.choice(["", "OUT03=2/1"]) if values.get("conv_rank") else ""
     values["optimizer_args"] = draw.choice(["", "d_coef=2", "eps=1e-08 d_coef=0.5"])
     values["repeats"] = draw.choice(["auto", "5"])
     values["sample_prompts"] = draw.choice(["", "a girl --n bad\n# remark\na boy --d 5"])
@@ -63,7 +66,7 @@ def test_what_comes_back_is_what_went_out_but_for_what_is_named(tmp_path):
                 name in ("beta1", "beta2") and config.optimizer in BETAS_UNUSED
             ):
                 continue
-            same = getattr(again, name) == getattr(config, name)
+            same = _meaning(again, name) == _meaning(config, name)
             assert (
                 same or (name == "sample_prompts" and not config.sample_prompts) or f"{f.metadata['label']} = " in named
             ), name

@@ -266,3 +266,35 @@ def test_musubi_tuner(imported):
                      '[[datasets]]\nimage_directory = "/pics"\ncache_directory = "/c"\nnum_repeats = 2\n')  # fmt: skip
     expected = {"data_dir": "/pics", "repeats": "2", "batch_size": 2, "resolution": 720}
     assert expected.items() <= found.values.items() and not found.with_outcome(UNKNOWN)
+
+
+def test_rates_of_blocks(imported):
+    down, up = "0,0,0,1,1,1,1,1,1,1,1,1", "1,1,1,1,1,1,0.5,0.5,0.5,0,0,0"
+    toml = imported(
+        {"network_dim": 8, "network_args": [f"down_lr_weight={down}", "mid_lr_weight=1", f"up_lr_weight={up}"]}
+    )
+    gui = imported({"LoRA_type": "Standard", "down_lr_weight": down, "mid_lr_weight": "1", "up_lr_weight": up})
+    assert toml.values["block_lr"] == gui.values["block_lr"] == f"1,{down},1,{up}"
+    xl = imported({"network_dim": 8, "network_args": "down_lr_weight=1,1,1,1,1,1,1,1,0.05 block_lr_zero_threshold=0.1"})
+    assert xl.values["block_lr"] == "1,1,1,1,1,1,1,1,1,0," + ",".join("1" * 10)
+    curve = (
+        imported({"network_dim": 8, "network_args": ["up_lr_weight=reverse_linear+.25"]}).values["block_lr"].split(",")
+    )
+    assert curve[14] == "1.25" and curve[25] == "0.25" and curve[:14] == ["1"] * 14
+
+
+def test_ranks_of_blocks(imported):
+    ranks = "2,2,2,2,4,4,4,4,6,6,6,6,8,6,6,6,6,4,4,4,4,2,2,2,0"
+    found = imported({"network_dim": 8, "network_alpha": 2, "network_args": [f"block_dims={ranks}"]})
+    text = "IN00-IN03=2/2, IN04-IN07=4/2, IN08-IN11=6/2, M00=8/2, OUT00-OUT03=6/2, OUT04-OUT07=4/2, "
+    text += "OUT08-OUT10=2/2, OUT11=0"
+    assert found.values["block_ranks"] == text and found.values["conv_block_ranks"] == ""
+    both = imported(
+        {"network_dim": 8, "network_args": [f"conv_block_dims={ranks}", "conv_block_alphas=" + ",".join("1" * 25)]}
+    )
+    assert both.values["conv_block_ranks"] == text.replace("/2", "/1") and both.values["conv_rank"] == 8
+    xl = imported(
+        {"network_dim": 8, "network_args": ["block_alphas=" + ",".join(["9", *"4" * 9, *"123", *"5" * 9, "9"])]}
+    )
+    assert xl.values["block_ranks"] == "IN00-IN08=8/4, M00=8/2, OUT00-OUT08=8/5"
+    assert unreadable(imported({"network_dim": 8, "network_args": ["block_dims=1,2,3"]})) == {"network_args.block_dims"}

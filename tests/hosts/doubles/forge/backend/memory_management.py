@@ -1,6 +1,5 @@
 """Models are moved about and patched when they are loaded, in whichever mode the caller is."""
 
-
 current_loaded_models = []  # patchers
 moves = []  # for the tests
 
