@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -12,14 +13,20 @@ from torch import Tensor, nn
 
 from lib_lora.adapters import container
 from lib_lora.adapters.recognition import candidates
+from lib_lora.adapters.tensor_names import ROOTS
 from lib_lora.errors import UserError
 from lib_lora.models.families import families
 from lib_lora.models.family import Family
 from lib_lora.models.weights import fetch_weight
 
-UNET = "model.diffusion_model."
+# Beginnings of a denoiser's tensors; files of a transformer alone have none
+DENOISER = ("model.diffusion_model.", "diffusion_model.", "")
 # Beginning of a text encoder's tensors -> of its layers' keys; the last two have OpenCLIP's names
-CLIP = {"cond_stage_model.transformer.": "lora_te_", "conditioner.embedders.0.transformer.": "lora_te1_"}
+CLIP = {
+    "cond_stage_model.transformer.": "lora_te_",
+    "conditioner.embedders.0.transformer.": "lora_te1_",
+    **{root: ours for root, ours in ROOTS.items() if root.startswith("text_encoders.")},
+}
 OPEN_CLIP = {"cond_stage_model.model.": "lora_te_", "conditioner.embedders.1.model.": "lora_te2_"}
 _RESBLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)\.weight")
 _RESBLOCK_LAYERS = {
@@ -34,10 +41,15 @@ _FUSED = re.compile(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_weight")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer's weight is in a checkpoint: a tensor, or one of the thirds that OpenCLIP stacks in one."""
+    """Where a layer's weight is in a checkpoint: a tensor, or one of the thirds that OpenCLIP stacks in one.
+
+    Attributes:
+        rows: of the layer, that are in this tensor, where the checkpoint splits it; None is all.
+    """
 
     name: str
     third: int | None = None
+    rows: tuple[int, int] | None = None
 
     @property
     def bias(self) -> str:
@@ -50,12 +62,16 @@ class Place:
         """The layer's part of the tensor; a view."""
         return tensor if self.third is None else tensor.chunk(3)[self.third]
 
+    def of(self, change: Tensor) -> Tensor:
+        """What of a change of the whole layer belongs here."""
+        return change if self.rows is None else change[self.rows[0] : self.rows[1]]
 
-def places(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[Family, ...], dict[str, Place]]:
-    """The families that a whole checkpoint may be of, and layer key -> where its weight is.
+
+def places(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[Family, ...], dict[str, tuple[Place, ...]]]:
+    """The families that a checkpoint may be of, and layer key -> where its weight is, in the order of its rows.
 
     Args:
-        shapes: tensor name -> its shape.
+        shapes: tensor name -> its shape; of a whole checkpoint, or of a transformer alone.
 
     Raises:
         UserError: the names are not those of a checkpoint.
@@ -63,21 +79,40 @@ def places(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[Family, ...], dic
     text: dict[str, Place] = {}
     denoiser: dict[str, str] = {}
     sizes: dict[str, tuple[int, int]] = {}
+    start = next(start for start in DENOISER if any(name.startswith(start) for name in shapes) or not start)
     for name, shape in shapes.items():
         size = (shape[0], shape[1]) if len(shape) > 1 else (0, 0)
-        if name.startswith(UNET) and name.endswith(".weight"):
-            key = f"lora_unet_{name[len(UNET) : -len('.weight')].replace('.', '_')}"
-            denoiser[key], sizes[key] = name, size
-        else:
-            found = _text_encoder_places(name)
+        if found := _text_encoder_places(name):
             text |= found
-            sizes |= dict.fromkeys(found, (size[0] // max(1, len(found)), size[1]))
+            sizes |= dict.fromkeys(found, (size[0] // len(found), size[1]))
+        elif name.startswith(start) and name.endswith(".weight"):
+            key = f"lora_unet_{name[len(start) : -len('.weight')].replace('.', '_')}"
+            denoiser[key], sizes[key] = name, size
     of = candidates(sizes)
-    if not denoiser or not of:
+    if not of or not any(of[0].place(key) for key in denoiser):
         known = ", ".join(one.short for one in families().values())
         raise UserError("This is no checkpoint of a model that is known here", fix=f"Choose one of {known}.")
-    placed = {key: of[0].place(key) for key in denoiser}
-    return of, {(place.key if place else key): Place(denoiser[key]) for key, place in placed.items()} | text
+    return of, {key: (place,) for key, place in text.items()} | _denoiser_places(of[0], denoiser, shapes)
+
+
+def _denoiser_places(
+    of: Family, names: Mapping[str, str], shapes: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[Place, ...]]:
+    whole: dict[str, tuple[Place, ...]] = {}
+    parts: dict[str, dict[int, str]] = {}
+    for key, name in names.items():
+        place = of.place(key)
+        if place is None or place.parts == 1:
+            whole[place.key if place else key] = (Place(name),)
+        else:
+            parts.setdefault(place.key, {})[place.part] = name
+    for key, pieces in parts.items():
+        if len(pieces) == len(of.names.shares(key)):  # a layer that is not whole can be neither read nor changed
+            ordered = [pieces[number] for number in sorted(pieces)]
+            ends = list(accumulate(shapes[name][0] for name in ordered))
+            rows = zip([0, *ends[:-1]], ends, strict=True)
+            whole[key] = tuple(Place(name, rows=row) for name, row in zip(ordered, rows, strict=True))
+    return whole
 
 
 def _text_encoder_places(name: str) -> dict[str, Place]:
@@ -111,8 +146,8 @@ class CheckpointWeights(Mapping[str, Tensor]):
         return self.families[0]
 
     def __getitem__(self, key: str) -> Tensor:
-        place = self.places[key]
-        return place.part(self.container.read([place.name])[place.name])
+        parts = [place.part(self.container.read([place.name])[place.name]) for place in self.places[key]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
@@ -126,7 +161,7 @@ def shapes_of(base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
     if not isinstance(base, CheckpointWeights):
         return base
     shapes = base.container.outline()
-    return {key: place.part(shapes[place.name]) for key, place in base.places.items()}
+    return {key: torch.cat([p.part(shapes[p.name]) for p in places]) for key, places in base.places.items()}
 
 
 class LayerWeights(Mapping[str, Tensor]):

@@ -13,6 +13,7 @@ from torch import Tensor
 from lib_lora.adapters import container, serialise
 from lib_lora.adapters.base_weights import CheckpointWeights, Place
 from lib_lora.adapters.blocks import BlockWeights
+from lib_lora.adapters.carried import carried
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import outline
@@ -52,10 +53,11 @@ def merge_into_checkpoint(
     checkpoint, target = Path(checkpoint), Path(target)
     if target.exists():
         raise UserError("The file exists already", where=target, fix="Choose another name.")
-    terms = [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms]
     weights = CheckpointWeights(checkpoint)
     of = [(file.name, file.families or ()) for file, _, _ in terms]
-    together([*of, (checkpoint.name, weights.families)], "Choose a checkpoint of the LoRA's family")
+    common = together([*of, (checkpoint.name, weights.families)], "Choose a checkpoint of the LoRA's family")
+    terms = [(carried(file, common[0]), weight, by_block) for file, weight, by_block in terms]
+    terms = [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms]
     keys = list(dict.fromkeys(key for file, _, _ in terms for key in file.modules))
     changes = _by_tensor(weights, [key for key in keys if key in weights], terms)
     if not changes:
@@ -84,10 +86,11 @@ def _by_tensor(
     """Tensor name -> the layers (key, place) that change it; weights and biases."""
     changes: dict[str, list[tuple[str, Place]]] = {}
     for key in keys:
-        place = weights.places[key]
-        changes.setdefault(place.name, []).append((key, place))
-        if any(BIASES & outline(file.modules).get(key, {}).keys() for file, _, _ in terms):
-            changes.setdefault(place.bias, []).append((key, place))
+        biased = any(BIASES & outline(file.modules).get(key, {}).keys() for file, _, _ in terms)
+        for place in weights.places[key]:
+            changes.setdefault(place.name, []).append((key, place))
+            if biased:
+                changes.setdefault(place.bias, []).append((key, place))
     return changes
 
 
@@ -110,7 +113,7 @@ def _add(
         change = _change(key, terms, weights, bias=name != place.name)
         if change is not None:
             part = place.part(tensor)
-            part.copy_(part.float() + change.reshape(part.shape))
+            part.copy_(part.float() + place.of(change).reshape(part.shape))
     if not is_finite(tensor):
         raise UserError(
             f"{name} would overflow {stored_as}",

@@ -17,6 +17,7 @@ from lib_lora.adapters.base import Adapter
 from lib_lora.adapters.base_weights import CheckpointWeights, shapes_of
 from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.build import adapter_from
+from lib_lora.adapters.carried import carried
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.factors import is_low
 from lib_lora.adapters.file import LoraFile, model_hash
@@ -58,7 +59,9 @@ def combine(
             the base weights.
     """
     _check_limits(rank, energy)
-    together([(file.name, file.families or ()) for file, _, _ in terms], "Merge LoRAs of one family")
+    common = together([(file.name, file.families or ()) for file, _, _ in terms], "Merge LoRAs of one family")
+    if common:
+        terms = [(carried(file, common[0]), weight, by_block) for file, weight, by_block in terms]
     work = _Sum(
         [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms],
         base,
@@ -207,8 +210,7 @@ def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = No
 
 def _metadata(terms: Sequence[MergeTerm], rank: int, formula: str | None) -> dict[str, str]:
     parts = [
-        Term(file.name, weight, None if by_block is None else by_block.format())
-        for file, weight, by_block in terms
+        Term(file.name, weight, None if by_block is None else by_block.format()) for file, weight, by_block in terms
     ]
     with workers() as pool:
         hashes = list(pool.map(_hash, [file for file, _, _ in terms]))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lib_lora.adapters.base import Adapter
 from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.build import adapter_from, new_adapter
+from lib_lora.adapters.carried import carried_keys, is_carried
 from lib_lora.adapters.dropout import Dropout, LayerDropout
 from lib_lora.adapters.file import LoraFile, join_keys, read_lora
 from lib_lora.adapters.recognition import candidates, together
@@ -100,6 +101,7 @@ class Network:
             [(f"The LoRA {self.name}".rstrip(), self.families), ("the loaded model", models)],
             f"Load a checkpoint of {self.families[0].label if self.families else 'its family'}, or choose another LoRA",
         )
+        self._carry_over(models)
         report = AttachReport(
             matched=[key for key in self.adapters if key in layers],
             missing=[key for key in self.adapters if key not in layers],
@@ -126,6 +128,14 @@ class Network:
                 adapter.to(home)
             raise
         return report
+
+    def _carry_over(self, models: Sequence[Family]) -> None:
+        """Let each block of a larger model use the adapters of the block that it was made of."""
+        names = carried_keys(self.adapters, models[0]) if models and models[0] not in self.families[:1] else {}
+        if is_carried(names):
+            self.adapters = {ours: self.adapters[theirs] for ours, theirs in names.items()}
+            self._layer_scales = {ours: self._layer_scales[theirs] for ours, theirs in names.items()}
+            self.families = (models[0],)
 
     def detach(self) -> None:
         """Take the hooks off; the modules are as they were. Does nothing when not attached."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from lib_lora.errors import UserError
@@ -240,13 +241,7 @@ class Family:
 
     def place(self, key: str) -> Place | None:
         """Where a layer belongs whose key begins with ``lora_unet_`` or ``lora_te…_`` and goes on in any spelling."""
-        if key.startswith(UNET):
-            return self.names.place(key.removeprefix(UNET))
-        for prefix, (pattern, ours) in self.text_encoders.items():
-            path = key.removeprefix(prefix)
-            if path != key and re.match(pattern, path):
-                return Place(ours + path)
-        return None
+        return _place(self, key)
 
     def block_of(self, key: str) -> str:
         """The block of a layer.
@@ -262,3 +257,14 @@ class Family:
                 fix="Use the LoRA without block weights.",
             )
         return block
+
+
+@lru_cache(maxsize=1 << 16)  # a model's keys are asked for again and again
+def _place(family: Family, key: str) -> Place | None:
+    if key.startswith(UNET):
+        return family.names.place(key.removeprefix(UNET))
+    for prefix, (pattern, ours) in family.text_encoders.items():
+        path = key.removeprefix(prefix)
+        if path != key and re.match(pattern, path):
+            return Place(ours + path)
+    return None

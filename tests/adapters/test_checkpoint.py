@@ -39,8 +39,8 @@ def test_merging_changes_what_it_should_and_nothing_else(tiny_checkpoint, tmp_pa
     assert left_out == ["lora_unet_elsewhere"]
     before, after = CheckpointWeights(tiny_checkpoint), CheckpointWeights(target)
     assert container.read_metadata(target)["merge_formula"] == "f"
-    touched = {before.places[key].name for key in lora.modules if key in before}
-    norm_bias = before.places[NORM].bias
+    touched = {place.name for key in lora.modules if key in before for place in before.places[key]}
+    norm_bias = before.places[NORM][0].bias
     old, new = (safetensors.torch.load_file(path) for path in (tiny_checkpoint, target))
     assert old.keys() == new.keys()
     assert {name for name in old if not torch.equal(old[name], new[name])} == touched | {norm_bias}
@@ -105,13 +105,13 @@ def test_places_of_open_clip():
     families, found = places(dict.fromkeys(names, (12, 4)))
     assert families[0].name == "sdxl"
     layer = "lora_te2_text_model_encoder_layers_3"
-    assert found["lora_unet_input_blocks_4_1_proj_in"] == Place(names[0])
-    assert found["lora_te1_text_model_encoder_layers_0_mlp_fc1"] == Place(names[1])
-    assert found[f"{layer}_mlp_fc2"] == Place(names[3])
-    assert [found[f"{layer}_self_attn_{p}_proj"] for p in "qkv"] == [Place(names[2], i) for i in range(3)]
+    assert found["lora_unet_input_blocks_4_1_proj_in"] == (Place(names[0]),)
+    assert found["lora_te1_text_model_encoder_layers_0_mlp_fc1"] == (Place(names[1]),)
+    assert found[f"{layer}_mlp_fc2"] == (Place(names[3]),)
+    assert [found[f"{layer}_self_attn_{p}_proj"] for p in "qkv"] == [(Place(names[2], i),) for i in range(3)]
     fused = torch.arange(12.0).reshape(6, 2)
-    assert torch.equal(found[f"{layer}_self_attn_v_proj"].part(fused), fused[4:])
-    assert found[f"{layer}_self_attn_k_proj"].bias.endswith("attn.in_proj_bias")
+    assert torch.equal(found[f"{layer}_self_attn_v_proj"][0].part(fused), fused[4:])
+    assert found[f"{layer}_self_attn_k_proj"][0].bias.endswith("attn.in_proj_bias")
     text = "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight"
     families, sd2 = places({names[0]: (12, 4), text: (3072, 1024)})
     assert [of.name for of in families] == ["sd2"]

@@ -1,13 +1,14 @@
 """Anima: 28 blocks (2B), or 40 of the same width (2.9B and 3.8B).
 
-Names: circlestone-labs/Anima as in Forge Neo's ``backend/nn/anima.py``; diffusers' Cosmos transformer. Choice of
-layers: sd-scripts ``lora_anima.py`` (no modulation, norms, embedders, final layer). The blocks of the larger model were
-made of those of the smaller; which of which, Forge Neo's loader says.
+Names: circlestone-labs/Anima as in Forge Neo's ``backend/nn/anima.py``; no loader knows others. Choice of layers:
+sd-scripts ``lora_anima.py`` (no modulation, norms, embedders, final layer). The blocks of the larger model were made of
+those of the smaller; which of which, Forge Neo's loader says.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lib_lora.models.dit import LANGUAGE_MODEL, WAN_VAE, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
@@ -17,38 +18,29 @@ FROM_28 = (
     0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9, 10, 11, 11, 12, 13,
     14, 14, 15, 16, 16, 17, 18, 18, 19, 20, 20, 21, 22, 22, 23, 24, 24, 25, 26, 27,
 )  # fmt: skip
-_LAYERS = {
-    **{
-        f"{ours}.{a}_proj": (f"{theirs}.{b}",)
-        for ours, theirs in (("self_attn", "attn1"), ("cross_attn", "attn2"))
-        for a, b in (("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("output", "to_out.0"))
-    },
-    **{
-        f"{ours}.{n}_norm": (f"{theirs}.norm_{n}",)
-        for ours, theirs in (("self_attn", "attn1"), ("cross_attn", "attn2"))
-        for n in "qk"
-    },
-    "mlp.layer1": ("ff.net.0.proj",),
-    "mlp.layer2": ("ff.net.2",),
-    **{
-        f"adaln_modulation_{part}.{n}": (f"norm{i}.linear_{n}",)
-        for i, part in enumerate(("self_attn", "cross_attn", "mlp"), 1)
-        for n in (1, 2)
-    },
+_LAYERS: Mapping[str, Sequence[str]] = {
+    **{f"{part}_attn.{x}_{kind}": () for part in ("self", "cross") for x in "qkv" for kind in ("proj", "norm")},
+    **{f"{part}_attn.output_proj": () for part in ("self", "cross")},
+    "mlp.layer1": (),
+    "mlp.layer2": (),
+    **{f"adaln_modulation_{part}.{n}": () for part in ("self_attn", "cross_attn", "mlp") for n in (1, 2)},
 }
-_SINGLE = {
-    "x_embedder.proj.1": ("patch_embed.proj",),
-    "t_embedder.1.linear_1": ("time_embed.t_embedder.linear_1",),
-    "t_embedder.1.linear_2": ("time_embed.t_embedder.linear_2",),
-    "t_embedding_norm": ("time_embed.norm",),
-    "final_layer.linear": ("proj_out",),
-    "final_layer.adaln_modulation.1": ("norm_out.linear_1",),
-    "final_layer.adaln_modulation.2": ("norm_out.linear_2",),
+_SINGLE: Mapping[str, Sequence[str]] = {
+    name: ()
+    for name in (
+        "x_embedder.proj.1",
+        "t_embedder.1.linear_1",
+        "t_embedder.1.linear_2",
+        "t_embedding_norm",
+        "final_layer.linear",
+        "final_layer.adaln_modulation.1",
+        "final_layer.adaln_modulation.2",
+    )
 }
 
 
 def _anima(count: int) -> tuple[DiTNames, tuple[Stack, ...]]:
-    stacks = (Stack("blocks", count, _LAYERS, "B{n:02}", ("transformer_blocks",)),)
+    stacks = (Stack("blocks", count, _LAYERS, "B{n:02}"),)
     return DiTNames(stacks, _SINGLE), stacks
 
 
@@ -83,6 +75,6 @@ ANIMA_40 = replace(
     order=46,
     names=_NAMES_40,
     blocks=dit_blocks(_STACKS_40, _TEXT),
-    marks=(re.compile(r"lora_unet_(?:transformer_)?blocks_(?:2[89]|3\d)_"),),
+    marks=(re.compile(r"lora_unet_blocks_(?:2[89]|3\d)_"),),
     adopts={"anima": FROM_28},
 )

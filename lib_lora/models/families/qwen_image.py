@@ -40,7 +40,6 @@ QWEN_IMAGE = Family(
     kinds=dit_kinds(r"_attn_(?:to_\w+|add_[qkv]_proj)$", r"_mlp_net_"),
     trained=dit_trained(("transformer_blocks",), "_mod_|norm", r"_attn_(?:to_\w+|add_[qkv]_proj)$"),
     marks=(re.compile(r"_transformer_blocks_\d+_(?:img|txt)_(?:mlp|mod)_"),),
-    written=re.compile("lora_unet_transformer_blocks_"),
     shift=1.15,
     latents=WAN_VAE,
     bucket_step=16,
