@@ -15,14 +15,16 @@ from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import Layers, Params, outline
-from lib_lora.adapters.recognition import Foreign, candidates, layer_shapes, recognise
+from lib_lora.adapters.reading import Opened, open_layers
+from lib_lora.adapters.recognition import candidates, layer_shapes
 from lib_lora.adapters.serialise import as_stored
-from lib_lora.adapters.spelling import read_modules
 from lib_lora.adapters.tensor_names import split
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
-from lib_lora.models.families import families, family
+from lib_lora.models.families import family
 from lib_lora.models.family import Family
+
+SAVED_AS = ("adapter_model", "pytorch_lora_weights")  # PEFT's and diffusers' name of every file
 
 
 @dataclass
@@ -34,6 +36,7 @@ class LoraFile:
         extras: what belongs to no layer, such as bundled textual inversions, by the file's own names.
         unplaced: tensors of layers that the family does not have, by the file's own names; they act nowhere.
         families: that it may be of, the likeliest first; empty for none that is known.
+        left_out: layers that do nothing in any program -> why.
     """
 
     path: Path | None
@@ -42,6 +45,7 @@ class LoraFile:
     extras: dict[str, Tensor] = field(default_factory=dict)
     unplaced: dict[str, Tensor] = field(default_factory=dict)
     families: tuple[Family, ...] | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.families is None:
@@ -63,26 +67,65 @@ class LoraFile:
         """How many of its layers have no place in its family."""
         return len({split(name)[0] for name in self.unplaced})
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a user of this file should know: layers that act nowhere, or do nothing."""
+        zero = [key for key, params in outline(self.modules).items() if _is_zero(params.get("alpha"))]
+        lost = sorted({split(name)[0] for name in self.unplaced})
+        found = []
+        if lost:
+            found.append(f"{_layers(len(lost))} no place in {self.family.label}, such as {lost[0]}")
+        if self.left_out:
+            key, why = next(iter(self.left_out.items()))
+            found.append(f"{_layers(len(self.left_out))} been left out, such as {key}: {why}")
+        if zero:
+            found.append(f"{_layers(len(zero))} alpha 0 and so no effect, as in the web UIs, such as {zero[0]}")
+        return [f"{self.name}: {remark}" for remark in found]
+
+
+def _layers(count: int) -> str:
+    return "1 layer has" if count == 1 else f"{count} layers have"
+
+
+def _is_zero(alpha: Tensor | None) -> bool:
+    return alpha is not None and not alpha.is_meta and alpha.numel() == 1 and float(alpha) == 0
+
 
 def read_lora(path: str | Path) -> LoraFile:
     """Read and check a LoRA file.
+
+    Args:
+        path: the file, or a folder in which PEFT or diffusers saved one.
 
     Raises:
         UserError: naming the file, for one that is missing, damaged, foreign, of an algorithm that is not supported,
             or that holds NaN, infinity or whole numbers.
     """
-    path = Path(path)
-    metadata, tensors = container.read(path)
-    if not tensors:
-        raise UserError("There is no LoRA in this file", where=path, fix="Choose a LoRA file.")
-    found = recognise({name: tensor.shape for name, tensor in tensors.items()}, metadata)
-    if isinstance(found, Foreign):
-        known = ", ".join(one.short for one in families().values())
-        raise UserError(f"This is {found.what}", where=path, fix=f"Choose a LoRA for one of {known}.")
-    read = read_modules(tensors, metadata)
-    for key, params in read.modules.items():
-        _check_module(path, key, params)
-    return LoraFile(path, metadata, read.modules, read.extras, read.unplaced, read.families)
+    opened = open_layers(_in_folder(Path(path)))
+    return _file(opened, opened.at_once())
+
+
+def open_lora(path: str | Path) -> LoraFile:
+    """As :func:`read_lora`, but ``modules`` reads each layer when it is asked for: for files too large for memory.
+
+    What a layer's numbers are, such as NaN, is told then.
+    """
+    opened = open_layers(_in_folder(Path(path)))
+    return _file(opened, opened.on_demand())
+
+
+def _file(opened: Opened, modules: Mapping[str, Params]) -> LoraFile:
+    source, spelled = opened.container, opened.spelled
+    unplaced = source.read(name for names in spelled.unplaced.values() for name in names.values())
+    extras = source.read(spelled.extras)
+    return LoraFile(source.path, source.metadata, modules, extras, unplaced, spelled.families, opened.left_out)
+
+
+def _in_folder(path: Path) -> Path:
+    """The file of a folder that PEFT or diffusers saved; any other path as it is."""
+    if not path.is_dir():
+        return path
+    return next((file for name in SAVED_AS if (file := path / f"{name}.safetensors").is_file()), path)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -174,22 +217,6 @@ def to_delta(params: Mapping[str, Tensor], base: Tensor | None = None) -> Delta:
     if base is not None:
         adapter.fit(base.shape)
     return adapter.delta(base)
-
-
-def _check_module(path: Path, key: str, params: Mapping[str, Tensor]) -> None:
-    for name, tensor in params.items():
-        if not tensor.is_floating_point() and tensor.numel() != 1:  # alpha and on_input may be whole numbers
-            raise UserError(f"{key}.{name} holds {tensor.dtype} values", where=path, fix="This is not a LoRA's weight.")
-        if not is_finite(tensor):
-            raise UserError(
-                f"{key}.{name} holds NaN or infinite values",
-                where=path,
-                fix="The training that made it failed, or it overflowed in half precision; use an earlier epoch.",
-            )
-    try:
-        adapter_from(params)
-    except UserError as error:
-        raise UserError(f"{error.what} (layer {key})", where=path, fix=error.fix or container.FIX) from error
 
 
 def _checked(name: str, tensor: Tensor) -> Tensor:

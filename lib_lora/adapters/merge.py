@@ -76,7 +76,10 @@ def combine(
     shapes = outline(modules)
     ranks = {key: params[DOWN].shape[0] for key, params in shapes.items() if DOWN in params}
     report = reduction_report(spectra, {key: ranks.get(key, 0) for key in spectra})
-    report.warnings = [BIAS_WARNING] if any(DOWN in params and BIAS in params for params in shapes.values()) else []
+    report.remarks = [remark for file, _, _ in terms for remark in file.remarks]
+    if any(DOWN in params and BIAS in params for params in shapes.values()):
+        report.remarks.append(BIAS_WARNING)
+    report.warnings = list(report.remarks)
     widest = max(ranks.values(), default=0)
     return Merged(
         modules=modules,

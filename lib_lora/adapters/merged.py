@@ -31,6 +31,7 @@ class MergeReport:
         per_layer: layer key -> relative error.
         spectrum: layer key -> singular values of its exact ΔW, descending; only layers that were reduced.
         warnings: for the user; filled on saving when half precision costs more than 1e-3 of a layer.
+        remarks: those of them that do not depend on how it is saved.
     """
 
     total_error: float = 0.0
@@ -39,6 +40,7 @@ class MergeReport:
     per_layer: dict[str, float] = field(default_factory=dict)
     spectrum: dict[str, list[float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -86,8 +88,7 @@ class Merged:
         path = Path(path)
         if path.resolve() in {source.resolve() for source in self.sources}:
             raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
-        kept = [warning for warning in self.report.warnings if warning == BIAS_WARNING]
-        self.report.warnings = kept + self.rounding_warnings(dtype)
+        self.report.warnings = self.report.remarks + self.rounding_warnings(dtype)
         return write_lora(path, self.modules, self.metadata, dtype, overwrite, extras=self.extras)
 
 

@@ -105,8 +105,9 @@ def names_of(shapes: Mapping[str, Shape]) -> dict[str, tuple[str, str]]:
     """Tensor name -> (layer key in the file's spelling, parameter)."""
     named = {name: split(name) for name in shapes}
     wide = any(
-        key.startswith("lora_te_") and param == "lora_down.weight" and "_self_attn_" in key and shapes[name][1] == BIG_G
+        key.startswith("lora_te_") and "_self_attn_" in key and BIG_G in shapes[name][1:2]
         for name, (key, param) in named.items()
+        if param == "lora_down.weight"
     )
     if not wide:
         return named

@@ -48,7 +48,7 @@ PARAMS = {
     "lora.up": "lora_up.weight",
     "lora_linear_layer.down": "lora_down.weight",
     "lora_linear_layer.up": "lora_up.weight",
-    "lora_magnitude_vector": "dora_scale",
+    "lora_magnitude_vector": "magnitude",
     "lora_B.bias": "lora_up.bias",
 }
 _ADAPTER = r"(?:\.(?!bias$|weight$)[\w-]+)?"  # PEFT puts an adapter's name behind the parameter's

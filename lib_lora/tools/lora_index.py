@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from ..adapters.file import SAVED_AS
+
 SUFFIX = ".safetensors"
-SAVED_AS = ("adapter_model", "pytorch_lora_weights")  # PEFT's and diffusers' name of every file
 RACY_NS = 2_500_000_000  # a folder listed so soon after its date may change without getting another: FAT counts 2 s
 Stamp = tuple[int, int, int]
 

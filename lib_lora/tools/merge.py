@@ -14,7 +14,7 @@ from ..adapters import formula as formulas
 from ..adapters.blocks import BlockWeights, load_presets
 from ..adapters.build import adapter_from
 from ..adapters.checkpoint import merge_into_checkpoint
-from ..adapters.file import LoraFile, read_lora
+from ..adapters.file import LoraFile, open_lora
 from ..adapters.formula import Term
 from ..adapters.layers import outline
 from ..adapters.merge import MergeTerm, combine
@@ -118,7 +118,7 @@ def read_terms(formula: str, loras: Folders, presets: Path | None = None) -> lis
             BlockWeights.parse(term.blocks, known)  # what is mistyped is told before any file is read
     paths = [find_lora(term.name, loras) for term in terms]
     with workers() as pool:
-        files = list(pool.map(read_lora, paths))
+        files = list(pool.map(open_lora, paths))
     weights = [
         None if term.blocks is None else BlockWeights.parse(term.blocks, known, file.family)
         for term, file in zip(terms, files, strict=True)

@@ -12,6 +12,7 @@ from lib_lora.adapters import Network, NetworkSpec, read_lora, write_lora
 from lib_lora.adapters.algorithms.glora import GLoRA
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.file import join_keys, to_delta
+from lib_lora.adapters.merge import combine
 from lib_lora.errors import UserError
 
 KEY = "lora_unet_mid_block_attentions_0_proj_in"
@@ -107,3 +108,56 @@ def mutated(tensors: dict[str, torch.Tensor], rng: random.Random) -> dict[str, t
         if not changed:
             return dict(tensors)
     return changed
+
+
+GOOD = {f"{KEY}.lora_down.weight": noise(2, 6), f"{KEY}.lora_up.weight": noise(8, 2), f"{KEY}.alpha": torch.tensor(1.0)}
+OTHER = "lora_unet_mid_block_attentions_0_proj_out"
+DOES_NOTHING = {
+    "rank 0": {f"{OTHER}.lora_down.weight": torch.zeros(0, 6), f"{OTHER}.lora_up.weight": torch.zeros(8, 0)},
+    "half of it": {f"{OTHER}.lora_down.weight": noise(2, 6)},
+    "alpha alone": {f"{OTHER}.alpha": torch.tensor(4.0)},
+    "no layer": {"__dummy__": torch.zeros(1)},
+    "positions": {"lora_te_text_model_embeddings.position_ids": torch.arange(77)[None]},
+}
+CHANGES_THE_RESULT = {
+    "NaN": ({f"{OTHER}.diff": torch.full((2, 2), float("nan"))}, "NaN"),
+    "whole numbers": ({f"{OTHER}.diff": torch.ones(2, 2, dtype=torch.int8)}, "int8"),
+    "an unknown algorithm": ({f"{OTHER}.quux": torch.ones(2)}, "quux"),
+    "a vector as alpha": ({f"{OTHER}.diff": torch.ones(2, 2), f"{KEY}.alpha": torch.ones(2)}, "one number"),
+}
+
+
+@pytest.mark.parametrize("odd", DOES_NOTHING.values(), ids=DOES_NOTHING.keys())
+def test_a_layer_that_does_nothing_does_not_cost_the_file(tmp_path, odd):
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file({**GOOD, **odd}, path)
+    file = read_lora(path)
+    assert list(file.modules) == [KEY]
+    (remark,) = file.remarks
+    assert remark.startswith("a: 1 layer has ")
+    assert combine([(file, 1.0, None)]).report.warnings == [remark]
+
+
+@pytest.mark.parametrize(("odd", "complaint"), CHANGES_THE_RESULT.values(), ids=CHANGES_THE_RESULT.keys())
+def test_a_layer_that_would_change_the_result_is_not_passed_over(tmp_path, odd, complaint):
+    safetensors.torch.save_file({**GOOD, **odd}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match=complaint) as error:
+        read_lora(tmp_path / "a.safetensors")
+    assert error.value.where == str(tmp_path / "a.safetensors")
+
+
+def test_forms_that_mean_the_same(tmp_path):
+    want = to_delta({name.removeprefix(f"{KEY}."): t for name, t in GOOD.items()}).dense()
+    up, down = GOOD[f"{KEY}.lora_up.weight"], GOOD[f"{KEY}.lora_down.weight"]
+    forms = {
+        "a matrix beside a convolution": {f"{KEY}.lora_down.weight": down[:, :, None, None]},
+        "and the other way": {f"{KEY}.lora_up.weight": up[:, :, None, None]},
+        "a scalar of LyCORIS": {f"{KEY}.scalar": torch.tensor(0.5), f"{KEY}.alpha": torch.tensor(2.0)},
+        "alpha in brackets": {f"{KEY}.alpha": torch.tensor([[1]])},
+    }
+    for name, form in forms.items():
+        safetensors.torch.save_file({**GOOD, **form}, tmp_path / "a.safetensors")
+        file = read_lora(tmp_path / "a.safetensors")
+        assert torch.allclose(to_delta(file.modules[KEY]).matrix(), want), name
+    safetensors.torch.save_file({**GOOD, f"{KEY}.alpha": torch.tensor(0.0)}, tmp_path / "a.safetensors")
+    assert "alpha 0" in read_lora(tmp_path / "a.safetensors").remarks[0]
