@@ -13,9 +13,10 @@ from pathlib import Path
 from lib_lora.dataset.collection.captions import plan_tags
 from lib_lora.dataset.collection.change import Change, Make, Move, Write
 from lib_lora.dataset.collection.headers import Headers
-from lib_lora.dataset.collection.journal import Entry, Journal, Progress
+from lib_lora.dataset.collection.journal import Journal, Progress
 from lib_lora.dataset.collection.opening import open_folders, reread
 from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.collection.record import Entry
 from lib_lora.dataset.collection.thumbnails import Thumbnails
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.tags.edits import Edit

@@ -89,20 +89,17 @@ class _Plan:
 
     def put(self, picture: Picture, text: str, typed: bool = False) -> bool:
         """Write a caption; False where it would be the same or must be left alone."""
-        if not picture.readable or (picture.captioned and (file := self._now(picture)) is None):
+        file = self._now(picture) if picture.captioned else TextFile()
+        if not picture.readable or file is None:
             self._locked.append(picture)
             return False
-        if not picture.captioned:
-            old, new, before = "", text, b""
-        else:
-            old, new = file.text, file.typed(text) if typed else text
-            before = file.encoded(old)
-        if new == old or picture.caption in self._writes:
+        new = file.typed(text) if typed and picture.captioned else text
+        if new == file.text or picture.caption in self._writes:
             return False
-        content = file.encoded(new) if picture.captioned else new.encode()
-        self._writes[picture.caption] = Write(picture.caption, content, before)
+        before = file.encoded(file.text) if picture.captioned else b""
+        self._writes[picture.caption] = Write(picture.caption, file.encoded(new), before)
         if len(self._examples) < EXAMPLES:
-            self._examples.append(Example(picture.path, old, new))
+            self._examples.append(Example(picture.path, file.text, new))
         return True
 
     def _now(self, picture: Picture) -> TextFile | None:

@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lib_lora.dataset.images import Header, read_header
 from lib_lora.files import write_text
@@ -42,7 +43,7 @@ class Headers:
             self._changed = False
 
 
-def _read(file: Path) -> dict[str, list]:
+def _read(file: Path) -> dict[str, list[Any]]:
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         return {str(path): row for path, row in known.items() if len(row) == 6}

@@ -1,51 +1,40 @@
-"""Changes to files, carried out whole or not at all, and undone to the byte.
+"""Changes to files, carried out whole or not at all, and undone to the byte, also under two faults in a row.
 
-Each change is a folder: ``change.json`` (what), ``before.bin`` (old bytes of replaced files), ``begun`` (last line: how
-many operations have been begun), ``state`` (applying, done, undone), ``after.json`` (hashes of what was written). The
-first two are on disk before the first file is touched, so a change that a crash cut short is rolled back by
-`Journal.recover`.
+One change at a time: whatever a crash cut off is finished or taken back before another begins, and nobody touches a
+change that is alive (`Claim`). How a single change is written down is said at `Record`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.dataset.collection.change import Change, Make, Move, Operation, Write, check, new_folders
+from lib_lora.dataset.collection.change import Change, check
+from lib_lora.dataset.collection.owner import Busy, Claim
+from lib_lora.dataset.collection.record import APPLYING, DONE, UNDOING, Entry, Record
 from lib_lora.errors import UserError
-from lib_lora.files import atomic_write, move, sha256_file, write_text
 
 Progress = Callable[[int, int], None]
-APPLYING, DONE, UNDONE = "applying", "done", "undone"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One change in the history, newest last."""
-
-    number: int
-    title: str
-    time: float
-    state: str
-    files: int
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 
 class Journal:
-    """The history of one set of pictures, kept in ``folder``."""
+    """The history of one set of pictures, kept in ``folder``.
+
+    ``trouble`` says what keeps an interrupted change from being taken back; the set can be looked at all the same.
+    """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
+        self.claim = Claim(self.folder)
+        self.trouble: UserError | None = None
 
     def entries(self) -> list[Entry]:
         """All changes, oldest first; unreadable records are passed over."""
         found = []
         for record in self._records():
-            with suppress(OSError, ValueError, KeyError):
+            with suppress(*UNREADABLE):
                 found.append(record.entry())
         return found
 
@@ -53,172 +42,149 @@ class Journal:
         """Carry out a planned change. If anything fails, all of it is taken back.
 
         Raises:
-            UserError: a file is missing or in the way, or the disk refuses.
+            UserError: a file is missing or in the way, the disk refuses, or somebody else changes the set.
         """
         work = self.applying(change)
         while True:
             try:
                 done = next(work)
             except StopIteration as finished:
-                return finished.value
+                entry: Entry = finished.value
+                return entry
             if progress:
                 progress(*done)
 
     def applying(self, change: Change) -> Generator[tuple[int, int], None, Entry]:
         """`apply` operation by operation; yields (done, total). Closing it before the end takes all of it back."""
-        check(change.operations)
-        numbers = [int(record.folder.name) for record in self._records()]
-        record = _Record(self.folder / f"{max(numbers, default=0) + 1:06}")
-        try:
-            record.begin(change)
-            yield from record.carry_out(change.operations)
-        except BaseException as error:
-            record.roll_back()
-            if isinstance(error, OSError):
-                what = f"The change could not be made and was taken back ({error.strerror or error})"
-                raise UserError(what, where=error.filename, fix="Check the rights and the free space") from error
-            raise
-        return record.entry()
+        with _named("The change could not be made"), self.claim.held(change.title):
+            self._settle()
+            check(change.operations)
+            numbers = [record.number for record in self._records()]
+            record = Record(self.folder / f"{max(numbers, default=0) + 1:06}")
+            try:
+                record.begin(change)
+                for done in record.carry_out(change.operations):
+                    self.claim.alive()
+                    yield done
+            except BaseException as error:
+                self._take_back(record, error)
+                raise
+            return record.entry()
 
     def undo(self) -> Entry:
-        """Take back the newest change that stands.
+        """Take back the newest change that stands. If anything fails, it stands as before.
 
         Raises:
-            UserError: there is none, or a file has been changed by somebody else since.
+            UserError: there is none, a file has been changed by somebody else since, or see `apply`.
         """
-        record = next((r for r in reversed(self._records()) if r.state() == DONE), None)
-        if record is None:
-            raise UserError("There is nothing to undo", where=self.folder)
-        record.check_unchanged()
-        record.roll_back()
-        return record.entry()
+        with _named("The change could not be taken back"), self.claim.held("Undo"):
+            self._settle()
+            record = next((r for r in reversed(self._records()) if _state(r) == DONE), None)
+            if record is None:
+                raise UserError("There is nothing to undo", where=self.folder)
+            record.check_unchanged()
+            try:
+                record.undo()
+            except Exception as error:
+                if record.state() == UNDOING:
+                    raise _half("taken back", error) from error
+                raise
+            return record.entry()
 
     def recover(self) -> list[str]:
-        """Roll back what a crash left half done; the titles of these changes."""
-        broken = [record for record in self._records() if record.state() == APPLYING]
-        for record in broken:
-            record.roll_back()
-        return [record.entry().title for record in broken]
+        """Finish or take back what a crash cut off, unless its owner is alive; the titles of these changes."""
+        self.trouble = None
+        if not any(_unsettled(record) for record in self._records(all_folders=True)):
+            return []
+        try:
+            with self.claim.held("Recovery"):
+                return self._settle()
+        except Busy:
+            return []
+        except UserError as error:
+            self.trouble = error
+        except OSError as error:
+            self.trouble = _half("changed", error)
+        return []
 
-    def _records(self) -> list[_Record]:
-        folders = sorted(self.folder.glob("[0-9]*/change.json")) if self.folder.is_dir() else []
-        return [_Record(path.parent) for path in folders]
+    def _settle(self) -> list[str]:
+        titles = []
+        for record in self._records(all_folders=True):
+            if not (record.folder / "change.json").exists():
+                record.sweep()
+                continue
+            try:
+                state, title = record.state(), record.entry().title
+            except UNREADABLE as error:
+                if _state(record) == APPLYING:
+                    fix = "Look whether its files are as they should be, then delete this folder"
+                    what = "The record of a change that was cut off is damaged"
+                    raise UserError(what, where=record.folder, fix=fix) from error
+                continue
+            try:
+                if state == APPLYING:
+                    record.roll_back()
+                elif state == UNDOING:
+                    self._finish_undo(record)
+                elif record.untidy():
+                    record.tidy()
+                    continue
+                else:
+                    continue
+            except (OSError, UserError) as error:
+                raise _half("changed" if state == APPLYING else "taken back", error) from error
+            titles.append(title)
+        return titles
 
+    def _finish_undo(self, record: Record) -> None:
+        try:
+            record.finish_undo()
+        except (OSError, UserError):
+            record.give_up_undo()
 
-class _Record:
-    """One change on disk."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def state(self) -> str:
-        path = self.folder / "state"
-        return path.read_text(encoding="utf-8") if path.exists() else APPLYING
-
-    def entry(self) -> Entry:
-        plan = self._plan()
-        return Entry(int(self.folder.name), plan["title"], plan["time"], self.state(), len(plan["operations"]))
-
-    def begin(self, change: Change) -> None:
-        """Write down what will be done, with the bytes that it replaces."""
-        operations, before = [], bytearray()
-        for operation in change.operations:
-            line = _described(operation)
-            if isinstance(operation, Write) and operation.path.exists():
-                old = operation.path.read_bytes()
-                line["before"] = [len(before), len(old)]
-                before += old
-            operations.append(line)
-        with atomic_write(self.folder / "before.bin") as part:
-            part.write_bytes(before)
-        folders = [str(folder) for folder in new_folders(change.operations)]
-        plan = {"title": change.title, "time": time.time(), "operations": operations, "folders": folders}
-        write_text(self.folder / "change.json", json.dumps(plan))
-
-    def carry_out(self, operations: tuple[Operation, ...]) -> Iterator[tuple[int, int]]:
-        with open(self.folder / "begun", "a", encoding="ascii", buffering=1) as begun:
-            for number, operation in enumerate(operations, start=1):
-                begun.write(f"{number}\n")
-                _do(operation)
-                yield number, len(operations)
-        after = {str(o.path): _digest(o) for o in operations if not isinstance(o, Move)}
-        write_text(self.folder / "after.json", json.dumps(after))
-        write_text(self.folder / "state", DONE)
-
-    def check_unchanged(self) -> None:
-        """Raise `UserError` for the first file that is not as this change left it."""
-        moved_on: set[str] = set()
-        after = json.loads((self.folder / "after.json").read_text(encoding="utf-8"))
-        for line in reversed(self._plan()["operations"]):
-            path = line["target"] if "source" in line else line["path"]
-            written = after.get(path)
-            intact = path in moved_on or Path(path).exists()
-            if not intact or (written and sha256_file(path) != written):
-                fix = "Put it back as it was, or go on without undoing"
-                raise UserError("The file was changed after this step, so it cannot be undone", where=path, fix=fix)
-            moved_on.add(line.get("source", ""))
-
-    def roll_back(self) -> None:
-        """Put every file back, as far as this change got."""
-        if not (self.folder / "change.json").exists():
+    def _take_back(self, record: Record, error: BaseException) -> None:
+        """Roll back after ``error``; raises what is true of the files if that fails too."""
+        if _state(record) == DONE:
             return
-        plan = self._plan()
-        old = (self.folder / "before.bin").read_bytes()
-        with open(self.folder / "begun", "a", encoding="ascii", buffering=1) as begun:
-            for number in range(self._begun(), 0, -1):
-                _take_back(plan["operations"][number - 1], old)
-                begun.write(f"{number - 1}\n")
-        for folder in reversed(plan["folders"]):
-            with suppress(OSError):
-                Path(folder).rmdir()
-        write_text(self.folder / "state", UNDONE)
+        try:
+            record.roll_back()
+        except (OSError, UserError) as second:
+            raise _half("changed", second) from error
 
-    def _begun(self) -> int:
-        path = self.folder / "begun"
-        lines = path.read_text(encoding="ascii").split() if path.exists() else []
-        return int(lines[-1]) if lines else 0
-
-    def _plan(self) -> dict:
-        return json.loads((self.folder / "change.json").read_text(encoding="utf-8"))
+    def _records(self, all_folders: bool = False) -> list[Record]:
+        folders = sorted(self.folder.glob("[0-9]*")) if self.folder.is_dir() else []
+        wanted = [f for f in folders if f.name.isdigit() and (all_folders or (f / "change.json").exists())]
+        return [Record(folder) for folder in wanted]
 
 
-def _described(operation: Operation) -> dict:
-    if isinstance(operation, Move):
-        return {"source": str(operation.source), "target": str(operation.target)}
-    return {"path": str(operation.path)}
+class _named:
+    """Errors of the system become one that says what was not done; ours stay as they are."""
+
+    def __init__(self, what: str):
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            what = f"{self.what}; nothing was changed ({error.strerror or error})"
+            raise UserError(what, where=error.filename, fix="Check the rights and the free space") from error
 
 
-def _do(operation: Operation) -> None:
-    if isinstance(operation, Move):
-        operation.target.parent.mkdir(parents=True, exist_ok=True)
-        move(operation.source, operation.target)
-        return
-    with atomic_write(operation.path, durable=False) as part:  # the journal has what is needed after a crash
-        if isinstance(operation, Make):
-            operation.make(part)
-        else:
-            part.write_bytes(operation.content)
+def _state(record: Record) -> str:
+    try:
+        return record.state()
+    except UNREADABLE:
+        return ""
 
 
-def _digest(operation: Write | Make) -> str:
-    if isinstance(operation, Write):
-        return hashlib.sha256(operation.content).hexdigest()
-    return sha256_file(operation.path)
+def _unsettled(record: Record) -> bool:
+    return not (record.folder / "change.json").exists() or _state(record) in (APPLYING, UNDOING) or record.untidy()
 
 
-def _take_back(line: dict, old: bytes) -> None:
-    if "source" in line:
-        source, target = Path(line["source"]), Path(line["target"])
-        if target.exists() and not source.exists():
-            source.parent.mkdir(parents=True, exist_ok=True)
-            move(target, source)
-        return
-    path = Path(line["path"])
-    if "before" not in line:
-        path.unlink(missing_ok=True)
-        return
-    start, length = line["before"]
-    content = old[start : start + length]
-    if not path.exists() or path.read_bytes() != content:
-        with atomic_write(path, durable=False) as part:
-            part.write_bytes(content)
+def _half(done: str, error: Exception) -> UserError:
+    cause = error.what if isinstance(error, UserError) else getattr(error, "strerror", None) or str(error)
+    what = f"Some files are {done} and others not yet, because of a second fault: {cause}"
+    fix = "Free some space or check the rights, then open the folder again: that is put right before anything else"
+    return UserError(what, where=getattr(error, "filename", None) or getattr(error, "where", None), fix=fix)

@@ -105,10 +105,8 @@ def _change(title: str, targets: Sequence[tuple[Picture, Path, Path]], counts: d
         sharing = () if alone else stems.get((source.parent, picture.path.stem.casefold()), ())
         if source == target:
             continue
-        if any(other not in leaving for other in sharing):
+        if source in moves or any(other not in leaving for other in sharing):
             copies.append(Make(target, partial(_copy, source)))
-        elif source in moves:
-            copies.append(Make(target, partial(_copy, moves[source].target)))
         else:
             moves[source] = Move(source, target)
     examples = tuple(Example(m.source, m.source.name, str(m.target)) for m in list(moves.values())[:EXAMPLES])

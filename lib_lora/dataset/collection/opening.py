@@ -145,13 +145,13 @@ class _Reader:
 
     def _side_car(self, found: _Found, text: Path | None, extras: list[Path]) -> _Found:
         """With what a downloader has written: the tags where there is no caption, types and family from JSON."""
-        try:
-            if text is not None and found.source is None:
+        if text is not None and found.source is None:
+            try:
                 post = read_text(read_text_file(text).text)
                 found = _Found(post.tags, join(post.tags), text, post.types)
-        except BadFile as error:
-            self.report(text, error.what, error.fix or "Correct it", skipped=False)
-            found = _Found(source=text, readable=False)
+            except BadFile as error:
+                self.report(text, error.what, error.fix or "Correct it", skipped=False)
+                found = _Found(source=text, readable=False)
         for path in extras[:1]:
             try:
                 post = read_post(read_text_file(path).text)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from lib_lora.dataset.collection.captions import plan_texts
 from lib_lora.dataset.collection.change import Change
-from lib_lora.dataset.collection.moving import plan_move
+from lib_lora.dataset.collection.moving import merged, plan_move
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.search import Pair, SearchOptions, matching_pairs
 from lib_lora.dataset.duplicates.signatures import read_signatures
+from lib_lora.dataset.pictures.flips import mirrored_text
 from lib_lora.dataset.problems import Problem
+
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,41 @@ def group(pictures: Sequence[Picture], pairs: Sequence[Pair], problems: Sequence
 
 
 def plan_rejects(found: Duplicates, folder: Path, rejects: Sequence[Picture] | None = None) -> Change:
-    """Move copies (or those that the user left ticked) into ``folder``; nothing is deleted."""
-    return plan_move(found.rejects if rejects is None else rejects, folder, "Set copies aside")
+    """Move copies (or those that the user left ticked) into ``folder``; nothing is deleted.
+
+    A picture that is kept and has no caption gets the longest one of its copies that go, left and right exchanged where
+    it is a mirror image; where it has one, longer ones are only named.
+    """
+    going = found.rejects if rejects is None else rejects
+    moved = plan_move(going, folder, "Set copies aside")
+    inherited, longer = _captions(found, {picture.path for picture in going})
+    if inherited:
+        captions = plan_texts(inherited, moved.title)
+        counts = {"captions taken over from copies": len(captions.operations), **moved.counts}
+        moved = replace(merged([captions, moved], moved.title), counts=counts)
+    if longer:
+        names = ", ".join(picture.path.name for picture in longer[:NAMED])
+        note = f"Kept pictures whose copies have longer captions, which go aside with them: {len(longer)} ({names})"
+        moved = replace(moved, notes=(*moved.notes, note))
+    return moved
+
+
+def _captions(found: Duplicates, going: set[Path]) -> tuple[list[tuple[Picture, str]], list[Picture]]:
+    """(kept pictures with the caption that they get, kept pictures whose own caption is not the longest)."""
+    inherited: list[tuple[Picture, str]] = []
+    longer: list[Picture] = []
+    for copies in found.copies:
+        members = [(copies.keep, False), *((picture, pair.mirrored) for picture, pair in copies.copies)]
+        leaving = [member for member in members if member[0].path in going and member[0].text.strip()]
+        best = max(leaving, key=lambda member: len(member[0].text.strip()), default=None)
+        for picture, mirrored in members if best else ():
+            if picture.path in going:
+                continue
+            if not picture.text.strip() and picture.readable:
+                inherited.append((picture, mirrored_text(best[0]) if mirrored != best[1] else best[0].text))
+            elif len(best[0].text.strip()) > len(picture.text.strip()):
+                longer.append(picture)
+    return inherited, longer
 
 
 def _rank(picture: Picture) -> tuple[int, int, str]:

@@ -67,7 +67,9 @@ class Gallery:
         if missing := next((path for path in paths if not path.is_dir()), None):
             raise UserError("There is no such folder", where=missing, fix="Check the path")
         editor = self.session.open(paths)
-        repaired = f" Rolled back after a crash: {', '.join(editor.recovered)}." if editor.recovered else ""
+        repaired = f" Put right after a crash: {', '.join(editor.recovered)}." if editor.recovered else ""
+        if editor.journal.trouble is not None:
+            return html.error_message(editor.journal.trouble)
         if not editor.pictures:
             return html.message("There is no picture in this folder." + repaired, html.WARNING)
         return html.message(repaired.strip(), html.WARNING)

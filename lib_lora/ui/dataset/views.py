@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 
 from lib_lora.dataset.collection.change import Change
-from lib_lora.dataset.collection.journal import Entry
 from lib_lora.dataset.collection.picture import Picture
+from lib_lora.dataset.collection.record import Entry
 from lib_lora.dataset.collection.thumbnails import Thumbnails
 from lib_lora.dataset.problems import BadFile
 from lib_lora.ui import html

@@ -160,30 +160,6 @@ def test_a_file_that_somebody_else_has_changed_is_not_replaced(add_image, opened
     assert "a.png" not in editor.plan_tags(Add(("x",)), "Add").notes
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing after it runs."""
-
-
-@pytest.mark.parametrize("after", range(1, 9))
-def test_a_crash_is_rolled_back_when_the_set_is_opened_again(add_image, opened, every_byte, monkeypatch, after):
-    for name in ("1.png", "2.png", "3.png"):
-        add_image(name, caption=name)
-    before = every_byte()
-    editor = opened()
-    rotated = [*editor.pictures[1:], editor.pictures[0]]
-
-    def kill(done: int, total: int) -> None:
-        if done == after:
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("lib_lora.dataset.collection.journal._Record.roll_back", lambda self: None)
-        editor.journal.apply(plan_numbering(rotated), kill)
-    assert every_byte() != before
-    assert opened().recovered == ["Rename to ascending numbers"]
-    assert every_byte() == before
-
-
 @given(st.permutations(range(5)), st.integers(0, 5))
 def test_moves_that_exchange_names_end_where_they_should(order, extra):
     moves = [Move(Path(f"{old}"), Path(f"{new}")) for old, new in enumerate(order) if old != new]

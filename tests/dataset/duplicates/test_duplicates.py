@@ -12,7 +12,8 @@ from lib_lora.dataset.collection.journal import Journal
 from lib_lora.dataset.duplicates.groups import Duplicates, find_duplicates, group, plan_rejects
 from lib_lora.dataset.duplicates.search import Pair, SearchOptions, likeness, matching_pairs, variation
 from lib_lora.dataset.duplicates.signatures import BLOCKS, DETAIL, Signatures, perceptual_hashes, read_signatures
-from lib_lora.demo.world import Character, Spec, render
+from lib_lora.dataset.editor import DatasetEditor
+from lib_lora.demo.world import Character, Spec, random_spec, render
 
 
 def finished(steps):
@@ -65,7 +66,7 @@ def test_the_largest_then_longest_is_kept_and_rejects_move_with_their_captions(t
     found = search(pictures_in(tmp_path))
     assert [g.keep.path.name for g in found.copies] == ["b.png"]
     change = plan_rejects(found, tmp_path / "rejects")
-    assert change.counts == {"pictures moved": 2, "files moved": 3}
+    assert change.counts == {"captions taken over from copies": 1, "pictures moved": 2, "files moved": 3}
     Journal(tmp_path / ".journal").apply(change)
     assert sorted(p.name for p in (tmp_path / "rejects").iterdir()) == ["a.png", "a.txt", "c.png"]
 
@@ -155,3 +156,24 @@ def test_two_thousand_are_compared_in_a_moment():
     start = time.process_time()
     assert not any(matching_pairs(found, SearchOptions(), np.ones((2000, 2), int)))
     assert time.process_time() - start < 4
+
+
+def test_a_kept_picture_takes_over_the_caption_of_its_copy(tmp_path):
+    """The larger picture without a caption was kept, and the caption went aside with the smaller one."""
+    for number in range(3):
+        picture = render(replace(random_spec(random.Random(number), 1), size=(256, 256)))
+        picture.save(tmp_path / f"{number}.png")
+        ImageOps.mirror(picture).save(tmp_path / f"{number}s.jpg", quality=90)
+        (tmp_path / f"{number}s.txt").write_text(f"left hand, tag {number}\n", encoding="utf-8")
+    (tmp_path / "1.txt").write_text("own", encoding="utf-8")
+    (tmp_path / "2.txt").write_text(" \n", encoding="utf-8")
+    editor = DatasetEditor([tmp_path], tmp_path / ".cache")
+    found = search(editor.pictures)
+    assert len(found.copies) == 3
+    change = plan_rejects(found, editor.rejected)
+    assert change.counts["captions taken over from copies"] == 2 and "1 (1.png)" in change.notes[0]
+    assert {example.after for example in change.examples} >= {"right hand, tag 0\n", "right hand, tag 2\n"}
+    editor.apply(change)
+    texts = {picture.path.name: picture.text for picture in editor.pictures}
+    assert texts == {"0.png": "right hand, tag 0\n", "1.png": "own", "2.png": "right hand, tag 2\n"}
+    assert (editor.rejected / "0s.txt").exists()

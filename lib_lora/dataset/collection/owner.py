@@ -1,0 +1,129 @@
+"""Who is changing a set of pictures: one at a time, among threads and processes; only the dead are succeeded."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lib_lora.errors import UserError
+
+NAME = "owner.json"
+FOREIGN = 300.0  # seconds without a sign of life after which the owner on another machine counts as gone
+_held: dict[Path, str] = {}  # by this process: a file that names it and is not here was left by an interrupted attempt
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process at work: its number alone may belong to another one after a restart, so its start counts too."""
+
+    machine: str
+    pid: int
+    started: str
+    title: str = ""
+
+
+class Busy(UserError):
+    """Somebody else changes the set just now."""
+
+    def __init__(self, owner: Owner, where: Path):
+        here = (owner.machine, owner.pid) == (socket.gethostname(), os.getpid())
+        whose = "" if here else f", by process {owner.pid} on {owner.machine}"
+        what = f"These pictures are just being changed ({owner.title}{whose})"
+        super().__init__(what, where=where, fix="Wait until that is done, or cancel it there; looking is possible")
+
+
+class Claim:
+    """The right to change one set; ``folder`` is where its journal lies."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.file = folder / NAME
+
+    @contextmanager
+    def held(self, title: str) -> Iterator[None]:
+        """Nobody else changes the set within this block.
+
+        Raises:
+            Busy: somebody does.
+        """
+        self._take(title)
+        try:
+            yield
+        finally:
+            with _lock:
+                _held.pop(self.file, None)
+            with suppress(OSError):
+                self.file.unlink(missing_ok=True)
+
+    def owner(self) -> Owner | None:
+        """Who changes the set now; None where nobody does, or its process has ended."""
+        try:
+            owner = Owner(**json.loads(self.file.read_text(encoding="utf-8")))
+            age = time.time() - self.file.stat().st_mtime
+        except (OSError, ValueError, TypeError):
+            return None
+        return owner if self._lives(owner, age) else None
+
+    def alive(self) -> None:
+        """A sign of life, for processes on other machines."""
+        with suppress(OSError):
+            os.utime(self.file)
+
+    def _take(self, title: str) -> None:
+        with _lock:
+            if (busy := self.owner()) is not None:
+                raise Busy(busy, self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            me = Owner(socket.gethostname(), os.getpid(), started(os.getpid()), title)
+            self.file.unlink(missing_ok=True)
+            try:
+                descriptor = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:  # another process was faster
+                raise Busy(self.owner() or me, self.folder) from None
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(asdict(me), file)
+            _held[self.file] = title
+
+    def _lives(self, owner: Owner, age: float) -> bool:
+        if owner.machine != socket.gethostname():
+            return age < FOREIGN
+        if owner.pid == os.getpid() and owner.started == started(owner.pid):
+            return self.file in _held
+        return started(owner.pid) == owner.started != ""
+
+
+def started(pid: int) -> str:
+    """When a process of this machine was started, in the system's own words; "" where there is none of that number."""
+    if sys.platform == "linux":
+        try:
+            return (
+                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+            )
+        except (OSError, IndexError):
+            return ""
+    if sys.platform == "win32":
+        return _started_on_windows(pid)
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def _started_on_windows(pid: int) -> str:
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+    if not handle:
+        return ""
+    times = [ctypes.c_ulonglong() for _ in range(4)]  # begun, ended, in the kernel, outside
+    known = kernel.GetProcessTimes(handle, *map(ctypes.byref, times))
+    kernel.CloseHandle(handle)
+    return str(times[0].value) if known and not times[1].value else ""
