@@ -17,7 +17,8 @@ class LoraWorkbenchWeights(scripts.Script):
     def ui(self, is_img2img):
         from lib_lora.ui.guard import prompt_weights
 
-        return prompt_weights("img2img" if is_img2img else "txt2img")
+        parts, self.infotext_fields = prompt_weights("img2img" if is_img2img else "txt2img")
+        return parts
 
     def before_process_batch(self, p, lora="", weight="1", blocks="", **kwargs):
         if not lora and not any("<lora:" in prompt for prompt in p.prompts):
@@ -25,3 +26,10 @@ class LoraWorkbenchWeights(scripts.Script):
         from lib_lora.ui.webui import apply_prompt_weights
 
         apply_prompt_weights(p, lora, weight, blocks)
+
+    def process_batch(self, p, *args, **kwargs):
+        names = getattr(p, "lora_workbench_names", None)
+        if names:  # by now the web UI has written the hashes of its own LoRAs into the infotext
+            from lib_lora.hosts.webui.lora_extension import add_hashes
+
+            add_hashes(p, names)

@@ -9,6 +9,9 @@ The notation is that of sd-webui-loractl and LoRA Block Weight::
 
 Positions up to 1 are shares of the steps; a list with one above 1 counts steps from 0. ``start`` and ``stop`` are
 shares when written with a decimal point, else steps. The text is encoded once, with the weight of the first step.
+
+A tag in any other notation, such as Forge Neo's ``<lora:mira:[1@0,0@1]>``, belongs to the web UI or an extension of its
+own, and stays in the prompt.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lib_lora.errors import UserError
@@ -24,6 +28,8 @@ TAG = re.compile(r"<lora:([^<>:]+)((?::[^<>:]*)*)>")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _PLAIN = re.compile(rf"(?:(?:te|unet|dyn)=)?{_NUMBER}?")
 NAMED = ("te", "unet", "lbw", "start", "stop")
+OTHERS = "["  # a weight in brackets is a notation that is not ours
+SCHEDULE, BLOCKS, BOUNDS = "schedule", "blocks", "bounds"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class PromptLora:
-    """One tag. ``blocks`` is as :func:`lib_lora.adapters.blocks.BlockWeights.parse` takes it; None: all alike."""
+    """One tag.
+
+    ``blocks`` is as :func:`lib_lora.adapters.blocks.BlockWeights.parse` takes it; None: all alike. ``needs``: what a
+    reader of the tag has to know, of ``SCHEDULE`` (weights at positions), ``BLOCKS`` and ``BOUNDS`` (start and stop).
+    """
 
     name: str
     te: Curve
@@ -70,6 +80,7 @@ class PromptLora:
     blocks: str | None = None
     start: Bound | None = None
     stop: Bound | None = None
+    needs: frozenset[str] = frozenset()
 
     def unet_weight(self, step: int, steps: int) -> float:
         """What the U-Net's part weighs in a step."""
@@ -82,23 +93,36 @@ class PromptLora:
         return self.te.at(0, 1)
 
 
-def split_prompt(prompt: str) -> tuple[str, list[PromptLora]]:
-    """The prompt without the tags that need us, and these; plain tags stay, they are the web UI's.
+def split_prompt(prompt: str, ours: Callable[[PromptLora], bool] = lambda tag: True) -> tuple[str, list[PromptLora]]:
+    """The prompt without the tags that need us, and these.
 
-    Raises:
-        UserError: quoting the tag that cannot be read.
+    Plain tags stay, they are the web UI's, and so do those that cannot be read and those that are not ``ours``.
     """
     found: list[PromptLora] = []
 
     def take(match: re.Match[str]) -> str:
-        parts = [part.strip() for part in match[2].split(":")[1:]]
-        if all(_PLAIN.fullmatch(part) for part in parts):
+        try:
+            tag = _read(match)
+        except UserError:
             return match[0]
-        found.append(_parsed(match[0], match[1].strip(), parts))
+        if tag is None or not ours(tag):
+            return match[0]
+        found.append(tag)
         return ""
 
     rest = TAG.sub(take, prompt)
     return rest, found
+
+
+def unread_tags(prompt: str) -> list[UserError]:
+    """The tags that look like ours and cannot be read, each with the reason and an example."""
+    problems = []
+    for match in TAG.finditer(prompt):
+        try:
+            _read(match)
+        except UserError as error:
+            problems.append(error)
+    return problems
 
 
 def curve(text: str) -> Curve:
@@ -121,6 +145,19 @@ def curve(text: str) -> Curve:
     return Curve(tuple(sorted(points)), in_steps=max(places) > 1)
 
 
+def _read(match: re.Match[str]) -> PromptLora | None:
+    """The tag, None for one that is none of our business.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    parts = [part.strip() for part in match[2].split(":")[1:]]
+    plain = all(_PLAIN.fullmatch(part) for part in parts)
+    if plain or any(part.partition("=")[2].startswith(OTHERS) or part.startswith(OTHERS) for part in parts):
+        return None
+    return _parsed(match[0], match[1].strip(), parts)
+
+
 def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
     values: dict[str, str] = {}
     free = iter(("te", "unet", "lbw"))
@@ -138,7 +175,10 @@ def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
         start, stop = (_bound(values[key]) if key in values else None for key in ("start", "stop"))
     except ValueError as error:
         raise _unreadable(tag, str(error)) from None
-    return PromptLora(name, te, unet, values.get("lbw") or None, start, stop)
+    scheduled = any("@" in values.get(key, "") for key in ("te", "unet"))
+    there = {SCHEDULE: scheduled, BLOCKS: "lbw" in values, BOUNDS: start or stop}
+    needs = frozenset(need for need, is_there in there.items() if is_there)
+    return PromptLora(name, te, unet, values.get("lbw") or None, start, stop, needs)
 
 
 def _bound(text: str) -> Bound:

@@ -28,15 +28,20 @@ def tabs() -> list[tuple[gr.Blocks, str, str]]:
         return [(notice(FAILED.format(cause=_cause(error))), TITLE, ELEMENT)]
 
 
-def prompt_weights(prefix: str) -> list[Any]:
-    """The accordion of txt2img or img2img; nothing where it fails: with ``--api``, A1111 would not even start."""
+def prompt_weights(prefix: str) -> tuple[list[Any], list[Any]]:
+    """The accordion of txt2img or img2img, and how an infotext fills it.
+
+    Nothing where it fails: with ``--api``, A1111 would not even start.
+    """
     try:
+        from lib_lora.ui.prompt_weights import infotext_fields
         from lib_lora.ui.webui import build_prompt_weights
 
-        return build_prompt_weights(prefix)
+        parts = build_prompt_weights(prefix)
+        return parts, infotext_fields(parts)
     except Exception:
         LOG.exception("LoRA Workbench could not build its part of %s", prefix)
-        return []
+        return [], []
 
 
 def notice(text: str) -> gr.Blocks:

@@ -61,9 +61,9 @@ def add_plot_axes() -> None:
 
 
 def build_prompt_weights(prefix: str) -> list[Any]:
-    """The accordion of txt2img or img2img; nothing where that is not possible, or an extension for it is installed."""
+    """The accordion of txt2img or img2img; nothing where that is not possible, or not wanted."""
     weights = _prompt_weights()
-    if weights is None or weights.left_to_others():
+    if weights is None or not weights.are_wanted():
         return []
     bench = workbench()
     return prompt_weights.build(lambda: [lora.name for lora in bench.list_loras()], prefix)
@@ -76,9 +76,10 @@ def apply_prompt_weights(p: Any, lora: str, weight: str, blocks: str) -> None:
         return
     extra = prompt_weights.tag(lora, weight, blocks)
     if extra:
-        p.extra_generation_params["LoRA Workbench"] = extra
+        p.extra_generation_params[prompt_weights.INFOTEXT] = extra
     try:
-        weights.begin_batch(p, extra)
+        for note in weights.begin_batch(p, extra):
+            p.comment(f"LoRA Workbench: {note}")
     except Exception as error:  # whatever it is, the user sees why the image has no LoRA
         if not isinstance(error, UserError):
             traceback.print_exc()

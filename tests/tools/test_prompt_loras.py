@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lora.errors import UserError
-from lib_lora.tools.prompt_loras import Bound, Curve, curve, split_prompt
+from lib_lora.tools.prompt_loras import Bound, Curve, curve, split_prompt, unread_tags
 
 weights = st.floats(-4, 4).map(lambda x: round(x, 3))
 shares = st.floats(0, 1).map(lambda x: round(x, 3))
@@ -55,10 +54,24 @@ def test_positions_above_one_count_steps() -> None:
     "tag", ["<lora:x:0.8@>", "<lora:x:0@0,1>", "<lora:x:y@z>", "<lora:x:1:start=-1>", "<lora:x:1@0,2@0>",
             "<lora:x:nan@0>", "<lora:x:1@0:foo=2>", "<lora:x:1:start=soon>", "<lora:x:1@-1>"]
 )  # fmt: skip
-def test_what_cannot_be_read_is_quoted(tag: str) -> None:
-    with pytest.raises(UserError) as error:
-        split_prompt(f"1girl {tag}")
-    assert error.value.where == tag and "lbw=OUTS" in error.value.fix
+def test_what_cannot_be_read_stays_and_is_quoted(tag: str) -> None:
+    prompt = f"1girl {tag}"
+    assert split_prompt(prompt) == (prompt, [])
+    (problem,) = unread_tags(prompt)
+    assert problem.where == tag and "lbw=OUTS" in problem.fix
+
+
+@pytest.mark.parametrize("tag", ["<lora:x:[0.8@0.2,1@0.9]>", "<lora:x:te=[1@0]:unet=0.5>", "<lora:x:1:[0]:lbw=OUTS>"])
+def test_another_notation_is_none_of_our_business(tag: str) -> None:
+    assert split_prompt(f"a {tag} b") == (f"a {tag} b", []) and unread_tags(tag) == []
+
+
+def test_a_tag_says_what_its_reader_has_to_know() -> None:
+    prompt = "<lora:a:1@0><lora:b:1:lbw=OUTS><lora:c:1:start=3><lora:d:te=1:unet=1@0:lbw=1:stop=2>"
+    assert [sorted(tag.needs) for tag in split_prompt(prompt)[1]] == [
+        ["schedule"], ["blocks"], ["bounds"], ["blocks", "bounds", "schedule"]
+    ]  # fmt: skip
+    assert [tag.name for tag in split_prompt(prompt, ours=lambda tag: "blocks" in tag.needs)[1]] == ["b", "d"]
 
 
 @given(points, st.integers(1, 60), st.data())
@@ -78,10 +91,7 @@ def test_the_order_of_points_does_not_matter(points: dict[float, float]) -> None
 
 
 @given(st.text(alphabet="<>:=@,. lorabw019-", max_size=60))
-def test_any_prompt_is_read_or_refused_by_name(prompt: str) -> None:
-    try:
-        rest, tags = split_prompt(prompt)
-    except UserError as error:
-        assert error.where in prompt
-    else:
-        assert tags or rest == prompt
+def test_any_prompt_is_read_or_what_cannot_be_is_named(prompt: str) -> None:
+    rest, tags = split_prompt(prompt)
+    assert tags or rest == prompt
+    assert all(problem.where in rest for problem in unread_tags(prompt))

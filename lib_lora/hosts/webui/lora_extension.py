@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from modules import shared
+
 LOG = logging.getLogger(__name__)
+HASHES = "Lora hashes"
+NOT_IN_NAMES = str.maketrans("", "", ":,")
 
 
 def _extension() -> Any:
@@ -35,8 +40,30 @@ def forget_files() -> None:
 
 def file_named(name: str) -> Path | None:
     """The file that a tag with this name or alias means to the web UI; None where it does not know it (yet)."""
+    file = getattr(_entry(name), "filename", None)
+    return Path(file) if file else None
+
+
+def add_hashes(p: Any, names: Iterable[str]) -> None:
+    """Name the files in the infotext of ``p`` as the extension names those that it has loaded itself."""
+    if not getattr(shared.opts, "lora_add_hashes_to_infotext", True):
+        return
+    there = p.extra_generation_params.get(HASHES, "")
+    hashes = dict(pair.split(": ", 1) for pair in there.split(", ") if ": " in pair)
+    hashes |= {name.translate(NOT_IN_NAMES): found for name in names if (found := _short_hash(name))}
+    if hashes:
+        p.extra_generation_params[HASHES] = ", ".join(f"{name}: {found}" for name, found in hashes.items())
+
+
+def _entry(name: str) -> Any:
     extension = _extension()
     ambiguous = name.lower() in getattr(extension, "forbidden_network_aliases", ())
     known = getattr(extension, "available_networks" if ambiguous else "available_network_aliases", {})
-    file = getattr(known.get(name), "filename", None)
-    return Path(file) if file else None
+    return known.get(name)
+
+
+def _short_hash(name: str) -> str | None:
+    entry = _entry(name)
+    if hasattr(entry, "read_hash"):
+        entry.read_hash()  # nothing, where it is known already
+    return getattr(entry, "shorthash", None)

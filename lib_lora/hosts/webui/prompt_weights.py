@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
+from lib_lora.errors import UserError
 from lib_lora.hosts.webui.lora_extension import file_named
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.settings import tags_wanted
 from lib_lora.tools.lora_files import Folders, find_lora
-from lib_lora.tools.prompt_loras import PromptLora, split_prompt
+from lib_lora.tools.prompt_loras import BLOCKS, BOUNDS, SCHEDULE, PromptLora, split_prompt, unread_tags
 
-OTHERS = ("loractl", "lora_block_weight")  # script files of extensions that read the same tags; they go first
+READERS = {  # script files of extensions that read such tags, with what they know; those tags are theirs
+    "loractl": {SCHEDULE},
+    "lora_block_weight": {BLOCKS, BOUNDS},
+}
 PRESETS_FILE = "block_presets.txt"
 CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")  # of encoded prompts, not all in every web UI
 
@@ -38,38 +43,45 @@ class PromptWeights:
         self._attached: list[Network] = []
         self._handle: Any = None
 
-    def begin_batch(self, p: Any, extra: str = "") -> None:
+    def begin_batch(self, p: Any, extra: str = "") -> list[str]:
         """Take our tags out of the batch's prompts and attach what they name.
+
+        Tags that another extension reads stay, and so do those in a notation that is not ours.
 
         Args:
             p: the web UI's ``processing`` object; ``p.prompts`` are those of the batch, whose first one counts.
-            extra: further tags, such as the accordion's.
+            extra: further tags, the accordion's, which nobody else sees.
+
+        Returns:
+            What the user should know, a sentence each: tags of the prompt that nobody can read.
 
         Raises:
-            UserError: a tag or its LoRA cannot be used; the image is then made without the tags.
+            UserError: ``extra``, a LoRA or its block weights cannot be used; the image is then made without the tags.
         """
         if self._attached:
             _forget_encoded(p)  # an earlier batch's, with networks that this one may not name
         self.end()
-        if self.left_to_others():
-            return
-        texts = [extra, *p.prompts]
-        if not any("<lora:" in text for text in texts):
-            return
-        found = [split_prompt(text) for text in texts]
-        tags = [*found[0][1], *found[1][1]]
-        if not tags:
-            return
-        p.prompts[:] = [rest for rest, _ in found[1:]]
-        for name in ("all_hr_prompts", "hr_prompts"):
-            if texts_of_pass := getattr(p, name, None):
-                setattr(p, name, [split_prompt(text)[0] for text in texts_of_pass])
-        _forget_encoded(p)
-        self._attach(p, tags)
+        if not self.are_wanted() or not any("<lora:" in text for text in (extra, *p.prompts)):
+            return []
+        own = split_prompt(extra)[1]
+        if extra and not own:
+            raise UserError("These weights cannot be read", where=extra, fix="Write for example 0.8@0,0.5@0.3,0@1")
+        readers = _readers()
+        mine = partial(split_prompt, ours=lambda tag: not any(tag.needs <= knows for knows in readers))
+        found = [mine(text) for text in p.prompts]
+        tags = [*own, *found[0][1]]
+        if tags:
+            p.prompts[:] = [rest for rest, _ in found]
+            for name in ("all_hr_prompts", "hr_prompts"):
+                if texts_of_pass := getattr(p, name, None):
+                    setattr(p, name, [mine(text)[0] for text in texts_of_pass])
+            _forget_encoded(p)
+            self._attach(p, tags)
+        return [] if readers else [str(problem) for problem in unread_tags(p.prompts[0])]
 
-    def left_to_others(self) -> bool:
-        """Whether an extension that reads the same tags is installed, or the user does not want us to."""
-        return not tags_wanted() or any(Path(data.path).stem in OTHERS for data in scripts.scripts_data)
+    def are_wanted(self) -> bool:
+        """Whether the user has left the setting on."""
+        return tags_wanted()
 
     def end(self) -> None:
         """Leave no trace in the model; does nothing when nothing is attached."""
@@ -91,6 +103,7 @@ class PromptWeights:
                     network.multiplier = tag.unet_weight(step, steps)
 
             self._handle = model.unet.register_forward_pre_hook(before_step)
+            p.lora_workbench_names = [tag.name for tag in tags]  # for the infotext, see lora_extension.add_hashes
             close = p.close
 
             def close_and_end() -> None:  # the web UI closes ``p`` whatever happens
@@ -131,6 +144,12 @@ class PromptWeights:
             network.set_block_weights(weights)
             network.multiplier = tag.te_weight() if part == "te" else tag.unet_weight(0, 1)
             yield part, network
+
+
+def _readers() -> list[set[str]]:
+    """What each installed extension knows that reads such tags."""
+    stems = {Path(data.path).stem for data in scripts.scripts_data}
+    return [knows for stem, knows in READERS.items() if stem in stems]
 
 
 def _forget_encoded(p: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lib_lora.tools.lora_files import list_loras
 from lib_lora.tools.prompt_edits import LAST, with_blocks, with_epoch, with_weight
 
 PREFIX = "[LoRA Workbench]"
+PACKAGE = "lib_xyz"
 
 
 def add_axes(presets: Path) -> None:
@@ -22,19 +24,27 @@ def add_axes(presets: Path) -> None:
     Args:
         presets: the user's file of block presets, offered with the built-in ones.
     """
-    for data in scripts.scripts_data:
-        if Path(data.path).name == "xyz_grid.py":
-            known = {option.label for option in data.module.axis_options}
-            data.module.axis_options += [o for o in _axes(data.module, presets) if o.label not in known]
+    for axis, options in _plots():
+        known = {option.label for option in options}
+        options += [option for option in _axes(axis, presets) if option.label not in known]
 
 
-def _axes(plot: Any, presets: Path) -> list[Any]:
+def _plots() -> Iterator[tuple[Callable[..., Any], list[Any]]]:
+    """The plot's class of an axis and its list of them: in its script, in Forge-Classic and some Neos in a package."""
+    modules = [getattr(data, "module", None) for data in scripts.scripts_data]
+    places = [(module, "AxisOption", module, "axis_options") for module in modules]
+    package = (sys.modules.get(f"{PACKAGE}.{name}") for name in ("classes", "builtins"))
+    places.append((next(package), "AxisOption", next(package), "builtin_options"))
+    for holder, axis, shelf, options in places:
+        if hasattr(holder, axis) and hasattr(shelf, options):
+            yield getattr(holder, axis), getattr(shelf, options)
+
+
+def _axes(axis: Callable[..., Any], presets: Path) -> list[Any]:
     return [
-        plot.AxisOption(f"{PREFIX} Epoch", str, _varying(lambda p, x: with_epoch(p, x, _names())), choices=_epochs),
-        plot.AxisOption(f"{PREFIX} Weight", float, _varying(with_weight)),
-        plot.AxisOption(
-            f"{PREFIX} Block weights", str, _varying(with_blocks), choices=lambda: list(load_presets(presets))
-        ),
+        axis(f"{PREFIX} Epoch", str, _varying(lambda p, x: with_epoch(p, x, _names())), choices=_epochs),
+        axis(f"{PREFIX} Weight", float, _varying(with_weight)),
+        axis(f"{PREFIX} Block weights", str, _varying(with_blocks), choices=lambda: list(load_presets(presets))),
     ]
 
 

@@ -68,4 +68,4 @@ def test_settings_say_where_files_go_and_whether_tags_are_read(webui, tmp_path: 
     shared.opts.data.update({FOLDER: str(tmp_path / "mine"), TAGS: False})
     host = web_ui_host()
     assert host.paths.runs == tmp_path / "mine" / "runs"
-    assert host.prompt_weights().left_to_others()
+    assert not host.prompt_weights().are_wanted()

@@ -83,7 +83,7 @@ def test_unused_it_touches_nothing(webui, draw) -> None:
     assert p.prompts == ["1girl <lora:hat:1>"] and webui.flags() == flags
 
 
-@pytest.mark.parametrize("prompt", ["<lora:nobody:1@0>", "<lora:hat:1@0,x>", "<lora:hat:1:lbw=NOSUCH>"])
+@pytest.mark.parametrize("prompt", ["<lora:nobody:1@0>", "<lora:hat:1:lbw=NOSUCH>"])
 def test_what_cannot_be_used_is_named_and_nothing_is_attached(webui, draw, prompt: str) -> None:
     flags = webui.flags()
     with pytest.raises(UserError):
@@ -91,11 +91,46 @@ def test_what_cannot_be_used_is_named_and_nothing_is_attached(webui, draw, promp
     assert webui.flags() == flags
 
 
-def test_other_extensions_go_first(webui, monkeypatch: pytest.MonkeyPatch) -> None:
+def remaining(webui, monkeypatch: pytest.MonkeyPatch, prompt: str, *installed: str) -> tuple[str, list[str]]:
+    """The batch's prompt after ours was taken out beside ``installed`` extensions, and what is said."""
     from modules import scripts
 
-    monkeypatch.setattr(scripts, "scripts_data", [SimpleNamespace(path="/x/sd-webui-loractl/scripts/loractl.py")])
-    p = SimpleNamespace(prompts=["1girl <lora:hat:1@0,0@1>"])
-    weights = webui.host.prompt_weights()
-    weights.begin_batch(p)
-    assert weights.left_to_others() and p.prompts == ["1girl <lora:hat:1@0,0@1>"]
+    monkeypatch.setattr(scripts, "scripts_data", [SimpleNamespace(path=f"/x/scripts/{name}.py") for name in installed])
+    p = SimpleNamespace(prompts=[prompt], sd_model=webui.modules.shared.sd_model, close=lambda: None)
+    notes = webui.host.prompt_weights().begin_batch(p)
+    p.close()
+    return p.prompts[0], notes
+
+
+SCHEDULED, BLOCKS, BOTH = "<lora:hat:1@0,0@1>", "<lora:hat:1:lbw=OUTS:start=2>", "<lora:hat:1@0,0@1:lbw=OUTS>"
+
+
+def test_other_extensions_get_the_tags_that_they_read(webui, lora, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = f"{SCHEDULED}|{BLOCKS}|{BOTH}|{lora}"
+    left = {
+        (): f"|||{lora}",
+        ("loractl",): f"{SCHEDULED}|||{lora}",
+        ("lora_block_weight",): f"|{BLOCKS}||{lora}",
+        ("lora_block_weight", "loractl"): f"{SCHEDULED}|{BLOCKS}||{lora}",
+    }
+    assert {names: remaining(webui, monkeypatch, prompt, *names)[0] for names in left} == left
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [("<lora:hat:[1@0,0@1]>", 0), ("<lora:hat:te=[1@0]:unet=1>", 0), ("<lora:hat:1@0,x>", 1), ("<lora:hat:1:hr=2>", 1)],
+)
+def test_what_we_cannot_read_stays_and_the_other_tags_count(webui, draw, monkeypatch, prompt: str, said: int) -> None:
+    left, notes = remaining(webui, monkeypatch, f"1girl {prompt} <lora:hat:1@0>")
+    assert left == f"1girl {prompt} " and len(notes) == said and all(prompt in note for note in notes)
+    assert remaining(webui, monkeypatch, prompt, "lora_block_weight") == (prompt, [])
+
+
+def test_the_accordion_counts_beside_other_extensions(webui, draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modules import scripts
+
+    alone = draw("1girl", extra=tag("hat", "1@0,0@1", ""))
+    monkeypatch.setattr(scripts, "scripts_data", [SimpleNamespace(path="/x/scripts/loractl.py")])
+    assert draw("1girl", extra=tag("hat", "1@0,0@1", "")) == alone
+    with pytest.raises(UserError, match="cannot be read"):
+        draw("1girl", extra=tag("hat", "[1@0]", ""))

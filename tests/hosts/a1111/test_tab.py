@@ -6,13 +6,19 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from lib_lora.adapters.file import write_lora
 from lib_lora.ui import webui as entry
+from lib_lora.ui.compat import functions
+from lib_lora.ui.prompt_weights import INFOTEXT, tag
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "scripts" / "lora_workbench.py"
@@ -105,10 +111,49 @@ def test_what_fails_while_the_tab_is_built_is_said_in_it(webui, run_script, monk
     assert caplog.records[-1].exc_info
 
 
-def test_the_accordion_is_left_out_where_it_fails(webui, monkeypatch, caplog):
+@pytest.fixture
+def weights(webui):
+    """The script of the accordion, as the web UI makes it."""
     spec = importlib.util.spec_from_file_location("lora_workbench_weights.py", WEIGHTS)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entry.workbench.cache_clear()
+    entry._prompt_weights.cache_clear()
+    yield module.LoraWorkbenchWeights()
+    entry.workbench.cache_clear()
+    entry._prompt_weights.cache_clear()
+
+
+def test_the_accordion_is_left_out_where_it_fails(webui, weights, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "lib_lora.ui.webui", None)
-    assert script.LoraWorkbenchWeights().ui(is_img2img=False) == []
+    assert weights.ui(is_img2img=False) == []
     assert caplog.records[-1].exc_info
+
+
+def test_the_accordion_lists_new_files_and_comes_back_from_an_infotext(webui, weights, network):
+    with gr.Blocks() as page:
+        lora, weight, blocks = weights.ui(is_img2img=False)
+    assert not any("hat" in str(choice) for choice in lora.choices)
+    write_lora(webui.host.paths.loras / "hat.safetensors", network.modules(), {}, dtype=torch.float32)
+    assert [function()["choices"] for function in functions(page)] == [["", "hat"]] * 2  # with the page, when entered
+
+    made = {INFOTEXT: tag("hat", "1@0,0.5@1", "OUTS")}
+    filled = [(field, read(made)) for field, read in weights.infotext_fields]
+    assert filled == [(lora, "hat"), (weight, "1@0,0.5@1"), (blocks, "OUTS")]
+    assert [read({INFOTEXT: tag("hat", "0.7", "")}) for _, read in weights.infotext_fields] == ["hat", "0.7@0", ""]
+    assert [read({}) for _, read in weights.infotext_fields] == ["", "1", ""]
+
+
+def test_hashes_of_our_files_are_in_the_infotext(webui, weights, network, monkeypatch):
+    write_lora(webui.host.paths.loras / "hat.safetensors", network.modules(), {}, dtype=torch.float32)
+    webui.modules.shared.sd_model  # noqa: B018 — loads it
+    file = SimpleNamespace(filename=str(webui.host.paths.loras / "hat.safetensors"), shorthash="0123456789ab")
+    extension = SimpleNamespace(available_network_aliases={"hat": file})
+    monkeypatch.setitem(sys.modules, "networks", extension)
+    p = SimpleNamespace(prompts=["<lora:hat:1@0,0@1>"], sd_model=webui.modules.shared.sd_model, close=lambda: None)
+    p.extra_generation_params = {"Lora hashes": "x: 111111111111"}
+    weights.before_process_batch(p)
+    for _ in range(2):  # a batch each
+        weights.process_batch(p)
+    p.close()
+    assert p.extra_generation_params == {"Lora hashes": "x: 111111111111, hat: 0123456789ab"}
