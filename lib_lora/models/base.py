@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from lib_lora.models.schedule import NoiseSchedule
+from lib_lora.models.schedule import Schedule
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -105,7 +105,7 @@ class LoadedModel(Protocol):
     device: torch.device
     dtype: torch.dtype
     prediction: str
-    schedule: NoiseSchedule
+    schedule: Schedule
     latent_scale: float
     latent_factor: int
 

@@ -1,9 +1,13 @@
-"""The noise schedule of Stable Diffusion 1.x and what diffusion training derives from it.
+"""What happens to a latent between picture and noise, and what training derives from it.
 
-Notation of Ho et al. 2020 (DDPM) and Salimans & Ho 2022 (v-prediction): x_t = √ᾱ_t·x_0 + √(1−ᾱ_t)·ε.
+Notation of Ho et al. 2020 (DDPM) and Salimans & Ho 2022 (v-prediction): x_t = √ᾱ_t·x_0 + √(1−ᾱ_t)·ε. A rectified flow
+(Liu et al. 2022; Esser et al. 2024) goes straight: x_σ = (1−σ)·x_0 + σ·ε, and predicts the direction, ε − x_0.
 """
 
 from __future__ import annotations
+
+import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +32,24 @@ def zero_terminal_alphas(alphas_cumprod: Tensor) -> Tensor:
     root = alphas_cumprod.double().sqrt()
     first, last = root[0], root[-1]
     return ((root - last) * first / (first - last)).square().float()
+
+
+class Schedule(Protocol):
+    """How noise is added, and what a model should say about it, at timesteps t [B] from 0 to below ``len()``."""
+
+    def __len__(self) -> int: ...
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t from clean latents ``[B, …]`` and noise of the same shape."""
+
+    def target(self, prediction: str, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What a model of ``prediction`` should output."""
+
+    def snr(self, t: Tensor) -> Tensor:
+        """Signal-to-noise ratio, the square of signal over noise."""
+
+    def noise_ratio(self, t: Tensor) -> Tensor:
+        """Noise over signal."""
 
 
 class NoiseSchedule:
@@ -63,6 +85,11 @@ class NoiseSchedule:
         alphas = self._on(t.device)[t]
         return alphas / (1 - alphas)
 
+    def noise_ratio(self, t: Tensor) -> Tensor:
+        """√((1−ᾱ) / ᾱ) at timesteps ``[B]``."""
+        alphas = self._on(t.device)[t]
+        return ((1 - alphas) / alphas).sqrt()
+
     def _scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         alphas = self._on(like.device)[t.to(like.device)]
         alphas = alphas.reshape(-1, *[1] * (like.ndim - 1))
@@ -73,3 +100,39 @@ class NoiseSchedule:
         if device not in self._placed:
             self._placed[device] = self.alphas_cumprod.to(device)
         return self._placed[device]
+
+
+class FlowSchedule:
+    """The straight way of a rectified flow: σ = t / T. Timesteps may lie between whole numbers."""
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_σ = (1−σ)·x_0 + σ·ε."""
+        sigma = (t.to(x0.device, torch.float32) / STEPS).reshape(-1, *[1] * (x0.ndim - 1)).to(x0.dtype)
+        return (1 - sigma) * x0 + sigma * noise
+
+    def target(self, prediction: str, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """ε − x_0, whatever σ is."""
+        return noise - x0
+
+    def snr(self, t: Tensor) -> Tensor:
+        """((1−σ) / σ)², infinite at t = 0."""
+        return self.noise_ratio(t).square().reciprocal()
+
+    def noise_ratio(self, t: Tensor) -> Tensor:
+        """σ / (1−σ)."""
+        sigma = t.float() / STEPS
+        return sigma / (1 - sigma)
+
+
+def shifted(sigma: Tensor, shift: float) -> Tensor:
+    """s·σ / (1 + (s−1)·σ): above 1 the noisy end gets more of the times; Esser et al. 2024, section 5.3.2."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def resolution_shift(tokens: int) -> float:
+    """The shift that Flux.1 takes for a picture of so many tokens, 2×2 latents each: e^μ, μ from 0.5 at 256 tokens to
+    1.15 at 4096 (black-forest-labs/flux ``sampling.py``)."""
+    return math.exp(0.5 + (tokens - 256) * (1.15 - 0.5) / (4096 - 256))

@@ -143,7 +143,7 @@ def _latent_shares(
     pixels = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 127.5 - 1)
     latents = model.encode_images(pixels.permute(2, 0, 1)[None])
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(request.seed)).to(latents)
-    steps = len(model.schedule.alphas_cumprod)
+    steps = len(model.schedule)
     t = torch.tensor([int(level * (steps - 1)) for level in NOISE_LEVELS], device=latents.device)
     noisy = model.schedule.add_noise(latents.repeat(len(t), 1, 1, 1), noise.repeat(len(t), 1, 1, 1), t)
 

@@ -13,8 +13,9 @@ from lib_lora.adapters.blocks import named_blocks
 from lib_lora.dataset.batches import MicroBatch
 from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
-from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
+from lib_lora.models.schedule import NoiseSchedule, Schedule, zero_terminal_alphas
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.flow import meaningful
 from lib_lora.training.losses import DenoisingLoss
 from lib_lora.training.noise import NoiseDraw
 from lib_lora.training.text_cache import TextCache
@@ -28,14 +29,21 @@ class Denoiser:
     Args:
         model: borrowed from the host.
         config: the settings of the run.
+
+    Attributes:
+        config: without the settings that have no meaning for the model's prediction.
+        notes: what is to be said about these.
     """
 
     def __init__(self, model: LoadedModel, config: TrainConfig):
         self.model = model
+        self.notes: list[str] = []
+        if model.prediction == "flow":
+            config, self.notes = meaningful(config)
         self.config = config
         self.train_text = config.te_lr > 0
-        self.schedule = model.schedule
-        if config.zero_terminal_snr:
+        self.schedule: Schedule = model.schedule
+        if config.zero_terminal_snr and isinstance(model.schedule, NoiseSchedule):
             self.schedule = NoiseSchedule(zero_terminal_alphas(model.schedule.alphas_cumprod))
         weighting = model.schedule if config.zero_terminal_old_snr else self.schedule
         self._loss = DenoisingLoss(config, self.schedule, model.prediction, weighting)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lib_lora.errors import UserError
-from lib_lora.models.schedule import NoiseSchedule
+from lib_lora.models.schedule import Schedule
 from lib_lora.training.config import TrainConfig
 
 MAX_SNR = 1000.0  # kohya's bound, for the nearly clean timesteps
@@ -80,15 +80,14 @@ def _check_prediction(config: TrainConfig, zero_snr: bool, prediction: str) -> N
         raise UserError(what, where=where, fix="Switch off one of the two")
 
 
-def huber_widths(config: TrainConfig, alphas_cumprod: Tensor) -> Tensor:
-    """The width c_t of the Huber and smooth-L1 losses at every timestep [T].
+def huber_widths(config: TrainConfig, sigma: Tensor) -> Tensor:
+    """The width c_t of the Huber and smooth-L1 losses at every timestep [T], from noise over signal σ_t [T].
 
     constant: c·scale. exponential: c^(t/T)·scale. snr: (1 − c)/(1 + σ_t)² + c. Source: Khrapov et al., "Improving
     Diffusion Models's Data-Corruption Resistance using Scheduled Pseudo-Huber Loss", 2024, as in kohya.
     """
-    c, total = config.huber_c, len(alphas_cumprod)
+    c, total = config.huber_c, len(sigma)
     if config.huber_schedule == "snr":
-        sigma = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
         return (1 - c) / (1 + sigma).square() + c
     if config.huber_schedule == "exponential":
         return torch.exp(torch.arange(total) * (math.log(c) / total)) * config.huber_scale
@@ -134,18 +133,18 @@ class DenoisingLoss:
     Args:
         config: kind of loss and its weights.
         schedule: what the noise was added with.
-        prediction: ``"epsilon"`` or ``"v"``.
+        prediction: ``"epsilon"``, ``"v"`` or ``"flow"``.
         weighting: the schedule whose SNR the weights use, if not ``schedule``.
     """
 
     def __init__(
-        self, config: TrainConfig, schedule: NoiseSchedule, prediction: str, weighting: NoiseSchedule | None = None
+        self, config: TrainConfig, schedule: Schedule, prediction: str, weighting: Schedule | None = None
     ):
         everywhere = torch.arange(len(schedule))
         self.kind = config.loss_type
         self.unmasked, self.by_area = config.unmasked_weight, config.mask_by_area
         self.weights = timestep_weights(config, (weighting or schedule).snr(everywhere), prediction)
-        self.widths = huber_widths(config, schedule.alphas_cumprod.cpu())
+        self.widths = huber_widths(config, schedule.noise_ratio(everywhere).cpu())
 
     def __call__(self, predicted: Tensor, target: Tensor, t: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weighted loss per sample, [B].
@@ -156,11 +155,12 @@ class DenoisingLoss:
             mask: [B, 1, h, w], 0 where nothing counts; None counts all.
         """
         self._move(t.device)
-        width = self.widths[t].reshape(-1, 1, 1, 1)
+        index = t.long()  # a flow's times lie between whole ones
+        width = self.widths[index].reshape(-1, 1, 1, 1)
         error = elementwise_error(self.kind, predicted.float(), target.float(), width)
         if mask is not None:
             error = error * masked_weights(mask, self.unmasked, self.by_area)
-        return error.mean(dim=(1, 2, 3)) * self.weights[t]
+        return error.mean(dim=(1, 2, 3)) * self.weights[index]
 
     def _move(self, device: torch.device) -> None:
         if self.weights.device != device:

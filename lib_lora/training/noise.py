@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib_lora.models.schedule import FlowSchedule, Schedule
 from lib_lora.models.transfer import sent
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.randomness import rng, torch_generator
-from lib_lora.training.timesteps import timesteps
+from lib_lora.training.timesteps import flow_times, timesteps
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class NoiseDraw:
     """Where the samples of a batch stand between picture and noise.
 
     Attributes:
-        t: timesteps [B].
+        t: timesteps [B]; between whole ones for a rectified flow.
         noise: [B,C,h,w], what the target is made with.
         added: [B,C,h,w], what is in the model's input; another one than ``noise`` with input perturbation only.
     """
@@ -38,10 +39,14 @@ class NoiseDraw:
         return NoiseDraw(sent(self.t, device), noise, noise if self.added is self.noise else sent(self.added, device))
 
 
-def draw_noise(latents: Tensor, config: TrainConfig, total: int, step: int) -> NoiseDraw:
-    """The noise and the timesteps, of ``total``, of micro-step ``step``, for ``latents`` [B,C,h,w] in main memory."""
+def draw_noise(latents: Tensor, config: TrainConfig, schedule: Schedule, step: int) -> NoiseDraw:
+    """The noise and the timesteps of micro-step ``step``, for ``latents`` [B,C,h,w] in main memory."""
     noise, added = training_noise(latents, config, step)
-    return NoiseDraw(timesteps(len(latents), total, config, step), noise, added)
+    if isinstance(schedule, FlowSchedule):
+        t = flow_times(latents, len(schedule), config, step)
+    else:
+        t = timesteps(len(latents), len(schedule), config, step)
+    return NoiseDraw(t, noise, added)
 
 
 def training_noise(latents: Tensor, config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:

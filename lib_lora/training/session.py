@@ -95,7 +95,7 @@ class Session:
         All samples of a batch are filled up to the chunks of its longest caption, whoever has them.
         """
         batch = self.data.batches.batch(micro)
-        drawn = draw_noise(batch.latents, self.config, self.denoiser.steps, micro)
+        drawn = draw_noise(batch.latents, self.denoiser.config, self.denoiser.schedule, micro)
         if place.world > 1:
             chunks = max(map(self.model.chunk_count, batch.captions))
             mine = place.share(len(batch))
@@ -154,6 +154,7 @@ def prepare(
     optimizer = build_optimizer(network, config)
     averaging = Averaging(network, optimizer, config.ema_decay)
     denoiser = Denoiser(model, config)
+    notes += denoiser.notes
     scaler = LossScaler(optimizer, denoiser.half_precision)
     step = 0
     if saved is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.lr_schedule import lr_curve
-from lib_lora.training.timesteps import density
+from lib_lora.training.timesteps import density, flow_density, flow_shift
 from lib_lora.ui.charts import Axes, figure
 
 STEPS = 1000  # of the picture: the shape does not depend on how many a run really has
 TIMESTEPS = 1000  # of all models of this kind
+LATENT_FACTOR = 8
 SMALL = (620, 170)
 
 
@@ -28,11 +29,14 @@ def lr_chart(config: TrainConfig) -> str:
 
 def timestep_chart(config: TrainConfig) -> str:
     """How often each noise level is drawn, against an even distribution."""
-    chance = density(config, TIMESTEPS) * TIMESTEPS
+    side = config.resolution // LATENT_FACTOR
+    drawn = density(config, TIMESTEPS) if config.flow_shift == 1 else flow_density(config, TIMESTEPS, side, side)
+    chance = drawn * TIMESTEPS
     points = [(float(t), float(chance[t])) for t in (*range(0, TIMESTEPS, 5), TIMESTEPS - 1)]
     axes = Axes([0.0, float(TIMESTEPS)], [0.0, *(y for _, y in points)], size=SMALL)
     title = "Timesteps: left the details, right the composition"
-    name = f"{config.timestep_distribution}, times an even share"
+    flow = "" if config.flow_shift == 1 else f", shifted by {flow_shift(config, side, side):.3g} (rectified flow)"
+    name = f"{config.timestep_distribution}{flow}, times an even share"
     return figure(axes.frame("") + axes.line(points, "lw-line-a"), title, [("lw-line-a", name)], size=SMALL)
 
 

@@ -11,9 +11,9 @@ from torch import nn
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
 from lib_lora.hosts.forge_objects.sdxl import ForgeObjectsXLModel
 from lib_lora.hosts.webui.model import do_nothing
-from lib_lora.models.schedule import NoiseSchedule, zero_terminal_alphas
+from lib_lora.models.schedule import FlowSchedule, NoiseSchedule, Schedule, zero_terminal_alphas
 
-PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}
+PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "const": "flow"}
 
 
 class ForgeModel(ForgeObjectsModel):
@@ -24,6 +24,9 @@ class ForgeModel(ForgeObjectsModel):
         predictor = self.objects.unet.model.predictor
         self.prediction = PREDICTIONS[predictor.prediction_type]
         self.latent_scale = _latent_scale(self.vae)
+        self.schedule: Schedule = FlowSchedule()
+        if self.prediction == "flow":
+            return
         with torch.inference_mode(False):
             alphas = predictor.alphas_cumprod.detach().float().cpu().clone()
         # Forge rescales only while it samples, and leaves the predictor as it is

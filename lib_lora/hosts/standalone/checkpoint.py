@@ -67,13 +67,21 @@ def load_checkpoint(
     tensors = read_tensors(path)
     _refuse_foreign(tensors, path)
     side_car = read_side_car(path)
-    prediction = "v" if side_car.get("parameterization", "eps") == "v" or "v_pred" in tensors else "epsilon"
+    prediction = _prediction(tensors, side_car)
     xl = is_sdxl(tensors)
     unet, vae, text_encoder = _filled_xl(tensors, path) if xl else _filled(tensors, side_car, path)
     for module, kind in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
         nn.Module.to(module, device, kind).eval()  # diffusers' own to() warns about any change of type
     make = StandaloneXLModel if xl else StandaloneModel
     return make(name or path.stem, path, unet, vae, text_encoder, prediction, zero_terminal="ztsnr" in tensors)
+
+
+def _prediction(tensors: Mapping[str, Tensor], side_car: Mapping[str, Any]) -> str:
+    """As the side-car says, or a tensor that is there for its name alone, as ComfyUI and Forge Neo look for it."""
+    said = side_car.get("parameterization", "eps")
+    if said in ("flow", "rectified_flow") or any("rectified" in name for name in tensors):
+        return "flow"
+    return "v" if said == "v" or "v_pred" in tensors else "epsilon"
 
 
 def _filled(tensors: dict[str, Tensor], side_car: Mapping[str, Any], path: Path) -> Parts:

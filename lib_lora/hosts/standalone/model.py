@@ -19,7 +19,7 @@ from lib_lora.hosts.clip import CaptionEncoder
 from lib_lora.hosts.standalone.storage import stored
 from lib_lora.hosts.standalone.tokenizer import clip_tokenizer
 from lib_lora.models.layers import kohya_key
-from lib_lora.models.schedule import NoiseSchedule, scaled_linear_alphas, zero_terminal_alphas
+from lib_lora.models.schedule import FlowSchedule, NoiseSchedule, Schedule, scaled_linear_alphas, zero_terminal_alphas
 
 LATENT_SCALE = 0.18215
 NAN_HELP = "The checkpoint's VAE or what was fed to it is damaged; try another checkpoint, or a lower weight"
@@ -31,7 +31,7 @@ class StandaloneModel(CaptionEncoder):
     Args:
         name, path: of the checkpoint.
         unet, vae, text_encoder: on the device they will run on; the VAE in float32.
-        prediction: ``"epsilon"`` or ``"v"``.
+        prediction: ``"epsilon"``, ``"v"`` or ``"flow"``.
         zero_terminal: whether the model was trained on noise without any signal, as NoobAI's v-prediction models.
     """
 
@@ -53,7 +53,9 @@ class StandaloneModel(CaptionEncoder):
         self.unet, self.vae, self.text_encoder = unet, vae, text_encoder
         self.prediction, self.zero_terminal = prediction, zero_terminal
         alphas = scaled_linear_alphas()
-        self.schedule = NoiseSchedule(zero_terminal_alphas(alphas) if zero_terminal else alphas)
+        self.schedule: Schedule = NoiseSchedule(zero_terminal_alphas(alphas) if zero_terminal else alphas)
+        if prediction == "flow":
+            self.schedule = FlowSchedule()
         self._checkpointing = BlockCheckpointing([unet, text_encoder])
 
     @property

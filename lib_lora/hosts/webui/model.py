@@ -20,7 +20,7 @@ from lib_lora.hosts import vae
 from lib_lora.hosts.checkpointing import BlockCheckpointing, layers_in
 from lib_lora.hosts.clip import CaptionEncoder, TextOptions
 from lib_lora.hosts.live_layers import live_layers
-from lib_lora.models.schedule import NoiseSchedule
+from lib_lora.models.schedule import Schedule
 from lib_lora.models.unet import SD
 from lib_lora.models.weights import storage_of
 
@@ -43,7 +43,7 @@ class WebUIModel(CaptionEncoder):
     latent_factor = 8
     prediction: str
     latent_scale: float
-    schedule: NoiseSchedule
+    schedule: Schedule
     unet: nn.Module
     vae: nn.Module
     text_encoder: nn.Module

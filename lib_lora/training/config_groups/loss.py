@@ -46,6 +46,8 @@ class NoiseSettings:
         "logit-normal: mean (0 is the middle, more is noisier); sigmoid: steepness; beta: α", low=-20, high=20)
     timestep_b: float = setting(1.0, NOISE, "Distribution: b",
         "logit-normal: standard deviation; sigmoid: centre, 0-1; beta: β", low=0, high=20)
+    flow_shift: float = setting(1.0, NOISE, "Flow shift",
+        "Rectified flow only: above 1 trains noisier levels, 0 follows the resolution as Flux.1 does", low=0, high=20)
     # fmt: on
 
 
