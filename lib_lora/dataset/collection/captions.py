@@ -9,7 +9,7 @@ from pathlib import Path
 from lib_lora.dataset.collection.change import Change, Example, Write
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.problems import BadFile
-from lib_lora.dataset.tags.edits import Edit, Tags
+from lib_lora.dataset.tags.edits import Edit, ReplacePattern, Tags
 from lib_lora.dataset.tags.pieces import is_sentence
 from lib_lora.dataset.tags.rewriting import rewritten
 from lib_lora.dataset.tags.text import join, split_text
@@ -20,6 +20,8 @@ EXAMPLES = 5
 
 def plan_tags(pictures: Sequence[Picture], edit: Edit, title: str) -> Change:
     """Apply an edit to the tags of these pictures. Captions that it leaves as they are, are not written."""
+    if isinstance(edit, ReplacePattern):
+        edit.prepare(tag for picture in pictures for tag in picture.tags)
     return plan_new_tags([(picture, edit(picture.tags)) for picture in pictures], title)
 
 

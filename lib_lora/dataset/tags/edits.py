@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lib_lora import patterns
 from lib_lora.dataset.tags.pieces import is_sentence, split_pieces
 from lib_lora.dataset.tags.text import escaped_brackets, plain_brackets, with_spaces, with_underscores
-from lib_lora.errors import UserError
 
 Tags = tuple[str, ...]
 Edit = Callable[[Tags], Tags]
@@ -67,20 +67,27 @@ class ReplacePattern:
         replacement: may use ``\\1`` or ``\\g<name>``.
 
     Raises:
-        UserError: either is not valid.
+        UserError: either is not valid; or, when it is used, it takes too long.
     """
 
     def __init__(self, pattern: str, replacement: str, ignore_case: bool = False):
-        try:
-            self._pattern = re.compile(pattern, re.IGNORECASE if ignore_case else 0)
-            re.compile(f"(?:{pattern})|").sub(replacement, "")  # the empty match shows whether the groups exist
-        except (re.error, IndexError) as error:
-            raise UserError(f"The search pattern is not valid ({error})", where=pattern, fix="Correct it") from error
-        self._replacement = replacement
+        patterns.check(pattern, replacement)
+        self._pattern, self._replacement, self._ignore_case = pattern, replacement, ignore_case
+        self._known: dict[str, str] = {}
+
+    def prepare(self, tags: Iterable[str]) -> None:
+        """Replace in all of these at once, which is much faster than for each picture.
+
+        Raises:
+            UserError: the pattern takes too long.
+        """
+        new = [tag for tag in dict.fromkeys(tags) if tag not in self._known]
+        changed = patterns.replaced(self._pattern, self._replacement, new, ignore_case=self._ignore_case)
+        self._known.update(zip(new, changed, strict=True))
 
     def __call__(self, tags: Tags) -> Tags:
-        changed = [self._pattern.sub(self._replacement, tag) for tag in tags]
-        both = zip(tags, changed, strict=True)
+        self.prepare(tags)
+        both = [(tag, self._known[tag]) for tag in tags]
         return _changed(tags, [(tag,) if new == tag else tuple(split_pieces(new)) for tag, new in both])
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lib_lora.dataset.tags.pieces import is_sentence
 
+MOST_STARS = 2
 CHUNK = 75  # tokens a text encoder takes at once, without begin and end
 
 
@@ -83,6 +84,8 @@ class TagIndex:
 
     def _speaking_of(self, tag: str) -> set[int]:
         """Rows with a sentence that holds these words."""
+        if tag.count("*") > MOST_STARS:  # each multiplies the time that a search takes
+            return set()
         letters = re.escape(tag.casefold()).replace(r"\*", r"\w*").replace(r"\?", r"\w")
         words = re.compile(rf"(?<!\w){letters}(?!\w)")
         return set().union(*(rows for text, rows in self._prose if words.search(text)))
