@@ -41,6 +41,9 @@ class Access:
         read_only: others on the network may look, and nobody may start, change or delete anything.
         hide_paths: no field or request may name a folder outside ``roots``, and none is asked for.
         roots: folders that a caller may name where that is restricted.
+        local: whether the server is there for its own machine only; elsewhere names of all kinds lead to a page.
+        names: further names that the server is reached by.
+        origins: other sites that the user trusts; ``origin_pattern``: the same as a regular expression.
     """
 
     api: bool = True
@@ -48,6 +51,10 @@ class Access:
     read_only: bool = False
     hide_paths: bool = False
     roots: tuple[Path, ...] = ()
+    local: bool = True
+    names: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    origin_pattern: str = ""
 
     @property
     def confined(self) -> bool:
@@ -132,9 +139,9 @@ def around(handler: Callable[..., Any]) -> Callable[[F], F]:
 
 # -- the rules in force ------------------------------------------------------------------------------------------------
 
-_EVERYTHING = Access()
-_CONNECTING: ContextVar[Access] = ContextVar("connecting", default=_EVERYTHING)  # while a page or the API is built
-_CALLING: ContextVar[Access] = ContextVar("calling", default=_EVERYTHING)  # while a handler runs
+EVERYTHING = Access()
+_CONNECTING: ContextVar[Access] = ContextVar("connecting", default=EVERYTHING)  # while a page or the API is built
+_CALLING: ContextVar[Access] = ContextVar("calling", default=EVERYTHING)  # while a handler runs
 
 
 @contextmanager

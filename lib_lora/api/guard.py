@@ -1,14 +1,17 @@
-"""Who may call: the web UI's ``--api-auth``, else the login of its page."""
+"""Who may call: the web UI's ``--api-auth``, else the login of its page; from where: :mod:`lib_lora.api.doors`."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from dataclasses import replace
 from secrets import compare_digest
 from typing import Any
 
 from fastapi import HTTPException, Request
+
+from lib_lora.access import Access
+from lib_lora.api.doors import Doors
 
 LOGIN_COOKIES = ("access-token", "access-token-unsecure")  # gradio's; later versions append the name of the app
 
@@ -18,17 +21,23 @@ class Guard:
 
     Args:
         app: the page's app; with ``--gradio-auth`` it has ``auth``, and ``tokens`` of those who logged in.
-        credentials: of ``--api-auth``; where they are given, only they count.
+        access: its credentials, those of ``--api-auth``, count for the API only, and there alone.
+        api: whether this is the API, else a part of the page, which every name of a server on the network leads to.
     """
 
-    def __init__(self, app: Any, credentials: Mapping[str, str]):
+    def __init__(self, app: Any, access: Access, *, api: bool = False):
         self.app = app
-        self.credentials = dict(credentials)
+        self.credentials = dict(access.credentials) if api else {}
+        self.doors = Doors(access.names, access.origins, access.origin_pattern, any_name=not (api or access.local))
 
     def check(self, request: Request) -> None:
-        """Raise 401 for a stranger."""
+        """Raise 403 for another site, 401 for a stranger."""
         page = getattr(self.app, "auth", None)
-        if not self.credentials and not page:
+        login = bool(self.credentials or page)
+        doors = replace(self.doors, any_name=True) if login else self.doors
+        if reason := doors.refusal(request.method, {k.lower(): v for k, v in request.headers.items()}):
+            raise HTTPException(403, reason)
+        if not login:
             return
         if self._by_password(request, page) or (not self.credentials and self._by_cookie(request)):
             return

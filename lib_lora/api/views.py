@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,15 @@ def run_details(workbench: Workbench, run: Run) -> dict[str, Any]:
     """A run with its settings and its saved epochs."""
     epochs = [{**asdict(epoch), "path": Path(epoch.path).name} for epoch in workbench.epoch_files(run.id)]
     return {**run_line(run), "settings": asdict(run.config()), "epochs": epochs, "result": run.result() or None}
+
+
+def finite(value: Any) -> Any:
+    """``value`` with None for numbers that JSON does not have: a loss may be NaN or infinite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def error(found: UserError) -> dict[str, Any]:

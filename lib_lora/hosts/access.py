@@ -14,6 +14,7 @@ def web_ui_access() -> Access:
     from modules import paths, shared
 
     options = shared.cmd_opts
+    remote = [_option(options, name) for name in ("listen", "share", "ngrok", "server_name")]
     named = [paths.data_path, paths.models_path, *_output_folders(shared.opts)]
     return Access(
         api=bool(_option(options, "api") or _option(options, "nowebui")),
@@ -21,6 +22,10 @@ def web_ui_access() -> Access:
         read_only=bool(_option(options, "disable_extension_access")),
         hide_paths=bool(_option(options, "hide_ui_dir_config")),
         roots=tuple(Path(folder).resolve() for folder in named if folder),
+        local=not any(remote),
+        names=tuple(filter(None, [_option(options, "server_name")])),
+        origins=tuple(filter(None, map(str.strip, (_option(options, "cors_allow_origins") or "").split(",")))),
+        origin_pattern=_option(options, "cors_allow_origins_regex") or "",
     )
 
 

@@ -14,6 +14,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from lib_lora.access import READ_ONLY, Access, under
+from lib_lora.api.doors import DoorKeeper, Doors
 from lib_lora.api.routes import add_api
 from lib_lora.ui import compat, html
 from lib_lora.ui.blocks_tab import BlocksTab
@@ -140,7 +141,7 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
         server_name=host,
         server_port=_free_port(host, port),
         theme=theme(),
-        app_kwargs={"middleware": [early]},
+        app_kwargs={"middleware": [Middleware(DoorKeeper, doors=Doors(names=(host,))), early]},
     )
     pictures.serve_on(app)
     news.serve_on(app)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lib_lora.access import EVERYTHING, Access
 from lib_lora.models.base import HostPaths
 
 ROUTE = "lora_workbench/image"
@@ -40,7 +41,7 @@ class Pictures:
         inside = folder in path.parents and path.suffix.lower() in SUFFIXES
         return path if inside and path.is_file() else None
 
-    def serve_on(self, app: Any) -> None:
+    def serve_on(self, app: Any, access: Access = EVERYTHING) -> None:
         """Add the route to the page's FastAPI app; it asks for the page's login, where there is one."""
         from fastapi import Depends, HTTPException
         from fastapi.responses import FileResponse
@@ -53,5 +54,5 @@ class Pictures:
                 raise HTTPException(404)
             return FileResponse(path, headers={"Cache-Control": "private, max-age=31536000"})
 
-        address, login = f"/{ROUTE}/{{root}}/{{name:path}}", [Depends(Guard(app, {}).check)]
+        address, login = f"/{ROUTE}/{{root}}/{{name:path}}", [Depends(Guard(app, access).check)]
         app.add_api_route(address, image, methods=["GET"], dependencies=login, response_model=None)

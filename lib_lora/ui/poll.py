@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
-from lib_lora.access import looks
+from lib_lora.access import EVERYTHING, Access, looks
 from lib_lora.ui.compat import SKIP, listen
 
 LOG = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class News:
                 self._pages.move_to_end(key)
             return self._pages.get(key)
 
-    def serve_on(self, app: Any) -> None:
+    def serve_on(self, app: Any, access: Access = EVERYTHING) -> None:
         """Add the route to the page's FastAPI app; it asks for the page's login, where there is one."""
         from fastapi import Depends, HTTPException
 
@@ -110,7 +110,7 @@ class News:
                 raise HTTPException(404)
             return page.changed()
 
-        login = [Depends(Guard(app, {}).check)]
+        login = [Depends(Guard(app, access).check)]
         app.add_api_route(f"/{ROUTE}/{{key}}", news, methods=["GET"], dependencies=login, response_model=None)
 
 

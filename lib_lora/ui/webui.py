@@ -47,9 +47,10 @@ def add_routes(app: Any) -> None:
         bench = workbench()
     except UserError:
         return  # the tab has said why
-    Pictures(bench.host.paths).serve_on(app)
-    NEWS.serve_on(app)
-    add_api(app, bench, web_ui_access())
+    access = web_ui_access()
+    Pictures(bench.host.paths).serve_on(app, access)
+    NEWS.serve_on(app, access)
+    add_api(app, bench, access)
 
 
 def add_plot_axes() -> None:

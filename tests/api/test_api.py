@@ -12,6 +12,7 @@ from PIL import Image
 
 from lib_lora.access import Access, confined
 from lib_lora.adapters.file import read_lora
+from lib_lora.api.doors import DoorKeeper, Doors
 from lib_lora.api.routes import PREFIX, add_api
 from lib_lora.training.config import PATH_SETTINGS, settings
 from lib_lora.workbench import Workbench
@@ -189,6 +190,102 @@ def test_gradio_auth_counts_where_the_api_has_none(workbench: Workbench) -> None
     assert caller.get("status", cookies={"access-token-unsecure-XY": "cookie"}).status_code == 200
 
 
-def test_a_form_of_another_site_is_not_taken(caller: Caller) -> None:
-    answer = caller.client.post(f"{PREFIX}/merge", content='{"formula": "a:1"}', headers={"content-type": "text/plain"})
-    assert answer.status_code == 422 and not caller.workbench.queue.jobs()
+TYPES = (
+    {"content-type": "text/plain"},
+    {"content-type": "application/x-www-form-urlencoded"},
+    {"content-type": ""},
+    {},
+)
+FOREIGN = (
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://testserver.evil.example"},
+    {"origin": "http://testserver:81"},
+    {"sec-fetch-site": "cross-site"},
+    {"host": "evil.example"},
+    {"host": "evil.example:7861", "origin": "http://evil.example:7861"},
+    {"host": "127.0.0.1.evil.example"},
+    {"host": "localhost.evil.example"},
+)
+
+
+@pytest.mark.parametrize("types", TYPES)
+def test_only_json_changes_anything(caller: Caller, types: dict[str, str]) -> None:
+    for path in ("start", "stop", "grid", "merge"):
+        for body in (b'{"formula": "a:1"}', b""):
+            assert caller.client.post(f"{PREFIX}/{path}", content=body, headers=types).status_code == 415
+    assert not caller.workbench.queue.jobs()
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_other_sites_start_stop_and_read_nothing(caller: Caller, headers: dict[str, str]) -> None:
+    assert caller.get("status", headers=headers).status_code == 403
+    for path in ("start", "stop", "grid", "merge"):
+        answer = caller.client.post(f"{PREFIX}/{path}", json={"formula": "a:1"}, headers=headers)
+        assert answer.status_code == 403
+    assert not caller.workbench.queue.jobs()
+
+
+@pytest.mark.parametrize("host", ["localhost:7861", "127.0.0.1:7861", "[::1]:7861", "10.0.0.5", "mypc", "MyPC.local"])
+def test_names_of_ones_own_are_let_in(caller: Caller, host: str) -> None:
+    assert caller.get("status", headers={"host": host, "origin": f"http://{host}"}).status_code == 200
+    answer = caller.get("status", headers={"host": host})
+    assert answer.status_code == 200 and answer.headers["x-frame-options"] == "DENY"
+
+
+def test_names_and_sites_that_the_user_trusts(workbench: Workbench) -> None:
+    access = Access(
+        names=("train.example.org",), origins=("https://tool.example.org",), origin_pattern=r"https://\w+\.test"
+    )
+    caller = Caller(workbench, access)
+    for headers, status in (
+        ({"host": "train.example.org"}, 200),
+        ({"host": "train.example.org.evil.example"}, 403),
+        ({"origin": "https://tool.example.org"}, 200),
+        ({"origin": "https://tool.example.org.evil.example"}, 403),
+        ({"origin": "https://a.test"}, 200),
+        ({"origin": "https://a.test.evil.example"}, 403),
+    ):
+        assert caller.get("status", headers=headers).status_code == status, headers
+
+
+def test_a_login_stands_for_the_name(workbench: Workbench) -> None:
+    caller = Caller(workbench, Access(credentials={"anna": "x"}))
+    assert caller.get("status", headers={"host": "cloud.example.org"}).status_code == 401
+    assert caller.get("status", headers={"host": "cloud.example.org"}, auth=("anna", "x")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[1]", 400),
+        (b"{", 400),
+        (b'{"job": ' + b"9" * 5000 + b"}", 400),
+        (b"[" * 100_000, 400),
+        (b" " * 2_000_000, 413),
+    ],
+    ids=["list", "cut off", "5,000 digits", "deep", "long"],
+)
+def test_a_body_that_is_none(caller: Caller, body: bytes, status: int) -> None:
+    answer = caller.client.post(f"{PREFIX}/stop", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status and answer.json()["error"]["where"] == "body"
+
+
+def test_our_own_server_is_closed_to_other_sites(workbench: Workbench) -> None:
+    """Also what gradio serves there; other sites may link to the page, and not frame it."""
+    app = FastAPI()
+    calls = []
+    for path in ("/", "/run/predict", "/upload", "/file"):
+        app.add_api_route(path, lambda: calls.append(1), methods=["GET", "POST"])
+    client = TestClient(DoorKeeper(app, Doors(names=("127.0.0.1",))))
+    for headers in FOREIGN:
+        for path in ("/run/predict", "/upload"):
+            assert client.post(path, headers=headers).status_code == 403
+        assert client.get("/file", headers=headers).status_code == 403
+    assert client.post("/upload", headers={"referer": "https://evil.example/x"}).status_code == 403
+    assert not calls
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
+    assert client.get("/", headers={**link, "sec-fetch-mode": "no-cors"}).status_code == 403
+    assert client.post("/run/predict", headers={"origin": "http://testserver"}).headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors" in client.get("/").headers["content-security-policy"]

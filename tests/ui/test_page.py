@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 from collections import Counter
+from http.client import HTTPConnection
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import gradio as gr
+import pytest
 
+from lib_lora.api.routes import PREFIX
 from lib_lora.models.base import HostPaths
-from lib_lora.ui.app import build_page
+from lib_lora.ui.app import build_page, serve
 from lib_lora.ui.files import Pictures
 from lib_lora.workbench import Workbench
 
 
-def test_no_two_fields_have_the_same_name(tmp_path: Path) -> None:
+@pytest.fixture
+def workbench(tmp_path: Path) -> Workbench:
     paths = HostPaths(*(tmp_path / name for name in ("loras", "models", "runs", "data")))
     lists = {"checkpoints": [], "taggers": [], "upscalers": ["Lanczos"], "samplers": ["Euler"]}
     host = SimpleNamespace(paths=paths, info=lambda: None, **{name: (lambda v=v: v) for name, v in lists.items()})
-    page = build_page(Workbench(host), Pictures(paths), standalone=True)
+    return Workbench(host)
+
+
+def test_no_two_fields_have_the_same_name(workbench: Workbench) -> None:
+    page = build_page(workbench, Pictures(workbench.host.paths), standalone=True)
     blocks = [block for block in page.blocks.values() if not isinstance(block, gr.TabItem)]
     fields = [b for b in blocks if getattr(b, "label", None) and hasattr(b, "interactive")]
     seen = Counter(b.label for b in fields if "lw-hidden" not in (b.elem_classes or []))
     assert len(seen) > 100 and [label for label, count in seen.items() if count > 1] == []
+
+
+def test_our_server_answers_no_other_site(workbench: Workbench) -> None:
+    """gradio's own routes included; under its own name it answers."""
+    server = serve(workbench, 7961, wait=False)
+    try:
+        address = urlsplit(server.address)
+
+        def status(path: str, method: str = "GET", **headers: str) -> int:
+            connection = HTTPConnection(address.hostname, address.port, timeout=20)
+            connection.request(method, path, body=b"{}" if method == "POST" else None, headers=headers)
+            return connection.getresponse().status
+
+        assert status("/") == status("/config") == status(f"{PREFIX}/status") == 200
+        for path in ("/", "/config", f"{PREFIX}/status", "/lora_workbench/news/x"):
+            assert status(path, Host="evil.example") == 403
+        for path in ("/gradio_api/run/predict", "/gradio_api/upload", "/gradio_api/queue/join", f"{PREFIX}/stop"):
+            assert status(path, "POST", Origin="https://evil.example") == 403
+            assert status(path, "POST", Host="evil.example", Origin="http://evil.example") == 403
+    finally:
+        server.close()
