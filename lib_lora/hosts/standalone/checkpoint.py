@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import yaml
+from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -23,9 +24,10 @@ from lib_lora.hosts.standalone.shape import CLIP_HEAD_WIDTH, Shape, build_text_e
 from lib_lora.hosts.standalone.tokens import FULL_VOCAB, TOKEN_IDS_KEY, expand_token_embedding
 from lib_lora.models import layers
 from lib_lora.models.layers import CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
-from lib_lora.models.unet import XL
+from lib_lora.models.unet import SD, XL
 
 SUFFIXES = (".safetensors", ".ckpt")
+Device = str | torch.device
 Parts = tuple[nn.Module, nn.Module, nn.Module]
 TEXT = f"{CLIP_PREFIX}text_model."
 OLD_TEXT = re.compile(rf"^{re.escape(CLIP_PREFIX)}(?=embeddings\.|encoder\.|final_layer_norm\.)")
@@ -47,7 +49,7 @@ WANTED = "Choose a checkpoint of Stable Diffusion 1.x or SDXL (.safetensors)"
 def load_checkpoint(
     path: str | Path,
     name: str | None = None,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> StandaloneModel:
     """Load a checkpoint and, if there is one, its side-car ``NAME.yaml``.
@@ -69,9 +71,14 @@ def load_checkpoint(
     side_car = read_side_car(path)
     prediction = _prediction(tensors, side_car)
     xl = is_sdxl(tensors)
-    unet, vae, text_encoder = _filled_xl(tensors, path) if xl else _filled(tensors, side_car, path)
-    for module, kind in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
-        nn.Module.to(module, device, kind).eval()  # diffusers' own to() warns about any change of type
+    if not xl:
+        _expand_tokens(tensors)
+    with init_empty_weights(include_buffers=False):  # else there would be a second model, of random numbers in float32
+        unet, vae, text_encoder = _built_xl(tensors) if xl else _built(infer_shape(tensors, side_car))
+    _fill(unet, layers.unet_to_diffusers(tensors, XL if xl else SD), path, "U-Net", device, dtype)
+    _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE", device, torch.float32)
+    text = text_weights(tensors, text_encoder) if xl else _clip_weights(tensors, text_encoder)
+    _fill(text_encoder, text, path, "text encoder", device, dtype)
     make = StandaloneXLModel if xl else StandaloneModel
     return make(name or path.stem, path, unet, vae, text_encoder, prediction, zero_terminal="ztsnr" in tensors)
 
@@ -84,23 +91,17 @@ def _prediction(tensors: Mapping[str, Tensor], side_car: Mapping[str, Any]) -> s
     return "v" if said == "v" or "v_pred" in tensors else "epsilon"
 
 
-def _filled(tensors: dict[str, Tensor], side_car: Mapping[str, Any], path: Path) -> Parts:
-    _expand_tokens(tensors)
-    shape = infer_shape(tensors, side_car)
-    unet, vae, text_encoder = build_unet(shape), build_vae(shape.vae_channels), build_text_encoder(shape)
+def _built(shape: Shape) -> Parts:
+    return build_unet(shape), build_vae(shape.vae_channels), build_text_encoder(shape)
+
+
+def _built_xl(tensors: Mapping[str, Tensor]) -> Parts:
+    return build_xl_unet(tensors), build_vae(_vae_channels(tensors)), build_text_encoders(tensors)
+
+
+def _clip_weights(tensors: Mapping[str, Tensor], text_encoder: nn.Module) -> dict[str, Tensor]:
     prefixed = next(iter(text_encoder.state_dict())).startswith("text_model.")
-    _fill(unet, layers.unet_to_diffusers(tensors), path, "U-Net")
-    _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE")
-    _fill(text_encoder, layers.clip_to_transformers(tensors, prefixed=prefixed), path, "text encoder")
-    return unet, vae, text_encoder
-
-
-def _filled_xl(tensors: Mapping[str, Tensor], path: Path) -> Parts:
-    unet, vae, text_encoders = build_xl_unet(tensors), build_vae(_vae_channels(tensors)), build_text_encoders(tensors)
-    _fill(unet, layers.unet_to_diffusers(tensors, XL), path, "U-Net")
-    _fill(vae, layers.vae_to_diffusers(tensors), path, "VAE")
-    _fill(text_encoders, text_weights(tensors, text_encoders), path, "text encoders")
-    return unet, vae, text_encoders
+    return layers.clip_to_transformers(tensors, prefixed=prefixed)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -184,11 +185,15 @@ def _vae_channels(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     return tuple(tensors[f"{VAE_PREFIX}encoder.down.{n}.block.0.conv1.weight"].shape[0] for n in range(4))
 
 
-def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, part: str) -> None:
-    """Copy weights into a module; extra keys are harmless, missing ones are not."""
+def _fill(
+    module: nn.Module, state: Mapping[str, Tensor], path: Path, part: str, device: Device, dtype: torch.dtype
+) -> None:
+    """Give a module without weights copies of its own; extra keys are harmless, missing ones are not."""
     wanted = module.state_dict()
     missing = [key for key in wanted if key not in state and not key.endswith("position_ids")]
     if missing:
         what = f"The checkpoint's {part} lacks {len(missing)} of {len(wanted)} tensors, first {missing[0]}"
         raise UserError(what, where=path, fix="Download it again, or choose a complete checkpoint")
-    module.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+    found = {key: state[key].to(device, dtype, copy=True) for key in wanted if key in state}
+    module.load_state_dict(found, strict=False, assign=True)
+    nn.Module.to(module, device).eval()  # the buffers
