@@ -153,6 +153,23 @@
         };
     }
 
+    // the other picture, while a button or the key B is held
+    const stage = () => find("#lw_blocks_result .lw-stage");
+    const hold = (on) => stage()?.classList.toggle("lw-holding", on);
+
+    function onKey(event) {
+        const target = event.composedPath()[0];
+        const typing = target instanceof Element && target.matches("textarea, input:not([type=range]), [contenteditable]");
+        if (event.key.toLowerCase() !== "b" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+        if (stage()?.getClientRects().length) hold(event.type === "keydown");
+    }
+
+    document.addEventListener("pointerdown", (event) => {
+        const target = event.composedPath()[0];
+        if (target instanceof Element && target.matches("[data-lw-hold]")) hold(true);
+    });
+    ["pointerup", "pointercancel", "blur"].forEach((name) => window.addEventListener(name, () => hold(false)));
+    ["keydown", "keyup"].forEach((name) => document.addEventListener(name, onKey));
     document.addEventListener("click", onClick);
     document.addEventListener("input", onSlider(moveLinked));
     document.addEventListener("change", onSlider(slidersToText));

@@ -1,4 +1,4 @@
-"""The *Blocks* tab's work as jobs: a pair of pictures, and the scan of all blocks."""
+"""The *Blocks* tab's work as jobs: pictures by block weights, and the scan of all blocks."""
 
 from __future__ import annotations
 
@@ -8,48 +8,47 @@ from typing import Any
 
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
-from lib_lora.jobs.tool_jobs import ToolJob, save_preview
+from lib_lora.jobs.tool_jobs import ToolJob
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.block_scan import ScanStep, scan
 from lib_lora.tools.block_strength import BlockScan
-from lib_lora.tools.blocks import preview
+from lib_lora.tools.blocks import pictures
+from lib_lora.tools.pictures import save_png
 
 SCANS = "block-scans"  # in the data folder
+KEPT = 400  # pictures of states
 
 
-class BlocksPreviewJob(ToolJob):
-    """Two pictures that differ by the block weights alone; the result has the paths ``before`` and ``after``.
+class BlocksPictureJob(ToolJob):
+    """A picture for each of several block weights, written to where the page looks for it.
 
     Args:
-        against: the weights of the first picture; None is the LoRA as it is.
+        wanted: block weights, and the picture's path.
         scale: of the LoRA as a whole.
     """
 
-    kind = "blocks preview"
+    kind = "blocks picture"
 
     def __init__(
         self,
         queue: JobQueue,
         file: Path,
-        weights: Mapping[str, float],
+        wanted: Sequence[tuple[Mapping[str, float], Path]],
         request: GenerationRequest,
         scale: float,
-        against: Mapping[str, float] | None = None,
     ):
         super().__init__(queue, f"Preview of {file.stem}")
-        self.inputs = (file, weights, request, scale)
-        self.against = against
+        self.file, self.wanted, self.request, self.scale = file, wanted, request, scale
 
     def work(self, host: Host) -> Iterator[Progress]:
-        yield Progress(0, 2, "drawing both")
-        found = preview(host, *self.inputs, cancelled=self.cancelled, against=self.against)
-        pictures = {"before": found.before, "after": found.after}
-        paths = {name: save_preview(host, f"blocks-{name}", image) for name, image in pictures.items()}
-        yield Progress(2, 2)
-        return paths
-
-    def data(self) -> dict[str, Any]:
-        return {"against": self.against is not None}
+        yield Progress(0, 1, f"{self.request.steps} steps")
+        weightings = [weights for weights, _ in self.wanted]
+        images = pictures(host, self.file, weightings, self.request, self.scale, self.cancelled)
+        for image, (_, path) in zip(images, self.wanted, strict=True):
+            save_png(image, path)
+        _keep_newest(self.wanted[0][1].parent)
+        yield Progress(1, 1)
+        return [path for _, path in self.wanted]
 
 
 class BlockScanJob(ToolJob):
@@ -63,19 +62,38 @@ class BlockScanJob(ToolJob):
 
     def work(self, host: Host) -> Iterator[Progress]:
         yield Progress(0, 0, "the whole LoRA")
-        found = yield from _reported(scan(host, *self.inputs, cancelled=self.cancelled))
-        table, map_ = found.save(host.paths.data / SCANS)
-        return {"scan": found, "csv": table, "map": map_}
+        folder = host.paths.data / SCANS
+        images = folder / f"{self.inputs[0].stem}-pictures"
+        found = yield from _reported(scan(host, *self.inputs, cancelled=self.cancelled), images)
+        table, map_ = found.save(folder)
+        drawn = {
+            name: path for name in ("", *(row.block for row in found.rows)) if (path := _of(images, name)).exists()
+        }
+        return {"scan": found, "csv": table, "map": map_, "pictures": drawn}
 
     def data(self) -> dict[str, Any]:
         return {"file": str(self.inputs[0])}
 
 
-def _reported(steps: Generator[ScanStep, None, BlockScan]) -> Generator[Progress, None, BlockScan]:
-    """The same generator, with its steps as progress."""
+def _reported(steps: Generator[ScanStep, None, BlockScan], folder: Path) -> Generator[Progress, None, BlockScan]:
+    """The same generator, with its steps as progress and its pictures in ``folder``."""
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
             return end.value
+        if step.picture is not None:
+            save_png(step.picture, _of(folder, step.without))
         yield Progress(step.done, step.total, step.note)
+
+
+def _of(folder: Path, block: str) -> Path:
+    """The picture without ``block``; of the whole LoRA where there is none."""
+    return folder / f"{block or 'whole'}.png"
+
+
+def _keep_newest(folder: Path) -> None:
+    """Throw away all pictures but the newest :data:`KEPT`."""
+    old = sorted(folder.glob("*.png"), key=lambda path: path.stat().st_mtime)[:-KEPT]
+    for path in old:
+        path.unlink(missing_ok=True)

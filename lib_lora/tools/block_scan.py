@@ -25,11 +25,16 @@ NOISE_LEVELS = (0.2, 0.5, 0.8)  # shares of the schedule: fine detail, subject, 
 
 @dataclass(frozen=True)
 class ScanStep:
-    """Yielded after each slice of work: ``done`` of ``total``, and what is measured."""
+    """Yielded after each slice of work: ``done`` of ``total``, and what is measured.
+
+    ``picture`` is that of the first seed without the block ``without``, or with the whole LoRA where that is empty.
+    """
 
     done: int
     total: int
     note: str
+    picture: Image.Image | None = None
+    without: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,12 @@ def scan(
     whole = draw(every)
     without_lora = [_Picture.of(image) for image in draw(None)]
     reference = [_Picture.of(image) for image in whole]
-    yield ScanStep(1, total, "the whole LoRA")
+    yield ScanStep(1, total, "the whole LoRA", whole[0])
     without_block: dict[str, list[_Picture]] = {}
     for done, block in enumerate(blocks, start=2):
-        without_block[block] = [_Picture.of(image) for image in draw(every.changed({block: 0.0}))]
-        yield ScanStep(done, total, f"without {block}")
+        drawn = draw(every.changed({block: 0.0}))
+        without_block[block] = [_Picture.of(image) for image in drawn]
+        yield ScanStep(done, total, f"without {block}", drawn[0], block)
     latent: dict[str, list[float]] = {block: [] for block in blocks}
     for number, (seed, image) in enumerate(zip(seeds, whole, strict=True), start=1):
         with host.training_session() as model:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,43 +15,33 @@ from ..models.base import GenerationRequest, Host
 from .lora_files import load_network
 
 
-@dataclass(frozen=True)
-class Preview:
-    """The LoRA with one and with other block weights, from the same noise."""
-
-    before: Image.Image
-    after: Image.Image
-
-
-def preview(
+def pictures(
     host: Host,
     file: Path | LoraFile,
-    block_weights: Mapping[str, float],
+    weightings: Sequence[Mapping[str, float] | None],
     request: GenerationRequest,
     weight: float = 1.0,
     cancelled: Callable[[], bool] | None = None,
-    against: Mapping[str, float] | None = None,
-) -> Preview:
-    """One picture with other and one with these block weights, generated in one batch.
+) -> list[Image.Image]:
+    """A picture for each of several block weights, from the same noise, generated in one batch.
 
     Args:
         file: the LoRA; also one that is not saved, such as :meth:`Merged.file`.
-        block_weights: as :meth:`lib_lora.adapters.blocks.BlockWeights.read` takes them.
+        weightings: each as :meth:`lib_lora.adapters.blocks.BlockWeights.read` takes it; None is the LoRA as it is.
         request: prompt, seed and all else.
         weight: of the LoRA as a whole.
-        against: the block weights of ``before``; None is the LoRA as it is.
 
     Raises:
         UserError: a LoRA that is damaged or does not fit the model, or wrong block weights.
         Cancelled: as ``host.generate``.
     """
     lora = file if isinstance(file, LoraFile) else read_lora(file)
-    plain, tuned = load_network(lora), load_network(lora)
-    plain.set_block_weights(against)
-    tuned.set_block_weights(block_weights)
-    requests = [replace(request, weights=(weight, 0.0)), replace(request, weights=(0.0, weight))]
-    before, after = host.generate(requests, networks=(plain, tuned), cancelled=cancelled)
-    return Preview(before, after)
+    networks = [load_network(lora) for _ in weightings]
+    for network, weights in zip(networks, weightings, strict=True):
+        network.set_block_weights(weights)
+    each = range(len(networks))
+    requests = [replace(request, weights=tuple(weight if own == other else 0.0 for other in each)) for own in each]
+    return host.generate(requests, networks=tuple(networks), cancelled=cancelled)
 
 
 def bake(

@@ -19,6 +19,7 @@ from lib_lora.ui.blocks_desk import BlocksDesk
 from lib_lora.ui.compat import SKIP
 
 Now = Callable[[Any, Any], list[Any]]
+Changed = Callable[[Any], None]  # is given the event after which the weights may be others
 ROLES = (("the style or character LoRA", STYLE), ("the base-style LoRA that is subtracted", BASE_STYLE))
 
 
@@ -49,19 +50,14 @@ class SymptomPanel:
             self.do = gr.Button("Make this change", elem_id="lw_blocks_symptom_do", size="sm")
             self.more = gr.Button("That was not enough", elem_id="lw_blocks_symptom_more", size="sm")
 
-    def connect(self, lora: Any, scale: Any, now: Now, outputs: list[Any]) -> None:
+    def connect(self, lora: Any, scale: Any, now: Now, outputs: list[Any], changed: Changed) -> None:
         which = [lora, scale, self.role]
         offered = [self.chosen, self.row, self.more]
         for button, symptom in zip(self.buttons, SYMPTOMS, strict=True):
             act(button.click, partial(self.offer, (symptom.key, 0)), which, self.shown, offered)
         act(self.more.click, self.offer_next, [self.chosen, *which], self.shown, offered)
-        act(
-            self.do.click,
-            partial(self.apply, now),
-            [self.chosen, *which],
-            self.shown,
-            [self.row, scale, *outputs],
-        )
+        done = [self.row, scale, *outputs]
+        changed(act(self.do.click, partial(self.apply, now), [self.chosen, *which], self.shown, done))
 
     @looks
     def offer(self, chosen: tuple[str, int], name: str | None, weight: float | None, role: str) -> list[Any]:
@@ -125,9 +121,9 @@ class RangePanel:
                 self.take = gr.Button("Import presets", elem_id="lw_blocks_import")
             self.message = panel("lw_blocks_more_message")
 
-    def connect(self, lora: Any, weight: Any, preset: Any, now: Now, outputs: list[Any]) -> None:
+    def connect(self, lora: Any, weight: Any, preset: Any, now: Now, outputs: list[Any], changed: Changed) -> None:
         scaling = [lora, weight, self.first, self.last, self.factor]
-        act(self.scale.click, partial(self.scale_range, now), scaling, self.message, outputs)
+        changed(act(self.scale.click, partial(self.scale_range, now), scaling, self.message, outputs))
         act(self.save.click, self.save_preset, [lora, self.name, self.replace], self.message, [preset])
         act(self.take.click, self.import_presets, [self.list, self.replace], self.message, [preset])
 

@@ -14,7 +14,8 @@ from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.blocks_desk import SAVED_AS, BlocksDesk
 from lib_lora.ui.blocks_panels import RangePanel, SymptomPanel
-from lib_lora.ui.blocks_pictures import PreviewPanel, ScanPanel, weight_of_lora
+from lib_lora.ui.blocks_scan_panel import ScanPanel
+from lib_lora.ui.blocks_stage import Stage, weight_of_lora
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
@@ -33,26 +34,35 @@ class BlocksTab:
         self.workbench = workbench
         self.desk = BlocksDesk(workbench)
         self.loras = lora_names(workbench)
-        self.preview = PreviewPanel(self.desk, pictures)
-        self.scan = ScanPanel(self.desk, pictures, self.preview)
+        self.stage = Stage(self.desk, pictures)
+        self.scan = ScanPanel(self.desk, pictures, self.stage)
         self.symptoms = SymptomPanel(self.desk)
         self.range = RangePanel(self.desk)
 
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        with gr.Row(elem_classes=["lw-desk"]):
+            with gr.Column(scale=5, min_width=420, elem_classes=["lw-controls"]):
+                self._build_controls()
+            with gr.Column(scale=4, min_width=340, elem_classes=["lw-look"]):
+                self.stage.build()
+
+    def _build_controls(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
             self.lora = gr.Dropdown(
-                choices=self.loras(), value=None, label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True
-            )
+                choices=self.loras(), value=None, label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True,
+                scale=3,
+            )  # fmt: skip
             self.preset = gr.Dropdown(
                 choices=list(self.desk.presets()),
                 value="ALL",
                 label="Block preset",
                 elem_id="lw_blocks_preset",
                 interactive=True,
+                scale=2,
             )
-            self.scale = gr.Number(1.0, label="Weight of the whole LoRA", elem_id="lw_blocks_scale")
+            self.scale = gr.Number(1.0, label="LoRA weight", elem_id="lw_blocks_scale", scale=1, min_width=120)
         self.about = panel("lw_blocks_about")
         self.sliders = panel("lw_blocks_sliders", html.hint(NO_LORAS))
         self.edit = gr.Textbox("", label="Moved sliders", elem_id="lw_blocks_edit", elem_classes=["lw-hidden"])
@@ -63,14 +73,13 @@ class BlocksTab:
                 elem_id="lw_blocks_vector",
                 lines=1,
                 scale=8,
-                info="numbers as the sliders have them, a preset's name, or te=0.5,IN04-OUT05=0.8,M00.attn=0",
+                info="numbers in the order of the sliders, a preset's name, or te=0.5,IN04-OUT05=0.8,M00.attn=0",
             )
-            self.undo = gr.Button("↶ Undo", elem_id="lw_blocks_undo", interactive=False, min_width=90, scale=1)
-            self.redo = gr.Button("↷ Redo", elem_id="lw_blocks_redo", interactive=False, min_width=90, scale=1)
+            self.undo = gr.Button("↶ Undo", elem_id="lw_blocks_undo", interactive=False, min_width=80, scale=1)
+            self.redo = gr.Button("↷ Redo", elem_id="lw_blocks_redo", interactive=False, min_width=80, scale=1)
         self.message = panel("lw_blocks_message")
         self.symptoms.build()
         self.range.build()
-        self.preview.build()
         self.scan.build()
         with gr.Row(elem_classes=["lw-actions"]):
             self.name = gr.Textbox("", label="Save tuned LoRA as", info=SAVED_AS, elem_id="lw_blocks_name")
@@ -85,30 +94,42 @@ class BlocksTab:
         """``merge``: where the link carries the LoRA along, with its weight and blocks."""
         now = [self.vector, self.undo, self.redo, self.preset, self.prompt_text]
         which = [self.lora, self.scale]
-        shown = [self.about, self.sliders, self.name, *now, *self.preview.fields]
+        shown = [self.about, self.sliders, self.name, *now, *self.stage.fields]
         act(self.lora.change, self.open, which, self.message, shown)
-        act(self.preset.input, self.set, [*which, self.preset], self.message, now)
-        act(self.edit.change, self.moved, [*which, self.edit], self.message, now)
+
+        def changing(trigger: Any, fn: Any, inputs: Any, outputs: Any) -> None:
+            """Connect what may change the weights; the picture follows."""
+            self.stage.follows(act(trigger, fn, inputs, self.message, outputs))
+
+        def returned(trigger: Any, state: Any) -> None:
+            changing(trigger, self.moved, [*which, state], now)
+
+        self.stage.connect(poller, self.lora, self.scale, returned)
+        changing(self.preset.input, self.set, [*which, self.preset], now)
+        changing(self.edit.change, self.moved, [*which, self.edit], now)
         for trigger in (self.vector.submit, self.vector.blur):
-            act(trigger, self.set, [*which, self.vector], self.message, now)
-        act(self.undo.click, self.step_back, which, self.message, now)
-        act(self.redo.click, self.step_on, which, self.message, now)
-        act(self.scale.change, self.rescaled, which, self.message, [self.prompt_text])
-        self.symptoms.connect(self.lora, self.scale, self.now, now)
-        self.range.connect(self.lora, self.scale, self.preset, self.now, now)
-        self.preview.connect(poller, self.lora, self.scale)
+            changing(trigger, self.set, [*which, self.vector], now)
+        changing(self.undo.click, self.step_back, which, now)
+        changing(self.redo.click, self.step_on, which, now)
+        changing(self.scale.change, self.rescaled, which, [self.prompt_text])
+        self.symptoms.connect(self.lora, self.scale, self.now, now, self.stage.follows)
+        self.range.connect(self.lora, self.scale, self.preset, self.now, now, self.stage.follows)
         self.scan.connect(poller, self.lora, self.scale)
         act(self.save.click, self.save_tuned, [self.lora, self.vector, self.scale, self.name], self.saved)
         self.other = merge.formula
         there = [self.other.formula, self.other.shown]
         filled = [tabs, merge.ways, self.other.formula, *self.other.filled]
         act(self.merge.click, self.to_merge, [*which, *there], self.saved, filled)
-        poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
+        poller.keep(self.now_choices, [self.lora], [self.lora])
+
+    @looks
+    def now_choices(self, name: str | None) -> list[Any]:
+        return [choices(self.loras(), name)]
 
     @looks
     def open(self, name: str | None, weight: float | None) -> list[Any]:
         """Show another LoRA, as it was left."""
-        fields = [SKIP] * len(self.preview.fields)
+        fields = [SKIP] * len(self.stage.fields)
         if not name:
             return [NO_MESSAGE, "", html.hint(NO_LORAS), *[SKIP] * 6, *fields]
         entry, shape = self.desk.entry(name), self.desk.shape(name)
@@ -118,7 +139,7 @@ class BlocksTab:
             view.sliders(shape),
             f"{name}-tuned",
             *self.now(name, weight),
-            *self.preview.filled(entry),
+            *self.stage.filled(entry),
         ]
 
     @changes
@@ -151,7 +172,7 @@ class BlocksTab:
         target = new_lora_path(new_name, self.workbench.host.paths.loras)
         bake(self.desk.entry(name).path, self.desk.parsed(name, vector), target, weight_of_lora(scale))
         self.workbench.host.refresh_loras()
-        return html.message(f"Saved {target.name}. It needs no block weights any more.", html.GOOD)
+        return html.message(f"Saved {target.name}. The block weights are built in.", html.GOOD)
 
     @looks
     def to_merge(self, name: str | None, weight: float | None, formula: str, shown: int) -> list[Any]:

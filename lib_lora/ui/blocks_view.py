@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+
+import numpy as np
 
 from lib_lora.tools.block_edits import LbwText
 from lib_lora.tools.block_strength import BlockScan, BlockStrength
@@ -32,7 +34,7 @@ def sliders(shape: Shape) -> str:
 def _column(name: str, absent: bool) -> str:
     title = f' title="This LoRA has no layers in {name}"' if absent else ""
     return (
-        f'<div class="lw-slider{" lw-absent" if absent else ""}"{title}><b>{name}</b>'
+        f'<div class="lw-slider{" lw-absent" if absent else ""}"{title} data-lw-strength="{name}"><b>{name}</b>'
         f'<input type="range" min="-0.5" max="1.5" step="0.01" value="1" data-lw-block="{name}" '
         f'aria-label="Weight of block {name}"><output>1.00</output><span>'
         f'<button type="button" data-lw-solo="{name}" aria-label="Only {name}" title="Solo: only {name}">S</button>'
@@ -90,21 +92,42 @@ def prompt(text: LbwText, tag: str) -> str:
         parts.append(" and in its element presets ")
         parts.append(f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text.elements)}</code>')
     send = html.send_button(tag, behind="lw_blocks_prompt")
-    return f'<div class="lw-code">For the prompt, with LoRA Block Weight installed: {"".join(parts)} {send}</div>'
+    return f'<div class="lw-code">For the prompt: {"".join(parts)} {send}</div>'
 
 
-def strength(scan: BlockScan, map_url: str, table_path: str) -> str:
-    """What a scan found: who holds the style and the shapes, and a table that can be sorted."""
+def strength(scan: BlockScan, drawn: Mapping[str, str], table_path: str) -> str:
+    """What a scan found: who holds the style and the shapes, the pictures, a table to sort, and bars at the sliders.
+
+    Args:
+        drawn: addresses of pictures by the block that they lack; that with the whole LoRA has none.
+    """
     rows = "".join(map(_strength_row, scan.by_strength()))
     names = ("block", "layers", "in pictures", "in predictions", "style", "shapes")
     head = "".join(f'<th scope="col"><button type="button" data-lw-order>{name}</button></th>' for name in names)
     return (
-        f'<div class="lw-panel"><p>{_holders(scan)}</p><div class="lw-scroll"><table class="lw-table">'
+        f'<div class="lw-panel"><p>{_holders(scan)}</p>{_drawn(scan, drawn)}'
+        '<div class="lw-scroll"><table class="lw-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"{html.picture(map_url, 'Share of the whole effect that goes with each block')}"
         f'<p class="lw-quiet">The table is in {escape(table_path)}. A block at 20 % changes a fifth as much as '
-        "the whole LoRA does.</p></div>"
+        f"the whole LoRA does.</p></div>{_bars(scan)}"
     )
+
+
+def _drawn(scan: BlockScan, urls: Mapping[str, str]) -> str:
+    """The picture with the whole LoRA, then those without each block, the strongest first."""
+    order = ["", *(row.block for row in scan.by_strength())]
+    shown = [(f"without {block}" if block else "whole LoRA", urls[block]) for block in order if block in urls]
+    return f'<div class="lw-strip" tabindex="0">{"".join(html.picture(url, name) for name, url in shown)}</div>'
+
+
+def _bars(scan: BlockScan) -> str:
+    """A style that gives each slider a bar as long as its block is strong."""
+    most = max((float(np.mean(row.image)) for row in scan.rows), default=0.0) or 1.0
+    rules = "".join(
+        f'#lw_page [data-lw-strength="{row.block}"] {{ --lw-part: {float(np.mean(row.image)) / most:.3f}; }}'
+        for row in scan.rows
+    )
+    return f"<style>{rules}</style>"
 
 
 def _holders(scan: BlockScan) -> str:

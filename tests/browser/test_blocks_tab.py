@@ -167,8 +167,27 @@ def scan(desk: BlocksDesk, workbench: Workbench) -> None:
     cells = desk.page.locator("#lw_blocks_scan_result tbody td:nth-child(2)").all_inner_texts()
     assert list(map(int, cells)) == sorted(map(int, cells), reverse=True)
     assert (workbench.host.paths.data / "block-scans" / "mira.csv").read_text(encoding="utf-8").startswith("block,")
+    assert desk.page.locator("#lw_blocks_scan_result .lw-picture").count() == 4  # whole, and without each of three
+    bar = "getComputedStyle(document.querySelector('[data-lw-strength=M00]')).getPropertyValue('--lw-part')"
+    assert float(desk.page.evaluate(bar)) > 0
     desk.click("lw_blocks_preview")
     desk.sees_picture("#lw_blocks_result img.lw-after", 64)
+    picture_follows(desk)
+
+
+def picture_follows(desk: BlocksDesk) -> None:
+    """A slider that is released is drawn; a key shows the picture without; a click on an earlier one goes back."""
+    before = desk.read("lw_blocks_vector")
+    desk.move("M00", 0.25)
+    desk.sees("#lw_blocks_result .lw-stage:not(.lw-stale)")
+    desk.page.wait_for_function("document.querySelectorAll('#lw_blocks_result .lw-state').length >= 3")
+    without = desk.page.locator("#lw_blocks_result .lw-without")
+    desk.page.keyboard.down("b")
+    without.wait_for(state="visible")
+    desk.page.keyboard.up("b")
+    without.wait_for(state="hidden")
+    desk.page.locator("#lw_blocks_result .lw-state").nth(-2).click()
+    desk.text_is(before)
 
 
 def save(desk: BlocksDesk, workbench: Workbench) -> None:

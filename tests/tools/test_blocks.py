@@ -9,7 +9,7 @@ import torch
 from lib_lora.adapters.blocks import BLOCKS_26, block_of
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.errors import UserError
-from lib_lora.tools.blocks import bake, preview
+from lib_lora.tools.blocks import bake, pictures
 from lib_lora.tools.lora_files import load_network
 
 WEIGHTS = dict.fromkeys(BLOCKS_26, 1.0) | {"BASE": 0.5, "IN01": 0.0, "M00": -1.0}
@@ -19,16 +19,16 @@ def pixels(image):
     return np.asarray(image, dtype=np.float32)
 
 
-def test_preview_shows_the_lora_with_and_without_block_weights(tiny_host, make_lora, small):
+def test_pictures_show_the_lora_with_and_without_block_weights(tiny_host, make_lora, small):
     path = make_lora("mira")
-    shown = preview(tiny_host, path, WEIGHTS, small, weight=0.8)
+    shown = pictures(tiny_host, path, [None, WEIGHTS], small, weight=0.8)
     plain, tuned = load_network(path), load_network(path)
     tuned.set_block_weights(WEIGHTS)
     request = replace(small, weights=(0.8,))
     (before,) = tiny_host.generate([request], networks=(plain,))
     (after,) = tiny_host.generate([request], networks=(tuned,))
-    assert np.abs(pixels(shown.before) - pixels(before)).max() <= 1
-    assert np.abs(pixels(shown.after) - pixels(after)).max() <= 1
+    assert np.abs(pixels(shown[0]) - pixels(before)).max() <= 1
+    assert np.abs(pixels(shown[1]) - pixels(after)).max() <= 1
     assert np.abs(pixels(before) - pixels(after)).mean() > 1
 
 

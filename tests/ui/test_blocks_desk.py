@@ -112,7 +112,7 @@ def test_a_proposal_and_a_scan_in_words(desk: BlocksDesk) -> None:
         BlockStrength("M00", 3, (0.2, 0.4), (0.1, 0.1), 0.1, 0.9),
         BlockStrength("BASE", 1, (0.8, 0.6), (0, 0), 0.9, 0.1),
     )
-    shown = view.strength(BlockScan("mira", (1, 2), rows), "map.png", "<x>.csv")
+    shown = view.strength(BlockScan("mira", (1, 2), rows), {"": "whole.png", "BASE": "base.png"}, "<x>.csv")
     assert shown.index("BASE</td>") < shown.index("M00</td>")
     assert "70.0% ± 10.0%" in shown
     assert "texture), 60% of it: BASE." in shown
