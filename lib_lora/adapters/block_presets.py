@@ -1,7 +1,7 @@
 """Named block weights: the built-in ones, the user's own file, and lists of the LoRA Block Weight extension.
 
 A file has lines ``NAME:weights``, the weights in any form of :func:`lib_lora.adapters.blocks.BlockWeights.parse`; ``#``
-starts a comment line.
+starts a comment line; several lines of one name are forms for several layouts.
 """
 
 from __future__ import annotations
@@ -136,5 +136,5 @@ def _read_presets(path: Path) -> dict[str, str]:
         name, colon, weights = (part.strip() for part in line.partition(":"))
         if not name or not colon or "," in name:
             raise UserError(f"Line {number} is not a block preset", where=path, fix="Write NAME:w1,w2,… on each line.")
-        presets[name] = weights
+        presets[name] = f"{weights}|{presets[name]}" if name in presets else weights  # a form for another layout
     return presets

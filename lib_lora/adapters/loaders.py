@@ -14,6 +14,7 @@ from torch import Tensor
 from lib_lora.adapters.algorithms import algorithm_for
 from lib_lora.adapters.dora import SCALE
 from lib_lora.adapters.selection import NetworkSpec
+from lib_lora.models.family import Family
 
 KINDS = {
     "lora": "LoRA", "tucker": "Tucker cores", "loha": "LoHa", "lokr": "LoKr", "full": "full differences",
@@ -56,6 +57,13 @@ WEB_UIS = (
     Loader("Forge", frozenset(("ia3", "oft", "boft"))),
 )
 READ_LORA_ONLY = "sd-scripts and diffusers"
+
+
+def read_by(family: Family) -> str:
+    """Which programs run a family and read its files, as a sentence."""
+    *most, last = family.programs
+    named = f"{', '.join(most)} and {last}" if most else last
+    return f"A LoRA for {family.label}: {named} read it under these names of layers"
 
 
 def limits(kinds: Iterable[str]) -> list[str]:

@@ -28,6 +28,7 @@ from lib_lora.adapters.recognition import together
 from lib_lora.adapters.selection import kernel_of
 from lib_lora.adapters.workers import workers
 from lib_lora.errors import UserError
+from lib_lora.models.family import Family
 
 MergeTerm = tuple[LoraFile, float, "Mapping[str, float] | None"]
 NOISE = 1e-6  # of the parts' sizes: what is left of dense sums that cancel is rounding
@@ -85,7 +86,7 @@ def combine(
         modules=modules,
         report=report,
         rank=widest,
-        metadata=_metadata(work.terms, widest, formula),
+        metadata={**_untold(common), **_metadata(work.terms, widest, formula)},
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
         extras={name: tensor for file, _, _ in reversed(terms) for name, tensor in file.extras.items()},
     )
@@ -209,6 +210,11 @@ def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = No
         return adapter.delta(weight)
     except UserError as error:
         raise UserError(f"{error.what} (layer {key})", where=error.where or file.name, fix=error.fix) from error
+
+
+def _untold(common: Sequence[Family]) -> dict[str, str]:
+    """What the names of a flow model's layers leave open, where the inputs do not say it."""
+    return metadata.base_model_of(common[0]) if common and common[0].predictions == ("flow",) else {}
 
 
 def _metadata(terms: Sequence[MergeTerm], rank: int, formula: str | None) -> dict[str, str]:

@@ -14,6 +14,10 @@ from lib_lora.models.family import UNET, Blocks, Kinds, Latents, Place, Trained
 
 T5 = r"encoder_block_|shared$|text_projection"
 LANGUAGE_MODEL = r"(?:model_)?(?:layers_|embed_tokens|llm_adapter_)"
+TITLES = {
+    "TE": "Text encoder", "CLIP": "CLIP", "T": "T5", "QWEN": "Qwen3", "IN": "IN: embedders", "D": "D: double blocks",
+    "S": "S: single blocks", "B": "B: blocks", "J": "J: joint blocks", "OUT": "OUT: last layer",
+}  # fmt: skip
 FLUX_VAE = Latents(channels=16, scale=0.3611, shift=0.1159)
 WAN_VAE = Latents(
     channels=16,
@@ -107,7 +111,7 @@ def dit_blocks(
         patterns.append((re.compile(rf"{UNET}{flat(stack.name)}_(?P<n>\d+)_"), stack.block))
     patterns += [(re.compile(rf"{UNET}(?:{last})"), "OUT"), (re.compile(UNET), "IN")]
     names = (*text, "IN", *(name for stack in stacks for name in stack.names()), "OUT")
-    return Blocks(names, (names,), tuple(patterns), text=len(text))
+    return Blocks(names, (names,), tuple(patterns), text=len(text), titles=TITLES)
 
 
 def dit_kinds(attention: str, mlp: str, other: Mapping[str, str] | None = None) -> Kinds:

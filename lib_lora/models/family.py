@@ -56,6 +56,7 @@ class Blocks:
             with the pattern's groups, which are numbers.
         text: how many of the blocks are text encoders.
         also: other layouts of the same blocks, which relatives use.
+        titles: what the blocks are called whose names begin alike, ``IN`` -> ``IN: layout``.
     """
 
     names: tuple[str, ...]
@@ -63,6 +64,13 @@ class Blocks:
     patterns: tuple[tuple[re.Pattern[str], str], ...]
     text: int = 1
     also: tuple[tuple[str, ...], ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Beginning of the blocks' names -> title, in order."""
+        beginnings = dict.fromkeys(re.sub(r"\d+$", "", name) for name in self.names)
+        return {beginning: self.titles.get(beginning, beginning) for beginning in beginnings}
 
     @property
     def accepted(self) -> tuple[tuple[str, ...], ...]:
@@ -197,6 +205,7 @@ class Family:
         preset: name of the training preset to begin with.
         adopts: family -> for each of our blocks, the number of the block of that family whose layers it takes.
         guide: whether the guides' rules about blocks were found on it.
+        programs: that run its checkpoints and read its files as they are written here.
     """
 
     name: str
@@ -223,6 +232,7 @@ class Family:
     preset: str = ""
     adopts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     guide: bool = False
+    programs: tuple[str, ...] = ("Forge Neo", "ComfyUI")
 
     def __repr__(self) -> str:
         return f"Family({self.name!r})"

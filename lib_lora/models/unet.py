@@ -169,8 +169,9 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple((re.compile(pattern), name) for pattern, name in patterns.items())
 
 
-BLOCKS = Blocks(BLOCKS_26, (BLOCKS_17, BLOCKS_26), _patterns(), also=(BLOCKS_12, BLOCKS_20))
-XL_BLOCKS = Blocks(BLOCKS_26, (BLOCKS_12, BLOCKS_20), _patterns(), also=(BLOCKS_17, BLOCKS_26))
+_TITLES = {"BASE": "Text encoder", "IN": "IN: layout", "M": "Middle", "OUT": "OUT: details, colour"}
+BLOCKS = Blocks(BLOCKS_26, (BLOCKS_17, BLOCKS_26), _patterns(), also=(BLOCKS_12, BLOCKS_20), titles=_TITLES)
+XL_BLOCKS = Blocks(BLOCKS_26, (BLOCKS_12, BLOCKS_20), _patterns(), also=(BLOCKS_17, BLOCKS_26), titles=_TITLES)
 
 # What people call them: self- and cross-attention, and both; the perceptron (also ff, as in the layers' own names); the
 # projections into and out of a transformer; norms; and convolutions: residual blocks with all that belongs to them, and

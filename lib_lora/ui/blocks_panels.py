@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from lib_lora.access import changes, looks
-from lib_lora.adapters.blocks import BLOCKS_26
 from lib_lora.errors import UserError
+from lib_lora.models.families import families
 from lib_lora.tools.symptoms import BASE_STYLE, STYLE, SYMPTOMS, Proposal
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
@@ -98,10 +98,9 @@ class RangePanel:
     def build(self) -> None:
         with gr.Accordion("Scale a range, presets", open=False, elem_id="lw_blocks_more"):
             with gr.Row(elem_classes=["lw-actions"]):
+                names = list(dict.fromkeys(name for one in families().values() for name in one.blocks.names))
                 self.first, self.last = (
-                    gr.Dropdown(
-                        choices=list(BLOCKS_26), value=value, label=label, elem_id=f"lw_blocks_{key}", interactive=True
-                    )
+                    gr.Dropdown(choices=names, value=value, label=label, elem_id=f"lw_blocks_{key}", interactive=True)
                     for key, value, label in (("first", "OUT03", "From block"), ("last", "OUT11", "To block"))
                 )
                 self.factor = gr.Number(0.8, label="Times", elem_id="lw_blocks_factor")

@@ -14,7 +14,6 @@ from lib_lora.ui import html
 from lib_lora.ui.blocks_desk import Shape
 from lib_lora.workbench import LoraEntry
 
-GROUPS = (("BASE", "Text encoder"), ("IN", "IN: layout"), ("M", "Middle"), ("OUT", "OUT: details, colour"))
 SCOPES = (("", "whole blocks"), ("attn", "attention"), ("mlp", "MLP"), ("conv", "convolutions"))
 LINKS = (("", "alone"), ("group", "with its group"), ("all", "all together"))
 SHARE = 0.6  # of the effect that the blocks named for it hold
@@ -23,7 +22,7 @@ SHARE = 0.6  # of the effect that the blocks named for it hold
 def sliders(shape: Shape) -> str:
     """A vertical slider a block, with solo and mute; the script keeps them and the text alike."""
     columns = "".join(_column(name, absent=name not in shape.present) for name in shape.layout)
-    groups = "".join(_group(name, title) for name, title in GROUPS)
+    groups = "".join(_group(name, title) for name, title in shape.family.blocks.groups.items())
     choices = _radios("scope", "Sliders set", SCOPES) + _radios("link", "A slider moves", LINKS)
     return (
         f'<div class="lw-block-bar">{choices}</div><div class="lw-sliders">{columns}</div>'

@@ -8,7 +8,7 @@ from html import escape
 
 from lib_lora.adapters.blocks import block_of
 from lib_lora.adapters.layers import outline
-from lib_lora.adapters.loaders import kinds_of, limits, limits_elsewhere
+from lib_lora.adapters.loaders import kinds_of, limits, limits_elsewhere, read_by
 from lib_lora.adapters.merged import Merged
 from lib_lora.jobs.merge_jobs import Reduction
 from lib_lora.ui import html
@@ -29,7 +29,8 @@ def merge_report(merged: Merged, reduction: Reduction, curve: Sequence[float] = 
     parts += [html.message(warning, html.WARNING) for warning in found.warnings]
     kinds = kinds_of(outline(merged.modules))
     elsewhere = [text for text in (limits_elsewhere(kinds),) if text]
-    parts += [f'<p class="lw-quiet">{escape(text)}</p>' for text in (*limits(kinds), *elsewhere)]
+    notes = (read_by(merged.file().family), *limits(kinds), *elsewhere)
+    parts += [f'<p class="lw-quiet">{escape(text)}</p>' for text in notes]
     parts.append(_energy(curve, merged.rank))
     if reduced:
         parts.append(html.table(["Block", "Layers", "Largest error"], _by_block(found.per_layer)))

@@ -95,6 +95,44 @@ def test_weights_are_for_a_family():
         BlockWeights.parse("1," * 11 + "0", {}, family("sd1"))
 
 
+def test_presets_have_forms_by_layout():
+    presets = blocks.load_presets()
+    for name, inside, outside in (
+        ("INS", "IN04", "IN07"),
+        ("IND", "IN08", "IN05"),
+        ("OUTD", "OUT02", "OUT03"),
+        ("OUTS", "OUT05", "OUT02"),
+    ):
+        weights = BlockWeights.parse(name, presets, family("sdxl"))
+        assert (weights[inside], weights[outside]) == (1, 0), name
+    assert BlockWeights.parse("OUTS", presets, family("sd1"))["OUT07"] == 1
+    for one in ("flux1", "z_image", "anima"):
+        assert set(BlockWeights.parse("ALL0.5", presets, family(one)).values()) == {0.5}
+        with pytest.raises(UserError, match="another family"):
+            BlockWeights.parse("INS", presets, family(one))
+
+
+def test_transformers_have_their_own():
+    flux = BlockWeights.parse("te=0.5,D00-D18=0,S37.linear=2", {}, family("flux1"))
+    assert [
+        flux.of(f"lora_{key}")
+        for key in (
+            "te1_text_model_x",
+            "te3_encoder_block_0",
+            "unet_img_in",
+            "unet_double_blocks_18_txt_mlp_0",
+            "unet_single_blocks_37_linear1",
+            "unet_single_blocks_37_modulation_lin",
+            "unet_final_layer_linear",
+        )
+    ] == [0.5, 0.5, 1, 0, 2, 1, 1]
+    assert len(flux.format().split(",")) == 62 and BlockWeights.parse(flux.format(), {}, family("flux1")) == flux
+    assert BlockWeights.parse("0," * 60 + "1", {})["OUT"] == 1
+    with pytest.raises(UserError, match=r"for Flux\.1, and the LoRA is for Z-Image"):
+        BlockWeights.read(flux, family("z_image"))
+    assert flux.scaled(2.0, "CLIP", "T5")["T5"] == 1.0
+
+
 def test_named_weights():
     got = BlockWeights.parse(" te=0.3, unet=-1,IN04-IN06=0.5 ,M00=0", {})
     assert (got["BASE"], got["IN03"], got["IN04"], got["IN06"], got["M00"], got["OUT11"]) == (0.3, -1, 0.5, 0.5, 0, -1)

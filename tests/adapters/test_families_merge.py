@@ -15,6 +15,7 @@ from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.checkpoint import merge_into_checkpoint
 from lib_lora.adapters.extract import Extraction, extract
 from lib_lora.adapters.file import to_delta
+from lib_lora.adapters.loaders import read_by
 from lib_lora.adapters.merge import combine
 from lib_lora.errors import UserError
 from lib_lora.models.families import families, family
@@ -122,6 +123,7 @@ def test_merges_are_true(tmp_path: Path, name: str, first: str, second: str) -> 
     for wa, wb in ((1.0, -1.0), (0.25, 0.75), (-0.5, 2.0)):
         merged = combine([(files[0], wa, weights), (files[1], wb, None)])
         assert len(merged.modules) == len(LAYERS[name])
+        assert one.predictions != ("flow",) or merged.file().family.marking.fits(merged.metadata)
         for raw in LAYERS[name]:
             key = of_family(one, raw)
             wanted = wa * weights[one.block_of(key)] * dense_a[raw] + wb * dense_b[raw]
@@ -237,3 +239,8 @@ def test_families_never_mix(tmp_path: Path) -> None:
 
 def test_every_family_is_here() -> None:
     assert set(families()) - set(LAYERS) == {"sd2", "ssd1b", "vega", "klein9b", "anima40", "sd35_large"}
+
+
+def test_it_is_said_who_reads_a_file() -> None:
+    assert "AUTOMATIC1111, Forge, Forge Neo and ComfyUI read it" in read_by(family("sdxl"))
+    assert "Flux.1: Forge, Forge Neo and ComfyUI read it" in read_by(family("flux1"))

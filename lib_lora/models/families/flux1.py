@@ -87,6 +87,7 @@ FLUX1 = Family(
         r"_linear2$": (3072, 15360),
     },
     shift=3.0,
+    programs=("Forge", "Forge Neo", "ComfyUI"),
     latents=FLUX_VAE,
     bucket_step=16,
     marking=Marking(
@@ -118,5 +119,6 @@ CHROMA = replace(
     text_encoders={"lora_te_": (T5, "lora_te3_"), "lora_te1_": (T5, "lora_te3_"), "lora_te3_": (T5, "lora_te3_")},
     marks=(re.compile("_distilled_guidance_layer_"),),
     shift=1.0,
+    programs=("Forge Neo", "ComfyUI"),
     marking=Marking("chroma", "chroma", "https://huggingface.co/lodestones/Chroma"),
 )

@@ -29,6 +29,7 @@ SD1 = Family(
     text_is_trained=True,
     clip_skip=True,
     marking=Marking("sd_v1", "stable-diffusion-v1", "diffusers"),
+    programs=("AUTOMATIC1111", "Forge", "Forge Neo", "ComfyUI"),
     preset="Character · SD1.5",
     guide=True,
 )

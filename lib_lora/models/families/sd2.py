@@ -15,6 +15,7 @@ SD2 = replace(
     order=11,
     widths={r"_attn2_to_[kv]$": (0, 1024), r"^lora_te_.*_self_attn_": (1024, 1024)},
     clip_skip=False,
+    programs=("AUTOMATIC1111", "Forge", "ComfyUI"),
     predictions=("epsilon", "v"),
     marking=Marking("sd_v2", "stable-diffusion-v2-512", "diffusers", v2=True, architectures=("stable-diffusion-v2",)),
     markings={"v": Marking("sd_v2_v", "stable-diffusion-v2-768-v", "diffusers", v2=True)},

@@ -64,6 +64,7 @@ def _sd35(size: str, order: int, width: int, count: int) -> Family:
             r"_mlp_fc2$": (width, 4 * width),
         },
         shift=3.0,
+        programs=("ComfyUI",),
         latents=Latents(channels=16, scale=1.5305, shift=0.0609),
         bucket_step=16,
         marking=Marking(

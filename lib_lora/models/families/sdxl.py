@@ -75,6 +75,7 @@ SDXL = Family(
         versions=("sdxl",),
         architectures=("stable-diffusion-xl",),
     ),
+    programs=("AUTOMATIC1111", "Forge", "Forge Neo", "ComfyUI"),
     preset="Character · Illustrious",
 )
 
