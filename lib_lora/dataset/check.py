@@ -74,6 +74,7 @@ def check(
     config: DatasetConfig,
     *,
     epochs: int,
+    steps: int = 0,
     accumulation: int = 1,
     seed: int = 0,
     max_tokens: int = 225,
@@ -83,6 +84,7 @@ def check(
     """Say what a run of ``epochs`` over ``scan`` will see.
 
     Args:
+        steps: optimizer steps of the run, where these bound it instead of the epochs.
         accumulation: batches per optimizer step.
         seed: the seed of the run; decides which captions come first.
         max_tokens: what is beyond is cut off by the text encoder.
@@ -103,7 +105,7 @@ def check(
         concepts=_concepts(scan),
         samples_per_epoch=scan.samples_per_epoch,
         steps_per_epoch=per_epoch,
-        total_steps=per_epoch * epochs,
+        total_steps=steps or per_epoch * epochs,
         buckets=dict(sorted(Counter(item.bucket for item in scan.items).items())),
         captions=_first_captions(plan),
         tokens=tokens,

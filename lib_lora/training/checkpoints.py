@@ -39,9 +39,15 @@ class Checkpoints:
     def step_path(self, step: int) -> Path:
         return self.folder / f"{self.name}-step{step:08d}.safetensors"
 
-    def refuse_foreign(self, epochs: int) -> None:
-        """Raise UserError if a file that this run will write belongs to something else."""
-        for path in (self.final_path, *map(self.epoch_path, range(1, epochs))):
+    def refuse_foreign(self, epochs: int, steps: int = 0, every: int = 0) -> None:
+        """Raise UserError if a file that this run will write belongs to something else.
+
+        Args:
+            epochs, steps: the length of the run.
+            every: the steps between two files; 0: none by the step.
+        """
+        by_step = range(every, steps, every) if every else ()
+        for path in (self.final_path, *map(self.epoch_path, range(1, epochs)), *map(self.step_path, by_step)):
             if path.exists() and not self._is_ours(path):
                 raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
 

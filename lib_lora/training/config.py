@@ -114,6 +114,8 @@ def _check_optimizer(c: TrainConfig) -> None:
     if c.schedule == "step" and c.cycle_decay == 1:
         what = "The step schedule would never fall"
         raise UserError(what, where="cycle_decay", fix="Use 0.5, and cycles for how often")
+    if c.max_steps:
+        return  # how many epochs that is, the images say
     unet_ends = c.unet_lr == 0 or 0 < c.stop_unet_after < c.epochs
     te_ends = c.te_lr == 0 or 0 < c.stop_te_after < c.epochs
     if unet_ends and te_ends:

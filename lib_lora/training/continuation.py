@@ -9,6 +9,7 @@ from pathlib import Path
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.length import total_steps
 from lib_lora.training.lr_schedule import lr_factor
 from lib_lora.training.run import Run
 from lib_lora.training.state import StateSlots
@@ -32,29 +33,47 @@ def extend(run: Run, more: int) -> TrainConfig:
         fix = "Start a new run from its LoRA file"
         raise UserError("The progress of this run was deleted", where=run.state, fix=fix)
     config = run.config()
-    longer = replace(config, epochs=config.epochs + more).check()
-    _keep_last_epoch(run, config)
-    run.extended(config.epochs)  # before config.toml: the saved state still has the hash of the shorter run
+    longer = _longer(config, more, run.result()["step"], steps_per_epoch(run)).check()
+    _keep_last_file(run, config)
+    run.extended(
+        config.max_steps or config.epochs
+    )  # before config.toml: the saved state still has the hash of the shorter run
     run.reopen()
     run.write_config(longer)
     return longer
 
 
-def rate_jump(config: TrainConfig, more: int, steps: int) -> tuple[float, float]:
+def rate_jump(config: TrainConfig, more: int, steps: int, per_epoch: int | None = None) -> tuple[float, float]:
     """The learning rate at the end of a run of ``steps`` steps, and where ``more`` epochs would begin.
 
     Both are factors of the rates in the settings.
+
+    Args:
+        per_epoch: steps of an epoch; None: as many as make ``steps`` in the epochs of the settings.
     """
-    longer = replace(config, epochs=config.epochs + more)
-    total = steps * longer.epochs // config.epochs
-    return lr_factor(config, steps - 1, steps), lr_factor(longer, steps, total)
+    per_epoch = per_epoch or steps // config.epochs
+    longer = _longer(config, more, steps, per_epoch)
+    return lr_factor(config, steps - 1, steps), lr_factor(longer, steps, total_steps(longer, per_epoch))
 
 
-def _keep_last_epoch(run: Run, config: TrainConfig) -> None:
+def steps_per_epoch(run: Run) -> int:
+    """Steps of an epoch of a finished run; of one that ended within its first, as many as it made."""
+    first = run.epochs()[:1]
+    return first[0]["step"] if first else run.result()["step"]
+
+
+def _longer(config: TrainConfig, more: int, steps: int, per_epoch: int) -> TrainConfig:
+    if config.max_steps:
+        return replace(config, max_steps=steps + more * per_epoch)
+    return replace(config, epochs=config.epochs + more)
+
+
+def _keep_last_file(run: Run, config: TrainConfig) -> None:
     for row in run.epochs():
         final = Path(row["lora_path"] or "")
-        if row["epoch"] == config.epochs and final.is_file() and final.stem == config.name:
-            kept = final.with_name(f"{config.name}-{config.epochs:06d}.safetensors")
+        if final.is_file() and final.stem == config.name:
+            number = f"step{row['step']:08d}" if config.max_steps else f"{row['epoch']:06d}"
+            kept = final.with_name(f"{config.name}-{number}.safetensors")
             with atomic_write(kept) as part:
                 shutil.copyfile(final, part)
             run.set_epoch({**row, "lora_path": str(kept)})

@@ -59,7 +59,8 @@ def end_epoch(session: Session) -> EpochDone | None:
         measured = epoch_losses(session.denoiser, data.batches, data.held_out, config)
     last = session.step == data.total
     path = None
-    if last or epoch % config.save_every_n_epochs == 0:
+    every = config.save_every_n_epochs
+    if last or (every and epoch % every == 0):
         path = write_lora(session, files.final_path if last else files.epoch_path(epoch))
     running = session.run.mean_loss((epoch - 1) * data.steps_per_epoch)
     row = {"epoch": epoch, "step": session.step, "running_loss": running, **measured}

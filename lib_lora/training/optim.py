@@ -47,22 +47,27 @@ def parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, An
     return [{"params": params, "lr": lr, "base_lr": lr, "part": part} for (part, lr), params in groups.items()]
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, total: int) -> float:
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, total: int, per_epoch: float | None = None
+) -> float:
     """Set every group's rate for ``step``; returns the first group's, for display.
+
+    Args:
+        per_epoch: steps of an epoch; None: as many as make ``total`` in the epochs of the settings.
 
     Parts whose training has ended keep their weights exactly: no gradient, no decay.
     """
     factor = lr_factor(config, step, total)
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
-        training = not has_stopped(config, group["part"], step, total)
+        training = not has_stopped(config, group["part"], step, per_epoch or total / config.epochs)
         for parameter in group["params"]:
             parameter.requires_grad_(training)
     first = optimizer.param_groups[0]
     return first["lr"] * float(first.get("d", 1.0))  # d: the rate that Prodigy and D-Adaptation have found
 
 
-def has_stopped(config: TrainConfig, part: str, step: int, total: int) -> bool:
-    """Whether ``part`` ("unet", "te") is no longer trained in 0-based ``step`` of ``total``."""
+def has_stopped(config: TrainConfig, part: str, step: int, per_epoch: float) -> bool:
+    """Whether ``part`` ("unet", "te") is no longer trained in 0-based ``step``; ``per_epoch`` steps are an epoch."""
     epochs = config.stop_unet_after if part == "unet" else config.stop_te_after
-    return epochs > 0 and step * config.epochs >= epochs * total
+    return epochs > 0 and step >= epochs * per_epoch

@@ -56,6 +56,7 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
         split(usable_scan(config), config.validation_split, config.seed)[0],
         data,
         epochs=config.epochs,
+        steps=config.max_steps,
         accumulation=config.gradient_accumulation,
         seed=config.seed,
         max_tokens=config.max_tokens,
@@ -78,9 +79,11 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
 def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
     found = []
     if steps < 100:
-        found.append(Advice(f"{steps} steps are few", "Raise the epochs or the repeats; characters take 400 to 2000"))
+        found.append(
+            Advice(f"{steps} steps are few", "Raise the epochs, steps or repeats; characters take 400 to 2000")
+        )
     if steps > 10_000:
-        found.append(Advice(f"{steps} steps are very many", "Lower the epochs or the repeats"))
+        found.append(Advice(f"{steps} steps are very many", "Lower the epochs, steps or repeats"))
     if config.trigger and config.keep_tokens < 1 and config.shuffle:
         found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
     if refused := limits(kinds_of_spec(network_spec(config))):

@@ -160,12 +160,12 @@ class Run:
             write_config(folder / CONFIG, config)
 
     def extensions(self) -> list[int]:
-        """The numbers of epochs that it was planned with before it was extended."""
+        """The numbers of epochs, or of steps where these bound it, that it had before it was extended."""
         return read_json(self.folder / "extensions.json", [])
 
-    def extended(self, epochs: int) -> None:
-        """Remember that it was planned with ``epochs`` epochs."""
-        write_json(self.folder / "extensions.json", sorted({*self.extensions(), epochs}))
+    def extended(self, length: int) -> None:
+        """Remember the number of epochs or steps that it was planned with."""
+        write_json(self.folder / "extensions.json", sorted({*self.extensions(), length}))
 
     def sweep(self) -> dict[str, Any]:
         """``label``, what this run varies, and ``grid``, the folder of the sweep's grid; empty outside of a sweep."""

@@ -13,6 +13,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
 from lib_lora.training.data import data_hash, dataset_config, usable_scan
 from lib_lora.training.events import Event, Preparing, Warned
+from lib_lora.training.length import epochs_exactly, total_steps
 from lib_lora.training.parallel import Parallel
 from lib_lora.training.state import Fingerprint
 from lib_lora.training.validation import split
@@ -57,13 +58,16 @@ def run_data(
     trained, held_out = split(scan, config.validation_split, config.seed)
     batches = Batches(trained, cache, data, config.seed)
     per_epoch = -(-batches.steps_per_epoch // config.gradient_accumulation)
+    if config.max_steps and config.token_warmup:  # how many epochs that is, only the batches say
+        data = replace(data, token_warmup=config.token_warmup * epochs_exactly(config, per_epoch))
+        batches = Batches(trained, cache, data, config.seed)
     return RunData(
         trained=trained,
         batches=batches,
         held_out=Batches(held_out, cache, replace(data, flip=False), config.seed) if held_out.items else None,
         fingerprint=Fingerprint(training_hash(config), data_hash(scan, cache.hashes), model.hashes()["model"]),
         accumulation=config.gradient_accumulation,
-        total=per_epoch * config.epochs,
+        total=total_steps(config, per_epoch),
     )
 
 

@@ -16,6 +16,7 @@ from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
 from lib_lora.training.block_ranks import parse_block_ranks
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.length import epochs_begun
 from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.run import Record
 
@@ -59,7 +60,7 @@ def network_spec(config: TrainConfig) -> NetworkSpec:
 
 
 def run_metadata(
-    record: Record, config: TrainConfig, scan: Scan, model: LoadedModel, batches: int, total: int
+    record: Record, config: TrainConfig, scan: Scan, model: LoadedModel, batches: int, total: int, per_epoch: int
 ) -> dict[str, str]:
     """Metadata without epoch and step.
 
@@ -71,7 +72,7 @@ def run_metadata(
     return {
         **metadata.network(network_spec(config)),
         **metadata.base_model(family(model.family), model.prediction),
-        **metadata.kohya(_settings(record, config, total)),
+        **metadata.kohya(_settings(record, config, total, per_epoch)),
         **metadata.kohya({"new_sd_model_hash": hashes["model"], "new_vae_hash": hashes["vae"]}),
         **metadata.kohya(_dataset(config, scan, batches)),
         **metadata.modelspec(
@@ -84,7 +85,7 @@ def run_metadata(
     }
 
 
-def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, object]:
+def _settings(record: Record, config: TrainConfig, total: int, per_epoch: int) -> dict[str, object]:
     c = config
     return {
         "session_id": record.session_id,
@@ -100,7 +101,7 @@ def _settings(record: Record, config: TrainConfig, total: int) -> dict[str, obje
         "lr_scheduler": c.schedule,
         "lr_warmup_steps": round(total * c.warmup),
         "max_train_steps": total,
-        "num_epochs": c.epochs,
+        "num_epochs": epochs_begun(c, per_epoch),
         "gradient_checkpointing": c.gradient_checkpointing,
         "gradient_accumulation_steps": c.gradient_accumulation,
         "max_grad_norm": c.max_grad_norm,

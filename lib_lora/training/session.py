@@ -20,6 +20,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
 from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.events import Event, Warned
+from lib_lora.training.length import epochs_begun
 from lib_lora.training.loss_scaler import LossScaler
 from lib_lora.training.meter import Meter
 from lib_lora.training.noise import NoiseDraw, draw_noise
@@ -140,9 +141,9 @@ def prepare(
         yield Warned(f"The settings file was empty or cut off: {run.folder}. Its copy was taken")
     data = yield from run_data(config, model, LatentCache(paths.data / "latents", model), parallel)
     steps = data.batches.steps_per_epoch
-    metadata = run_metadata(run.record, config, data.trained, model, steps, data.total)
+    metadata = run_metadata(run.record, config, data.trained, model, steps, data.total, data.steps_per_epoch)
     checkpoints = Checkpoints(paths.loras, config.name, config.save_precision, metadata)
-    checkpoints.refuse_foreign(config.epochs)
+    checkpoints.refuse_foreign(epochs_begun(config, data.steps_per_epoch), data.total, config.save_every_n_steps)
 
     # From here on nothing is yielded: somebody else might have the model meanwhile, and move it away from the network.
     slots = StateSlots(run.state)
@@ -158,7 +159,8 @@ def prepare(
     scaler = LossScaler(optimizer, denoiser.half_precision)
     step = 0
     if saved is not None:
-        shorter = [training_hash(replace(config, epochs=epochs)) for epochs in run.extensions()]
+        counted = "max_steps" if config.max_steps else "epochs"
+        shorter = [training_hash(replace(config, **{counted: length})) for length in run.extensions()]
         step = saved.restore(network, optimizer, data.fingerprint, averaging, shorter)
     parallel.wait()  # all have read the state before the first step may replace it
     run.rewind(step)

@@ -32,7 +32,7 @@ def train(session: Session, requests: Requests) -> Iterator[events.Event]:
     config, data, network, optimizer = session.config, session.data, session.network, session.optimizer
     while session.step < data.total:
         started = time.perf_counter()
-        lr = set_learning_rate(optimizer, config, session.step, data.total)
+        lr = set_learning_rate(optimizer, config, session.step, data.total, data.steps_per_epoch)
         trained = [p for p in network.parameters() if p.requires_grad]
         losses = []
         for place in _one_by_one(session.parallel.parts(config.batch_parts), trained):
@@ -76,12 +76,15 @@ def train(session: Session, requests: Requests) -> Iterator[events.Event]:
 def _due(session: Session, requests: Requests) -> Generator[events.Event, None, bool]:
     """What is to be done after a step: its epoch's end, its state, what was asked for. True when a stop was."""
     config, step, last = session.config, session.step, session.step == session.data.total
-    samples = False
-    if step % session.data.steps_per_epoch == 0:
+    samples = _every(config.sample_every_n_steps, step)
+    if _every(config.save_every_n_steps, step) and not last:
+        keeper.read_meter(session)
+        yield events.Saved(keeper.write_lora(session, session.checkpoints.step_path(step)), step)
+    if last or step % session.data.steps_per_epoch == 0:
         done, every = keeper.end_epoch(session), config.sample_every_n_epochs
         if done is not None:
             yield done
-            samples = bool(every) and done.epoch % every == 0
+            samples |= _every(every, done.epoch)
     elif step % config.state_every_n_steps == 0:
         keeper.save_state(session)
     asked = requests.close() if last else requests.take()
@@ -102,6 +105,11 @@ def _due(session: Session, requests: Requests) -> Generator[events.Event, None, 
         session.run.set_result("stopped", step, session.last_saved)
         yield events.Stopped(step)
     return stopped
+
+
+def _every(count: int, number: int) -> bool:
+    """Whether something that comes every ``count`` (0: never) is due at ``number``."""
+    return count > 0 and number % count == 0
 
 
 def _one_by_one(places: Sequence[Parallel], trained: Sequence[nn.Parameter]) -> Iterator[Parallel]:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
-from lib_lora.training.continuation import rate_jump
+from lib_lora.training.continuation import rate_jump, steps_per_epoch
 from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
@@ -143,7 +143,7 @@ class RunsTab:
             self.workbench.resume(run.id)
             return html.message("Goes on from its last saved step; see Train.", html.GOOD)
         count, config = int(more or 0), run.config()
-        end, begin = rate_jump(config, max(1, count), run.result()["step"])
+        end, begin = rate_jump(config, max(1, count), run.result()["step"], steps_per_epoch(run))
         self.workbench.extend(run.id, count)
         text = f"{html.plural(count, 'more epoch')}; see Train."
         if begin > 1.05 * end:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.adapters.file import read_lora
+from lib_lora.adapters.file import read_lora, read_metadata
 from lib_lora.errors import UserError
 from lib_lora.training.backups import back_up, backups, go_back
-from lib_lora.training.continuation import extend, rate_jump
-from lib_lora.training.events import BackedUp, StepDone, Stopped, Warned
+from lib_lora.training.continuation import extend, rate_jump, steps_per_epoch
+from lib_lora.training.events import BackedUp, SampleDue, Saved, StepDone, Stopped, Warned
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
 from tests.training.worlds import image_folder, small_config
@@ -111,3 +111,36 @@ def test_warm_start(tiny_host, train):
     after = weights(tiny_host.paths.loras / "after.safetensors")
     moved = max((after[key][name] - t).abs().max() for key in before for name, t in before[key].items())
     assert 0 < moved < 1e-6
+
+
+def test_a_run_bounded_by_steps_ends_there_and_goes_on_to_the_bit(tiny_host, train):
+    loras = tiny_host.paths.loras
+    varied = {"max_steps": 8, "token_warmup": 0.5, "stop_te_after": 2, "epochs": 1}
+    whole, events = train(name="whole", save_every_n_steps=2, sample_every_n_steps=3, **varied)
+    assert [e.step for e in events if isinstance(e, StepDone)] == list(range(1, 9))
+    assert [e.path.stem for e in events if isinstance(e, Saved)] == [f"whole-step{n:08d}" for n in (2, 4, 6)]
+    assert [e.step for e in events if isinstance(e, SampleDue)] == [3, 6]
+    assert [(row["epoch"], row["step"]) for row in whole.epochs()] == [(1, 3), (2, 6), (3, 8)]
+    assert read_metadata(loras / "whole.safetensors")["ss_num_epochs"] == "3" and whole.status == "finished"
+    cut, _ = train(name="cut", at={4: "stop"}, **varied)
+    train(cut)
+    assert same(weights(loras / "cut.safetensors"), weights(loras / "whole.safetensors"))
+
+
+def test_more_of_a_run_bounded_by_steps(tiny_host, train):
+    loras = tiny_host.paths.loras
+    train(name="whole", max_steps=8)
+    run, _ = train(name="mira", max_steps=5)
+    assert extend(run, 1).max_steps == 8 and steps_per_epoch(run) == 3
+    train(run)
+    assert same(weights(loras / "mira.safetensors"), weights(loras / "whole.safetensors"))
+    assert (loras / "mira-step00000005.safetensors").is_file()
+
+
+def test_only_the_last_file_and_none_that_is_another_runs(tiny_host, train):
+    loras = tiny_host.paths.loras
+    train(name="mira", epochs=2, save_every_n_epochs=0)
+    assert [path.name for path in loras.glob("mira*")] == ["mira.safetensors"]
+    (loras / "other-step00000002.safetensors").write_bytes((loras / "mira.safetensors").read_bytes())
+    with pytest.raises(UserError, match="exists already"):
+        train(name="other", max_steps=4, save_every_n_steps=2)

@@ -14,8 +14,11 @@ SAVE_PRECISIONS = ("fp16", "bf16", "fp32")
 class SavingSettings:
     # fmt: off
     save_every_n_epochs: int = setting(1, SAVING, "Save every",
-        "A LoRA file every so many epochs; the last is always saved",
-        low=1, high=1000, unit="epochs", kohya="save_every_n_epochs")
+        "A LoRA file every so many epochs; the last is always saved; 0: only that",
+        low=0, high=1000, unit="epochs", kohya="save_every_n_epochs")
+    save_every_n_steps: int = setting(0, SAVING, "Save also every",
+        "A LoRA file NAME-step00000500 every so many steps; 0 is off",
+        low=0, high=1_000_000, unit="steps", kohya="save_every_n_steps")
     save_precision: str = setting("fp16", SAVING, "File precision", "fp16 is small and loads everywhere",
         choices=SAVE_PRECISIONS, kohya="save_precision")
     state_every_n_steps: int = setting(100, SAVING, "Save progress every",
@@ -25,6 +28,8 @@ class SavingSettings:
         "One a line: prompt --n negative --w 512 --h 512 --s 28 --l 7 --d seed", kohya="sample_prompts")
     sample_every_n_epochs: int = setting(1, SAVING, "Sample every", "0 is off",
         low=0, high=1000, unit="epochs", kohya="sample_every_n_epochs")
+    sample_every_n_steps: int = setting(0, SAVING, "Sample also every", "0 is off",
+        low=0, high=1_000_000, unit="steps", kohya="sample_every_n_steps")
     # fmt: on
 
 

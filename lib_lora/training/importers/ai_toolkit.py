@@ -12,7 +12,6 @@ from lib_lora.training.importers.report import IGNORED, Imported, Line, Reading
 from lib_lora.training.importers.tables import Option, choice, flattened, ignored, read_table, setting
 from lib_lora.training.importers.values import (
     Unreadable,
-    anything,
     file_name,
     is_nothing,
     number,
@@ -24,6 +23,7 @@ from lib_lora.training.importers.values import (
 
 DEFAULTS = neutral(NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS) | {
     "rank": 4, "alpha": 1.0, "batch_size": 1, "unet_lr": 1e-6, "te_lr": 1e-6, "weight_decay": 0.01,
+    "max_steps": 1000, "save_every_n_epochs": 0, "sample_every_n_epochs": 0,
 }  # fmt: skip
 OPTIMIZERS = {"adamw": "AdamW", "adam": "AdamW", "adamw8bit": "AdamW8bit", "adam8bit": "AdamW8bit", "lion": "Lion",
               "lion8bit": "Lion8bit", "prodigy": "Prodigy", "prodigy8bit": "Prodigy", "adafactor": "Adafactor",
@@ -100,10 +100,6 @@ def _optimizer(reading: Reading, key: str, value: str, given: Mapping[str, Any])
 
 def _betas(reading: Reading, key: str, value: tuple[float, ...], given: Mapping[str, Any]) -> None:
     reading.translate(key, f"Beta 1 = {value[0]}, beta 2 = {value[1]}", beta1=value[0], beta2=value[1])
-
-
-def _steps(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-    reading.ignore(key, "Runs are counted in epochs here: set those")
 
 
 def _ema(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
@@ -206,7 +202,7 @@ OPTIONS: dict[str, Option] = {
     "train.train_unet": (switch, _rates),
     "train.train_text_encoder": (switch, _rates),
     "train.batch_size": setting("batch_size"),
-    "train.steps": (anything, _steps),
+    "train.steps": setting("max_steps"),
     "train.gradient_accumulation": setting("gradient_accumulation"),
     "train.gradient_accumulation_steps": setting("gradient_accumulation"),
     "train.gradient_checkpointing": setting("gradient_checkpointing"),
@@ -227,7 +223,7 @@ OPTIONS: dict[str, Option] = {
     "train.diff_output_preservation_multiplier": (_positive, _preserve),
     "train.diff_output_preservation_class": (text, _preserve),
     "save.dtype": choice("save_precision", {**PRECISIONS, "fp32": "fp32", "float32": "fp32", "float": "fp32"}),
-    "save.save_every": ignored("Files come by the epoch here"),
+    "save.save_every": setting("save_every_n_steps"),
     "save.": THERE,
     "model.name_or_path": (text, _model),
     "model.is_flux": FAMILY,
@@ -254,7 +250,7 @@ OPTIONS: dict[str, Option] = {
     **{f"sample.{name}": SAMPLE for name in ("neg", "width", "height", "sample_steps", "guidance_scale")},
     "sample.seed": (_whole_seed, _of_samples),
     "sample.walk_seed": (switch, _of_samples),
-    "sample.sample_every": ignored("Samples come by the epoch here"),
+    "sample.sample_every": setting("sample_every_n_steps"),
     "sample.": ignored("Samples are drawn with the host's sampler"),
     "train.noise_scheduler": ignored("Read from the loaded model"),
     "train.timestep_type": FAMILY,

@@ -23,7 +23,8 @@ LAYERS = {"attention": "attn-only", "attention+mlp": "attn-mlp", "attention+mlp+
 # Options that are left out at 0, for kohya's trainer means something else by a 0 there, or stops
 ZERO_IS_NONE = ("min_snr_gamma", "noise_offset", "ip_noise_gamma", "multires_noise_iterations", "adaptive_noise_scale",
                 "scale_weight_norms", "v_pred_like_loss", "network_dropout", "caption_dropout_every_n_epochs",
-                "sample_every_n_epochs", "save_every_n_epochs", "validation_split", "max_grad_norm")  # fmt: skip
+                "sample_every_n_epochs", "save_every_n_epochs",
+                "sample_every_n_steps", "save_every_n_steps", "validation_split", "max_grad_norm")  # fmt: skip
 # Settings that the file says in other words, or that belong to this program alone and change no result
 IN_OTHER_WORDS = {"trigger", "caption_prefix", "caption_extension", "bucket_min", "bucket_max", "model",
                   "sample_prompts", "state_every_n_steps", "fixed_loss_images", "fixed_loss_timesteps",
@@ -85,6 +86,8 @@ def _left_out(config: TrainConfig, options: dict[str, Any]) -> dict[str, str]:
 def _meaning(config: TrainConfig, name: str) -> Any:
     """A setting's value, without regard to how it is written."""
     value = getattr(config, name)
+    if name == "epochs" and config.max_steps:
+        return None
     try:
         if name == "block_lr" and value.strip():
             return dict(BlockWeights.parse(value, load_presets()))
@@ -102,7 +105,7 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     options = {k: v for k, v in options.items() if v != "" and not (k in ZERO_IS_NONE and v == 0)}
     options.update(
         pretrained_model_name_or_path=config.model,
-        max_train_epochs=config.epochs,
+        **({"max_train_steps": config.max_steps} if config.max_steps else {"max_train_epochs": config.epochs}),
         seed=config.seed,
         resolution=str(config.resolution),
         min_bucket_reso=config.bucket_min or config.resolution // 2,

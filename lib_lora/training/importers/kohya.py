@@ -171,16 +171,21 @@ def _zero_terminal(reading: Reading, key: str, value: bool, given: Mapping[str, 
 
 
 def _steps(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
-    why = "The epochs count" if given.get("max_train_epochs") else "Runs are counted in epochs here: set those"
-    reading.ignore(key, why if value else "Off")
+    if value == 0:
+        reading.ignore(key, "0 means that it is not set")
+    elif given.get("max_train_epochs"):
+        reading.ignore(key, "max_train_epochs counts")
+    else:
+        reading.apply(key, value, "max_steps")
 
 
 def _epochs(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
     if value == 0:
         reading.ignore(key, "0 means that it is not set")
-    elif key == "epoch" and given.get("max_train_epochs"):
-        reading.ignore(key, "max_train_epochs counts")
+    elif key == "epoch" and (given.get("max_train_epochs") or given.get("max_train_steps")):
+        reading.ignore(key, "max_train_epochs or max_train_steps counts")
     else:
+        reading.values["max_steps"] = 0
         reading.apply(key, value, "epochs")
 
 

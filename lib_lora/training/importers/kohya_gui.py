@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib_lora.training.importers.kohya import LISTS_OF_ARGUMENTS, is_known, translate
+from lib_lora.training.importers.kohya_keys import DEFAULTS
 from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, TRANSLATED, Imported, Line
 from lib_lora.training.importers.values import Unreadable, is_nothing, number, text
 
@@ -104,7 +105,7 @@ def read(document: dict[str, Any]) -> Imported:
     page.options["network_args"] = [*([own] if own else []), *(given if isinstance(given, list) else [given])]
     page.names.update({f"network_args.{name}": key for key, name in NETWORK_ARGS.items() if key in document})
     page.names["network_args.algo"] = "LoRA_type"
-    found = translate(page.options, page.names)
+    found = translate(page.options, page.names, {**DEFAULTS, "max_steps": 0})
     return Imported(found.values, (*found.lines, *page.lines))
 
 

@@ -24,7 +24,8 @@ def neutral(*groups: str) -> dict[str, Any]:
 # What kohya's trainer does where a config says nothing
 DEFAULTS: dict[str, Any] = neutral(NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS) | {
     "rank": 4, "alpha": 1.0, "batch_size": 1, "unet_lr": 2e-6, "te_lr": 2e-6, "weight_decay": 0.01,
-    "bucket_min": 256, "bucket_max": 1024,
+    "bucket_min": 256, "bucket_max": 1024, "max_steps": 1600, "save_every_n_epochs": 0, "save_every_n_steps": 0,
+    "sample_every_n_epochs": 0, "sample_every_n_steps": 0,
 }  # fmt: skip
 DATA_DEFAULTS = {n: v for n, v in neutral(CAPTIONS, IMAGES).items() if n not in _OF_THE_COMMAND_LINE} | {
     "batch_size": 1, "bucket_min": 256, "bucket_max": 1024,
@@ -36,8 +37,8 @@ _SPECIAL = {
     "resolution", "zero_terminal_snr", "save_state", "mixed_precision", "token_warmup_step", "num_repeats", "unet_lr",
     "text_encoder_lr", "max_token_length", "sample_prompts", "pretrained_model_name_or_path", "trigger",
     "max_validation_steps", "validation_timesteps", "clip_skip", "stop_text_encoder_training", "masked_loss",
-    "enable_wildcard", "network_dim", "network_alpha", "max_train_epochs", "seed", "caption_extension",
-    "save_precision",
+    "enable_wildcard", "network_dim", "network_alpha", "max_train_epochs", "max_train_steps", "seed",
+    "caption_extension", "save_precision",
 }  # fmt: skip
 
 # kohya's name -> our setting, where value and meaning are the same
@@ -84,7 +85,7 @@ IGNORED: dict[str, str] = {
     **dict.fromkeys(("full_fp16", "full_bf16"), "The LoRA is always trained in fp32"),
     **dict.fromkeys(("color_aug", "random_crop", "face_crop_aug_range"),
                     "Not offered: it would keep latents from being cached. The result will differ"),
-    **dict.fromkeys(("sample_every_n_steps", "save_every_n_steps", "sample_at_first", "save_n_epoch_ratio",
+    **dict.fromkeys(("sample_at_first", "save_n_epoch_ratio",
                      "validation_seed", "validate_every_n_steps", "validate_every_n_epochs",
                      "max_validation_steps", "validation_timesteps"),
                     "Files, samples and the fixed-noise loss come once per epoch, as set here"),

@@ -12,7 +12,7 @@ RENAMED = {
     "output_folder": "output_dir", "change_output_name": "output_name", "shuffle_captions": "shuffle_caption",
     "train_resolution": "resolution", "buckets": "enable_bucket", "min_bucket_resolution": "min_bucket_reso",
     "max_bucket_resolution": "max_bucket_reso", "batch_size": "train_batch_size",
-    "max_clip_token_length": "max_token_length", "max_steps": "max_train_steps", "num_epochs": "max_train_epochs",
+    "max_clip_token_length": "max_token_length", "max_steps": "max_train_steps", "num_epochs": "epoch",
     "num_workers": "max_data_loader_n_workers", "persistent_workers": "persistent_data_loader_workers",
     "test_seed": "seed", "gradient_acc_steps": "gradient_accumulation_steps", "log_dir": "logging_dir",
     "scheduler": "lr_scheduler", "cosine_restarts": "lr_scheduler_num_cycles", "scheduler_power": "lr_scheduler_power",

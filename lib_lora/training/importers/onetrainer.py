@@ -24,7 +24,7 @@ from lib_lora.training.importers.values import (
 
 DEFAULTS = neutral(NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS) | {
     "rank": 16, "alpha": 1.0, "batch_size": 1, "epochs": 100, "unet_lr": 3e-6, "te_lr": 3e-6, "weight_decay": 0.01,
-    "stop_te_after": 30,
+    "stop_te_after": 30, "max_steps": 0,
 }  # fmt: skip
 OPTIMIZERS = {
     "ADAMW": "AdamW", "ADAM": "AdamW", "ADAMW_8BIT": "AdamW8bit", "ADAM_8BIT": "AdamW8bit", "LION": "Lion",
@@ -117,10 +117,10 @@ def _unit(part: str) -> Option:
 def _every(setting: str, unit_key: str, usual: str) -> Option:
     def use(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
         unit = given.get(unit_key, usual).upper()
-        if unit == "EPOCH" and value:
-            reading.apply(key, value, setting)
+        if unit in ("EPOCH", "STEP") and value:
+            reading.apply(key, value, f"{setting}_{unit.lower()}s")
         else:
-            reading.ignore(key, "Off" if unit == "NEVER" or not value else "Counted in epochs here")
+            reading.ignore(key, "Off" if unit == "NEVER" or not value else "Counted in epochs or steps here")
 
     return _count, use
 
@@ -316,8 +316,8 @@ OPTIONS: dict[str, Option] = {
     "text_encoder.stop_training_after_unit": _unit("text_encoder"),
     "train_dtype": choice("precision", PRECISIONS),
     "output_dtype": choice("save_precision", {**PRECISIONS, "FLOAT_32": "fp32"}),
-    "save_every": _every("save_every_n_epochs", "save_every_unit", "NEVER"),
-    "sample_after": _every("sample_every_n_epochs", "sample_after_unit", "MINUTE"),
+    "save_every": _every("save_every_n", "save_every_unit", "NEVER"),
+    "sample_after": _every("sample_every_n", "sample_after_unit", "MINUTE"),
     "save_every_unit": (text, lambda r, k, v, g: r.translate(k, "Says how the number beside it counts")),
     "sample_after_unit": (text, lambda r, k, v, g: r.translate(k, "Says how the number beside it counts")),
     "optimizer.optimizer": (choice("optimizer", OPTIMIZERS)[0], _optimizer),

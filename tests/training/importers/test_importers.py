@@ -250,10 +250,14 @@ def test_translations(imported, options, expected):
 
 
 def test_what_is_not_known_is_said(imported):
-    found = imported('no_such_option = 1\noptimizer_type = "Compass"\nmax_train_steps = 1600')
+    found = imported('no_such_option = 1\noptimizer_type = "Compass"\nmax_train_steps = 1600\nmax_train_epochs = 3')
     assert [line.key for line in found.with_outcome(UNKNOWN)] == ["no_such_option"]
     ignored = {line.key: line.text for line in found.with_outcome(IGNORED)}
-    assert "not offered" in ignored["optimizer_type"] and "epochs" in ignored["max_train_steps"]
+    assert (
+        "not offered" in ignored["optimizer_type"]
+        and "epochs" in ignored["max_train_steps"]
+        and found.values["max_steps"] == 0
+    )
 
 
 def test_broken_files_are_named(tmp_path):
