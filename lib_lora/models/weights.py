@@ -10,6 +10,8 @@ Any other linear layer is asked what it does to the unit vectors.
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -43,6 +45,22 @@ def storage_of(layer: Layer) -> str:
     if weight.dtype in PLAIN:
         return "plain"
     return "fp8" if weight.dtype in FP8 else str(weight.dtype).removeprefix("torch.")
+
+
+def how_stored(layers: Iterable[Layer]) -> str:
+    """How the weights of ``layers`` are held, in a sentence; empty where they are plain and where they compute."""
+    packed: Counter[str] = Counter()
+    away = total = 0
+    for layer in layers:
+        size = weight_shape(layer).numel()
+        total += size
+        packed[storage_of(layer)] += size
+        away += size * (layer.weight.device.type != computing_device(layer).type)
+    kinds = [kind for kind, _ in packed.most_common() if kind != "plain"]
+    parts = [f"packed as {' and '.join(kinds)}"] if kinds else []
+    if away:
+        parts.append(f"{100 * away / total:.0f} % in main memory, from where each step brings it twice")
+    return f"The base model is {', '.join(parts)}" if parts else ""
 
 
 def computing_device(layer: Layer) -> torch.device:

@@ -29,7 +29,7 @@ class Preflight:
 
     ``seconds`` is for the whole run without samples; ``bytes`` at its peak, of which ``model_bytes`` are in use anyway;
     ``capacity`` is the memory of the graphics card, None without one; ``elsewhere`` names programs that will not apply
-    such a file, though web UIs do.
+    such a file, though web UIs do; ``base`` says how the base model is held where that is not plain.
     """
 
     dataset: CheckReport
@@ -39,6 +39,7 @@ class Preflight:
     model_bytes: int
     capacity: int | None
     elsewhere: str = ""
+    base: str = ""
 
 
 def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Preflight:
@@ -73,7 +74,7 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
     advice = (*report.warnings, *_setting_advice(config, report.total_steps))
     elsewhere = limits_elsewhere(kinds_of_spec(network_spec(config)))
     seconds = cost.seconds * report.total_steps
-    return Preflight(report, advice, seconds, cost.bytes, cost.model_bytes, limit, elsewhere)
+    return Preflight(report, advice, seconds, cost.bytes, cost.model_bytes, limit, elsewhere, cost.base)
 
 
 def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch, told_sizes
 from lib_lora.models.base import LoadedModel
+from lib_lora.models.weights import how_stored
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.noise import NoiseDraw
@@ -21,11 +22,15 @@ ADAM_BYTES = 16  # per trained number: weight, gradient and two moments, fp32 ea
 
 @dataclass(frozen=True)
 class Cost:
-    """``seconds`` and peak ``bytes`` of one step; ``model_bytes`` of them are the base, which is loaded anyway."""
+    """``seconds`` and peak ``bytes`` of one step; ``model_bytes`` of them are the base, which is loaded anyway.
+
+    ``base`` says how the host, or the settings, hold the base where that is not plain.
+    """
 
     seconds: float
     bytes: int
     model_bytes: int
+    base: str = ""
 
 
 def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], caption: str = "") -> Cost:
@@ -55,9 +60,10 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
         loss().backward()
         network.parameters()[0].grad.sum().item()  # waits for a GPU
         seconds = time.perf_counter() - started
-        base = bytes_on(torch.device(model.device), layers)
+        base, how = bytes_on(torch.device(model.device), layers), how_stored(layers.values())
     trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())
-    return Cost(seconds * config.gradient_accumulation * config.batch_size / batch, base + trained + kept.bytes, base)
+    seconds *= config.gradient_accumulation * config.batch_size / batch
+    return Cost(seconds, base + trained + kept.bytes, base, how)
 
 
 def bytes_on(device: torch.device, layers: dict[str, torch.nn.Module]) -> int:

@@ -13,13 +13,8 @@ AS_LORA = "For them, Merge → Resize or convert makes a plain LoRA of the file.
 
 def check_panel(found: Preflight) -> str:
     """Counts and estimates first, then buckets, captions, warnings and unusable files."""
-    return (
-        '<div class="lw-panel" id="lw_check">'
-        + "".join(
-            (_summary(found), _buckets(found), _captions(found), _warnings(found), _elsewhere(found), _problems(found))
-        )
-        + "</div>"
-    )
+    parts = (_summary, _base, _buckets, _captions, _warnings, _elsewhere, _problems)
+    return f'<div class="lw-panel" id="lw_check">{"".join(part(found) for part in parts)}</div>'
 
 
 def _summary(found: Preflight) -> str:
@@ -37,6 +32,10 @@ def _summary(found: Preflight) -> str:
 def _memory(found: Preflight) -> str:
     capacity = f" of {size(found.capacity)}" if found.capacity else ""
     return f"{size(found.bytes)}{capacity}, {size(found.model_bytes)} of it the model"
+
+
+def _base(found: Preflight) -> str:
+    return f'<p class="lw-quiet">{escape(html.sentence(found.base))}</p>' if found.base else ""
 
 
 def _buckets(found: Preflight) -> str:

@@ -52,6 +52,7 @@ def test_the_estimate_of_memory_knows_it(tiny_host):
     with tiny_host.training_session() as model:
         unet = sum(layer.weight.numel() for layer in model.layers("unet").values() if layer.weight.ndim > 1)
         plain, eight = (probe(model, replace(CONFIG, fp8_base=on), (64, 64)) for on in (False, True))
+        assert not plain.base and "fp8" in eight.base
         assert plain.model_bytes - eight.model_bytes == 3 * unet  # the base is in float32
         assert eight.bytes - eight.model_bytes <= plain.bytes - plain.model_bytes
         sizes = [estimate(model, replace(CONFIG, fp8_base=on), (64, 64)) for on in (False, True)]

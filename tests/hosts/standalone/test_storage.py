@@ -8,7 +8,7 @@ from lib_lora.adapters.network import Network, NetworkSpec
 from lib_lora.hosts.standalone.checkpoint import load_checkpoint
 from lib_lora.hosts.standalone.storage import FP8, PACKINGS, stored
 from lib_lora.models.borrowed import FetchedForward
-from lib_lora.models.weights import fetch_weight
+from lib_lora.models.weights import fetch_weight, how_stored
 
 CPU = torch.device("cpu")
 NOISY, T = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3)), torch.tensor([400, 700])
@@ -132,6 +132,13 @@ def test_the_largest_layers_wait_in_main_memory_and_change_nothing(model):
             assert sorted((w.numel() for w in away), reverse=True) == sizes[: len(away)]
             loss, gradients = loss_and_gradients(model, ATTACHED["locon"])
         assert loss == plain[0] and torch.equal(gradients, plain[1])
+
+
+def test_how_the_base_is_held_is_said_in_a_sentence(model):
+    layers = model.layers("unet")
+    assert how_stored(layers.values()) == ""
+    with model.stored("nf4"):
+        assert how_stored(layers.values()) == "The base model is packed as nf4"
 
 
 def vars_of(model, weight):
