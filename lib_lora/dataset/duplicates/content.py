@@ -22,7 +22,7 @@ def without_background(path: Path) -> Image.Image:
     Raises:
         BadFile: the picture is damaged.
     """
-    image = ImageOps.contain(load_rgba(path, at_least=2 * SIDE), (SIDE, SIDE), Image.Resampling.BOX)
+    image = ImageOps.contain(load_rgba(path, at_least=2 * SIDE), (SIDE, SIDE), Image.Resampling.HAMMING)
     pixels = np.array(image)
     content = ~_grown(background(pixels))  # pixels at the edge are a mixture with the background
     if not content.any():

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_lora.dataset.duplicates.signatures import BLOCKS, DETAIL, Array, Signatures
+from lib_lora.dataset.duplicates.signatures import BLOCKS, DETAIL, ORIENTATIONS, Array, Signatures, turned
 
 CELLS = BLOCKS * BLOCKS
 POOLED = 3  # a side of the grid that gives the lower bound
 SAME_ASPECT = 0.03  # of the logarithm
 ROWS = 256  # pictures compared with all others at once
+CANDIDATES = 20_000  # pairs looked at in all orientations at once
 PAIRS = 512  # pairs compared cell by cell at once
 EVEN = 0.5  # colour levels: a mean difference this small is as good as none
 
@@ -27,6 +28,7 @@ class SearchOptions:
             -1 leaves the second opinion out.
         loose: see ``hash_limit``.
         mirrored: also match mirror images.
+        rotated: also match pictures that are turned by a quarter or by half.
         scaled: also match pictures of other sizes, when their aspect ratio is the same.
         ignore_background: transparency and flat borders do not count.
         variant_from: from this `variation` on, a pair are variants; below it, copies.
@@ -36,6 +38,7 @@ class SearchOptions:
     hash_limit: int = 8
     loose: float = 80.0
     mirrored: bool = True
+    rotated: bool = True
     scaled: bool = True
     ignore_background: bool = False
     variant_from: float = 20.0
@@ -43,7 +46,10 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures that match, by row. ``likeness`` in percent; ``hash_distance`` in bits of 64."""
+    """Two pictures that match, by row. ``likeness`` in percent; ``hash_distance`` in bits of 64.
+
+    The second is the first, ``mirrored`` or not, and then ``turned`` to the left by degrees.
+    """
 
     first: int
     second: int
@@ -51,6 +57,7 @@ class Pair:
     hash_distance: int
     mirrored: bool
     variant: bool
+    turned: int = 0
 
 
 def matching_pairs(found: Signatures, options: SearchOptions, sizes: Array) -> Iterator[list[Pair]]:
@@ -60,15 +67,21 @@ def matching_pairs(found: Signatures, options: SearchOptions, sizes: Array) -> I
         sizes: int [N, 2], (width, height) of the pictures.
     """
     bounds = _Bounds(found)
+    wanted = [
+        number
+        for number, (mirrored, quarters) in enumerate(ORIENTATIONS)
+        if (options.mirrored or not mirrored) and (options.rotated or not quarters)
+    ]
     for start in range(0, len(found.rows), ROWS):
         best: dict[tuple[int, int], Pair] = {}
-        for mirrored in (False, True) if options.mirrored else (False,):
-            first, second, distance = bounds.candidates(start, options, mirrored)
-            same = _comparable(found.aspects, sizes, first, second, options.scaled)
-            for pair in _measured(found, first[same], second[same], distance[same], mirrored, options):
-                key = (pair.first, pair.second)
-                if key not in best or best[key].likeness < pair.likeness:
-                    best[key] = pair
+        first, second = bounds.alike_somehow(start, options)
+        for part in range(0, len(first), CANDIDATES):
+            a, b = first[part : part + CANDIDATES], second[part : part + CANDIDATES]
+            for number in wanted:
+                for pair in _measured(found, bounds, a, b, number, options, sizes):
+                    key = (pair.first, pair.second)
+                    if key not in best or best[key].likeness < pair.likeness:
+                        best[key] = pair
         yield list(best.values())
 
 
@@ -105,49 +118,60 @@ class _Bounds:
     """
 
     def __init__(self, found: Signatures):
-        self.hashes, self.mirrored = found.hashes, found.mirrored_hashes
         step = BLOCKS // POOLED
         grid = found.blocks.reshape(-1, POOLED, step, POOLED, step, 3).sum((2, 4), dtype=np.int32).astype(np.float32)
-        width = POOLED * POOLED * 3
-        self.sums = np.ascontiguousarray(grid.reshape(-1, width).T)  # [27, N]
-        self.mirrored_sums = np.ascontiguousarray(grid[:, :, ::-1].reshape(-1, width).T)
+        self.sums = np.stack(
+            [turned(grid, *o).reshape(len(grid), POOLED * POOLED * 3) for o in ORIENTATIONS]
+        )  # [8, N, 27]
+        corners, edges = grid[:, ::2, ::2].sum((1, 2)), grid[:, 1, ::2].sum(1) + grid[:, ::2, 1].sum(1)
+        self.fixed = np.ascontiguousarray(
+            np.concatenate([corners, edges, grid[:, 1, 1]], 1).T
+        )  # [9, N], however turned
 
-    def candidates(self, start: int, options: SearchOptions, mirrored: bool) -> tuple[Array, Array, Array]:
-        """(first, second, bits that differ) of pairs that may match, for the rows from ``start``; first < second."""
+    def alike_somehow(self, start: int, options: SearchOptions) -> tuple[Array, Array]:
+        """(first, second) of pairs that may match in some orientation, for 256 rows from ``start``; first < second."""
         rows, others = slice(start, start + ROWS), slice(start, None)
-        sums = self.mirrored_sums if mirrored else self.sums
-        hashes = self.mirrored if mirrored else self.hashes
-        agreement = hashes[rows] @ self.hashes[others].T
-        bits = ((hashes.shape[1] - agreement) / 2).astype(np.int16)
-        limit = np.where(bits <= options.hash_limit, min(options.loose, options.hardness), options.hardness)
-        room = ((100 - limit) * CELLS).astype(np.float32)
-        for own, theirs in zip(sums[:, rows], self.sums[:, others], strict=True):
+        shape = self.fixed[0, rows].size, self.fixed[0, others].size
+        room = np.full(shape, (100 - min(options.loose, options.hardness)) * CELLS, np.float32)
+        for own, theirs in zip(self.fixed[:, rows], self.fixed[:, others], strict=True):
             room -= np.abs(own[:, None] - theirs)
         first, second = np.nonzero(np.triu(room >= 0, k=1))
-        return first + start, second + start, bits[first, second]
+        return first + start, second + start
+
+    def may_match(self, first: Array, second: Array, orientation: int, limit: Array) -> Array:
+        """bool [M]: whether the sums leave it open that these pairs match."""
+        difference = np.abs(self.sums[orientation, first] - self.sums[0, second]).sum(1)
+        return difference <= (100 - limit) * CELLS
 
 
-def _comparable(aspects: Array, sizes: Array, first: Array, second: Array, scaled: bool) -> Array:
+def _comparable(found: Signatures, sizes: Array, first: Array, second: Array, quarters: int, scaled: bool) -> Array:
+    """bool [M]: whether the shapes fit, the first one turned."""
+    across = quarters % 2 == 1
     if scaled:
-        return np.abs(np.log(aspects[first] / aspects[second])) <= SAME_ASPECT
-    return (sizes[first] == sizes[second]).all(1)
+        aspects = 1 / found.aspects[first] if across else found.aspects[first]
+        return np.abs(np.log(aspects / found.aspects[second])) <= SAME_ASPECT
+    return ((sizes[first][:, ::-1] if across else sizes[first]) == sizes[second]).all(1)
 
 
 def _measured(
-    found: Signatures, first: Array, second: Array, bits: Array, mirrored: bool, options: SearchOptions
-) -> Iterator[Pair]:
+    found: Signatures, bounds: _Bounds, first: Array, second: Array, orientation: int, options: SearchOptions,
+    sizes: Array,
+) -> Iterator[Pair]:  # fmt: skip
+    mirrored, quarters = ORIENTATIONS[orientation]
+    fits = _comparable(found, sizes, first, second, quarters, options.scaled)
+    first, second = first[fits], second[fits]
+    agreement = np.einsum("ij,ij->i", found.hashes[orientation, first], found.hashes[0, second])
+    bits = ((found.hashes.shape[2] - agreement) / 2).astype(np.int16)
+    limit = np.where(bits <= options.hash_limit, min(options.loose, options.hardness), options.hardness)
+    open_ = bounds.may_match(first, second, orientation, limit)
+    first, second, bits, limit = first[open_], second[open_], bits[open_], limit[open_]
     for start in range(0, len(first), PAIRS):
-        a, b, distance = (part[start : start + PAIRS] for part in (first, second, bits))
-        percent = likeness(_turned(found.blocks[a], mirrored), found.blocks[b])
-        limit = np.where(distance <= options.hash_limit, min(options.loose, options.hardness), options.hardness)
-        match = percent >= limit
+        a, b, distance, least = (part[start : start + PAIRS] for part in (first, second, bits, limit))
+        percent = likeness(turned(found.blocks[a], mirrored, quarters), found.blocks[b])
+        match = percent >= least
         a, b, percent, distance = a[match], b[match], percent[match], distance[match]
-        local = variation(_turned(found.details[a], mirrored), found.details[b])
+        local = variation(turned(found.details[a], mirrored, quarters), found.details[b])
         for row in range(len(a)):
             ids = int(found.rows[a[row]]), int(found.rows[b[row]])
             variant = bool(local[row] >= options.variant_from)
-            yield Pair(*ids, float(percent[row]), int(distance[row]), mirrored, variant)
-
-
-def _turned(grids: Array, mirrored: bool) -> Array:
-    return grids[:, :, ::-1] if mirrored else grids
+            yield Pair(*ids, float(percent[row]), int(distance[row]), mirrored, variant, 90 * quarters)

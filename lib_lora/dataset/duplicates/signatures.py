@@ -28,6 +28,8 @@ DETAIL = 64  # cells a side of the fine grid
 HASH = 8  # DCT coefficients a side
 HASH_INPUT = 32
 BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
+ORIENTATIONS = tuple((mirrored, quarters) for quarters in range(4) for mirrored in (False, True))
+SMOOTH = Image.Resampling.HAMMING  # the same in a mirror at any size; BOX takes whole pixels, to one side
 THREADS = 2
 SLICE = 64  # pictures between two reports of progress
 
@@ -40,7 +42,7 @@ class Signatures:
 
     Args:
         blocks: uint8 [N, 15, 15, 3]. details: uint8 [N, 64, 64, 3].
-        hashes, mirrored_hashes: float32 [N, 64], each ±1; the second are those of the mirrored pictures.
+        hashes: float32 [8, N, 64], each ±1, of the pictures in each of the `ORIENTATIONS`.
         aspects: float64 [N], width ÷ height of what is compared.
     """
 
@@ -48,7 +50,6 @@ class Signatures:
     blocks: Array
     details: Array
     hashes: Array
-    mirrored_hashes: Array
     aspects: Array
 
 
@@ -89,6 +90,11 @@ def perceptual_hashes(brightness: Array) -> Array:
     return np.where(low > np.median(low, axis=1, keepdims=True), 1, -1).astype(np.float32)
 
 
+def turned(grids: Array, mirrored: bool, quarters: int) -> Array:
+    """[N, S, S, …] seen in a mirror and then turned to the left by quarters."""
+    return np.rot90(grids[:, :, ::-1] if mirrored else grids, quarters, (1, 2))
+
+
 def _read(picture: Picture, ignore_background: bool, store: SignatureStore | None) -> Grids | BadFile:
     if store and (known := store.get(picture)):
         return known
@@ -97,7 +103,7 @@ def _read(picture: Picture, ignore_background: bool, store: SignatureStore | Non
         image = without_background(path) if ignore_background else load_rgb(path, at_least=2 * DETAIL)
     except BadFile as error:
         return error
-    coarse, fine = (np.asarray(image.resize((side, side), Image.Resampling.BOX)) for side in (BLOCKS, DETAIL))
+    coarse, fine = (np.asarray(image.resize((side, side), SMOOTH)) for side in (BLOCKS, DETAIL))
     width, height = image.size if ignore_background else picture.size
     return coarse, fine, width / height
 
@@ -109,6 +115,6 @@ def _signatures(rows: list[int], grids: list[Grids]) -> Signatures:
     parts = np.array_split(details, max(1, len(details) // 512))  # a float copy of all would need gigabytes
     grey = [(part @ BRIGHTNESS).reshape(-1, HASH_INPUT, step, HASH_INPUT, step).mean((2, 4)) for part in parts]
     brightness = np.concatenate(grey)
-    hashes, mirrored = perceptual_hashes(brightness), perceptual_hashes(brightness[:, :, ::-1])
+    hashes = np.stack([perceptual_hashes(turned(brightness, *orientation)) for orientation in ORIENTATIONS])
     aspects = np.array([aspect for _, _, aspect in grids])
-    return Signatures(np.array(rows, np.int64), blocks, details, hashes, mirrored, aspects)
+    return Signatures(np.array(rows, np.int64), blocks, details, hashes, aspects)

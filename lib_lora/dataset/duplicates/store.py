@@ -11,6 +11,7 @@ import numpy as np
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.files import atomic_write
 
+WAY = 2  # of making grids; those made in another way cannot be compared
 Grids = tuple[np.ndarray, np.ndarray, float]  # coarse and fine mean colours, width ÷ height
 
 
@@ -36,7 +37,9 @@ class SignatureStore:
         keys, grids = list(self._known), list(self._known.values())
         coarse, fine = (np.stack([grid[part] for grid in grids]) for part in (0, 1))
         with suppress(OSError), atomic_write(self._file, durable=False) as part, open(part, "wb") as file:
-            np.savez(file, keys=np.array(keys), coarse=coarse, fine=fine, aspects=np.array([g[2] for g in grids]))
+            np.savez(
+                file, way=WAY, keys=np.array(keys), coarse=coarse, fine=fine, aspects=np.array([g[2] for g in grids])
+            )
         self._changed = False
 
 
@@ -48,6 +51,8 @@ def _key(picture: Picture) -> str:
 def _read(file: Path) -> dict[str, Grids]:
     try:
         with np.load(file) as data:
+            if int(data["way"]) != WAY:
+                return {}
             rows = zip(data["keys"], data["coarse"], data["fine"], data["aspects"], strict=True)
             return {str(key): (coarse, fine, float(aspect)) for key, coarse, fine, aspect in rows}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

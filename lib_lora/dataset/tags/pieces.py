@@ -43,7 +43,7 @@ def first_line(text: str) -> tuple[int, int]:
     line = next((found for found in _LINE.finditer(text) if found[0].strip()), None)
     if line is None:
         return 0, 0
-    return _stripped(text, line.start(), line.end())
+    return _piece(text, line.start(), line.end())[:2]
 
 
 def split_pieces(text: str) -> list[str]:
@@ -144,11 +144,7 @@ def _ends(text: str) -> bool:
 
 
 def _piece(text: str, start: int, end: int) -> Piece:
-    start, end = _stripped(text, start, end)
-    return Piece(start, end, text[start:end])
-
-
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
     part = text[start:end]
-    start += len(part) - len(part.lstrip())
-    return start, max(start, end - (len(part) - len(part.rstrip())))
+    core = part.strip()
+    start += part.index(core[0]) if core else 0
+    return Piece(start, start + len(core), core)

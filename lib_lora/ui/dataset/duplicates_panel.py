@@ -31,11 +31,12 @@ class DuplicatesPanel(Panel):
                 100,
                 value=95,
                 step=1,
-                label="Hardness",
-                info="Least likeness in %; lower finds more",
+                label="Similarity",
+                info="At least this likeness in %; lower finds more",
                 elem_id="lw_ds_hardness",
             )
             self.mirrored = gr.Checkbox(value=True, label="Also mirrored", elem_id="lw_ds_mirrored")
+            self.rotated = gr.Checkbox(value=True, label="Also rotated", elem_id="lw_ds_rotated")
             self.scaled = gr.Checkbox(value=True, label="Also other sizes", elem_id="lw_ds_scaled")
             self.content = gr.Checkbox(
                 value=False,
@@ -50,7 +51,7 @@ class DuplicatesPanel(Panel):
         self.found = panel("lw_ds_found")
 
     def connect(self, on: On) -> None:
-        fields = [self.hardness, self.mirrored, self.scaled, self.content]
+        fields = [self.hardness, self.mirrored, self.rotated, self.scaled, self.content]
         on(self.search.click, self.do_search, fields, self.message)
         on(self.aside.click, self.do_aside, [], self.message)
 
@@ -61,8 +62,8 @@ class DuplicatesPanel(Panel):
         return {"reject": self.toggle}
 
     @changes
-    def do_search(self, hardness: float, mirrored: bool, scaled: bool, content: bool) -> str:
-        options = SearchOptions(hardness, mirrored=mirrored, scaled=scaled, ignore_background=content)
+    def do_search(self, hardness: float, mirrored: bool, rotated: bool, scaled: bool, content: bool) -> str:
+        options = SearchOptions(hardness, mirrored=mirrored, rotated=rotated, scaled=scaled, ignore_background=content)
         pictures = self.session.opened().pictures
 
         def work() -> Iterator[tuple[int, int]]:
@@ -107,8 +108,8 @@ class DuplicatesPanel(Panel):
         pictures = [group.keep, *(picture for picture, _ in group.copies)]
         notes = [self._note(group.keep, "largest")]
         for picture, pair in group.copies:
-            mirrored = ", mirrored" if pair.mirrored else ""
-            notes.append(self._note(picture, f"{pair.likeness:.0f} %{mirrored}"))
+            mirrored, turned = ", mirrored" if pair.mirrored else "", f", turned {pair.turned}°" if pair.turned else ""
+            notes.append(self._note(picture, f"{pair.likeness:.0f} %{mirrored}{turned}"))
         marks = ["lw-ds-rejected" if p.path in self.session.rejects else "lw-ds-kept" for p in pictures]
         return f'<div class="lw-ds-group">{self.album.figures(pictures, "reject", notes, marks)}</div>'
 

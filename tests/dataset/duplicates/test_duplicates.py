@@ -130,8 +130,8 @@ def test_bounds_lose_no_pair():
     count = len(blocks)
     hashes = rng.choice(np.array([-1, 1], np.float32), (count, 64))
     fine = np.zeros((count, DETAIL, DETAIL, 3), np.uint8)
-    found = Signatures(np.arange(count), blocks, fine, hashes, hashes, np.ones(count))
-    options = SearchOptions(hardness=92, hash_limit=-1)
+    found = Signatures(np.arange(count), blocks, fine, np.stack([hashes] * 8), np.ones(count))
+    options = SearchOptions(hardness=92, hash_limit=-1, rotated=False)
     pairs = {(p.first, p.second) for part in matching_pairs(found, options, np.ones((count, 2), int)) for p in part}
     first, second = np.triu_indices(count, 1)
     best = np.maximum(likeness(blocks[first], blocks[second]), likeness(blocks[first][:, :, ::-1], blocks[second]))
@@ -152,7 +152,7 @@ def test_two_thousand_are_compared_in_a_moment():
     blocks = rng.integers(0, 255, (2000, BLOCKS, BLOCKS, 3), dtype=np.uint8)
     fine = np.zeros((2000, DETAIL, DETAIL, 3), np.uint8)
     hashes = rng.choice(np.array([-1, 1], np.float32), (2000, 64))
-    found = Signatures(np.arange(2000), blocks, fine, hashes, hashes, np.ones(2000))
+    found = Signatures(np.arange(2000), blocks, fine, np.stack([hashes] * 8), np.ones(2000))
     start = time.process_time()
     assert not any(matching_pairs(found, SearchOptions(), np.ones((2000, 2), int)))
     assert time.process_time() - start < 4
@@ -177,3 +177,37 @@ def test_a_kept_picture_takes_over_the_caption_of_its_copy(tmp_path):
     texts = {picture.path.name: picture.text for picture in editor.pictures}
     assert texts == {"0.png": "right hand, tag 0\n", "1.png": "own", "2.png": "right hand, tag 2\n"}
     assert (editor.rejected / "0s.txt").exists()
+
+
+TURNS = {
+    "mirrored": ImageOps.mirror,
+    "upside": ImageOps.flip,
+    "turned90": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "turned180": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    "turned270": lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    "across": lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+}
+
+
+@pytest.mark.parametrize("size", [(97, 131), (240, 320), (203, 203), (64, 64), (71, 300)])
+def test_turned_and_mirrored_copies_are_copies_at_any_size_in_any_format(tmp_path, pictures_in, size):
+    """A mirrored PNG counted as a variant: grids of whole pixels are not the same in a mirror."""
+    r = random.Random(sum(size))
+    picture = render(replace(random_spec(r, 1), size=size, angle="front", view="upper body"))
+    picture.save(tmp_path / "a.png")
+    for number, (name, turn) in enumerate(TURNS.items()):
+        ending = ("png", "webp", "jpg")[number % 3]
+        turn(picture).save(
+            tmp_path / f"{name}.{ending}", **({"lossless": True} if ending == "webp" else {"quality": 90})
+        )
+    exif = Image.Exif()
+    exif[0x112] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "exif.jpg", exif=exif, quality=90)
+    turn = TURNS["turned90"]
+    turn(picture).resize((size[1] * 2 // 3, size[0] * 2 // 3), Image.Resampling.LANCZOS).save(tmp_path / "smaller.png")
+    found = search(pictures_in(tmp_path))
+    assert len(found.copies) == 1 and len(found.rejects) == 8 and not found.variants
+    kept = next(pair for picture, pair in found.copies[0].copies if picture.path.stem in ("exif", "a"))
+    assert kept.turned in (0, 90, 180, 270)
+    upright = search(pictures_in(tmp_path), rotated=False, mirrored=False)
+    assert {p.path.stem for p in upright.rejects} & {"a", "exif"} and len(upright.copies) > 1
