@@ -19,7 +19,7 @@ from transformers import CLIPTextModel
 from lib_lora.files import atomic_write, write_text
 from lib_lora.hosts.standalone import shape as shapes
 from lib_lora.hosts.standalone.shape import Shape
-from lib_lora.hosts.standalone.tokens import FULL_VOCAB, TOKEN_IDS_KEY, expand_token_embedding
+from lib_lora.hosts.standalone.tokens import FULL_VOCAB, TOKEN_IDS_KEY, TOKEN_KEY, expand_token_embedding
 from lib_lora.models import layers
 
 __all__ = [
@@ -49,7 +49,6 @@ TEST_SHAPE = Shape(
     text_heads=2,
 )
 TEST_TOKENS = 300  # rows that random_checkpoint stores
-TOKEN_KEY = f"{layers.CLIP_PREFIX}text_model.embeddings.token_embedding.weight"
 
 
 def build_unet() -> UNet2DConditionModel:

@@ -81,10 +81,8 @@ def _write_weights(source: Path, target: Path) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    from lib_lora.hosts.standalone.checkpoint import read_tensors
-    from lib_lora.hosts.standalone.tokens import TOKEN_IDS_KEY, expand_token_embedding
-
-    from .architecture import TOKEN_KEY
+    from lib_lora.hosts.standalone.tensors import read_tensors
+    from lib_lora.hosts.standalone.tokens import TOKEN_IDS_KEY, TOKEN_KEY, expand_token_embedding
 
     tensors = read_tensors(source)
     ids = tensors.pop(TOKEN_IDS_KEY, None)

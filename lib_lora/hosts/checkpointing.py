@@ -8,7 +8,7 @@ checkpoint has neither limit.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from lib_lora.adapters.blocks import block_of
 
 BLOCKS = ("ResBlock", "ResnetBlock2D", "BasicTransformerBlock", "CLIPEncoderLayer", "ResidualAttentionBlock")
 ABSENT = object()
+Precision = Callable[[], AbstractContextManager[Any]]
 
 
 class BlockCheckpointing:
@@ -27,9 +28,12 @@ class BlockCheckpointing:
 
     Args:
         modules: models whose blocks, told by their class names, are checkpointed.
+        precision: what a block is computed in besides PyTorch's autocast, which its checkpoint takes along by itself. A
+            web UI's own way of casting, on devices without autocast, ends with the forward pass.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]):
+    def __init__(self, modules: Iterable[nn.Module], precision: Precision = nullcontext):
+        self._precision = precision
         self._blocks = [m for module in modules for m in module.modules() if type(m).__name__ in BLOCKS]
         self._before: list[tuple[nn.Module, Any]] = []
 
@@ -47,7 +51,7 @@ class BlockCheckpointing:
         for block in self._blocks if on else ():
             if among is None or not among.isdisjoint(block.modules()):
                 self._before.append((block, vars(block).get("forward", ABSENT)))
-                block.forward = partial(_checkpointed, block.forward)
+                block.forward = partial(_checkpointed, self._precision, block.forward)
 
 
 def layers_in(layers: Mapping[str, nn.Module], blocks: Collection[str]) -> set[nn.Module] | None:
@@ -59,10 +63,10 @@ def layers_in(layers: Mapping[str, nn.Module], blocks: Collection[str]) -> set[n
     return {layer for key, layer in layers.items() if block_of(key) in blocks} if blocks else None
 
 
-def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _checkpointed(precision: Precision, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
-    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), precision()), **kwargs)
 
 
 @contextmanager

@@ -72,13 +72,17 @@ class CaptionEncoder(ABC):
         rows = [ids for ids, _ in read]
         most = options.max_tokens
         ids = kohya_chunk_ids(rows, most) if kohya_layout else chunk_ids(rows, most, options.min_chunks)
-        device = next(self.text_encoder.parameters()).device
+        device = self._text_device()
         states = self._hidden(sent(ids.flatten(0, 1), device), clip_skip)
         states = states.reshape(*ids.shape, states.shape[-1])
         if weighted:
             weights = chunk_weights(rows, [w for _, w in read], ids, kohya_layout)[..., None]
             states = states * sent(weights.to(states.dtype), device)
         return _without_inner_ends(states) if kohya_layout else states.flatten(1, 2)
+
+    def _text_device(self) -> torch.device:
+        """Where the text encoder computes."""
+        return next(self.text_encoder.parameters()).device
 
     def _hidden(self, ids: Tensor, clip_skip: int) -> Tensor:
         """States ``[b, 77, D]`` of ids ``[b, 77]``; here of a ``CLIPTextModel``."""

@@ -36,6 +36,7 @@ class XLModel(ABC):
     dtype: torch.dtype
     latent_factor: int
     tokens: Callable[[str], list[int]]
+    _text_device: Callable[[], torch.device]
 
     @property
     def max_clip_skip(self) -> int:
@@ -51,7 +52,7 @@ class XLModel(ABC):
             what = "Weighted captions and kohya's chunks are not there for SDXL"
             raise UserError(what, where=self.name, fix="Switch them off under Captions")
         rows = [self.tokens(caption) for caption in captions]
-        ids = sent(chunk_ids(rows, options.max_tokens, options.min_chunks), self.device)
+        ids = sent(chunk_ids(rows, options.max_tokens, options.min_chunks), self._text_device())
         with self._using("te"):
             states = [self._states(encoder, ids) for encoder in self._encoders]
         context = torch.cat([hidden for hidden, _ in states], dim=-1)
@@ -72,7 +73,8 @@ class XLModel(ABC):
         vector = torch.cat([pooled, size_embedding(sent(sizes, pooled.device)).to(pooled)], dim=1)
         with self._using("unet"):
             t = t.to(x_t.device, torch.float32)
-            return self._unet_output_xl(*(x.to(self.dtype) for x in (x_t, context, vector)), t).float()
+            inputs = (x.to(x_t.device, self.dtype) for x in (x_t, context, vector))  # the text may be encoded elsewhere
+            return self._unet_output_xl(*inputs, t).float()
 
     def _using(self, part: str) -> AbstractContextManager[Any]:
         """While ``"unet"`` or ``"te"`` computes."""

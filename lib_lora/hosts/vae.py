@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,6 +20,25 @@ def tensor_hash(vae: nn.Module) -> str:
         digest.update(key.encode())
         digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def in_float32(vae: nn.Module) -> Iterator[None]:
+    """The VAE widened to float32; afterwards it has its own tensors again, the very same."""
+    before = [(m, dict(m._parameters), dict(m._buffers)) for m in vae.modules()]
+    try:
+        for module, parameters, buffers in before:
+            for name, old in parameters.items():
+                if old is not None:
+                    module._parameters[name] = nn.Parameter(old.detach().float(), requires_grad=False)
+            for name, old in buffers.items():
+                if old is not None and old.is_floating_point():
+                    module._buffers[name] = old.float()
+        yield
+    finally:
+        for module, parameters, buffers in before:
+            module._parameters.update(parameters)
+            module._buffers.update(buffers)
 
 
 def finite(tensor: Tensor, doing: str, where: str | Path | None, fix: str) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import yaml
@@ -33,6 +36,14 @@ def test_the_model_is_the_same_with_all_rows_of_its_embedding(exported, tiny_che
     ours, theirs = load_checkpoint(tiny_checkpoint), load_checkpoint(exported)
     with torch.no_grad():
         torch.testing.assert_close(theirs.encode_text([CAPTION]), ours.encode_text([CAPTION]), rtol=1e-2, atol=1e-2)
+
+
+def test_it_is_exported_where_there_is_no_diffusers(tiny_checkpoint, tmp_path):
+    (tmp_path / "models" / "Stable-diffusion").mkdir(parents=True)
+    arguments = ["demo", "export", "--webui", str(tmp_path), "--checkpoint", str(tiny_checkpoint)]
+    program = f"import sys; sys.modules['diffusers'] = None; from lib_lora import cli; sys.exit(cli.main({arguments}))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert (tmp_path / "models" / "Stable-diffusion" / "tiny.yaml").is_file()
 
 
 def test_the_yaml_leads_to_a_text_encoder_that_fits(exported):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -60,6 +60,16 @@ class A1111Model(WebUIModel):
 
     def _decoded(self, latents: Tensor) -> Tensor:
         return self.sd_model.decode_first_stage(latents)
+
+    @contextmanager
+    def _vae_in_float32(self) -> Iterator[None]:
+        before = devices.dtype_vae  # to which the web UI casts what it gives to the VAE
+        devices.dtype_vae = torch.float32
+        try:
+            with super()._vae_in_float32():
+                yield
+        finally:
+            devices.dtype_vae = before
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return devices.autocast()

@@ -28,12 +28,12 @@ class ForgeObjectsHost(WebUIHost):
         It would use the old weights of a name that it knows: the file's tensors are cached by path, and the model is
         not patched again where path and weight are the same.
         """
-        lora_extension.list_again()
         lora_extension.forget_files()
         for sd_model in {id(m): m for m in (sd_models.model_data.sd_model, self._borrowed())}.values():
             if hasattr(sd_model, "forge_objects"):
                 sd_model.current_lora_hash = ""
                 self._forget_merged(sd_model)
+        lora_extension.list_again()
 
     def _borrowed(self) -> Any:
         """The model that is being trained on, whichever the user has chosen meanwhile."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lib_lora.hosts.precision import autocast
 from lib_lora.hosts.webui.model import WebUIModel, do_nothing
 
 TEXT_ENCODERS = ("clip_l", "clip_h")  # SD1's and SD2's
@@ -69,4 +70,4 @@ class ForgeObjectsModel(WebUIModel):
         return self.vae.decode(latents / self.latent_scale)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, self.dtype)
+        return autocast(self.device, self.dtype)

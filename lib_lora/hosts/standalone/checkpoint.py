@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,6 @@ from typing import Any
 import torch
 import yaml
 from accelerate import init_empty_weights
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lib_lora.errors import UserError
@@ -21,16 +17,15 @@ from lib_lora.hosts.standalone.model import StandaloneModel
 from lib_lora.hosts.standalone.sdxl import StandaloneXLModel
 from lib_lora.hosts.standalone.sdxl_parts import build_text_encoders, build_xl_unet, is_sdxl, text_weights
 from lib_lora.hosts.standalone.shape import CLIP_HEAD_WIDTH, Shape, build_text_encoder, build_unet, build_vae
+from lib_lora.hosts.standalone.tensors import TEXT, WANTED, read_tensors
 from lib_lora.hosts.standalone.tokens import FULL_VOCAB, TOKEN_IDS_KEY, expand_token_embedding
 from lib_lora.models import layers
-from lib_lora.models.layers import CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
+from lib_lora.models.layers import UNET_PREFIX, VAE_PREFIX
 from lib_lora.models.unet import SD, XL
 
 SUFFIXES = (".safetensors", ".ckpt")
 Device = str | torch.device
 Parts = tuple[nn.Module, nn.Module, nn.Module]
-TEXT = f"{CLIP_PREFIX}text_model."
-OLD_TEXT = re.compile(rf"^{re.escape(CLIP_PREFIX)}(?=embeddings\.|encoder\.|final_layer_norm\.)")
 
 # What else the file may be, told from its keys; the first match wins.
 FOREIGN = (
@@ -43,7 +38,6 @@ FOREIGN = (
     (r"^down_blocks\.|^text_model\.", "one part of a diffusers model, not a single-file checkpoint"),
     (r"^(first_stage_model\.)?(encoder|decoder)\.", "a VAE, not a checkpoint"),
 )
-WANTED = "Choose a checkpoint of Stable Diffusion 1.x or SDXL (.safetensors)"
 
 
 def load_checkpoint(
@@ -102,25 +96,6 @@ def _built_xl(tensors: Mapping[str, Tensor]) -> Parts:
 def _clip_weights(tensors: Mapping[str, Tensor], text_encoder: nn.Module) -> dict[str, Tensor]:
     prefixed = next(iter(text_encoder.state_dict())).startswith("text_model.")
     return layers.clip_to_transformers(tensors, prefixed=prefixed)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file, on the CPU, in their stored types."""
-    if not path.is_file():
-        raise UserError("There is no such checkpoint", where=path)
-    try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    except (SafetensorError, EOFError, RuntimeError, zipfile.BadZipFile) as e:
-        raise UserError("The checkpoint is damaged or cut off", where=path, fix="Download it again") from e
-    except pickle.UnpicklingError as e:
-        raise UserError("The checkpoint may contain program code", where=path, fix=WANTED) from e
-    return {OLD_TEXT.sub(TEXT, key): t for key, t in tensors.items()}
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    content = content.get("state_dict", content) if isinstance(content, dict) else {}
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
 
 
 def read_side_car(path: Path) -> dict[str, Any]:

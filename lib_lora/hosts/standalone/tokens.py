@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib_lora.models.layers import CLIP_PREFIX
+
 FULL_VOCAB = 49408
 TOKEN_IDS_KEY = "lora_workbench.token_ids"
+TOKEN_KEY = f"{CLIP_PREFIX}text_model.embeddings.token_embedding.weight"
 UNUSED_ROW_SEED = 1234
 UNUSED_ROW_SCALE = 0.3
 

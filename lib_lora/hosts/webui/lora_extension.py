@@ -10,6 +10,8 @@ from typing import Any
 
 from modules import shared
 
+from lib_lora.errors import UserError
+
 LOG = logging.getLogger(__name__)
 HASHES = "Lora hashes"
 NOT_IN_NAMES = str.maketrans("", "", ":,")
@@ -21,14 +23,20 @@ def _extension() -> Any:
 
 
 def list_again() -> None:
-    """Have the folders listed again. What goes wrong in there is logged, and nobody else's business."""
+    """Have the folders listed again.
+
+    Raises:
+        UserError: it could not, perhaps for a file that has nothing to do with ours.
+    """
     relist = getattr(_extension(), "list_available_networks", None)
     if relist is None:
         return
     try:
         relist()
-    except Exception:  # such as a file of the user's that it cannot read; a training must not end by that
-        LOG.exception("The web UI could not list its LoRA files again; its refresh button may do it")
+    except Exception as error:
+        LOG.exception("The web UI could not list its LoRA files again")
+        what = f"The web UI could not list its LoRA files again ({type(error).__name__}: {error})"
+        raise UserError(what, fix="The file itself is saved. Press the web UI's own refresh button") from error
 
 
 def forget_files() -> None:

@@ -55,7 +55,8 @@ class WebUIModel(CaptionEncoder):
         self.checkpoint = sd_model.sd_checkpoint_info
         self.name: str = self.checkpoint.name
         self.path = Path(self.checkpoint.filename)
-        self._checkpointing = BlockCheckpointing([self.unet, self.text_encoder])
+        self._checkpointing = BlockCheckpointing([self.unet, self.text_encoder], self._precision)
+        self._wide_vae = False  # it gave NaN in half precision
 
     @property
     def dtype(self) -> torch.dtype:
@@ -101,7 +102,7 @@ class WebUIModel(CaptionEncoder):
 
     def _conditioning(self, captions: Sequence[str], options: TextOptions) -> Tensor:
         self._ready("te")
-        with self._precision():
+        with self._precision("te"):
             return super()._conditioning(captions, options)
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ class WebUIModel(CaptionEncoder):
         # float timesteps, as the web UIs' samplers pass them: A1111's patched embedding keeps integers in float32
         t = t.to(x_t.device, torch.float32)
         with self._precision():
-            return self._unet_output(x_t, t, cond.to(self.dtype)).float()
+            return self._unet_output(x_t, t, cond.to(x_t.device, self.dtype)).float()
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ class WebUIModel(CaptionEncoder):
             UserError: the VAE made NaN of them.
         """
         self._ready("vae")
-        latents = self._posterior_mean(pixels.to(*_place(self.vae))).float()
+        latents = self._by_vae(self._posterior_mean, pixels)
         return vae.finite(latents * self.latent_scale, "encoding an image", self.path, NAN_HELP)
 
     @torch.no_grad()
@@ -132,9 +133,21 @@ class WebUIModel(CaptionEncoder):
             UserError: the VAE made NaN of them.
         """
         self._ready("vae")
-        latents = latents.to(*_place(self.vae))
-        images = self._decoded(latents).float().clamp(-1, 1)
+        images = self._by_vae(self._decoded, latents).clamp(-1, 1)
         return vae.finite(images, "decoding a latent", self.path, NAN_HELP)
+
+    def _by_vae(self, compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """``compute(x)`` in float32; computed in float32 too, from then on, where half precision makes NaN of it."""
+        if not self._wide_vae:
+            result = compute(x.to(*_place(self.vae))).float()
+            if next(self.vae.parameters()).dtype == torch.float32 or torch.isfinite(result).all():
+                return result
+            self._wide_vae = True
+        with self._vae_in_float32():
+            return compute(x.to(*_place(self.vae))).float()
+
+    def _vae_in_float32(self) -> AbstractContextManager[None]:
+        return vae.in_float32(self.vae)
 
     def stored(self, packing: str = "", away: float = 0.0) -> AbstractContextManager[None]:
         """As they are: where the web UI itself packs them that is as good, else packing is refused.
@@ -160,10 +173,14 @@ class WebUIModel(CaptionEncoder):
                 if part in (None, each):
                     self._ready(each)
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def _text_device(self) -> torch.device:
+        return torch.device(self.device_of("te"))
+
+    def _precision(self, part: str = "unet") -> AbstractContextManager[Any]:
         """The web UI's own precision for half weights, unless the caller has chosen one."""
         chosen = torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
-        return nullcontext() if chosen or self.dtype == torch.float32 else self._autocast()
+        elsewhere = torch.device(self.device_of(part)).type != torch.device(self.device).type
+        return nullcontext() if chosen or elsewhere or self.dtype == torch.float32 else self._autocast()
 
     @abstractmethod
     def _unet_output(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor: ...

@@ -20,4 +20,4 @@ class WebUIXLModel(XLModel, WebUIModel):
 
     def _using(self, part: str) -> AbstractContextManager[Any]:
         self._ready(part)
-        return self._precision()
+        return self._precision(part)

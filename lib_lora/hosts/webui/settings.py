@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ def add_settings() -> None:
     folder = shared.OptionInfo("", "Folder for runs, caches and presets", component_args=hidden, section=SECTION)
     folder.info("empty: lora_workbench in the web UI's data folder; LoRA files go to the LoRA folder anyway")
     tags = shared.OptionInfo(True, "Weights over the steps in LoRA tags of the prompt", section=SECTION)
-    tags.info("such as <lora:NAME:0.8@0,0@1:lbw=OUTS>; off leaves the tags to the web UI")
+    example = escape("<lora:NAME:0.8@0,0@1:lbw=OUTS>")  # the web UI takes an info for HTML
+    tags.info(f"such as {example}; off leaves the tags to the web UI")
     for key, option in ((FOLDER, folder.needs_restart()), (TAGS, tags)):
         shared.opts.add_option(key, option)
 

@@ -63,7 +63,10 @@ def test_settings_say_where_files_go_and_whether_tags_are_read(webui, tmp_path: 
     from lib_lora.hosts.webui.settings import FOLDER, TAGS, add_settings
 
     monkeypatch.setattr(shared, "DEFAULTS", dict(shared.DEFAULTS))
+    shown: list[str] = []
+    monkeypatch.setattr(shared.OptionInfo, "info", lambda option, text: shown.append(text) or option)
     add_settings()
+    assert any("&lt;lora:" in text for text in shown) and not any("<" in text for text in shown)  # it is HTML
     assert shared.opts.lora_workbench_folder == "" and web_ui_host().paths.data == webui.data / "lora_workbench"
     shared.opts.data.update({FOLDER: str(tmp_path / "mine"), TAGS: False})
     host = web_ui_host()

@@ -73,3 +73,30 @@ def test_the_file_is_hashed_where_the_web_ui_does_not(webui, oracle):
     webui.sd_model.sd_checkpoint_info.sha256 = None
     with webui.host.training_session() as model:
         assert model.hashes()["model"] == oracle.hashes()["model"]
+
+
+def test_a_vae_that_overflows_in_half_precision_is_widened_by_itself(model, webui, monkeypatch):
+    vae = webui.sd_model.first_stage_model
+    with torch.no_grad():
+        vae.quant_conv.weight.fill_(60000)  # fits into half precision; its sums do not
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    wanted = model.encode_images(pixels)
+    vae.half()
+    parameters, casts = list(vae.parameters()), []
+    own = type(webui.sd_model).encode_first_stage
+
+    def encode(sd_model, x):  # casts as the web UI does where the U-Net is upcast
+        from modules import devices
+
+        casts.append(devices.dtype_vae)
+        return own(sd_model, x)
+
+    monkeypatch.setattr(type(webui.sd_model), "encode_first_stage", encode)
+    for _ in range(2):
+        torch.testing.assert_close(model.encode_images(pixels), wanted, rtol=1e-2, atol=1)
+    assert all(a is b for a, b in zip(vae.parameters(), parameters, strict=True))
+    assert {p.dtype for p in parameters} == {torch.float16} and len(casts) == 3  # tried in half precision only once
+    with torch.no_grad():
+        vae.quant_conv.weight.fill_(torch.inf)
+    with pytest.raises(UserError, match="NaN"):
+        model.encode_images(pixels)

@@ -40,6 +40,14 @@ def test_the_prediction_is_what_the_web_ui_makes(model, engine):
     torch.testing.assert_close(ours, theirs)
 
 
+def test_text_may_be_encoded_elsewhere_than_the_unet_computes(model, engine, monkeypatch):
+    """On cards of little memory; here the U-Net is said to be where the tokens cannot be."""
+    with torch.no_grad():
+        wanted = model.encode_text(["a red hat"])
+        monkeypatch.setattr(engine.forge_objects_original.unet, "load_device", torch.device("meta"))
+        assert model.device.type == "meta" and torch.equal(model.encode_text(["a red hat"]), wanted)
+
+
 def test_a_long_caption_has_the_first_chunks_pooled_vector(model):
     long = ", ".join(["red hat"] * 40)
     with torch.no_grad():

@@ -96,14 +96,16 @@ def test_a_new_file_never_shares_its_name_with_one_of_another_folder(webui, netw
     assert bench.free_name("mira") == "mira-2"
 
 
-def test_a_list_that_fails_ends_no_training(webui, network, monkeypatch, caplog):
+def test_a_list_that_fails_is_told_and_the_new_file_is_used_anyway(webui, network, lora, monkeypatch, caplog):
     def fails() -> None:
         raise OSError("a file is locked")
 
+    webui.txt2img(prompt=f"1girl {lora}")
     monkeypatch.setattr(sys.modules["networks"], "list_available_networks", fails)
-    webui.txt2img()
-    webui.host.refresh_loras()
-    assert "a file is locked" in caplog.text
+    with pytest.raises(UserError, match="a file is locked") as told:
+        webui.host.refresh_loras()
+    assert "refresh button" in told.value.fix and "a file is locked" in caplog.text
+    assert webui.sd_model.current_lora_hash == ""  # so that the weights are merged again
 
 
 def test_without_its_lora_extension(webui, monkeypatch):
