@@ -17,6 +17,7 @@ from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.models.base import Host
 from lib_lora.tools.lora_files import find_lora, list_loras
+from lib_lora.training.applied import applied_networks
 from lib_lora.training.backups import go_back
 from lib_lora.training.config import TrainConfig, named_paths
 from lib_lora.training.continuation import extend
@@ -213,6 +214,7 @@ class Workbench:
         split(usable_scan(config), config.validation_split, config.seed)
         if config.start_from and not self._will_be_trained(config.start_from):
             start_file(config.start_from, self.host.paths.lora_folders)
+        applied_networks(config.apply_loras, self.host.paths.lora_folders)
         self._refuse_existing(config)
         if self._will_be_trained(config.name, instead_of):
             what = "A training of that name is running or in the queue"

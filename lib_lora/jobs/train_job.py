@@ -100,7 +100,8 @@ class TrainJob(Job):
 
     def _switch(self, on: bool) -> None:
         if (session := self._session()) is not None:
-            session.network.enabled = on
+            for network in session.networks:
+                network.enabled = on
 
     def _load_model(self, host: Host) -> None:
         """The run's own checkpoint, if another one has been loaded since."""

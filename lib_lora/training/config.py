@@ -16,6 +16,7 @@ from typing import Any
 
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.errors import UserError
+from lib_lora.training.applied import check_applied
 from lib_lora.training.block_ranks import parse_block_ranks
 from lib_lora.training.config_groups.data import CaptionSettings, ImageSettings
 from lib_lora.training.config_groups.loss import LossSettings, NoiseSettings
@@ -93,6 +94,7 @@ def _check_run(c: TrainConfig) -> None:
 
 
 def _check_network(c: TrainConfig) -> None:
+    check_applied(c.apply_loras)
     parse_block_ranks(c.block_ranks, "block_ranks")
     if parse_block_ranks(c.conv_block_ranks, "conv_block_ranks").ranks and not c.conv_rank:
         what = "Convolution ranks per block need a convolution rank for the other blocks"

@@ -11,6 +11,7 @@ from lib_lora.dataset.check import check as check_dataset
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths, LoadedModel
+from lib_lora.training.applied import applied_networks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan
 from lib_lora.training.memory import RESERVE, capacity, estimate, fitting_change
@@ -53,6 +54,7 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
     data = dataset_config(config)
     if config.start_from:
         start_file(config.start_from, paths.lora_folders)
+    applied_networks(config.apply_loras, paths.lora_folders)
     report = check_dataset(
         split(usable_scan(config), config.validation_split, config.seed)[0],
         data,

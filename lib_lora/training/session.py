@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.models.base import HostPaths, LoadedModel
+from lib_lora.training.applied import applied_networks
 from lib_lora.training.averaging import Averaging
 from lib_lora.training.checkpoints import Checkpoints
 from lib_lora.training.config import TrainConfig
@@ -47,6 +48,7 @@ class Session:
         network, denoiser, optimizer, scaler, averaging: what learns.
         meter: holds the steps that nobody has looked at.
         step: optimizer steps that are done.
+        applied: frozen networks that act beside it, and are not saved.
         notes: what is to be said before the first step.
         last_saved: the LoRA file that was written last; None before the first.
         parallel: this process's place.
@@ -65,6 +67,7 @@ class Session:
     averaging: Averaging
     meter: Meter
     step: int
+    applied: list[Network]
     notes: list[str]
     parallel: Parallel
     last_saved: Path | None = None
@@ -74,21 +77,32 @@ class Session:
         """The epoch, from 1, that the last finished step belongs to."""
         return max(0, self.step - 1) // self.data.steps_per_epoch + 1
 
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """All that act on the model, the one in training last."""
+        return (*self.applied, self.network)
+
     @contextmanager
     def attached(self) -> Iterator[None]:
         """The network on the model, and the model as the settings want it, for the length of a ``with`` block."""
-        with self.denoiser.saving_memory(), self.network.attached_to(self.model.layers()):
+        layers = self.model.layers()
+        with self.denoiser.saving_memory(), ExitStack() as stack:
+            for network in self.networks:
+                stack.enter_context(network.attached_to(layers))
             yield
 
     @contextmanager
     def detached(self) -> Iterator[Network]:
         """Within :meth:`attached`, the network without the model, so that somebody else may draw samples with it."""
-        self.network.detach()
+        for network in self.networks:
+            network.detach()
         try:
             with self.averaging.shown():
                 yield self.network
         finally:
-            self.network.attach(self.model.layers())
+            layers = self.model.layers()
+            for network in self.networks:
+                network.attach(layers)
 
     def batch(self, micro: int, place: Parallel) -> tuple[MicroBatch, NoiseDraw]:
         """The part of micro-step ``micro`` that is ``place``'s, possibly without a sample, on the model's device.
@@ -113,9 +127,10 @@ class Session:
 
     def held(self) -> Iterator[Tensor]:
         """What is kept between two steps: weights, moments, averages, encoded captions; gradients there are none."""
-        for adapter in self.network.adapters.values():
-            yield from adapter.parameters()
-            yield from adapter.buffers()
+        for network in self.networks:
+            for adapter in network.adapters.values():
+                yield from adapter.parameters()
+                yield from adapter.buffers()
         yield from optimizer_state(self.network, self.optimizer)[0].values()
         yield from self.averaging.mean
         yield from self.denoiser.known_captions.values()
@@ -149,6 +164,7 @@ def prepare(
     slots = StateSlots(run.state)
     saved = slots.newest()
     network = Network.create(model.layers(), network_spec(config), config.seed)
+    applied = applied_networks(config.apply_loras, paths.lora_folders)
     notes: list[str] = []
     if config.start_from and saved is None:
         notes = start_from(network, start_file(config.start_from, paths.lora_folders))
@@ -166,5 +182,5 @@ def prepare(
     run.rewind(step)
     return Session(
         run, config, model, data, slots, checkpoints, network, denoiser, optimizer, scaler, averaging,
-        Meter(torch.device(model.device)), step, notes, parallel,
+        Meter(torch.device(model.device)), step, applied, notes, parallel,
     )  # fmt: skip

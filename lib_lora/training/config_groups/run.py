@@ -31,6 +31,9 @@ class RunSettings:
     start_from: str = setting("", RUN, "Start from",
         "Name or path of a LoRA whose training goes on, with its algorithm and rank; empty starts anew",
         kohya="network_weights")
+    apply_loras: str = setting("", RUN, "Apply while training",
+        "LoRAs that act while this one is trained and are not saved in it, NAME:weight: it learns what they lack; a "
+        "style under a character, or a distilled model's training adapter; empty is none")
     batch_size: int = setting(2, RUN, "Batch size", "Images per step; more is smoother and needs more memory",
         low=1, high=64, unit="images", kohya="train_batch_size")
     seed: int = setting(42, RUN, "Seed", "Same seed, same settings: same LoRA", low=0, high=2**31 - 1, kohya="seed")
