@@ -25,7 +25,6 @@ from lib_lora.training.data import usable_scan
 from lib_lora.training.preflight import Preflight, preflight
 from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
-from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.training.validation import split
 from lib_lora.training.variants import variants
 from lib_lora.training.warm_start import start_file
@@ -210,7 +209,6 @@ class Workbench:
             instead_of: id of the run that gets these settings.
         """
         config = _admitted(self._with_model(config).check())
-        parse_sample_prompts(config.sample_prompts)
         split(usable_scan(config), config.validation_split, config.seed)
         if config.start_from and not self._will_be_trained(config.start_from):
             start_file(config.start_from, self.host.paths.lora_folders)

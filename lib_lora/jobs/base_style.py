@@ -16,8 +16,9 @@ from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
 from lib_lora.models.base import Host
+from lib_lora.names import check_name
 from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, pictures_in, read_spec, training_config
-from lib_lora.tools.lora_files import BAD_NAME, list_loras
+from lib_lora.tools.lora_files import list_loras
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run
 
@@ -61,10 +62,7 @@ class BaseStyle:
     name: str
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or BAD_NAME.search(self.name) or Path(self.name).name != self.name:
-            raise UserError(
-                f"{self.name!r} cannot be the name of a file", where="Name", fix="Use letters, digits, - _."
-            )
+        check_name(self.name, "Name")
 
     @property
     def folder(self) -> Path:

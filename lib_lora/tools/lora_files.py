@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..adapters.file import LoraFile
 from ..adapters.network import Network
 from ..errors import UserError
+from ..names import check_name
 from .lora_index import INDEX, SUFFIX, without_suffix
 
-BAD_NAME = re.compile(r'[<>:"|?*\x00-\x1f]|(^|[/\\])\.|[. ]$')
 Folders = Path | Sequence[Path]  # one, or several in the order in which they are searched
 
 
@@ -56,8 +55,8 @@ def new_lora_path(name: str, folder: Path) -> Path:
 def new_path(name: str, folder: Path, suffix: str, kind: str) -> Path:
     """Where a new file called ``name`` goes; ``kind`` says what it is in messages. Errors as :func:`new_lora_path`."""
     name = name.strip().removesuffix(suffix)
-    if not name or BAD_NAME.search(name):
-        raise UserError(f"{name!r} cannot be the name of a file", where="name", fix="Use letters, digits, - and _.")
+    for part in name.replace("\\", "/").split("/"):
+        check_name(part, "name")
     path = folder / f"{name}{suffix}"
     if folder.resolve() not in path.resolve().parents:
         raise UserError(f"The name leads out of the {kind} folder", where=name, fix="Use letters, digits, - and _.")

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 
 from ..errors import UserError
+from ..names import base_of, epochs_of, file_of_epoch
 from .prompt_loras import TAG
 
-EPOCH = re.compile(r"-\d{6}$")  # the end of an epoch's file name
 LAST = "last"
 
 
-def with_epoch(prompt: str, epoch: str, names: Collection[str]) -> str:
+def with_epoch(
+    prompt: str, epoch: str, names: Collection[str], last_epoch: Callable[[str], int | None] = lambda name: None
+) -> str:
     """Every tag of a trained LoRA names the file of ``epoch``, a number or ``"last"``.
 
     Args:
         names: of the LoRA files that exist; tags of LoRAs without such an epoch stay as they are.
+        last_epoch: the number of epochs that a run's last file says it has, None where it says nothing.
 
     Raises:
         UserError: no tag has such an epoch; lists those that it has.
     """
     found = False
+    number = None if epoch.strip() == LAST else _number(epoch)
 
     def edit(name: str, rest: str) -> str:
         nonlocal found
-        base = EPOCH.sub("", name)
-        wanted = base if epoch.strip() == LAST else f"{base}-{_number(epoch):06}"
-        if wanted not in names:
+        base = base_of(name.strip(), names)
+        file = base if number is None else file_of_epoch(base, number, names, last_epoch)
+        if file not in names:
             return f"<lora:{name}{rest}>"
         found = True
-        return f"<lora:{wanted}{rest}>"
+        return f"<lora:{file}{rest}>"
 
     changed = _edited(prompt, edit)
     if not found:
-        bases = {EPOCH.sub("", match[1]) for match in TAG.finditer(prompt)}
-        known = sorted(str(int(name[-6:])) for name in names if EPOCH.search(name) and EPOCH.sub("", name) in bases)
-        fix = (
-            f"There are {', '.join([*known, LAST])}" if known else "Put the tag of a LoRA trained here into the prompt"
-        )
+        bases = {base_of(match[1].strip(), names) for match in TAG.finditer(prompt)}
+        known = sorted({number for base in bases for number in epochs_of(base, names)})
+        there = ", ".join([*map(str, known), LAST])
+        fix = f"There are {there}" if known else "Put the tag of a LoRA trained here into the prompt"
         raise UserError(f"No LoRA of the prompt has an epoch {epoch.strip()}", where="prompt", fix=fix)
     return changed
 
@@ -49,8 +51,10 @@ def with_weight(prompt: str, weight: float) -> str:
     Raises:
         UserError: there is no tag.
     """
-    kept = ("lbw", "start", "stop")
-    return _changed(prompt, lambda name, parts: [name, f"{weight:g}", *(p for p in parts if _named(p, *kept))])
+    return _changed(
+        prompt,
+        lambda name, parts: [name, f"{weight:g}", *(p for p in parts if "=" in p and not _named(p, "te", "unet"))],
+    )
 
 
 def with_blocks(prompt: str, blocks: str) -> str:
@@ -81,6 +85,9 @@ def _named(part: str, *names: str) -> bool:
 
 def _number(epoch: str) -> int:
     try:
-        return int(epoch)
-    except ValueError:
+        number = float(epoch)
+        if number != int(number):
+            raise ValueError(epoch)
+    except (ValueError, OverflowError):
         raise UserError(f"{epoch!r} is no epoch", where="Epoch", fix=f"Use numbers or {LAST}") from None
+    return int(number)

@@ -16,6 +16,7 @@ from typing import Any
 
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.errors import UserError
+from lib_lora.names import check_name
 from lib_lora.training.applied import check_applied
 from lib_lora.training.block_ranks import parse_block_ranks
 from lib_lora.training.config_groups.data import CaptionSettings, ImageSettings
@@ -77,11 +78,7 @@ def named_paths(config: TrainConfig) -> dict[str, str]:
 
 
 def _check_run(c: TrainConfig) -> None:
-    if not c.name.strip():
-        raise UserError("The LoRA needs a name", where="name", fix="Type a short name, for example the character's")
-    if bad := re.search(r'[<>:"/\\|?*\x00-\x1f]|^\.|[. ]$', c.name):
-        what = f"The name cannot contain {bad.group()!r} there"
-        raise UserError(what, where="name", fix="Use letters, digits, - and _")
+    check_name(c.name, "name")
     if not c.data_dir.strip():
         raise UserError("No image folder chosen", where="data_dir", fix="Choose the folder that holds the images")
     if c.repeats != "auto" and not (c.repeats.isdigit() and 1 <= int(c.repeats) <= 10000):

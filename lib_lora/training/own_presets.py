@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 
 from lib_lora.errors import UserError
+from lib_lora.names import check_name
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import read_config, write_config
 from lib_lora.training.presets import PRESETS, Preset, preset
 
 PERSONAL = ("name", "data_dir", "trigger", "model", "start_from")
 WHY = "Your own preset."
-BAD_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]|^\.|[. ]$')
 
 
 class OwnPresets:
@@ -48,10 +47,7 @@ class OwnPresets:
             UserError: the name is taken, or cannot be a file's.
         """
         name = name.strip()
-        if not name or BAD_NAME.search(name):
-            raise UserError(
-                f"{name!r} cannot be the name of a preset", where="Preset name", fix="Use letters and digits"
-            )
+        check_name(name, "Preset name", ending=".toml")
         if name in self.names():
             fix = "Choose another name, or delete that preset first"
             raise UserError("There is a preset of that name already", where=name, fix=fix)

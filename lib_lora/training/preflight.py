@@ -19,7 +19,7 @@ from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.presets import PRESETS
 from lib_lora.training.probe import probe
 from lib_lora.training.run_metadata import network_spec
-from lib_lora.training.sample_prompts import parse_sample_prompts
+from lib_lora.training.sample_prompts import sample_prompt_notes
 from lib_lora.training.validation import split
 from lib_lora.training.warm_start import start_file
 
@@ -50,7 +50,6 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
         UserError: the run could not start; names the setting.
     """
     config.check()
-    parse_sample_prompts(config.sample_prompts)
     data = dataset_config(config)
     if config.start_from:
         start_file(config.start_from, paths.lora_folders)
@@ -91,6 +90,8 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
         found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
     if refused := limits(kinds_of_spec(network_spec(config))):
         found.append(Advice("; ".join(refused), "Where the file has to work there too, choose lora without options"))
+    notes = sample_prompt_notes(config.sample_prompts)
+    found += [Advice(note, "Nothing needs to be done; correct the line where it matters") for note in notes]
     found += rate_advice(config)
     return found
 

@@ -44,3 +44,26 @@ def test_block_weights_are_added_or_replaced() -> None:
 def test_without_a_tag_there_is_nothing_to_vary(change) -> None:
     with pytest.raises(UserError, match="no LoRA in the prompt"):
         change("1girl")
+
+
+def test_names_with_dates_and_the_last_epoch_by_its_number():
+    names = ["mira", "mira-000001", "mira-000002", "mira-step00000500", "style-240101", "style-240101-000002", "style"]
+    for tag, epoch, file in [
+        ("mira-000002", "1", "mira-000001"), ("mira", "3", "mira"), ("mira", "4.0", None),
+        ("mira", " 2.0 ", "mira-000002"),
+        ("mira-step00000500", "2", "mira-000002"), (" mira ", "last", "mira"), 
+        ("style-240101", "2", "style-240101-000002"),
+        ("style-240101", "last", "style-240101"), ("style-240101-000002", "last", "style-240101"),
+    ]:  # fmt: skip
+        if file:
+            assert with_epoch(f"<lora:{tag}:0.8> a", epoch, names) == f"<lora:{file}:0.8> a"
+        else:
+            with pytest.raises(UserError, match=r"No LoRA of the prompt has an epoch"):
+                with_epoch(f"<lora:{tag}:0.8> a", epoch, names)
+    assert with_epoch("<lora:mira:1>", "7", names, lambda name: 7) == "<lora:mira:1>"
+    with pytest.raises(UserError, match="is no epoch"):
+        with_epoch("<lora:mira:1>", "2.5", names)
+
+
+def test_another_weight_keeps_what_is_no_weight():
+    assert with_weight("<lora:mira:te=0.5:unet=1:dyn=8:lbwe=X>", 0.7) == "<lora:mira:0.7:dyn=8:lbwe=X>"

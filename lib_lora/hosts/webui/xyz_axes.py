@@ -10,8 +10,11 @@ from typing import Any
 from modules import scripts
 
 from lib_lora.adapters.blocks import load_presets
+from lib_lora.adapters.file import read_metadata
+from lib_lora.errors import UserError
 from lib_lora.hosts.webui.folders import lora_folders
-from lib_lora.tools.lora_files import list_loras
+from lib_lora.names import base_of, epochs_of
+from lib_lora.tools.lora_files import find_lora, list_loras
 from lib_lora.tools.prompt_edits import LAST, with_blocks, with_epoch, with_weight
 
 PREFIX = "[LoRA Workbench]"
@@ -42,7 +45,7 @@ def _plots() -> Iterator[tuple[Callable[..., Any], list[Any]]]:
 
 def _axes(axis: Callable[..., Any], presets: Path) -> list[Any]:
     return [
-        axis(f"{PREFIX} Epoch", str, _varying(lambda p, x: with_epoch(p, x, _names())), choices=_epochs),
+        axis(f"{PREFIX} Epoch", str, _varying(lambda p, x: with_epoch(p, x, _names(), _last_epoch)), choices=_epochs),
         axis(f"{PREFIX} Weight", float, _varying(with_weight)),
         axis(f"{PREFIX} Block weights", str, _varying(with_blocks), choices=lambda: list(load_presets(presets))),
     ]
@@ -59,7 +62,16 @@ def _names() -> list[str]:
     return list(list_loras(lora_folders()))
 
 
+def _last_epoch(name: str) -> int | None:
+    """The epoch that a run's last file says it is."""
+    try:
+        return int(read_metadata(find_lora(name, lora_folders())).get("ss_epoch", ""))
+    except (UserError, ValueError):
+        return None
+
+
 def _epochs() -> list[str]:
     """Every epoch that some LoRA has a file of."""
-    ends = {name.rpartition("-")[2] for name in _names() if "-" in name}
-    return [*map(str, sorted(int(end) for end in ends if len(end) == 6 and end.isdigit())), LAST]
+    names = _names()
+    found = {epoch for base in {base_of(name, names) for name in names} for epoch in epochs_of(base, names)}
+    return [*map(str, sorted(found)), LAST]
