@@ -11,21 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .cli_train import EXIT_INTERRUPTED, add_train_commands
 from .errors import Cancelled, UserError
 
 if TYPE_CHECKING:
     from .hosts.standalone.host import StandaloneHost
-    from .jobs.job import JobView
     from .tools.grid_spec import Candidate
-    from .training.config import TrainConfig
-    from .training.parallel import Parallel
     from .workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
 BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset")
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="command", required=True)
     model = _model_options()
     _add_serve(commands.add_parser("serve", parents=[model], help="open the tabs in the browser, on this machine"))
-    _add_train(commands.add_parser("train", parents=[model], help="train by a settings file, or continue a run"))
+    add_train_commands(commands, model, _data_options(), make_host)
     _add_grid(commands.add_parser("grid", parents=[model], help="the same prompts for several LoRA files and weights"))
     add_commands(commands, [_data_options()])
     _add_tour(commands.add_parser("tour", parents=[model], help="a character, its epochs and a merge in minutes"))
@@ -84,13 +81,6 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--address", default="127.0.0.1", help="0.0.0.0 lets others in (default: %(default)s)")
     command.add_argument("--port", type=int, default=7861, help="the first one tried (default: %(default)s)")
     command.set_defaults(run=serve)
-
-
-def _add_train(command: argparse.ArgumentParser) -> None:
-    what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("config", type=Path, nargs="?", metavar="run.toml", help="settings")
-    what.add_argument("--resume", metavar="RUN", help="id of a run that was stopped or cut off")
-    command.set_defaults(run=train)
 
 
 def _add_grid(command: argparse.ArgumentParser) -> None:
@@ -125,47 +115,6 @@ def serve(args: argparse.Namespace) -> int:
     from .workbench import Workbench
 
     serve_tabs(Workbench(make_host(args)), args.port, host=args.address)
-    return 0
-
-
-def train(args: argparse.Namespace) -> int:
-    """One run from start to end, or from where it was; with others, where a launcher has started several processes."""
-    from .training.config_file import read_config
-    from .training.parallel import joined
-    from .training.run_store import RunStore
-    from .workbench import Workbench
-
-    config = read_config(args.config) if args.config else RunStore(args.data / "runs").open(args.resume).config()
-    with joined() as parallel:
-        if parallel.world > 1:
-            return _train_together(args, config, parallel)
-    workbench = Workbench(make_host(args, config.model))
-    job = workbench.resume(args.resume) if args.resume else workbench.start_training(config)
-    view = follow(workbench, job)
-    if view.state == "failed":
-        raise UserError(view.error["what"], where=view.error["where"] or None, fix=view.error["fix"] or None)
-    run = view.data["run"]
-    if view.state == "done":
-        print(f"saved {view.result}\nrun {run}; compare its epochs: grid --training {run} --prompt …")
-        return 0
-    print(f"stopped; go on with: train --resume {run}")
-    return EXIT_INTERRUPTED
-
-
-def _train_together(args: argparse.Namespace, config: TrainConfig, parallel: Parallel) -> int:
-    from .jobs.together import choose_run, train_together
-    from .workbench import Workbench
-
-    workbench = Workbench(make_host(args, config.model))
-    runs = workbench.runs
-    run = choose_run(parallel, lambda: runs.open(args.resume) if args.resume else workbench.new_run(config), runs)
-    try:
-        train_together(workbench.host, run, parallel, lambda line: print(line, flush=True))
-    finally:
-        if parallel.leads and run.status != "finished":
-            print(f"go on with: train --resume {run.id}", flush=True)
-    if parallel.leads:
-        print(f"saved {run.result()['path']}\nrun {run.id}")
     return 0
 
 
@@ -222,24 +171,6 @@ def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneH
     host = StandaloneHost(paths, [*args.checkpoints, CHECKPOINT], dtype=dtype)
     host.load(model or args.model)
     return host
-
-
-def follow(workbench: Workbench, job_id: int) -> JobView:
-    """Print a job's progress until it has ended; Ctrl-C stops it after its step, so that it can be continued."""
-    shown = ""
-    while True:
-        try:
-            view = workbench.queue.wait(job_id, timeout=1.0)
-        except KeyboardInterrupt:
-            workbench.queue.stop(job_id)
-            continue
-        line = f"{view.done}/{view.total}  {view.note}"
-        if line != shown and view.total:
-            left = "" if view.remaining is None else f"  {view.remaining:.0f} s left"
-            print(f"{line}{left}", flush=True)
-            shown = line
-        if view.ended:
-            return view
 
 
 def _columns(workbench: Workbench, args: argparse.Namespace) -> tuple[Candidate, ...]:

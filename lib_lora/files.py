@@ -14,6 +14,7 @@ from uuid import uuid4
 from lib_lora.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, 112)  # 112: Windows' own number
+PART = ".part"  # how names of files end that are being written
 RENAME_TRIES = 20  # virus scanners and previews hold new files open for a moment on Windows
 
 
@@ -29,7 +30,7 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{uuid4().hex[:12]}.part")
+    part = path.with_name(f".{uuid4().hex[:12]}{PART}")
     try:
         with naming_full_disk(path):
             yield part

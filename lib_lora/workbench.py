@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +12,23 @@ from typing import Any
 from lib_lora.access import admit
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import GeneratorJob
+from lib_lora.jobs.claims import claim_name, claim_run
+from lib_lora.jobs.job import GeneratorJob, Job
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.train_job import TrainJob
+from lib_lora.jobs.views import TrainView
 from lib_lora.models.base import Host
+from lib_lora.ownership import Claim
 from lib_lora.tools.lora_files import find_lora, list_loras
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.backups import go_back
+from lib_lora.training.checkpoints import epoch_path
 from lib_lora.training.config import TrainConfig, named_paths
+from lib_lora.training.config_file import training_hash
 from lib_lora.training.continuation import extend
 from lib_lora.training.data import usable_scan
+from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.preflight import Preflight, preflight
 from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
@@ -79,22 +86,26 @@ class Workbench:
             UserError: it could not start, with the setting concerned.
         """
         config = _admitted(self._with_model(config).check())
-        with self.host.gpu_lock, self.host.training_session() as model:
-            found = preflight(config, model, self.host.paths)
         self._refuse_existing(config)
-        return found
+        with self.host.gpu_lock, self.host.training_session() as model:
+            return preflight(config, model, self.host.paths)
 
     def start_training(self, config: TrainConfig) -> int:
-        """Create a run and queue it; returns the job's id. Its ``view().data["run"]`` is the run's id.
+        """Create a run and queue it; returns the job's id. Its ``view().run`` is the run's id.
 
         Raises:
-            UserError: a setting, folder or file name that cannot work.
+            UserError: a setting, folder or file name that cannot work, or a training of that name.
         """
-        return self.queue.submit(TrainJob(self.new_run(config)))
+        return self.queue.submit(self.new_training(config))
 
-    def new_run(self, config: TrainConfig) -> Run:
-        """A run that is not trained yet. Errors as :meth:`start_training`."""
-        return self.runs.create(self._startable(config))
+    def new_training(self, config: TrainConfig, parallel: Parallel = ALONE) -> TrainJob:
+        """A training that is not in the queue yet; it owns its name until it is closed. Errors as
+        :meth:`start_training`."""
+        config = self._startable(config)
+        with ExitStack() as undo:
+            job = self._created(config, self._own_name(config, undo), undo, parallel)
+            undo.pop_all()
+            return job
 
     def start_variants(self, config: TrainConfig, text: str) -> list[int]:
         """Queue a run for every combination in ``text`` (see :func:`variants`) and a grid of them all; the jobs' ids.
@@ -103,13 +114,18 @@ class Workbench:
             UserError: as :meth:`start_training`, for any of them; nothing is queued then.
         """
         wanted = [(variant.label, self._startable(variant.config)) for variant in variants(config, text)]
-        folder = self._fresh_folder(self.host.paths.data / "grids" / f"{config.name}-variants")
-        runs = []
-        for label, variant in wanted:
-            runs.append(self.runs.create(variant))
-            runs[-1].join_sweep(label, folder)
-        grid = SweepGridJob(self.queue, runs, wanted[0][1], folder)
-        return [self.queue.submit(job) for job in (*map(TrainJob, runs), grid)]
+        jobs: list[Job] = []
+        with ExitStack() as undo:
+            names = [self._own_name(variant, undo) for _, variant in wanted]
+            folder = self._fresh_folder(self.host.paths.data / "grids" / f"{config.name}-variants")
+            for (label, variant), name in zip(wanted, names, strict=True):
+                job = self._created(variant, name, undo)
+                job.run.join_sweep(label, folder)
+                jobs.append(job)
+            runs = [job.run for job in jobs if isinstance(job, TrainJob)]
+            jobs.append(SweepGridJob(self.queue, runs, wanted[0][1], folder))
+            undo.pop_all()
+        return [self.queue.submit(job) for job in jobs]
 
     def change_waiting(self, job_id: int, config: TrainConfig) -> None:
         """Give a queued training other settings.
@@ -120,38 +136,58 @@ class Workbench:
         job = self.queue.find(job_id)
         if not isinstance(job, TrainJob) or job.run.status != "unfinished" or job.run.has_begun:
             raise UserError("Only a training that has not begun can be changed", where=job.title)
-        config = self._startable(config, instead_of=job.run.id)
-        with self.queue.held_waiting(job_id):
-            job.change(config)
+        config = self._startable(config)
+        with ExitStack() as undo:
+            same = config.name.casefold() == job.config.name.casefold()
+            name = None if same else self._own_name(config, undo)
+            with self.queue.held_waiting(job_id):
+                job.change(config, name)
+            undo.pop_all()
 
     def resume(self, run_id: str) -> int:
-        """Queue an unfinished or stopped run to go on from its last saved step; returns the job's id."""
+        """Queue an unfinished or stopped run to go on from its last saved step; returns the job's id.
+
+        Raises:
+            UserError: it is finished, or is being trained or in the queue, here or in another process.
+        """
+        return self.queue.submit(self.continued(run_id))
+
+    def continued(self, run_id: str, more_epochs: int = 0, parallel: Parallel = ALONE) -> TrainJob:
+        """A run as a training that is not in the queue yet; it owns the run until it is closed.
+
+        Args:
+            more_epochs: for a finished run, see :func:`extend`. Errors otherwise as :meth:`resume`.
+        """
         run = self.runs.open(run_id)
-        if run.status == "finished":
-            raise UserError("This run is finished", where=run_id, fix="Give it more epochs, or start a new one")
-        if self._active_job(run_id) is not None:
-            raise UserError("This run is in the queue already", where=run_id)
-        return self.queue.submit(TrainJob(run))
+        with ExitStack() as undo:
+            owner = undo.enter_context(claim_run(run))
+            if more_epochs:
+                extend(run, more_epochs)
+            if run.status == "finished":
+                raise UserError("This run is finished", where=run_id, fix="Give it more epochs, or start a new one")
+            name = undo.enter_context(claim_name(self.runs.folder, run.config().name))
+            job = TrainJob(run, (name, owner), parallel)
+            undo.pop_all()
+            return job
 
     def extend(self, run_id: str, more_epochs: int) -> int:
         """Queue a finished run for further epochs, see :func:`extend`; returns the job's id."""
-        if self._active_job(run_id) is not None:
-            raise UserError("This run is in the queue already", where=run_id)
-        run = self.runs.open(run_id)
-        extend(run, more_epochs)
-        return self.queue.submit(TrainJob(run))
+        if more_epochs < 1:
+            raise UserError("At least one more epoch is needed", where="More epochs", fix="Give a number from 1")
+        return self.queue.submit(self.continued(run_id, more_epochs))
 
     def go_back(self, run_id: str, step: int) -> None:
         """Make a backup the present state of a run that is not being trained; it can be resumed from there."""
-        if self._active_job(run_id) is not None:
-            raise UserError("This run is being trained", where=run_id, fix="Stop it first")
-        go_back(self.runs.open(run_id), step)
+        run = self.runs.open(run_id)
+        with claim_run(run):
+            go_back(run, step)
 
     def request(self, job_id: int, what: str) -> None:
         """``"save"``, ``"sample"`` or ``"backup"`` now, in a training job that goes on afterwards."""
+        if not isinstance(view := self.queue.view(job_id), TrainView):
+            raise UserError("Only a training can do that", where=view.title)
         job = self.queue.find(job_id)
-        if not isinstance(job, TrainJob):
-            raise UserError("Only a training can do that", where=job.title)
+        assert isinstance(job, TrainJob)
         if what == "sample" and not job.config.sample_prompts.strip():
             fix = "Write some before the start, under Saving and samples"
             raise UserError("This run has no sample prompts", where=job.title, fix=fix)
@@ -159,7 +195,7 @@ class Workbench:
 
     # -- other work ---------------------------------------------------------------------------------------------------
 
-    def submit(self, kind: str, title: str, work: Callable[[Host], Iterator[Any]]) -> int:
+    def submit(self, kind: str, title: str, work: Callable[[Host], Generator[Any, None, Any]]) -> int:
         """Queue ``work(host)``, a generator that yields :class:`Progress` or other events; returns the job's id."""
         return self.queue.submit(GeneratorJob(kind, title, work))
 
@@ -186,10 +222,15 @@ class Workbench:
             for row in rows
         ]  # fmt: skip
 
+    def unfinished(self, config: TrainConfig) -> Run | None:
+        """The newest run of this name and these settings that can be continued."""
+        wanted = training_hash(self._with_model(config))
+        found = (run for run in self.runs.named(config.name) if run.status != "finished")
+        return next((run for run in found if training_hash(run.config()) == wanted), None)
+
     def delete_run(self, run_id: str) -> Path:
         """Move a run into the trash; its LoRA files stay. Returns where it can be taken back from."""
-        if self._active_job(run_id) is not None:
-            raise UserError("This run is being trained", where=run_id, fix="Stop it first")
+        claim_run(self.runs.open(run_id)).release()
         return self.runs.delete(run_id)
 
     # -- small parts --------------------------------------------------------------------------------------------------
@@ -202,22 +243,25 @@ class Workbench:
         names = (name, *(f"{stem}-{count}" for count in range(2, len(taken) + 3)))
         return next(free for free in names if free not in taken)
 
-    def _startable(self, config: TrainConfig, instead_of: str = "") -> TrainConfig:
-        """The config with its checkpoint's name; UserError if it cannot start.
-
-        Args:
-            instead_of: id of the run that gets these settings.
-        """
+    def _startable(self, config: TrainConfig) -> TrainConfig:
+        """The config with its checkpoint's name; UserError if it cannot start."""
         config = _admitted(self._with_model(config).check())
+        self._refuse_existing(config)
         split(usable_scan(config), config.validation_split, config.seed)
         if config.start_from and not self._will_be_trained(config.start_from):
             start_file(config.start_from, self.host.paths.lora_folders)
         applied_networks(config.apply_loras, self.host.paths.lora_folders)
-        self._refuse_existing(config)
-        if self._will_be_trained(config.name, instead_of):
-            what = "A training of that name is running or in the queue"
-            raise UserError(what, where=config.name, fix="Choose another name")
         return config
+
+    def _own_name(self, config: TrainConfig, undo: ExitStack) -> Claim:
+        """The claim to the name of ``config``, released by ``undo``; UserError where it is taken."""
+        claim = undo.enter_context(claim_name(self.runs.folder, config.name))
+        self._refuse_existing(config)  # again: until now another process could have finished one
+        return claim
+
+    def _created(self, config: TrainConfig, name: Claim, undo: ExitStack, parallel: Parallel = ALONE) -> TrainJob:
+        run = self.runs.create(config)
+        return TrainJob(run, (name, undo.enter_context(claim_run(run))), parallel)
 
     def _fresh_folder(self, folder: Path) -> Path:
         """``folder``, or that name with a number where it exists."""
@@ -234,21 +278,24 @@ class Workbench:
         return replace(config, model=info.name)
 
     def _refuse_existing(self, config: TrainConfig) -> None:
-        for folder in self.host.paths.lora_folders:  # a web UI tells files of several folders apart by name alone
-            path = folder / f"{config.name}.safetensors"
-            if path.exists():
-                raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
+        """UserError if a file that the run would write is there already."""
+        # a web UI tells files of several folders apart by name alone
+        final = [folder / f"{config.name}.safetensors" for folder in self.host.paths.lora_folders]
+        epochs = (epoch_path(self.host.paths.loras, config.name, epoch) for epoch in range(1, config.epochs))
+        path = next((path for path in (*final, *epochs) if path.exists()), None)
+        if path is None:
+            return
+        begun = next((run for run in self.runs.named(config.name) if run.status != "finished"), None)
+        fix = f"Continue the run {begun.id}, or choose another name" if begun else "Choose another name"
+        raise UserError("A LoRA of that name exists already", where=path, fix=fix)
 
-    def _will_be_trained(self, name: str, besides: str = "") -> bool:
-        """Whether a run in the queue, other than ``besides``, will write this LoRA, e.g. the first stage of two."""
-        waiting = {view.data["run"] for view in self.queue.jobs() if view.kind == "train" and not view.ended}
-        return any(self.runs.open(run).config().name == name for run in waiting - {besides})
+    def _will_be_trained(self, name: str) -> bool:
+        """Whether a run in the queue will write this LoRA, e.g. the first stage of two."""
+        return any(self.runs.open(view.run).config().name == name for view in self._trainings())
 
-    def _active_job(self, run_id: str) -> int | None:
-        for view in self.queue.jobs():
-            if view.data.get("run") == run_id and not view.ended:
-                return view.id
-        return None
+    def _trainings(self) -> list[TrainView]:
+        """Those that are running or waiting."""
+        return [view for view in self.queue.jobs() if isinstance(view, TrainView) and not view.ended]
 
 
 def _admitted(config: TrainConfig) -> TrainConfig:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +14,13 @@ import torch
 from lib_lora import cli
 from lib_lora.adapters import Network, NetworkSpec, write_lora
 from lib_lora.adapters.file import read_lora
+from lib_lora.cli_train import Signals, follow
 from lib_lora.demo.world import Spec, render
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import write_config
+from lib_lora.training.state import StateSlots
+from lib_lora.workbench import Workbench
+from tests.jobs.end_worker import one_step
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "numpy", "PIL", "gradio", "diffusers"}
@@ -61,16 +67,71 @@ def test_bench_prints_json_last(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"speedup": 2.0}
 
 
-def test_train_then_grid(tiny_checkpoint, tmp_path, capsys):
+def settings(tmp_path, checkpoint, epochs: int) -> tuple[str, list[str]]:
+    """A settings file, and the options that say where everything is."""
     images = tmp_path / "images"
     images.mkdir()
     for seed in range(2):
         render(Spec(size=(64, 64), seed=seed)).save(images / f"{seed}.png")
     toml = tmp_path / "run.toml"
-    write_config(toml, TrainConfig(name="doll", trigger="doll", data_dir=str(images), model="tiny", epochs=2, rank=2,
-                                   resolution=64, bucket_step=8, max_tokens=75))  # fmt: skip
-    place = ["--data", str(tmp_path / "data"), "--checkpoints", str(tiny_checkpoint.parent), "--model", "tiny"]
-    assert cli.main(["train", str(toml), *place]) == 0
+    write_config(toml, TrainConfig(name="doll", trigger="doll", data_dir=str(images), model="tiny", epochs=epochs,
+                                   rank=2, resolution=64, bucket_step=8, max_tokens=75))  # fmt: skip
+    return str(toml), ["--data", str(tmp_path / "data"), "--checkpoints", str(checkpoint.parent), "--model", "tiny"]
+
+
+def test_a_signal_saves_and_the_run_is_told_from_its_beginning(tiny_checkpoint, tmp_path, capsys):
+    toml, place = settings(tmp_path, tiny_checkpoint, epochs=1000)
+    command = [sys.executable, "-m", "lib_lora", "train", toml, *place]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in child.stdout:
+        lines.append(line)
+        if "epoch 1" in line:
+            child.send_signal(signal.SIGTERM)
+            break
+    rest, errors = child.communicate(timeout=120)
+    assert child.returncode == 130, errors
+    run = next(line.split()[1] for line in lines if line.startswith("run "))
+    assert "saves its state" in rest and f"train --resume {run}" in rest and "Traceback" not in errors
+    state = StateSlots(tmp_path / "data" / "runs" / run / "state").position()
+    assert state.step > 0
+    assert cli.main(["train", toml, *place]) == 2  # not a second run that fails late
+    assert f"train --resume {run}" in capsys.readouterr().err
+    assert cli.main(["runs", "--data", str(tmp_path / "data")]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 1 and run in listed[0] and "stopped" in listed[0] and "doll" in listed[0]
+
+
+def test_a_second_signal_leaves_at_once(tiny_host, tmp_path, capsys):
+    bench, signals = Workbench(tiny_host), Signals()
+    job = bench.start_training(one_step(tmp_path / "set", epochs=1000))
+    while bench.queue.view(job).phase != "training":
+        bench.queue.wait(job, 0.01)
+    with bench.host.gpu_lock:  # the step that is being made takes long
+        signals.presses = 1
+        follower = threading.Thread(target=follow, args=(bench, job, signals))
+        follower.start()
+        follower.join(1)
+        signals.presses = 2
+    follower.join(60)
+    assert bench.queue.view(job).state == "cancelled" and not follower.is_alive()
+
+
+def test_signals_are_given_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt), Signals() as signals:
+        signal.raise_signal(signal.SIGTERM)
+    with Signals() as signals:
+        signals.count()
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert signals.presses == 2
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_train_then_grid(tiny_checkpoint, tmp_path, capsys):
+    toml, place = settings(tmp_path, tiny_checkpoint, epochs=2)
+    assert cli.main(["train", toml, *place]) == 0
     out = capsys.readouterr().out
     assert "2/2" in out
     run = out.split("--training ")[1].split()[0]
@@ -78,5 +139,5 @@ def test_train_then_grid(tiny_checkpoint, tmp_path, capsys):
     assert cli.main(["grid", *arguments, "--output", str(tmp_path / "grid"), *place]) == 0
     assert "4/4" in capsys.readouterr().out
     assert (tmp_path / "grid" / "grid.png").exists()
-    assert cli.main(["train", str(toml), *place]) == 2, "the LoRA exists"
+    assert cli.main(["train", toml, *place]) == 2, "the LoRA exists"
     assert cli.main(["train", "--resume", run, *place]) == 2, "the run is finished"

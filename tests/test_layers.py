@@ -15,11 +15,11 @@ OUTSIDE = [*sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "scripts").g
 
 # A part imports from its own row and from the rows before it.
 ROWS = (
-    {"errors", "files", "access", "names", "patterns"},
+    {"errors", "files", "access", "names", "ownership", "patterns"},
     {"adapters", "models"},
     {"tools", "training", "dataset", "hosts"},
     {"jobs", "workbench", "demo"},
-    {"ui", "api", "cli", "__main__"},
+    {"ui", "api", "cli", "cli_train", "__main__"},
 )
 
 WEB_UI = {"modules", "modules_forge", "backend", "ldm_patched"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.merge_jobs import MergeJob, Reduction
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.jobs.views import PlainView
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.grid_spec import Candidate, GridSpec
 from lib_lora.tools.lora_files import new_lora_path
@@ -36,7 +37,7 @@ class SavedMergeJob(MergeJob):
         super().__init__(queue, formula, reduction, presets)
         self.target = target
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, dict[str, Any]]:
         yield Progress(0, 0, "reading the files")
         merged = self.make(host)
         if self.target is not None:
@@ -51,6 +52,9 @@ class SavedMergeJob(MergeJob):
             "worst": {"layer": report.worst_layer, "error": report.worst_error},
             "warnings": report.warnings,
         }
+
+    def view(self) -> PlainView:
+        return PlainView(**self.common(), result=self.result)
 
 
 class Services:

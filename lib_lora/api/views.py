@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import JobView
+from lib_lora.jobs.views import JobView, TrainView
 from lib_lora.training.run import Run
 from lib_lora.workbench import Workbench
 
@@ -25,8 +25,8 @@ def job(view: JobView) -> dict[str, Any]:
         "note": view.note,
         "elapsed": round(view.elapsed, 3),
         "remaining": None if view.remaining is None else round(view.remaining, 3),
-        "run": view.data.get("run"),
-        "result": view.result if isinstance(view.result, (str, dict, int, float)) else None,
+        "run": view.run if isinstance(view, TrainView) else None,
+        "result": view.plain(),
         "error": view.error,
     }
 

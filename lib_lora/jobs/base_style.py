@@ -5,16 +5,17 @@ Where one has got to is read from the disk, so every step goes on after a cancel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
+from lib_lora.jobs.views import FolderView
 from lib_lora.models.base import Host
 from lib_lora.names import check_name
 from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, pictures_in, read_spec, training_config
@@ -37,17 +38,16 @@ class BaseStyleJob(ToolJob):
         super().__init__(queue, f"Pictures for {name}")
         self.checkpoint, self.spec, self.folder = checkpoint, spec, folder
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, None]:
         yield Progress(0, self.spec.count, "getting ready")
         info = host.info()
         if info is None or info.name != self.checkpoint:
             host.load(self.checkpoint)
         for made in generate_dataset(host, self.spec, self.folder, self.cancelled):
             yield Progress(made.done, made.total, "pictures")
-        return str(self.folder)
 
-    def data(self) -> dict[str, Any]:
-        return {"folder": str(self.folder)}
+    def view(self) -> FolderView:
+        return FolderView(**self.common(), folder=self.folder)
 
 
 @dataclass(frozen=True)

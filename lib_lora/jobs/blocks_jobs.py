@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
+from lib_lora.jobs.views import ScanView
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.block_scan import ScanStep, scan
 from lib_lora.tools.block_strength import BlockScan
@@ -40,7 +40,7 @@ class BlocksPictureJob(ToolJob):
         super().__init__(queue, f"Preview of {file.stem}")
         self.file, self.wanted, self.request, self.scale = file, wanted, request, scale
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, None]:
         yield Progress(0, 1, f"{self.request.steps} steps")
         weightings = [weights for weights, _ in self.wanted]
         images = pictures(host, self.file, weightings, self.request, self.scale, self.cancelled)
@@ -48,11 +48,10 @@ class BlocksPictureJob(ToolJob):
             save_png(image, path)
         _keep_newest(self.wanted[0][1].parent)
         yield Progress(1, 1)
-        return [path for _, path in self.wanted]
 
 
 class BlockScanJob(ToolJob):
-    """Scans the blocks of a LoRA; the result has ``scan`` and the paths ``csv`` and ``map``."""
+    """Scans the blocks of a LoRA; the result has its figures, and the paths of table and pictures."""
 
     kind = "block scan"
 
@@ -60,19 +59,20 @@ class BlockScanJob(ToolJob):
         super().__init__(queue, f"Blocks of {file.stem}")
         self.inputs = (file, request, seeds, scale)
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, tuple[BlockScan, Path, dict[str, Path]]]:
         yield Progress(0, 0, "the whole LoRA")
         folder = host.paths.data / SCANS
         images = folder / f"{self.inputs[0].stem}-pictures"
         found = yield from _reported(scan(host, *self.inputs, cancelled=self.cancelled), images)
-        table, map_ = found.save(folder)
+        table, _ = found.save(folder)
         drawn = {
             name: path for name in ("", *(row.block for row in found.rows)) if (path := _of(images, name)).exists()
         }
-        return {"scan": found, "csv": table, "map": map_, "pictures": drawn}
+        return found, table, drawn
 
-    def data(self) -> dict[str, Any]:
-        return {"file": str(self.inputs[0])}
+    def view(self) -> ScanView:
+        scan, table, pictures = self.result or (None, None, {})
+        return ScanView(**self.common(), file=self.inputs[0], scan=scan, table=table, pictures=pictures)
 
 
 def _reported(steps: Generator[ScanStep, None, BlockScan], folder: Path) -> Generator[Progress, None, BlockScan]:
@@ -81,7 +81,8 @@ def _reported(steps: Generator[ScanStep, None, BlockScan], folder: Path) -> Gene
         try:
             step = next(steps)
         except StopIteration as end:
-            return end.value
+            found: BlockScan = end.value
+            return found
         if step.picture is not None:
             save_png(step.picture, _of(folder, step.without))
         yield Progress(step.done, step.total, step.note)

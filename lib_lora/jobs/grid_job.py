@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
 
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
+from lib_lora.jobs.views import GridView
 from lib_lora.models.base import Host
 from lib_lora.tools.grid import SHEET, make_grid
 from lib_lora.tools.grid_spec import GridSpec
@@ -37,7 +37,7 @@ class GridJob(ToolJob):
         self.training = training
         self.made = 0
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, Path]:
         total = len(self.spec.cells())
         yield Progress(0, total, "reading the LoRA")
         likeness = self._likeness()
@@ -48,10 +48,10 @@ class GridJob(ToolJob):
                 found.setdefault(done.cell.file.label, []).append(likeness.of(done.image))
             yield Progress(done.done, total, f"{done.cell.file.label} at {done.cell.weight:g}")
         write_likeness(self.folder, found, likeness)
-        return str(self.folder / SHEET)
+        return self.folder / SHEET
 
-    def data(self) -> dict[str, Any]:
-        return {"folder": str(self.folder), "cost": self.cost()}
+    def view(self) -> GridView:
+        return GridView(**self.common(), folder=self.folder, cost=self.cost(), sheet=self.result)
 
     def cost(self) -> float | None:
         """Seconds per sampled pixel and step, once something was made."""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
 from lib_lora.errors import UserError
+from lib_lora.jobs.views import DONE, ENDED, WAITING, JobView, PlainView
 from lib_lora.models.base import Host
-
-WAITING, RUNNING, PAUSED, DONE, STOPPED, CANCELLED, FAILED = (
-    "waiting", "running", "paused", "done", "stopped", "cancelled", "failed",
-)  # fmt: skip
-ENDED = frozenset((DONE, STOPPED, CANCELLED, FAILED))
 
 
 @dataclass(frozen=True)
@@ -24,32 +20,6 @@ class Progress:
     done: int
     total: int
     note: str = ""
-
-
-@dataclass(frozen=True)
-class JobView:
-    """What a page shows of a job; a copy, safe to keep.
-
-    ``remaining`` is in seconds, None while unknown. ``error`` has what, where and fix as plain strings.
-    """
-
-    id: int
-    kind: str
-    title: str
-    state: str
-    done: int
-    total: int
-    note: str
-    elapsed: float
-    remaining: float | None
-    error: dict[str, str] | None
-    traceback: str
-    result: Any
-    data: dict[str, Any]
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ENDED
 
 
 @dataclass
@@ -93,9 +63,13 @@ class Job(ABC):
         self._first: tuple[int, float] | None = None  # where the present count of units began
 
     @abstractmethod
-    def work(self, host: Host) -> Iterator[Any]:
-        """A generator; what it yields becomes events, a :class:`Progress` also moves the bar. Its return value becomes
-        ``result``. It is closed when the job is cancelled, so it must clean up in ``finally``."""
+    def work(self, host: Host) -> Generator[Any, None, Any]:
+        """A generator; a :class:`Progress` that it yields moves the bar, its return value becomes ``result``. It is
+        closed when the job is cancelled, so it must clean up in ``finally``."""
+
+    def view(self) -> JobView:
+        """A snapshot; kinds of jobs that have more to tell add it to :meth:`common`."""
+        return JobView(**self.common())
 
     def step_aside(self) -> None:  # noqa: B027 — most jobs have nothing to do here
         """Called before the GPU is lent to others; the model must then behave as if this job were not there."""
@@ -110,9 +84,8 @@ class Job(ABC):
         """Asked to end early but tidily. False: this job cannot, cancel it instead."""
         return False
 
-    def data(self) -> dict[str, Any]:
-        """Further plain values for :class:`JobView`."""
-        return {}
+    def close(self) -> None:  # noqa: B027
+        """Called once, when it has ended in whatever way, or was taken out of the queue: give back what it owns."""
 
     def advance(self, done: int, total: int, note: str = "") -> None:
         """Move the progress bar; a new total starts a new measurement of speed."""
@@ -120,12 +93,13 @@ class Job(ABC):
             self._first = (done, self.clock.seconds)
         self.done, self.total, self.note = done, total, note
 
-    def view(self) -> JobView:
-        """A snapshot."""
-        return JobView(
-            self.id, self.kind, self.title, self.state, self.done, self.total, self.note, self.clock.seconds,
-            self._remaining(), self.error, self.traceback, self.result, self.data(),
-        )  # fmt: skip
+    def common(self) -> dict[str, Any]:
+        """The values of :class:`JobView`."""
+        return {
+            "id": self.id, "kind": self.kind, "title": self.title, "state": self.state, "done": self.done,
+            "total": self.total, "note": self.note, "elapsed": self.clock.seconds, "remaining": self._remaining(),
+            "error": self.error, "traceback": self.traceback,
+        }  # fmt: skip
 
     def _remaining(self) -> float | None:
         if self.state in ENDED or self._first is None or self.done <= self._first[0]:
@@ -135,25 +109,31 @@ class Job(ABC):
 
 
 class GeneratorJob(Job):
-    """A job around any function ``work(host) -> generator``, e.g. of ``tools/``."""
+    """A job around any function ``work(host) -> generator`` whose result is a plain value."""
 
-    def __init__(self, kind: str, title: str, work: Callable[[Host], Iterator[Any]]):
+    def __init__(self, kind: str, title: str, work: Callable[[Host], Generator[Any, None, Any]]):
         super().__init__(title)
         self.kind = kind
         self._work = work
 
-    def work(self, host: Host) -> Iterator[Any]:
+    def work(self, host: Host) -> Generator[Any, None, Any]:
         return self._work(host)
 
+    def view(self) -> PlainView:
+        return PlainView(**self.common(), result=self.result)
 
-def described(error: Exception) -> dict[str, str]:
+
+def described(error: BaseException) -> dict[str, str]:
     """An exception as what, where and fix for the page."""
     if isinstance(error, UserError):
         return {"what": error.what, "where": error.where or "", "fix": error.fix or ""}
+    if isinstance(error, OSError) and error.filename is not None:
+        what = f"A file or folder cannot be used: {error.strerror or type(error).__name__}"
+        return {"what": what, "where": str(error.filename), "fix": "Put it back, or choose another folder"}
     return {"what": f"Unexpected error: {error or type(error).__name__}", "where": "", "fix": "See the details below"}
 
 
-def summary(error: Exception) -> str:
+def summary(error: BaseException) -> str:
     """An exception in one line, for a sentence that goes on."""
     if isinstance(error, UserError):
         return str(error)

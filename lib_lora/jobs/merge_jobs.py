@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from lib_lora.errors import Cancelled
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob, save_preview
+from lib_lora.jobs.views import CheckpointView, JobView, MergeView, PairView
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.lora_files import load_network
 from lib_lora.tools.merge import energy_curve, merge, merge_to_checkpoint
@@ -68,7 +68,7 @@ class MergedJob(LayerJob):
     def make(self, host: Host) -> Merged:
         """The whole work."""
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, Merged]:
         yield Progress(0, 0, "reading the files")
         merged = self.make(host)
         yield Progress(self.done, self.total, "what half precision loses")
@@ -77,8 +77,10 @@ class MergedJob(LayerJob):
         self.curve = energy_curve(merged)
         return merged
 
-    def data(self) -> dict[str, Any]:
-        return {"reduction": self.reduction, "name": self.name, "curve": self.curve}
+    def view(self) -> JobView:
+        return MergeView(
+            **self.common(), name=self.name, reduction=self.reduction, curve=tuple(self.curve), merged=self.result
+        )
 
 
 class MergeJob(MergedJob):
@@ -113,12 +115,12 @@ class ExtractJob(MergedJob):
         self.tuned, self.original, self.options = tuned, original, options
 
     def make(self, host: Host) -> Merged:
-        paths = (host.checkpoint_path(name) for name in (self.tuned, self.original))
-        return extract(*paths, self.options, progress=self.layer_done)
+        tuned, original = (host.checkpoint_path(name) for name in (self.tuned, self.original))
+        return extract(tuned, original, self.options, progress=self.layer_done)
 
 
 class CheckpointJob(LayerJob):
-    """Writes ``target``, a checkpoint with a formula's changes; the result has its path and what was left out."""
+    """Writes ``target``, a checkpoint with a formula's changes; the result names what was left out."""
 
     kind = "checkpoint merge"
 
@@ -126,13 +128,17 @@ class CheckpointJob(LayerJob):
         super().__init__(queue, f"{formula} into {checkpoint}")
         self.formula, self.checkpoint, self.target, self.presets = formula, checkpoint, target, presets
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, Sequence[str]]:
         yield Progress(0, 0, "reading the files")
         source = host.checkpoint_path(self.checkpoint)
-        options = {"presets": self.presets, "progress": self.layer_done}
-        left_out = merge_to_checkpoint(self.formula, host.paths.lora_folders, source, self.target, **options)
+        left_out = merge_to_checkpoint(
+            self.formula, host.paths.lora_folders, source, self.target, presets=self.presets, progress=self.layer_done
+        )
         yield Progress(self.done, self.total)
-        return {"path": self.target, "left_out": left_out}
+        return left_out
+
+    def view(self) -> CheckpointView:
+        return CheckpointView(**self.common(), target=self.target, left_out=tuple(self.result or ()))
 
 
 class MergePreviewJob(ToolJob):
@@ -144,7 +150,7 @@ class MergePreviewJob(ToolJob):
         super().__init__(queue, "Preview of the merge")
         self.merged, self.request = merged, request
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, Mapping[str, Path]]:
         yield Progress(0, 2, "drawing both")
         network = load_network(self.merged.file())
         requests = [replace(self.request, weights=(weight,)) for weight in (0.0, 1.0)]
@@ -153,6 +159,10 @@ class MergePreviewJob(ToolJob):
         paths = {name: save_preview(host, f"merge-{name}", image) for name, image in zip(names, images, strict=True)}
         yield Progress(2, 2)
         return paths
+
+    def view(self) -> PairView:
+        made = self.result or {}
+        return PairView(**self.common(), before=made.get("before"), after=made.get("after"))
 
 
 def base_weights(host: Host, name: str, borrowed: ExitStack) -> Mapping[str, Tensor]:

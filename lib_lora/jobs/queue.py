@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.jobs.events import EventLog, JobEvent
-from lib_lora.jobs.job import CANCELLED, ENDED, FAILED, PAUSED, RUNNING, WAITING, Job, JobView, Progress, described
+from lib_lora.jobs.job import Job, Progress, described
+from lib_lora.jobs.views import CANCELLED, DONE, ENDED, FAILED, PAUSED, RUNNING, WAITING, JobView
 from lib_lora.models.base import Host
 
 SLICE = 0.25  # seconds of work between two looks at what the user wants
 POLITE = 0.02  # seconds between looks at whether the host still waits
+HISTORY = 100  # jobs that are remembered after their end
 
 
 class JobQueue:
     """Pumps one job's generator at a time, in slices under ``host.gpu_lock``.
 
     Between slices the lock is free: a generation that waits for it gets it, on a model from which the job has stepped
-    aside. All methods may be called from any thread.
+    aside. When a job has ended the queue lets go of it; what stays is its :class:`JobView`. All methods may be called
+    from any thread.
     """
 
     def __init__(self, host: Host):
         self.host = host
-        self.log = EventLog()
-        self._jobs: list[Job] = []
+        self._live: list[Job] = []
+        self._ended: deque[JobView] = deque(maxlen=HISTORY)
+        self._last_id = 0
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._paused: set[int] = set()
@@ -38,39 +43,39 @@ class JobQueue:
     def submit(self, job: Job) -> int:
         """Append a job; returns its id."""
         with self._changed:
-            job.id = len(self._jobs) + 1
-            self._jobs.append(job)
-            self._emit_state(job)
+            self._last_id += 1
+            job.id = self._last_id
+            self._live.append(job)
+            self._changed.notify_all()
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="lora-workbench", daemon=True)
                 self._worker.start()
         return job.id
 
     def jobs(self) -> list[JobView]:
-        """All jobs of this session, oldest first; waiting ones in the order they will run."""
+        """The latest that have ended, in that order; then the running one; then the waiting ones as they will run."""
         with self._changed:
-            return [job.view() for job in self._jobs]
+            return [*self._ended, *(job.view() for job in self._live)]
 
     def view(self, job_id: int) -> JobView:
-        """One job."""
-        return self.find(job_id).view()
+        """One job; UserError if there is none of that id, or it ended long ago."""
+        with self._changed:
+            job = self._alive(job_id)
+            return job.view() if job is not None else self._remembered(job_id)
 
     def find(self, job_id: int) -> Job:
-        """The job itself; UserError if there is none of that id."""
+        """A job that has not ended; UserError if there is none of that id."""
         with self._changed:
-            for job in self._jobs:
-                if job.id == job_id:
-                    return job
-        raise UserError("There is no such job", where=str(job_id), fix="Reload the page")
+            job = self._alive(job_id)
+            if job is None:
+                raise UserError("This job has ended", where=self._remembered(job_id).title, fix="Start it again")
+            return job
 
     def current(self) -> JobView | None:
         """The job that is running or paused."""
         with self._changed:
-            return next((job.view() for job in self._jobs if job.state in (RUNNING, PAUSED)), None)
-
-    def events(self, last_seen: int = 0, job: int | None = None) -> list[JobEvent]:
-        """What happened after event ``last_seen``."""
-        return self.log.since(last_seen, job)
+            job = self._pick(None)
+            return None if job is None else job.view()
 
     def pause(self, job_id: int | None = None) -> None:
         """Hold the job (default: the current one) after its slice; the model is free meanwhile."""
@@ -108,14 +113,14 @@ class JobQueue:
         """Move a waiting job ``places`` later (negative: earlier) among the waiting ones."""
         with self._changed:
             job = self.find(job_id)
-            slots = [i for i, j in enumerate(self._jobs) if j.state == WAITING]
-            order = [self._jobs[i] for i in slots]
+            slots = [i for i, j in enumerate(self._live) if j.state == WAITING]
+            order = [self._live[i] for i in slots]
             if job not in order:
                 raise UserError("Only waiting jobs can be moved", where=job.title)
             place = order.index(job)
             order.insert(max(0, min(len(order) - 1, place + places)), order.pop(place))
             for slot, moved in zip(slots, order, strict=True):
-                self._jobs[slot] = moved
+                self._live[slot] = moved
 
     @contextmanager
     def held_waiting(self, job_id: int) -> Iterator[Job]:
@@ -133,31 +138,36 @@ class JobQueue:
     def wait(self, job_id: int, timeout: float | None = None) -> JobView:
         """Block until the job has ended (or the time is over); for scripts, not for pages."""
         with self._changed:
-            job = self.find(job_id)
+            job = self._alive(job_id)
+            if job is None:
+                return self._remembered(job_id)
             self._changed.wait_for(lambda: job.state in ENDED, timeout)
             return job.view()
-
-    def is_cancelled(self, job_id: int) -> bool:
-        """For long calls inside a job's slice, such as ``host.generate(cancelled=…)``."""
-        return self.find(job_id).cancel_requested
 
     # -- the worker ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                job = next((j for j in self._jobs if j.state == WAITING), None)
-                if job is None:
-                    self._worker = None  # under the lock: a later submit starts a new thread
-                    return
-                self._set_state(job, RUNNING)
+        while (job := self._next()) is not None:
             try:
                 self._run(job)
+                outcome = job.outcome
             except Cancelled:
-                self._set_state(job, CANCELLED)
-            except Exception as error:  # whatever a job does, the queue goes on and the user is told
+                outcome = CANCELLED
+            except BaseException as error:  # whatever a job does, the queue goes on and the user is told
                 job.error, job.traceback = described(error), traceback.format_exc()
-                self._set_state(job, FAILED)
+                outcome = FAILED
+            self._end(job, outcome)
+            del job
+            gc.collect()  # now, and not when a training has long needed the memory
+
+    def _next(self) -> Job | None:
+        with self._changed:
+            job = next((j for j in self._live if j.state == WAITING), None)
+            if job is None:
+                self._worker = None  # under the lock: a later submit starts a new thread
+            else:
+                self._set_state(job, RUNNING)
+            return job
 
     def _run(self, job: Job) -> None:
         work = job.work(self.host)
@@ -167,8 +177,8 @@ class JobQueue:
                 self._hold(job)
                 with self.host.gpu_lock:
                     job.clock.start()
-                    job.step_back()
                     try:
+                        job.step_back()
                         ended = self._slice(job, work)
                     finally:
                         job.step_aside()
@@ -176,20 +186,18 @@ class JobQueue:
         finally:
             with self.host.gpu_lock:  # clean-up touches the model
                 work.close()
-        self._set_state(job, job.outcome)
 
-    def _slice(self, job: Job, work: Iterator[Any]) -> bool:
+    def _slice(self, job: Job, work: Generator[Any, None, Any]) -> bool:
         """Pump for a moment; True when the work is over."""
         until = time.monotonic() + SLICE
         while True:
             try:
                 item = next(work)
             except StopIteration as end:
-                job.result = end.value if end.value is not None else job.result
+                job.result = end.value
                 return True
             if isinstance(item, Progress):
                 job.advance(item.done, item.total, item.note)
-            self.log.add(job.id, type(item).__name__, item)
             wanted = job.cancel_requested or job.id in self._paused
             if wanted or self.host.waiting() or time.monotonic() >= until:
                 return False
@@ -212,21 +220,41 @@ class JobQueue:
 
     def _cancel(self, job: Job) -> None:
         if job.state == WAITING:
-            self._set_state(job, CANCELLED)
-        elif job.state not in ENDED:
+            self._end(job, CANCELLED)
+        else:
             job.cancel_requested = True
 
     def _set_state(self, job: Job, state: str) -> None:
         with self._changed:
             job.state = state
-            self._emit_state(job)
             self._changed.notify_all()
 
-    def _emit_state(self, job: Job) -> None:
-        self.log.add(job.id, "state", {"state": job.state, "error": job.error})
+    def _end(self, job: Job, state: str) -> None:
+        """Keep the record of a job, and let go of the job itself."""
+        with self._changed:
+            job.close()
+            self._set_state(job, state)
+            self._live.remove(job)
+            self._paused.discard(job.id)
+            view = job.view()
+            if state == DONE:
+                older = [old.slim() if old.kind == view.kind else old for old in self._ended]
+                self._ended = deque(older, maxlen=HISTORY)
+            self._ended.append(view)
+
+    def _alive(self, job_id: int) -> Job | None:
+        return next((job for job in self._live if job.id == job_id), None)
+
+    def _remembered(self, job_id: int) -> JobView:
+        for view in self._ended:
+            if view.id == job_id:
+                return view
+        raise UserError("There is no such job", where=str(job_id), fix="Reload the page")
 
     def _pick(self, job_id: int | None) -> Job | None:
-        """The named job, else the current one."""
-        if job_id is not None:
-            return self.find(job_id)
-        return next((job for job in self._jobs if job.state in (RUNNING, PAUSED)), None)
+        """The named job, None once it has ended; else the current one."""
+        if job_id is None:
+            return next((job for job in self._live if job.state in (RUNNING, PAUSED)), None)
+        if (job := self._alive(job_id)) is None:
+            self._remembered(job_id)
+        return job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class SweepGridJob(GridJob):
         super().__init__(queue, f"Grid of the variants of {config.name}", grid_settings(config), folder)
         self.runs = tuple(runs)
 
-    def work(self, host: Host) -> Iterator[Progress]:
+    def work(self, host: Host) -> Generator[Progress, None, Path]:
         finished = [run for run in self.runs if run.status == "finished" and Path(run.result()["path"]).is_file()]
         if not finished:
             raise UserError("None of the variants has finished", where=self.title, fix="Continue them under Runs")

@@ -20,7 +20,7 @@ class ToolJob(Job):
         self.queue = queue
 
     def cancelled(self) -> bool:
-        return self.queue.is_cancelled(self.id)
+        return self.cancel_requested
 
 
 def save_preview(host: Host, name: str, image: Image.Image) -> Path:

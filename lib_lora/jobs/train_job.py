@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.jobs.job import FAILED, STOPPED, Job, described, summary
-from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.jobs.job import Job, described, summary
+from lib_lora.jobs.views import FAILED, PREPARING, SAMPLING, STOPPED, TRAINING, TrainView
+from lib_lora.models.base import GenerationRequest, Host, LoadedModel
+from lib_lora.ownership import Claim
 from lib_lora.tools.pictures import save_png
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import (
@@ -34,36 +36,62 @@ from lib_lora.training.trainer import Trainer
 
 
 class TrainJob(Job):
-    """Trains ``run`` to its end, or continues it."""
+    """Trains ``run`` to its end, or continues it.
+
+    Args:
+        claims: what it owns until its end: its name, then its run.
+        parallel: this process's place, if several train together.
+    """
 
     kind = "train"
 
-    def __init__(self, run: Run, parallel: Parallel = ALONE):
+    def __init__(self, run: Run, claims: Sequence[Claim] = (), parallel: Parallel = ALONE):
         self.run = run
+        self.claims = list(claims)
         self.parallel = parallel
         self.config = run.config()
         super().__init__(self.config.name)
         self.trainer: Trainer | None = None
         self.requests = Requests()
+        self.phase, self.epoch = PREPARING, 0
+        self.loss: float | None = None
+        self.saved: Path | None = None
         self._resting = Resting()
 
-    def change(self, config: TrainConfig) -> None:
-        """Other settings for a run that has not begun; call it while the queue keeps the job waiting."""
+    def change(self, config: TrainConfig, name: Claim | None = None) -> None:
+        """Other settings for a run that has not begun; call it while the queue keeps the job waiting.
+
+        Args:
+            name: the claim to the name, where that is another one.
+        """
         self.run.write_config(config)
         self.config, self.title = config, config.name
+        if name is not None:
+            self.claims[0].release()
+            self.claims[0] = name
 
-    def work(self, host: Host) -> Iterator[Any]:
+    def close(self) -> None:
+        for claim in self.claims:
+            claim.release()
+
+    def work(self, host: Host) -> Generator[Event, None, None]:
         self._load_model(host)
-        with host.training_session() as model:
-            self.trainer = Trainer(self.run, model, host.paths, self.requests, self.parallel)
-            for event in self.trainer.run():
+        try:
+            with host.training_session() as model:
+                yield from self._train(host, model)
+        finally:
+            self.trainer = None  # with network, optimizer and batches
+
+    def _train(self, host: Host, model: LoadedModel) -> Iterator[Event]:
+        self.trainer = Trainer(self.run, model, host.paths, self.requests, self.parallel)
+        with closing(self.trainer.run()) as events:  # off the model before the host gets it back
+            for event in events:
                 self._note(event)
                 yield event
                 if isinstance(event, SampleDue) and self.config.sample_prompts.strip() and self.parallel.leads:
                     yield from self._noted(self._sample(host, event))
                 if isinstance(event, (EpochDone, Saved, Finished)):
                     yield from self._noted(_refreshed(host))
-        return str(self.trainer.last_saved) if self.trainer.last_saved else None
 
     def step_aside(self) -> None:
         self._switch(False)
@@ -91,8 +119,11 @@ class TrainJob(Job):
         if not self.requests.add(what):
             raise UserError("This training has just ended", where=self.title, fix="Continue it under Runs")
 
-    def data(self) -> dict[str, Any]:
-        return {"run": self.run.id}
+    def view(self) -> TrainView:
+        return TrainView(
+            **self.common(), run=self.run.id, phase=self.phase, epoch=self.epoch, epochs=self.config.epochs,
+            loss=self.loss, saved=self.saved,
+        )  # fmt: skip
 
     def _session(self) -> Session | None:
         """While the network is on the model."""
@@ -113,8 +144,13 @@ class TrainJob(Job):
         if isinstance(event, Preparing):
             self.advance(event.done, event.total, event.what)
         elif isinstance(event, StepDone):
+            self.phase, self.epoch, self.loss = TRAINING, event.epoch, event.loss
             loss = "" if event.loss is None else f", loss {event.loss:.3g}"
             self.advance(event.step, event.total, f"epoch {event.epoch}{loss}")
+        elif isinstance(event, (Saved, Finished)):
+            self.saved = event.path
+        elif isinstance(event, EpochDone):
+            self.saved = event.lora_path or self.saved
         elif isinstance(event, Warned) and self.parallel.leads:
             self.run.add_warning(event.message)
         elif isinstance(event, Stopped):
@@ -133,9 +169,10 @@ class TrainJob(Job):
         requests = [_request(prompt, self.config.clip_skip) for prompt in prompts]
         paths: list[Path] = []
         problem = ""
-        with (
-            self.trainer.session.detached() as network
-        ):  # to attach it again is no extra: without it nothing can be trained
+        session = self._session()
+        assert session is not None, "samples are drawn between two steps"
+        self.phase = SAMPLING
+        with session.detached() as network:  # to attach it again is no extra: nothing trains without it
             try:
                 images = host.generate(requests, networks=(network,), cancelled=self._hurry)
                 self.run.samples.mkdir(exist_ok=True)
@@ -148,6 +185,7 @@ class TrainJob(Job):
                 problem = "training was stopped" if self.requests.stopping else "Interrupt was pressed in the web UI"
             except Exception as error:
                 problem = summary(error)
+        self.phase = TRAINING
         if problem:
             yield Warned(f"The sample images of step {due.step} were not drawn: {problem}")
         if paths:

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import UserError
-from ..files import write_text
+from ..files import PART, write_text
 from ..models.base import GenerationRequest, Host
 from ..training.config import TrainConfig
 from .pictures import generate_missing
@@ -144,7 +144,7 @@ def _claim(host: Host, spec: BaseStyleSpec, folder: Path) -> None:
         if path.read_text(encoding="utf-8") != record:
             what = "There are pictures of another model or other settings here"
             raise UserError(what, where=folder, fix="Choose another name, or delete the folder.")
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(path.suffix != PART for path in folder.iterdir()):  # one that was killed has begun it
         raise UserError("The folder is not empty", where=folder, fix="Choose a new folder.")
     else:
         write_text(path, record)

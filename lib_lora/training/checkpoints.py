@@ -13,6 +13,11 @@ from lib_lora.errors import UserError
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
+def epoch_path(folder: Path, name: str, epoch: int) -> Path:
+    """The file of an epoch of the LoRA ``name``."""
+    return folder / f"{name}-{epoch:06d}.safetensors"
+
+
 class Checkpoints:
     """Writes ``NAME-000004.safetensors`` per epoch, ``NAME-step00000500.safetensors`` on request, ``NAME.safetensors``
     at the end (kohya's names).
@@ -34,7 +39,7 @@ class Checkpoints:
         return self.folder / f"{self.name}.safetensors"
 
     def epoch_path(self, epoch: int) -> Path:
-        return self.folder / f"{self.name}-{epoch:06d}.safetensors"
+        return epoch_path(self.folder, self.name, epoch)
 
     def step_path(self, step: int) -> Path:
         return self.folder / f"{self.name}-step{step:08d}.safetensors"

@@ -76,6 +76,11 @@ class Run:
         """True from the first step on record on."""
         return (self.folder / "metrics.jsonl").exists()
 
+    @property
+    def steps(self) -> int:
+        """The last step that is on record; of a run that was cut off, as far as it came."""
+        return int(self.result().get("step") or max((row["step"] for row in self.metrics()), default=0))
+
     def metrics(self) -> list[dict[str, Any]]:
         """A dict per step: step, lr, loss, grad_norm. A half-written last line is left out."""
         return read_lines(self.folder / "metrics.jsonl")

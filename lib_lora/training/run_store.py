@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class RunStore:
                 continue  # as in list()
             yield run, config
 
-    def named(self, name: str) -> list[Run]:
+    def named(self, name: str) -> Sequence[Run]:
         """The readable runs of a LoRA called ``name``, newest first; the others' folders are not opened."""
         runs = []
         for path in sorted(self.folder.glob(f"*-{_safe(name)}*/run.json"), reverse=True):

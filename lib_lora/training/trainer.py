@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -147,10 +146,9 @@ class Trainer:
         self.model = model
         self.requests = requests or Requests()
         self.session: Session | None = None  # while the network is on the model
-        self.last_saved: Path | None = None
         self._preparation = prepare(self.run_folder, model, paths, parallel)
 
-    def run(self) -> Iterator[events.Event]:
+    def run(self) -> Generator[events.Event, None, None]:
         """Train, yielding one event per step and more around them; closing the generator leaves the model clean."""
         session = yield from self._preparation
         config, items = session.config, session.data.batches.items
@@ -167,9 +165,8 @@ class Trainer:
             pass  # said below, when the step's tensors are gone
         finally:
             self.requests.close()
-            self.session, self.last_saved = None, session.last_saved
-            step = session.step
+            self.session, step, saved = None, session.step, session.last_saved
             del session
         problem = problem or out_of_memory(self.model, config, items, step + 1)
-        self.run_folder.set_result("failed", step, self.last_saved, str(problem))
-        yield events.Failed(problem, step, self.last_saved)
+        self.run_folder.set_result("failed", step, saved, str(problem))
+        yield events.Failed(problem, step, saved)

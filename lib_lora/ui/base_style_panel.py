@@ -9,8 +9,8 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
-from lib_lora.jobs.base_style import BaseStyle, BaseStyleJob
-from lib_lora.jobs.job import JobView
+from lib_lora.jobs.base_style import BaseStyle
+from lib_lora.jobs.views import FolderView, JobView, TrainView
 from lib_lora.tools.base_style import FRAMINGS, SUBJECTS, USUAL_FRAMINGS, BaseStyleSpec, framed, unframed
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import PRESETS, preset
@@ -20,7 +20,7 @@ from lib_lora.ui.choices import choices, lora_names, run_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import GenerationFields
-from lib_lora.ui.job_view import newest, of_kind, progress
+from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.values import lines
 from lib_lora.workbench import Workbench
@@ -217,10 +217,9 @@ class BaseStylePanel:
     def _job(self, base: BaseStyle) -> JobView | None:
         """The newest step of this base style: its pictures, or its training."""
         run = base.run()
-        trainings = [job for job in of_kind(self.workbench.queue, "train") if run and job.data.get("run") == run.id]
-        drawings = [
-            job for job in of_kind(self.workbench.queue, BaseStyleJob.kind) if job.data["folder"] == str(base.folder)
-        ]
+        queue = self.workbench.queue
+        trainings = [job for job in of_type(queue, TrainView) if run and job.run == run.id]
+        drawings = [job for job in of_type(queue, FolderView) if job.folder == base.folder]
         return newest([*drawings, *trainings])
 
 

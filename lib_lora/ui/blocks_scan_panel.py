@@ -8,14 +8,14 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.jobs.blocks_jobs import BlockScanJob
-from lib_lora.jobs.job import JobView
+from lib_lora.jobs.views import ScanView
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.blocks_desk import BlocksDesk
 from lib_lora.ui.blocks_stage import Stage, weight_of_lora
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.job_view import newest, of_kind, progress
+from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.values import whole_numbers
 
@@ -83,12 +83,12 @@ class ScanPanel:
     def now(self, name: str | None) -> list[Any]:
         jobs = self._jobs()
         job = newest(jobs)
-        done = newest([j for j in jobs if isinstance(j.result, dict) and j.result["scan"].name == name])
+        done = newest([j for j in jobs if j.scan is not None and j.scan.name == name])
         shown = html.hint(NO_SCAN)
-        if done is not None:
-            drawn = {block: self.pictures.url(path) for block, path in done.result["pictures"].items()}
-            shown = view.strength(done.result["scan"], drawn, str(done.result["csv"]))
+        if done is not None and done.scan is not None:
+            drawn = {block: self.pictures.url(path) for block, path in done.pictures.items()}
+            shown = view.strength(done.scan, drawn, str(done.table))
         return [progress(job), gr.update(interactive=job is not None and not job.ended), shown]
 
-    def _jobs(self) -> list[JobView]:
-        return of_kind(self.desk.workbench.queue, BlockScanJob.kind)
+    def _jobs(self) -> list[ScanView]:
+        return of_type(self.desk.workbench.queue, ScanView)

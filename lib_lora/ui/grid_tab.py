@@ -10,7 +10,7 @@ import gradio as gr
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.grid_job import GridJob, training_pictures
-from lib_lora.jobs.job import JobView
+from lib_lora.jobs.views import GridView as GridJobView
 from lib_lora.tools.likeness import read_likeness
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
@@ -20,7 +20,7 @@ from lib_lora.ui.grid_export import GridExport
 from lib_lora.ui.grid_fields import GridFields
 from lib_lora.ui.grid_place import FILES, GridPlace
 from lib_lora.ui.grid_view import GridView, badges, parse_pick
-from lib_lora.ui.job_view import newest, of_kind, progress
+from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
@@ -87,7 +87,7 @@ class GridTab:
         except UserError as error:
             return html.error_message(error)
         count, size = len(spec.cells()), spec.settings
-        cost = next((c for job in self._jobs()[::-1] if (c := job.data.get("cost"))), None)
+        cost = next((c for job in self._jobs()[::-1] if (c := job.cost)), None)
         time = html.duration(max(1, cost * count * size.width * size.height * size.steps)) if cost else ""
         tables = len(list(spec.tables()))
         text = f"Will make {html.plural(count, 'image')} of {size.width}×{size.height}"
@@ -152,5 +152,5 @@ class GridTab:
         send = html.send_button(place.prompt_of(picks.chosen))
         return view.render(), view.starred() + head + view.pictures_of(picks.chosen) + send
 
-    def _jobs(self) -> list[JobView]:
-        return of_kind(self.workbench.queue, GridJob.kind)
+    def _jobs(self) -> list[GridJobView]:
+        return [job for job in of_type(self.workbench.queue, GridJobView) if job.kind == GridJob.kind]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TypeVar
 
-from lib_lora.jobs.job import CANCELLED, WAITING, JobView
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.jobs.views import CANCELLED, WAITING, JobView, PairView
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
+
+View = TypeVar("View", bound=JobView)
 
 
 def of_kind(queue: JobQueue, *kinds: str) -> list[JobView]:
@@ -16,7 +19,12 @@ def of_kind(queue: JobQueue, *kinds: str) -> list[JobView]:
     return [job for job in queue.jobs() if job.kind in kinds]
 
 
-def newest(jobs: Sequence[JobView]) -> JobView | None:
+def of_type(queue: JobQueue, view: type[View]) -> list[View]:
+    """The jobs whose records are of this type."""
+    return [job for job in queue.jobs() if isinstance(job, view)]
+
+
+def newest(jobs: Sequence[View]) -> View | None:
     """The one that was submitted last."""
     return max(jobs, key=lambda job: job.id, default=None)
 
@@ -40,12 +48,12 @@ def progress(job: JobView | None) -> str:
     )
 
 
-def compare(job: JobView | None, pictures: Pictures, before: str, after: str) -> str:
+def compare(job: PairView | None, pictures: Pictures, before: str, after: str) -> str:
     """The two pictures of a preview under a slider; ``before`` and ``after`` say what they show."""
-    if job is None or not isinstance(job.result, dict):
+    if job is None or job.before is None or job.after is None:
         return ""
-    under = f'<img src="{pictures.url(job.result["before"])}" alt="{escape(before)}">'
-    over = f'<img class="lw-after" src="{pictures.url(job.result["after"])}" alt="{escape(after)}">'
+    under = f'<img src="{pictures.url(job.before)}" alt="{escape(before)}">'
+    over = f'<img class="lw-after" src="{pictures.url(job.after)}" alt="{escape(after)}">'
     return (
         f'<div class="lw-compare"><div class="lw-frame">{under}{over}</div>'
         '<input type="range" min="0" max="100" value="50" aria-label="Move the border between both pictures">'

@@ -9,14 +9,14 @@ import gradio as gr
 from lib_lora.access import changes, looks
 from lib_lora.adapters.blocks import load_presets
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import DONE
 from lib_lora.jobs.merge_jobs import LOADED_MODEL, CheckpointJob, MergeJob
+from lib_lora.jobs.views import DONE, CheckpointView
 from lib_lora.tools.merge import new_checkpoint_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
-from lib_lora.ui.job_view import newest, of_kind, progress
+from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.merge_fields import ReductionFields
 from lib_lora.ui.merge_rows import ALL, to_formula, to_rows
 from lib_lora.ui.poll import Poller
@@ -177,11 +177,11 @@ class FormulaPanel:
 
     def now(self, *chosen: str | None) -> list[Any]:
         names = self.loras()
-        job = newest(of_kind(self.workbench.queue, CheckpointJob.kind))
+        job = newest(of_type(self.workbench.queue, CheckpointView))
         text = progress(job)
         if job is not None and job.state == DONE:
-            text = html.message(f"Wrote {job.result['path'].name}.", html.GOOD)
-            if left_out := job.result["left_out"]:
+            text = html.message(f"Wrote {job.target.name}.", html.GOOD)
+            if left_out := job.left_out:
                 what = f"{html.plural(len(left_out), 'layer')} are not in this checkpoint, such as {left_out[0]}"
                 text += html.message(what, html.WARNING)
         return [*(choices(names, name, first=False) for name in chosen), text]

@@ -10,8 +10,8 @@ import torch
 from lib_lora.access import changes
 from lib_lora.adapters.merged import Merged
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import DONE, JobView
 from lib_lora.jobs.merge_jobs import CheckpointJob, MergedJob, MergePreviewJob
+from lib_lora.jobs.views import DONE, CheckpointView, MergeView, PairView
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
@@ -19,7 +19,7 @@ from lib_lora.ui.blocks_desk import SAVED_AS
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import GenerationFields
-from lib_lora.ui.job_view import compare, newest, of_kind, progress
+from lib_lora.ui.job_view import compare, newest, of_kind, of_type, progress
 from lib_lora.ui.merge_report import merge_report
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
@@ -80,8 +80,7 @@ class ResultPanel:
 
     @changes
     def save_merge(self, name: str, precision: str) -> str:
-        job = self._calculated()
-        merged: Merged = job.result
+        job, merged = self._calculated()
         target = new_lora_path(name, self.workbench.host.paths.loras)
         merged.save(target, getattr(torch, precision))
         self.workbench.host.refresh_loras()
@@ -91,7 +90,7 @@ class ResultPanel:
 
     @changes
     def start_preview(self, prompt: str, seed: float, *generation: Any) -> str:
-        merged = self._calculated().result
+        _, merged = self._calculated()
         if seed is None:
             raise UserError("The seed is empty", where="Merge preview seed", fix="Type a whole number")
         request = self.generation.request(generation, prompt, int(seed))
@@ -101,9 +100,9 @@ class ResultPanel:
 
     def now(self, named: int) -> list[Any]:
         queue = self.workbench.queue
-        job = newest(of_kind(queue, MergedJob.kind))
-        drawn = newest(of_kind(queue, MergePreviewJob.kind))
-        writing = newest(of_kind(queue, CheckpointJob.kind))
+        job = newest(self._merges())
+        drawn = newest([j for j in of_type(queue, PairView) if j.kind == MergePreviewJob.kind])
+        writing = newest(of_type(queue, CheckpointView))
         busy = any(j is not None and not j.ended for j in (job, drawn, writing))
         done = job is not None and job.state == DONE
         fresh = drawn is not None and job is not None and drawn.id > job.id
@@ -115,9 +114,9 @@ class ResultPanel:
             gr.update(visible=done),
             progress(drawn) if fresh else "",
             compare(drawn, self.pictures, "without LoRA", "with the merge") if fresh else "",
-            job.data["name"] if new else SKIP,
+            job.name if new else SKIP,
             job.id if done else named,
-            *self.preview_size(job.result if new else None),
+            *self.preview_size(job.merged if new else None),
         ]
 
     def preview_size(self, merged: Merged | None) -> list[Any]:
@@ -128,14 +127,17 @@ class ResultPanel:
             return [SKIP] * len(self.generation.components)
         return self.generation.sized(*map(int, sides), int(clip_skip) if clip_skip.isdigit() else 1)
 
-    def _calculated(self) -> JobView:
-        job = newest(of_kind(self.workbench.queue, MergedJob.kind))
-        if job is None or job.state != DONE:
+    def _merges(self) -> list[MergeView]:
+        """Those of this page; the API saves its own."""
+        return [job for job in of_type(self.workbench.queue, MergeView) if job.kind == MergedJob.kind]
+
+    def _calculated(self) -> tuple[MergeView, Merged]:
+        job = newest(self._merges())
+        if job is None or job.merged is None:
             raise UserError("Nothing is calculated yet", fix="Press Calculate and look at the error first")
-        return job
+        return job, job.merged
 
 
-def _report(job: JobView) -> str:
-    reduction = job.data["reduction"]
-    head = f'<p class="lw-prompt">{html.escape(job.title)} <span class="lw-quiet">{reduction}</span></p>'
-    return head + merge_report(job.result, reduction, job.data["curve"])
+def _report(job: MergeView) -> str:
+    head = f'<p class="lw-prompt">{html.escape(job.title)} <span class="lw-quiet">{job.reduction}</span></p>'
+    return head + (merge_report(job.merged, job.reduction, job.curve) if job.merged else "")

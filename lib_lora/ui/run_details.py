@@ -15,7 +15,7 @@ from lib_lora.ui import html
 from lib_lora.ui.charts import runs_chart, smoothed, thinned
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.run_view import best_epoch, epoch_losses, loss_of, losses, sample_strip, warnings_of
-from lib_lora.ui.runs_table import BACK, state_of, steps_done
+from lib_lora.ui.runs_table import BACK, state_of
 
 
 def details(run: Run, active: str | None, pictures: Pictures) -> str:
@@ -24,7 +24,7 @@ def details(run: Run, active: str | None, pictures: Pictures) -> str:
     changed = [row for row in setting_rows(run) if row[1] != row[2]]
     parts = [
         f'<p class="lw-title"><b>{escape(config.name)}</b> · {escape(state_of(run, active))} · '
-        f"{html.plural(steps_done(run), 'step')}<br><code>{escape(str(run.folder))}</code></p>",
+        f"{html.plural(run.steps, 'step')}<br><code>{escape(str(run.folder))}</code></p>",
         _reason(run),
         warnings_of(run),
         loss_of(run) or html.hint("No step was recorded yet."),

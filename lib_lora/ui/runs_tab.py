@@ -10,6 +10,7 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
+from lib_lora.jobs.views import TrainView
 from lib_lora.training.continuation import rate_jump, steps_per_epoch
 from lib_lora.training.run import Run
 from lib_lora.ui import html
@@ -19,6 +20,7 @@ from lib_lora.ui.choices import choices, run_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.form import SettingsForm
+from lib_lora.ui.job_view import of_type
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.run_details import comparison, details
 from lib_lora.ui.runs_table import BACK, PICK, RunsTable
@@ -212,7 +214,7 @@ class RunsTab:
 
     def _active(self) -> dict[str, str]:
         """Run id -> state of the job that trains it or waits to."""
-        return {job.data.get("run"): job.state for job in self.workbench.queue.jobs() if not job.ended}
+        return {job.run: job.state for job in of_type(self.workbench.queue, TrainView) if not job.ended}
 
     def _run(self, run_id: str | None) -> Run:
         if not run_id:

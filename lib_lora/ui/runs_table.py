@@ -63,7 +63,7 @@ def _cells(run: Run, active: str | None) -> str:
     texts = (
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record.created)),
         run.record.model,
-        str(steps_done(run)),
+        str(run.steps),
         state_of(run, active),
         f"{best.loss:.4f} (epoch {best.epoch})" if best else "",
         f"epoch {chosen['epoch']} at {chosen['weight']:g}" if chosen else "",
@@ -71,11 +71,6 @@ def _cells(run: Run, active: str | None) -> str:
     )
     first = html.pick_button(config.name, PICK, f"open:{run.id}")
     return f"<td>{first}</td>" + "".join(f"<td>{escape(text)}</td>" for text in texts)
-
-
-def steps_done(run: Run) -> int:
-    """The last step that is on record; of a run that was cut off, as far as it came."""
-    return run.result().get("step") or max((row["step"] for row in run.metrics()), default=0)
 
 
 def state_of(run: Run, active: str | None) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from lib_lora.access import changes
-from lib_lora.jobs.job import FAILED, PAUSED, RUNNING, WAITING, JobView, Progress
+from lib_lora.jobs.job import Progress
+from lib_lora.jobs.views import DONE, FAILED, PAUSED, RUNNING, WAITING, JobView
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.poll import Poller
@@ -104,7 +105,7 @@ def idle_line(jobs: list[JobView]) -> str:
     if not jobs:
         return '<div class="lw-job-line lw-quiet" data-state="idle">Nothing is running.</div>'
     last = jobs[-1]
-    mark = "✗" if last.state == FAILED else "✓" if last.state == "done" else "■"
+    mark = "✗" if last.state == FAILED else "✓" if last.state == DONE else "■"
     text = f"{mark} {last.title}: {last.state}, {html.duration(last.elapsed)}"
     if last.error:
         text += f" ({last.error['what']})"

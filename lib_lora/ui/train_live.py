@@ -13,12 +13,13 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import PAUSED, JobView
+from lib_lora.jobs.views import PAUSED, PREPARING, SAMPLING, WAITING, TrainView
 from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.job_view import of_type
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.run_view import best_epoch, loss_of, sample_strip, warnings_of
 from lib_lora.ui.status import speed
@@ -84,7 +85,7 @@ class LivePanel:
         job = self.job()
         if job is None:
             return [NO_MESSAGE, SKIP, SKIP]
-        return [NO_MESSAGE, gr.update(selected="grid"), gr.update(value=job.data["run"])]
+        return [NO_MESSAGE, gr.update(selected="grid"), gr.update(value=job.run)]
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -95,40 +96,43 @@ class LivePanel:
         if job is None:
             return [html.hint(EMPTY), gr.update(value="Pause training"), hidden, hidden]
         try:
-            saved = len(self.workbench.epoch_files(job.data["run"]))
-            live = self._shown(job, self.workbench.runs.open(job.data["run"]))
+            saved = len(self.workbench.epoch_files(job.run))
+            live = self._shown(job, self.workbench.runs.open(job.run))
         except UserError as error:  # the run was deleted meanwhile
             saved, live = 0, html.error_message(error)
         link = f"{html.plural(saved, 'epoch')} saved. Compare them in Epoch grid →"
         pause = gr.update(value="Go on" if job.state == PAUSED else "Pause training")
         return [live, pause, gr.update(visible=not job.ended), gr.update(visible=saved > 0, value=link)]
 
-    def job(self) -> JobView | None:
+    def job(self) -> TrainView | None:
         """The training that is running, else the one that ran last, else the first that waits."""
-        jobs = [job for job in self.workbench.queue.jobs() if job.kind == "train"]
-        begun = [job for job in jobs if job.state != "waiting" and not (job.ended and job.elapsed == 0)]
+        jobs = of_type(self.workbench.queue, TrainView)
+        begun = [job for job in jobs if job.state != WAITING and not (job.ended and job.elapsed == 0)]
         return next(iter([*begun[::-1], *jobs]), None)
 
-    def _shown(self, job: JobView, run: Run) -> str:
-        parts = [html.job_error(job.error)] if job.error else [where_it_is(job, run.config().epochs)]
+    def _shown(self, job: TrainView, run: Run) -> str:
+        parts = [html.job_error(job.error)] if job.error else [where_it_is(job)]
         parts.append(warnings_of(run))
         parts.append(loss_of(run, f"Loss of {job.title}"))
         parts.append(best_epoch(run))
         parts.append(sample_strip(sorted(Path(run.samples).glob("*.png")), self.pictures))
         return "".join(parts)
 
-    def _running(self) -> JobView:
+    def _running(self) -> TrainView:
         job = self.job()
         if job is None or job.ended:
             raise UserError("Nothing is being trained", fix="Start a training first")
         return job
 
 
-def where_it_is(job: JobView, epochs: int) -> str:
-    """``mira · step 412 of 1500 · epoch 3 of 10 · 1.8 it/s · 9 min left, until about 14:05``."""
-    facts = [f"step {job.done} of {job.total}" if job.note.startswith("epoch") else job.note or job.state]
-    if job.note.startswith("epoch"):
-        facts.append(job.note.replace(",", f" of {epochs},", 1) if "," in job.note else f"{job.note} of {epochs}")
+def where_it_is(job: TrainView) -> str:
+    """``mira · step 412 of 1500 · epoch 3 of 10, loss 0.123 · 1.8 it/s · 9 min left, until about 14:05``."""
+    facts = [job.note or job.state]
+    if job.phase != PREPARING:
+        loss = "" if job.loss is None else f", loss {job.loss:.3g}"
+        facts = [f"step {job.done} of {job.total}", f"epoch {job.epoch} of {job.epochs}{loss}"]
+    if job.phase == SAMPLING and not job.ended:
+        facts.append("drawing sample images")
     if job.state == PAUSED:
         facts.append("paused")
     elif job.remaining is not None:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import WAITING, JobView
+from lib_lora.jobs.views import WAITING, JobView, TrainView
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.compat import SKIP
@@ -73,9 +73,9 @@ class WaitingList:
         return [NO_MESSAGE, *self._closed()]
 
     def _take_up(self, job: JobView) -> list[Any]:
-        if job.state != WAITING:
+        if job.state != WAITING or not isinstance(job, TrainView):
             raise UserError("This run has begun already", where=job.title, fix="Stop it to change its settings")
-        config = self.workbench.runs.open(job.data["run"]).config()
+        config = self.workbench.runs.open(job.run).config()
         note = html.message(f"The fields above show {job.title}, which waits in the queue.")
         return [NO_MESSAGE, job.id, gr.update(visible=True), note, *self.form.values(config)]
 
@@ -92,7 +92,7 @@ def waiting_table(jobs: Sequence[JobView]) -> str:
     for place, job in enumerate(jobs):
         buttons = [html.pick_button("↑ Earlier", PICK, f"up:{job.id}")] if place else []
         buttons += [html.pick_button("↓ Later", PICK, f"down:{job.id}")] if place < len(jobs) - 1 else []
-        buttons += [html.pick_button("Change", PICK, f"change:{job.id}")] if job.kind == "train" else []
+        buttons += [html.pick_button("Change", PICK, f"change:{job.id}")] if isinstance(job, TrainView) else []
         buttons.append(html.pick_button("Take out", PICK, f"out:{job.id}"))
         rows.append(f"<li><b>{escape(job.title)}</b><span>{''.join(buttons)}</span></li>")
     title = f'<i class="lw-quiet">{html.plural(len(jobs), "job")} waiting</i>'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +11,7 @@ import gradio as gr
 from lib_lora.access import around, changes, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.sweep_job import SweepGridJob
+from lib_lora.jobs.views import GridView
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.training.presets import Preset, usual_preset
@@ -24,6 +24,7 @@ from lib_lora.ui.draft import Draft
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.folder_picker import FolderPicker, places_of
 from lib_lora.ui.form import SettingsForm
+from lib_lora.ui.job_view import newest, of_type
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.train_configs import ConfigPanel
 from lib_lora.ui.train_live import LivePanel
@@ -151,13 +152,13 @@ class TrainTab:
 
     def sweep_grid(self) -> str:
         """The grid of the newest sweep of this session, when it is done."""
-        jobs = [job for job in self.workbench.queue.jobs() if job.kind == SweepGridJob.kind and job.ended]
-        if not jobs:
+        jobs = of_type(self.workbench.queue, GridView)
+        job = newest([job for job in jobs if job.kind == SweepGridJob.kind and job.ended])
+        if job is None:
             return ""
-        newest = max(jobs, key=lambda job: job.id)
-        if newest.error:
-            return html.job_error(newest.error)
-        return html.sheet(self.pictures.url(Path(newest.result)), newest.title) if newest.result else ""
+        if job.error:
+            return html.job_error(job.error)
+        return html.sheet(self.pictures.url(job.sheet), job.title) if job.sheet else ""
 
     @looks
     def last_settings(self) -> list[Any]:
@@ -187,7 +188,7 @@ class TrainTab:
     def _newest(self) -> tuple[str, list[Any]] | None:
         job = self.live.job()
         try:
-            config = self.workbench.runs.open(job.data["run"]).config() if job else None
+            config = self.workbench.runs.open(job.run).config() if job else None
         except UserError:
             return None
         return (self._first_preset().name, self.form.values(config)) if config else None

@@ -53,12 +53,13 @@ def test_a_merge_has_a_curve_and_the_weights_of_the_loaded_model(bench, make_lor
     dora = make_lora("dora", 2, dora=True)
     presets = bench.host.paths.data / "presets.txt"
     view = done(bench, MergeJob(bench.queue, "plain:1,dora:-1", Reduction(4), presets))
-    assert view.result.rank == 4
-    assert view.data["curve"] == sorted(view.data["curve"]) and view.data["curve"][-1] == pytest.approx(1)
+    assert view.merged.rank == 4
+    assert list(view.curve) == sorted(view.curve) and view.curve[-1] == pytest.approx(1)
     exact = done(bench, MergeJob(bench.queue, "plain:1", Reduction(), presets))
-    assert exact.result.rank == 2 and len(exact.data["curve"]) == 2
-    named = done(bench, MergeJob(bench.queue, "dora:1", Reduction(), presets, "tiny")).result
-    loaded = done(bench, MergeJob(bench.queue, "dora:1", Reduction(), presets)).result
+    assert exact.merged.rank == 2 and len(exact.curve) == 2
+    named = done(bench, MergeJob(bench.queue, "dora:1", Reduction(), presets, "tiny")).merged
+    loaded = done(bench, MergeJob(bench.queue, "dora:1", Reduction(), presets)).merged
+    assert [job.merged is not None for job in bench.queue.jobs()] == [False, False, False, True]  # the newest only
     key = next(iter(read_lora(dora).modules))
     assert torch.allclose(to_delta(named.modules[key]).dense(), to_delta(loaded.modules[key]).dense(), atol=1e-3)
 
@@ -69,8 +70,8 @@ def test_into_a_checkpoint_and_out_again(bench, make_lora, tiny_checkpoint, tmp_
     target = tiny_checkpoint.parent / f"{tmp_path.name}.safetensors"
     try:
         view = done(bench, CheckpointJob(bench.queue, "plain:1", "tiny", target, presets))
-        assert view.result == {"path": target, "left_out": []}
-        found = done(bench, ExtractJob(bench.queue, target.stem, "tiny", Extraction(rank=4))).result
+        assert view.plain() == {"path": str(target), "left_out": []}
+        found = done(bench, ExtractJob(bench.queue, target.stem, "tiny", Extraction(rank=4))).merged
         want = read_lora(lora).modules
         assert found.modules.keys() == want.keys()
         for key, params in want.items():

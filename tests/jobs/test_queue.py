@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -60,9 +61,6 @@ def until(condition, timeout: float = WAIT) -> None:
 def test_a_job_runs_to_its_result(queue):
     view = queue.wait(queue.submit(GeneratorJob("test", "three", counting(3))), WAIT)
     assert (view.state, view.done, view.total, view.result, view.note) == ("done", 3, 3, 3, "unit 3")
-    states = [e.payload["state"] for e in queue.events() if e.kind == "state"]
-    assert states == ["waiting", "running", "done"]
-    assert len([e for e in queue.events() if e.kind == "Progress"]) == 3
 
 
 def test_one_at_a_time_and_in_order(queue):
@@ -82,16 +80,50 @@ def test_one_at_a_time_and_in_order(queue):
     assert all(queue.wait(i, WAIT).state == "done" for i in ids) and order == ["a", "b", "c"]
 
 
-def test_a_page_catches_up(queue):
-    first = queue.submit(GeneratorJob("test", "first", counting(5)))
-    queue.wait(first, WAIT)
-    seen = queue.events()[3].id
-    later = queue.events(seen)
-    assert [e.id for e in later] == list(range(seen + 1, queue.log.last_id + 1))
-    second = queue.submit(GeneratorJob("test", "second", counting(1)))
-    queue.wait(second, WAIT)
-    assert {e.job for e in queue.events(later[-1].id)} == {second}
-    assert {e.job for e in queue.events(job=first)} == {first}
+def test_what_has_ended_is_remembered_for_a_while(queue, monkeypatch):
+    monkeypatch.setattr("lib_lora.jobs.queue.HISTORY", 3)
+    queue = JobQueue(queue.host)
+    ids = [queue.submit(GeneratorJob("test", str(n), counting(1))) for n in range(5)]
+    queue.wait(ids[-1], WAIT)
+    assert [view.id for view in queue.jobs()] == ids[2:] and queue.view(ids[-1]).result == 1
+    for job, error in ((ids[0], "no such job"), (ids[-1], "has ended")):
+        with pytest.raises(UserError, match=error):
+            queue.find(job)
+    queue.cancel(ids[-1])  # a click that came too late
+    assert queue.view(ids[-1]).state == "done"
+
+
+def test_nothing_of_a_job_is_left_after_it(queue):
+    class Holding(GeneratorJob):
+        pass
+
+    def failing(host):
+        held = Holding("inner", "", counting(1))
+        alive.append(weakref.ref(held))
+        yield
+        raise ValueError(held)
+
+    alive = []
+    for work in (counting(3), failing, counting(10**9, 0.002)):
+        job = Holding("test", "job", work)
+        alive.append(weakref.ref(job))
+        number = queue.submit(job)
+        del job
+        until(lambda number=number: queue.view(number).elapsed > 0 or queue.view(number).ended)
+        queue.cancel(number)
+        queue.wait(number, WAIT)
+    until(lambda: queue._worker is None)
+    assert [reference() for reference in alive] == [None] * 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_whatever_a_job_raises_the_next_one_is_done(queue, error):
+    def raising(host):
+        yield
+        raise error("stop")
+
+    bad, good = (queue.submit(GeneratorJob("test", "job", work)) for work in (raising, counting(1)))
+    assert queue.wait(bad, WAIT).state == "failed" and queue.wait(good, WAIT).state == "done"
 
 
 def test_pause_frees_the_machine_and_resume_goes_on(queue):

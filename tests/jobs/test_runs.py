@@ -28,9 +28,9 @@ def test_a_sweep_ends_in_one_grid(bench, config):
     assert [bench.queue.view(job).title for job in jobs][:2] == ["mira-rank1", "mira-rank2"]
     grid = bench.queue.wait(jobs[-1], WAIT)
     assert grid.state == "done", grid.traceback
-    runs = [bench.runs.open(bench.queue.view(job).data["run"]) for job in jobs[:2]]
+    runs = [bench.runs.open(bench.queue.view(job).run) for job in jobs[:2]]
     assert [run.sweep()["label"] for run in runs] == ["rank 1", "rank 2"]
-    assert {run.sweep()["grid"] for run in runs} == {grid.data["folder"]}
+    assert {run.sweep()["grid"] for run in runs} == {str(grid.folder)}
     assert (bench.host.paths.data / "grids" / "mira-variants" / "grid.png").is_file()
     with pytest.raises(UserError, match="exists already"):
         bench.start_variants(config, "rank = 2, 4")
@@ -64,7 +64,7 @@ def test_a_waiting_run_can_be_changed_and_moved(bench, config):
     bench.queue.cancel(second)
     bench.queue.stop(first)
     assert bench.queue.wait(third, WAIT).state == "done"
-    assert bench.runs.open(bench.queue.view(third).data["run"]).config().rank == 3
+    assert bench.runs.open(bench.queue.view(third).run).config().rank == 3
     assert bench.lora_path("other").is_file()
 
 
@@ -73,7 +73,7 @@ def test_backup_more_epochs_and_notes(bench, config):
     bench.request(job, "backup")
     with pytest.raises(UserError, match="no sample prompts"):
         bench.request(job, "sample")
-    run = bench.runs.open(bench.queue.wait(job, WAIT).data["run"])
+    run = bench.runs.open(bench.queue.wait(job, WAIT).run)
     assert (run.folder / "backups").is_dir()
     again = bench.extend(run.id, 1)
     with pytest.raises(UserError, match="being trained"):

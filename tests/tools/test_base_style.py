@@ -44,6 +44,9 @@ def test_other_settings_and_strange_folders_are_refused(tiny_host, spec, tmp_pat
     with pytest.raises(UserError) as error:
         next(generate_dataset(tiny_host, spec, folder))
     assert error.value.where == str(folder)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".0123456789ab.part").touch()  # all that is left of a process that died in its first write
+    assert next(generate_dataset(tiny_host, replace(spec, count=1), tmp_path / "killed")).done == 1
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "holiday.png").touch()
     with pytest.raises(UserError):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import GeneratorJob, JobView
+from lib_lora.jobs.views import PREPARING, TRAINING, WAITING, JobView, TrainView
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import config_to_toml
 from lib_lora.training.own_presets import OwnPresets
@@ -141,9 +141,8 @@ def test_curves_show_what_the_settings_say(panel: ConfigPanel) -> None:
 
 
 def waiting(number: int, kind: str) -> JobView:
-    job = GeneratorJob(kind, f"job <{number}>", lambda host: iter(()))
-    job.id = number
-    return job.view()
+    common = (number, kind, f"job <{number}>", WAITING, 0, 0, "", 0.0, None, None, "")
+    return TrainView(*common, "run", PREPARING, 0, 10, None, None) if kind == "train" else JobView(*common)
 
 
 def test_the_queue_offers_what_makes_sense() -> None:
@@ -155,11 +154,10 @@ def test_the_queue_offers_what_makes_sense() -> None:
 
 
 def test_where_a_training_is() -> None:
-    job = replace(
-        waiting(1, "train"), state="running", done=412, total=1500, note="epoch 3, loss 0.08", remaining=600.0
-    )
-    shown = where_it_is(job, 10)
+    job = replace(waiting(1, "train"), state="running", done=412, total=1500, remaining=600.0)
+    job = replace(job, phase=TRAINING, epoch=3, loss=0.08)
+    shown = where_it_is(job)
     assert "step 412 of 1500" in shown and "epoch 3 of 10, loss 0.08" in shown and "10 min left, until about" in shown
     assert "1.8 it/s" in shown
-    assert "Encoding images" in where_it_is(replace(job, note="Encoding images"), 10)
-    assert "paused" in where_it_is(replace(job, state="paused"), 10)
+    assert "Encoding images" in where_it_is(replace(job, phase=PREPARING, note="Encoding images"))
+    assert "paused" in where_it_is(replace(job, state="paused"))

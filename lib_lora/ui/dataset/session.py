@@ -14,7 +14,8 @@ from lib_lora.dataset.duplicates.groups import Duplicates
 from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
-from lib_lora.jobs.job import JobView, Progress
+from lib_lora.jobs.job import Progress
+from lib_lora.jobs.views import JobView
 from lib_lora.workbench import Workbench
 
 KIND = "dataset"  # of all jobs of this tab

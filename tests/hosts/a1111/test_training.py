@@ -14,7 +14,7 @@ def trained(bench: Workbench, folder, name: str, beside=lambda: None) -> bytes:
     """The file of a run during which ``beside`` happens after the first step."""
     job = bench.start_training(small_config(folder, name=name, epochs=3, fixed_loss_images=0))
     end = time.monotonic() + WAIT
-    while not bench.queue.view(job).note.startswith("epoch") and not bench.queue.view(job).ended:
+    while bench.queue.view(job).phase != "training" and not bench.queue.view(job).ended:
         assert time.monotonic() < end
         time.sleep(0.005)
     beside()

@@ -103,7 +103,7 @@ def test_generating_beside_a_training_disturbs_neither(webui, lora, tmp_path: Pa
     def trained(name: str, beside: bool) -> Path:
         job = bench.start_training(small_config(folder, name=name, epochs=2, fixed_loss_images=0))
         end = time.monotonic() + WAIT
-        while not bench.queue.view(job).note.startswith("epoch") and not bench.queue.view(job).ended:
+        while bench.queue.view(job).phase != "training" and not bench.queue.view(job).ended:
             assert time.monotonic() < end
             time.sleep(0.005)
         if beside:

@@ -1,0 +1,154 @@
+"""What is left of a job, and what is seen of it while it runs: small records that hold no tensor and no model.
+
+The one thing that may be large, a merge that is not saved yet, stays in the newest record of its kind only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lib_lora.adapters.merged import Merged
+    from lib_lora.jobs.merge_jobs import Reduction
+    from lib_lora.tools.block_strength import BlockScan
+
+WAITING, RUNNING, PAUSED, DONE, STOPPED, CANCELLED, FAILED = (
+    "waiting", "running", "paused", "done", "stopped", "cancelled", "failed",
+)  # fmt: skip
+ENDED = frozenset((DONE, STOPPED, CANCELLED, FAILED))
+
+PREPARING, TRAINING, SAMPLING = "preparing", "training", "sampling"  # phases of a training
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What a page shows of any job; a copy, safe to keep.
+
+    ``remaining`` is in seconds, None while unknown. ``error`` has what, where and fix as plain strings.
+    """
+
+    id: int
+    kind: str
+    title: str
+    state: str
+    done: int
+    total: int
+    note: str
+    elapsed: float
+    remaining: float | None
+    error: Mapping[str, str] | None
+    traceback: str
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def plain(self) -> Any:
+        """What it made, as plain values for JSON; None where there is nothing to tell."""
+        return None
+
+    def slim(self) -> JobView:
+        """The record when a newer job of its kind has ended: without what is large."""
+        return self
+
+
+@dataclass(frozen=True)
+class PlainView(JobView):
+    """Of a job whose result is a plain value: a number, a text, a dict of those."""
+
+    result: Any
+
+    def plain(self) -> Any:
+        return self.result
+
+
+@dataclass(frozen=True)
+class TrainView(JobView):
+    """Of a training. ``saved`` is the LoRA file that it wrote last; ``loss`` is None before the first is read."""
+
+    run: str
+    phase: str
+    epoch: int
+    epochs: int
+    loss: float | None
+    saved: Path | None
+
+    def plain(self) -> Any:
+        return str(self.saved) if self.ended and self.saved else None
+
+
+@dataclass(frozen=True)
+class GridView(JobView):
+    """Of a grid. ``cost`` is in seconds per sampled pixel and step, None before the first picture."""
+
+    folder: Path
+    cost: float | None
+    sheet: Path | None
+
+    def plain(self) -> Any:
+        return str(self.sheet) if self.sheet else None
+
+
+@dataclass(frozen=True)
+class MergeView(JobView):
+    """Of a calculated LoRA.
+
+    Attributes:
+        name: what it may be called.
+        reduction: how small it was to be.
+        curve: the share of the energy at every rank.
+        merged: the result, which is not saved yet; None before it is there, and once a newer one is.
+    """
+
+    name: str
+    reduction: Reduction
+    curve: tuple[float, ...]
+    merged: Merged | None
+
+    def slim(self) -> MergeView:
+        return replace(self, merged=None)
+
+
+@dataclass(frozen=True)
+class CheckpointView(JobView):
+    """Of a checkpoint that was written with a formula's changes, and the layers that it has no place for."""
+
+    target: Path
+    left_out: tuple[str, ...]
+
+    def plain(self) -> Any:
+        return {"path": str(self.target), "left_out": list(self.left_out)} if self.state == DONE else None
+
+
+@dataclass(frozen=True)
+class PairView(JobView):
+    """Of two pictures that are to be compared."""
+
+    before: Path | None
+    after: Path | None
+
+    def plain(self) -> Any:
+        return {"before": str(self.before), "after": str(self.after)} if self.before and self.after else None
+
+
+@dataclass(frozen=True)
+class ScanView(JobView):
+    """Of a scan of all blocks: its figures, the file with its table, and block -> picture ("": of the whole LoRA)."""
+
+    file: Path
+    scan: BlockScan | None
+    table: Path | None
+    pictures: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class FolderView(JobView):
+    """Of pictures that are made in ``folder``."""
+
+    folder: Path
+
+    def plain(self) -> Any:
+        return str(self.folder) if self.state == DONE else None
