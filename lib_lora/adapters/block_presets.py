@@ -128,7 +128,7 @@ def _read_presets(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError("The presets are not UTF-8 text", where=path, fix="Save the file as UTF-8.") from error
-    presets = {}
+    presets: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith("#"):

@@ -70,8 +70,9 @@ def _joined_lora(parts: Mapping[int, Params], shares: Sequence[int]) -> dict[str
         ups = {part: up.float() * scales[part] for part, up in ups.items()}
         scale = 1.0
     if all(down.shape == first.shape and torch.equal(down, first) for down in downs.values()):
-        zeros = {p: ups[next(iter(ups))].new_zeros(n, len(first)) for p, n in enumerate(rows) if p not in ups}
-        up, down = torch.cat([ups.get(part, zeros.get(part)) for part in range(len(shares))]), first
+        empty = next(iter(ups.values()))
+        up = torch.cat([ups[part] if part in ups else empty.new_zeros(n, len(first)) for part, n in enumerate(rows)])
+        down = first
     else:
         up = _diagonal([ups.get(part) for part in range(len(shares))], rows)
         down = torch.cat([downs[part] for part in sorted(downs)])

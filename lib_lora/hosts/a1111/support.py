@@ -14,6 +14,7 @@ from lib_lora.hosts.a1111.sd2 import A1111SD2Model
 from lib_lora.hosts.a1111.sdxl import A1111XLModel, is_complete
 from lib_lora.hosts.webui.family import family
 from lib_lora.hosts.webui.model import do_nothing
+from lib_lora.models.families import families
 
 MODELS: dict[str, type[A1111Model]] = {"sd1": A1111Model, "sd2": A1111SD2Model, "sdxl": A1111XLModel}
 TEXT_CONDITIONING = "crossattn"
@@ -44,7 +45,7 @@ def require_trainable(sd_model: Any) -> None:
     """
     require_family(sd_model)
     where = sd_model.sd_checkpoint_info.name
-    if family(sd_model) == "sdxl" and not is_complete(sd_model):
+    if families()[family(sd_model)].sizes and not is_complete(sd_model):
         raise UserError(
             "SDXL's refiner cannot be trained on", where=where, fix="Choose the base model or one of its kind"
         )

@@ -25,6 +25,7 @@ from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family
 from lib_lora.hosts.webui.family import CLIP_LAYERS, family
 from lib_lora.models.base import ModelInfo
+from lib_lora.models.families import families
 
 
 class ForgeHost(ForgeObjectsHost):
@@ -118,5 +119,6 @@ class ForgeHost(ForgeObjectsHost):
 
 def _described(checkpoint: Any, kind: str, prediction: str) -> ModelInfo:
     path = Path(checkpoint.filename)
-    text_layers = 1 if kind == "sdxl" else CLIP_LAYERS
+    known = families().get(kind)
+    text_layers = CLIP_LAYERS if known is None or known.clip_skip else 1
     return ModelInfo(checkpoint.name, path, kind, prediction, ForgeModel.latent_factor, text_layers)
