@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -51,12 +52,23 @@ class Adapter(nn.Module, ABC):
         algorithm: the name used in settings, e.g. ``"lora"``.
         param_names: names of its tensors in a file, after the layer's key and a dot.
         needs_base: whether ΔW depends on the weight that is adapted.
+        label, place: its name for the user, and where it stands in a list of choices.
+        chosen: whether a user may choose it; else it comes with another.
+        wrappable: whether DoRA may be put around it.
+        lycoris: LyCORIS' name for it, where that is another.
+        elsewhere: program -> what it does with such layers instead of the same as here; "" is that it leaves them out.
         weight_shape: shape of the adapted weight, [n], [o, i] or [o, i, kh, kw].
     """
 
     algorithm: ClassVar[str]
     param_names: ClassVar[tuple[str, ...]]
     needs_base: ClassVar[bool] = False
+    label: ClassVar[str]
+    place: ClassVar[int] = 100
+    chosen: ClassVar[bool] = True
+    wrappable: ClassVar[bool] = False
+    lycoris: ClassVar[str] = ""
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
     weight_shape: torch.Size
 
     @classmethod

@@ -26,7 +26,6 @@ from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
 
 SCALE = "dora_scale"
-WRAPPED = ("lora", "loha", "lokr")
 INPUT_AXIS, OUTPUT_AXIS = 1, 0
 
 
@@ -77,7 +76,7 @@ class DoRA(Adapter):
         Raises:
             UserError: the algorithm cannot be wrapped, or the scale does not fit.
         """
-        if inner.algorithm not in WRAPPED:
+        if not inner.wrappable:
             raise UserError(f"DoRA around {inner.algorithm} is not known")
         shape = dora_scale.shape
         inputs = len(shape) > 1 and shape[0] == 1 and shape[1] == dora_scale.numel()

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
+from lib_lora.adapters.algorithms import algorithm
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.models.family import Family
 
-LYCORIS_NAMES = {"lora": "locon", "oft": "diag-oft"}
 LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
 
 
@@ -37,7 +37,7 @@ def network(spec: NetworkSpec) -> dict[str, str]:
         args["constraint"] = str(spec.constraint)
     lycoris = spec.algorithm != "lora" or any(switches.values())
     if lycoris:
-        args["algo"] = LYCORIS_NAMES.get(spec.algorithm, spec.algorithm)
+        args["algo"] = algorithm(spec.algorithm).lycoris or spec.algorithm
     module = "lycoris.kohya" if lycoris else "networks.lora"
     values = {"network_module": module, "network_dim": spec.rank, "network_alpha": spec.alpha}
     return kohya({**values, "network_args": args})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from lib_lora.adapters.algorithms import wrappable
 from lib_lora.adapters.blocks import block_of
 from lib_lora.adapters.dropout import Dropout
 from lib_lora.adapters.recognition import family_of
@@ -24,7 +25,6 @@ THREE_BY_THREE = re.compile(
 
 ATTENTION_PRESET, MLP_PRESET, CONV_PRESET = "attention", "attention+mlp", "attention+mlp+conv"
 LAYER_PRESETS = (ATTENTION_PRESET, MLP_PRESET, CONV_PRESET)
-DECOMPOSABLE = ("lora", "loha", "lokr")
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         if self.rank < 1 or self.conv_rank < 0:
             raise UserError("The rank must be at least 1", where="rank", fix="Use 4 to 128; 16 is a good start.")
-        if self.dora and self.algorithm not in DECOMPOSABLE:
+        if self.dora and self.algorithm not in wrappable():
             raise UserError(
-                f"DoRA cannot be combined with {self.algorithm}", where="dora", fix=f"Use {', '.join(DECOMPOSABLE)}."
+                f"DoRA cannot be combined with {self.algorithm}", where="dora", fix=f"Use {', '.join(wrappable())}."
             )
         if self.dropout.nested and (self.algorithm != "lora" or self.dora):
             raise UserError(

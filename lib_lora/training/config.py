@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lib_lora.adapters.algorithms import wrappable
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.errors import UserError
 from lib_lora.names import check_name
@@ -96,8 +97,9 @@ def _check_network(c: TrainConfig) -> None:
     if parse_block_ranks(c.conv_block_ranks, "conv_block_ranks").ranks and not c.conv_rank:
         what = "Convolution ranks per block need a convolution rank for the other blocks"
         raise UserError(what, where="conv_rank", fix="Set it to 4, or empty the other setting")
-    if c.dora and c.algorithm not in ("lora", "loha", "lokr"):
-        raise UserError(f"DoRA cannot be combined with {c.algorithm}", where="dora", fix="Use lora, loha or lokr")
+    if c.dora and c.algorithm not in wrappable():
+        fix = f"Use {', '.join(wrappable())}"
+        raise UserError(f"DoRA cannot be combined with {c.algorithm}", where="dora", fix=fix)
     try:
         re.compile(c.layers)
     except re.error as error:

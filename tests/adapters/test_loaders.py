@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from lib_lora.adapters.algorithms import algorithms
-from lib_lora.adapters.loaders import KINDS, WEB_UIS, kinds_of, kinds_of_spec, limits, limits_elsewhere
+from lib_lora.adapters.loaders import kinds, kinds_of, kinds_of_spec, limits, limits_elsewhere, limits_of
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
 
@@ -20,18 +20,20 @@ SPECS = [NetworkSpec(algorithm=name, rank=2, conv_rank=2) for name in algorithms
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "+".join(sorted(kinds_of_spec(spec))))
 def test_settings_and_their_file_are_of_the_same_kinds(spec: NetworkSpec) -> None:
-    assert kinds_of(Network.create(LAYERS, spec, seed=0).modules()) == kinds_of_spec(spec) <= KINDS.keys()
+    assert kinds_of(Network.create(LAYERS, spec, seed=0).modules()) == kinds_of_spec(spec) <= kinds().keys()
 
 
 def test_what_every_program_applies_needs_no_word() -> None:
     assert limits({"lora"}) == [] and limits_elsewhere({"lora"}) == ""
-    assert set(algorithms()) <= KINDS.keys()
+    assert set(algorithms()) <= kinds().keys()
 
 
 def test_each_program_says_what_it_does_otherwise() -> None:
-    a1111, forge = (list(loader.limits({"glora", "ia3", "boft", "oft"})) for loader in WEB_UIS)
+    programs = ("AUTOMATIC1111", "Forge", "ComfyUI")
+    a1111, forge, comfy = (list(limits_of(program, {"glora", "ia3", "boft", "oft"})) for program in programs)
     assert [text.split()[3].rstrip(",") for text in a1111] == ["GLoRA", "the"]
     assert forge == ["Forge does not apply IA3, OFT, BOFT"]
+    assert comfy[0] == "ComfyUI does not apply IA3" and len(comfy) == 3
 
 
 def test_what_only_other_programs_lack_is_told_apart() -> None:

@@ -24,6 +24,17 @@ def algorithms() -> dict[str, type[Adapter]]:
     return found
 
 
+def choices() -> tuple[str, ...]:
+    """The names of those that a user may choose, in their order."""
+    ordered = sorted(algorithms().values(), key=lambda cls: cls.place)
+    return tuple(cls.algorithm for cls in ordered if cls.chosen)
+
+
+def wrappable() -> tuple[str, ...]:
+    """The names of those that DoRA may be put around."""
+    return tuple(name for name in choices() if algorithms()[name].wrappable)
+
+
 def algorithm(name: str) -> type[Adapter]:
     """The algorithm called ``name``, or a UserError that lists the valid names."""
     if name not in algorithms():
@@ -42,5 +53,5 @@ def algorithm_for(tensors: Mapping[str, Tensor]) -> type[Adapter]:
             return cls
     raise UserError(
         f"Unknown adapter parameters {', '.join(sorted(tensors))}",
-        fix="Use a file of LoRA, LoCon, LoHa, LoKr, GLoRA, IA3, OFT, BOFT, full difference or norm.",
+        fix=f"Use a file of {', '.join(cls.label for cls in algorithms().values())}.",
     )

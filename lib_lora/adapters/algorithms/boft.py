@@ -6,6 +6,7 @@ Stage i mixes channels that are 2ⁱ·b/2 apart, so that a few sparse stages rea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,11 @@ class BOFT(Rotation):
     """Butterfly rotations of the output channels; ``oft_blocks`` is [m, n, b, b]: m stages of n blocks, b even."""
 
     algorithm = "boft"
+    label, place = "BOFT", 80
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "Forge": "",
+        "ComfyUI": "applies BOFT with another strength below weight 1",
+    }
 
     @classmethod
     def reads(cls, tensors: Mapping[str, Tensor]) -> bool:

@@ -18,6 +18,7 @@ class Full(Difference):
     """
 
     algorithm = "full"
+    label, place = "full differences", 90
     param_names = ("diff", "diff_b", "alpha")  # alpha is written by some trainers and read by none
     dimensions = (2, 4)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,10 @@ class GLoRA(Adapter):
     """
 
     algorithm = "glora"
+    label, place = "GLoRA", 50
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "AUTOMATIC1111": "fails on GLoRA, whose matrices it multiplies in another order"
+    }
     param_names = (*NAMES, "alpha")
     needs_base = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,12 @@ class IA3(Adapter):
     """
 
     algorithm = "ia3"
+    label, place = "IA3", 60
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "AUTOMATIC1111": "fails on the convolutions of IA3, to which proj_in and proj_out belong",
+        "Forge": "",
+        "ComfyUI": "",
+    }
     param_names = (WEIGHT, ON_INPUT, "alpha")
     needs_base = True
 

@@ -30,6 +30,8 @@ class LoHa(Adapter):
     """
 
     algorithm = "loha"
+    label, place = "LoHa", 20
+    wrappable = True
     param_names = (*FACTORS, *CORES, "alpha")
     scaled_param = "hada_w1_a"
 

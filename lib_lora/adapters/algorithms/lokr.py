@@ -32,6 +32,8 @@ class LoKr(Adapter):
     """
 
     algorithm = "lokr"
+    label, place = "LoKr", 30
+    wrappable = True
     param_names = (*NAMES, "alpha")
 
     def __init__(self, tensors: Mapping[str, Tensor], alpha: float, weight_shape: torch.Size | None = None):

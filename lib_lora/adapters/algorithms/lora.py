@@ -39,6 +39,9 @@ class LoRA(Adapter):
     """
 
     algorithm = "lora"
+    label, place = "LoRA", 0
+    wrappable = True
+    lycoris = "locon"
     param_names = (UP, DOWN, MID, ALPHA, BIAS)
     scaled_param = UP
 

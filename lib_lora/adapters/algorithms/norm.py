@@ -19,6 +19,8 @@ class Norm(Difference):
     """
 
     algorithm = "norm"
+    label, place = "normalisation layers", 95
+    chosen = False
     param_names = ("w_norm", "b_norm")
     dimensions = (1,)
 

@@ -6,6 +6,7 @@ Each block is the Cayley transform of a skew-symmetric matrix, hence a rotation;
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,12 @@ class DiagOFT(Rotation):
     """Rotations of groups of output channels; ``oft_blocks`` is [n, b, b]."""
 
     algorithm = "oft"
+    label, place = "OFT", 70
+    lycoris = "diag-oft"
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "Forge": "",
+        "ComfyUI": "applies OFT with the square of its weight, and another constraint",
+    }
 
     @classmethod
     def reads(cls, tensors: Mapping[str, Tensor]) -> bool:

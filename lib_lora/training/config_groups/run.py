@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib_lora.adapters.algorithms import choices
 from lib_lora.training.config_groups.setting import NETWORK, RUN, setting
 
-ALGORITHMS = ("lora", "loha", "lokr", "glora", "ia3", "oft", "boft", "full")
+ALGORITHMS = choices()
 LAYERS = ("attention", "attention+mlp", "attention+mlp+conv")
 
 
