@@ -14,6 +14,7 @@ from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.config import DatasetConfig
 from lib_lora.dataset.masks import Masks
 from lib_lora.dataset.scan import Item, Scan
+from lib_lora.dataset.views import PLAIN, View, drawn
 from lib_lora.errors import UserError
 from lib_lora.models.transfer import sent
 from lib_lora.training.randomness import rng
@@ -25,7 +26,7 @@ class Draw:
 
     item: Item
     caption: str
-    flipped: bool
+    view: View = PLAIN
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,15 @@ class Plan:
         if self._order[0] != epoch:
             self._order = (epoch, self.epoch_order(epoch))
         flips, captions = rng(self.seed, "flip", step), rng(self.seed, "caption", step)
+        looks = rng(self.seed, "view", step)
         warmed = step / (self.config.token_warmup * self.steps_per_epoch) if self.config.token_warmup else 1.0
         draws = []
         for item in self._order[1][position]:
             flipped = self.config.flip and flips.random() < 0.5
+            view = drawn(looks, flipped, self.config.colour, self.config.crop)
             written = captions.choice(item.lines) if item.lines else item.caption
             pipeline = self._plain_pipeline if item.concept.regularisation else self._pipeline
-            draws.append(Draw(item, pipeline(written, captions, flipped, epoch + 1, warmed), flipped))
+            draws.append(Draw(item, pipeline(written, captions, flipped, epoch + 1, warmed), view))
         return draws
 
 
@@ -126,7 +129,7 @@ class Batches(Plan):
     Args:
         scan: the images, as returned by `LatentCache.prepare`.
         cache: gives the latents; whatever is missing is encoded on the way.
-        config: batch size, caption and flip settings.
+        config: batch size, caption, flip, colour and crop settings.
         seed: the seed of the run.
     """
 
@@ -142,19 +145,19 @@ class Batches(Plan):
             BadFile: an image has vanished or changed into something unreadable since it was prepared.
         """
         draws = self.draws(step)
-        latents = torch.stack([self._cache.get(draw.item, draw.flipped) for draw in draws])
+        latents = torch.stack([self._cache.get(draw.item, draw.view) for draw in draws])
         weights = torch.tensor([self.config.prior_weight if d.item.concept.regularisation else 1.0 for d in draws])
         masks = None
         if self._masks is not None:
-            masks = self._masks.batch([(d.item, d.flipped) for d in draws], (latents.shape[-2], latents.shape[-1]))
-        sizes = torch.tensor([told_sizes(draw.item.size, draw.item.bucket) for draw in draws])
+            masks = self._masks.batch([(d.item, d.view) for d in draws], (latents.shape[-2], latents.shape[-1]))
+        sizes = torch.tensor([told_sizes(draw.item.size, draw.item.bucket, draw.view.place) for draw in draws])
         return MicroBatch(latents, [draw.caption for draw in draws], draws, weights, sizes, masks)
 
 
-def told_sizes(size: Size, bucket: Size) -> tuple[int, int, int, int, int, int]:
-    """What SDXL is told of an image of ``size`` that covers ``bucket`` and is cropped to it around its centre."""
+def told_sizes(size: Size, bucket: Size, place: float = 0.5) -> tuple[int, int, int, int, int, int]:
+    """What SDXL is told of an image of ``size`` that covers ``bucket`` and is cropped to it at ``place`` (see fit)."""
     scale = max(bucket[0] / size[0], bucket[1] / size[1])
-    left, top = (round((size[axis] * scale - bucket[axis]) / 2) for axis in (0, 1))
+    left, top = (round((size[axis] * scale - bucket[axis]) * place) for axis in (0, 1))
     return size[1], size[0], top, left, bucket[1], bucket[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.images import load_pixels
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.scan import Item, Scan
+from lib_lora.dataset.views import PLAIN, View, recoloured
 from lib_lora.files import atomic_write
 
 FORMAT_VERSION = 1  # raise it whenever the pixels or the file layout change
@@ -32,7 +33,7 @@ class Encoder(Protocol):
 
 
 class LatentCache:
-    """Latents by content: SHA-256 of the image file, VAE hash, bucket size, mirrored or not, format version.
+    """Latents by content: SHA-256 of the image file, VAE hash, bucket size, view (mirrored, …), format version.
 
     An entry carries a checksum; a damaged one is made anew. Images are encoded one at a time, so a latent never
     depends on what else was missing (a resumed run finds the same bits).
@@ -47,43 +48,45 @@ class LatentCache:
         self.hashes = FileHashes(self.folder)
         self._model = model
         self._vae = model.hashes()["vae"]
-        self._keys: dict[tuple[Path, Size, bool], str] = {}  # so that a picture deleted or edited meanwhile stays known
+        self._keys: dict[tuple[Path, Size, View], str] = {}  # so that a picture deleted or edited meanwhile stays known
         self._memory: dict[str, Tensor] = {}
         self._held = 0
 
-    def get(self, item: Item, flipped: bool = False) -> Tensor:
+    def get(self, item: Item, view: View = PLAIN) -> Tensor:
         """Latents float32 [4, h, w] on the CPU, encoded now if they are missing or damaged.
 
         Raises:
             BadFile: the image cannot be read, or the VAE gives no finite latents for it.
         """
-        asked = (item.path, item.bucket, flipped)
-        key = self._keys.get(asked) or self._keys.setdefault(asked, self._key(item, flipped))
+        asked = (item.path, item.bucket, view)
+        key = self._keys.get(asked) or self._keys.setdefault(asked, self._key(item, view))
         if key in self._memory:
             return self._memory[key]
         path = self.folder / f"{key}.safetensors"
         latents = _read_entry(path, key)
         if latents is None:
-            latents = self._encode(item, flipped)
+            latents = self._encode(item, view)
             _write_entry(path, key, latents)
         if self._held + latents.nbytes <= MEMORY_LIMIT:
             self._memory[key] = latents
             self._held += latents.nbytes
         return latents
 
-    def prepare(self, scan: Scan, flip: bool = False) -> Generator[tuple[int, int], None, Scan]:
-        """Make every missing entry; yields (done, total) after each image, so the caller may pause or stop between.
+    def prepare(self, scan: Scan, wanted: Iterable[View] = (PLAIN,)) -> Generator[tuple[int, int], None, Scan]:
+        """Make every missing entry of the ``wanted`` views.
+
+        Yields (done, total) after each image, so the caller may pause or stop between.
 
         Returns:
             The scan (``prepared = yield from cache.prepare(scan)``), without the images that could not be encoded:
             those are among its problems.
         """
-        problems = []
+        problems, wanted = [], list(wanted)
         try:
             for done, item in enumerate(scan.items, start=1):
                 try:
-                    for flipped in (False, True) if flip else (False,):
-                        self.get(item, flipped)
+                    for view in wanted:
+                        self.get(item, view)
                 except BadFile as error:
                     problems.append(Problem.of(item.path, error))
                 yield done, len(scan.items)
@@ -91,19 +94,26 @@ class LatentCache:
             self.hashes.save()
         return scan.without(problems)
 
-    def _key(self, item: Item, flipped: bool) -> str:
+    def _key(self, item: Item, view: View) -> str:
+        width, height = item.bucket
+        parts = f"{FORMAT_VERSION}/{self._image(item)}/{self._vae}/{width}x{height}/{int(view.flipped)}"
+        if view.colour or view.crop:
+            parts += f"/{view.colour}/{view.crop}"
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def _image(self, item: Item) -> str:
+        """SHA-256 of the file."""
         try:
-            image = self.hashes.sha256(item.path)
+            return self.hashes.sha256(item.path)
         except OSError as error:
             what = f"the file cannot be read ({error.strerror})"
             raise BadFile(what, where=item.path, fix="Put it back, or scan again") from error
-        width, height = item.bucket
-        parts = f"{FORMAT_VERSION}/{image}/{self._vae}/{width}x{height}/{int(flipped)}"
-        return hashlib.sha256(parts.encode()).hexdigest()
 
     @torch.no_grad()
-    def _encode(self, item: Item, flipped: bool) -> Tensor:
-        pixels = load_pixels(item.path, item.bucket, flipped)
+    def _encode(self, item: Item, view: View) -> Tensor:
+        pixels = load_pixels(item.path, item.bucket, view.flipped, view.place)
+        if view.colour:
+            pixels = recoloured(pixels, self._image(item), view.colour)
         latents = self._model.encode_images(pixels[None])[0].float().cpu().contiguous()
         if not torch.isfinite(latents).all():
             what = "the VAE gives no finite numbers for this image"

@@ -38,6 +38,8 @@ class DatasetConfig:
         shuffle: draw a new order of the tags each time, behind the kept ones.
         keep_tokens: so many tags at the front (the trigger counts) are never shuffled.
         flip: mirror half of the images at random, and swap left and right in their captions.
+        colour: show each image in slightly other colours at times.
+        crop: cut what is too long for the bucket elsewhere than at both ends alike at times.
         caption_extension: ``".txt"`` reads only those; empty reads .txt, else .caption.
         bucket_step: bucket sides are multiples of it, in pixels.
         bucket_min: shortest side of a bucket in pixels; 0 is half of the resolution.
@@ -58,6 +60,8 @@ class DatasetConfig:
     shuffle: bool = False
     keep_tokens: int = 0
     flip: bool = False
+    colour: bool = False
+    crop: bool = False
     caption_extension: str = ""
     bucket_step: int = 64
     bucket_min: int = 0

@@ -85,11 +85,15 @@ def _load(path: Path, at_least: int, convert: Callable[[Image.Image], Image.Imag
         raise _bad_file(path, error) from error
 
 
-def fit(image: Image.Image, size: Size) -> Image.Image:
-    """Resize to cover ``size`` and crop the centre, in one resampling (Lanczos)."""
+def fit(image: Image.Image, size: Size, place: float = 0.5) -> Image.Image:
+    """Resize to cover ``size`` and crop what is too long, in one resampling (Lanczos).
+
+    Args:
+        place: of the crop, from 0 (left or top) to 1; 0.5 is the centre.
+    """
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size[0] / scale, size[1] / scale
-    left, top = (image.width - width) / 2, (image.height - height) / 2
+    left, top = (image.width - width) * place, (image.height - height) * place
     box = (max(0.0, left), max(0.0, top), min(image.width, left + width), min(image.height, top + height))
     return image.resize(size, Image.Resampling.LANCZOS, box=box)
 
@@ -100,9 +104,12 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
     return (pixels / 127.5 - 1.0).permute(2, 0, 1).contiguous()
 
 
-def load_pixels(path: Path, size: Size, flip: bool = False) -> torch.Tensor:
-    """Image file -> float32 [3, height, width] in [-1, 1], covering the bucket ``size``, mirrored if ``flip``."""
-    image = fit(load_rgb(path), size)
+def load_pixels(path: Path, size: Size, flip: bool = False, place: float = 0.5) -> torch.Tensor:
+    """Image file -> float32 [3, height, width] in [-1, 1], covering the bucket ``size``, mirrored if ``flip``.
+
+    ``place``: as in :func:`fit`.
+    """
+    image = fit(load_rgb(path), size, place)
     return to_tensor(ImageOps.mirror(image) if flip else image)
 
 

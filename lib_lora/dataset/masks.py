@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lib_lora.dataset.images import fit, load_rgb, load_rgba
 from lib_lora.dataset.scan import Item
+from lib_lora.dataset.views import View
 
 MEMORY_LIMIT = 64 << 20  # bytes of masks held in memory
 
@@ -26,24 +27,25 @@ class Masks:
 
     def __init__(self, kind: str):
         self.kind = kind
-        self._memory: dict[Path, Tensor] = {}
+        self._memory: dict[tuple[Path, int], Tensor] = {}
         self._held = 0
 
-    def batch(self, items: Sequence[tuple[Item, bool]], size: tuple[int, int]) -> Tensor:
-        """[B, 1, h, w] for (item, mirrored) pairs of one bucket; ``size`` is that of the latents."""
-        masks = [(self._get(item, size), flipped) for item, flipped in items]
+    def batch(self, items: Sequence[tuple[Item, View]], size: tuple[int, int]) -> Tensor:
+        """[B, 1, h, w] for items of one bucket and how they are seen; ``size`` is that of the latents."""
+        masks = [(self._get(item, view, size), view.flipped) for item, view in items]
         return torch.stack([mask.flip(-1) if flipped else mask for mask, flipped in masks])
 
-    def _get(self, item: Item, size: tuple[int, int]) -> Tensor:
-        if (known := self._memory.get(item.path)) is not None:
+    def _get(self, item: Item, view: View, size: tuple[int, int]) -> Tensor:
+        asked = (item.path, view.crop)
+        if (known := self._memory.get(asked)) is not None:
             return known
-        mask = self._read(item, size)
+        mask = self._read(item, view, size)
         if self._held + mask.nbytes <= MEMORY_LIMIT:
-            self._memory[item.path] = mask
+            self._memory[asked] = mask
             self._held += mask.nbytes
         return mask
 
-    def _read(self, item: Item, size: tuple[int, int]) -> Tensor:
+    def _read(self, item: Item, view: View, size: tuple[int, int]) -> Tensor:
         """[1, h, w], cut like the picture, then averaged over the pixels of each latent; all ones without a mask."""
         if self.kind == "alpha":
             grey = load_rgba(item.path).getchannel("A")
@@ -51,5 +53,5 @@ class Masks:
             grey = load_rgb(item.mask_path).convert("L").resize(item.size, Image.Resampling.BILINEAR)
         else:
             return torch.ones(1, *size)
-        pixels = torch.from_numpy(np.array(fit(grey, item.bucket), dtype=np.float32)) / 255
+        pixels = torch.from_numpy(np.array(fit(grey, item.bucket, view.place), dtype=np.float32)) / 255
         return F.interpolate(pixels[None, None], size, mode="area")[0]

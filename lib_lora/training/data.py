@@ -25,6 +25,8 @@ def dataset_config(config: TrainConfig) -> DatasetConfig:
         shuffle=config.shuffle,
         keep_tokens=config.keep_tokens,
         flip=config.flip,
+        colour=config.color_aug,
+        crop=config.random_crop,
         bucket_step=config.bucket_step,
         bucket_min=config.bucket_min,
         bucket_max=config.bucket_max,

@@ -88,6 +88,9 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
         found.append(Advice(f"{steps} steps are very many", "Lower the epochs, steps or repeats"))
     if config.trigger and config.keep_tokens < 1 and config.shuffle:
         found.append(Advice("The trigger could be shuffled away from the front", "Set keep tokens to 1"))
+    if config.color_aug and not config.trigger:
+        what = "Colour variations blur a style's palette, and without a trigger this looks like a style"
+        found.append(Advice(what, "Switch them off, or give a trigger"))
     if refused := limits(kinds_of_spec(network_spec(config))):
         found.append(Advice("; ".join(refused), "Where the file has to work there too, choose lora without options"))
     notes = sample_prompt_notes(config.sample_prompts)

@@ -68,8 +68,8 @@ PRESETS = (
     ),
     Preset(
         "Style or concept · DoRA",
-        "Strength and direction apart, convolutions too, low rate: closer to a full training, slower.",
-        NAI | dict(dora=True, conv_rank=8, conv_alpha=4.0, unet_lr=5e-5, te_lr=0.0, keep_tokens=0),
+        "For Pony: strength and direction apart, convolutions too, low rate: closer to a full training, slower.",
+        XL | dict(dora=True, conv_rank=8, conv_alpha=4.0, unet_lr=5e-5, te_lr=1e-6, keep_tokens=0),
     ),
     Preset(
         "Style · GLoRA",
@@ -80,7 +80,7 @@ PRESETS = (
         "Likeness",
         "One subject, about 42 pictures of at least 768 px, 10 repeats × 8 epochs; short captions; rates are found.",
         dict(resolution=768, rank=96, alpha=72.0, optimizer="Adafactor (relative step)", schedule="constant",
-             min_snr_gamma=0.0, batch_size=1, repeats="10", epochs=8, shuffle=False, flip=True,
+             min_snr_gamma=0.0, batch_size=1, repeats="10", epochs=8, shuffle=False, flip=True, color_aug=True,
              gradient_checkpointing=True),
     ),
     Preset(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from lib_lora.dataset.batches import Batches
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.scan import Scan
+from lib_lora.dataset.views import views
 from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
@@ -61,10 +62,11 @@ def run_data(
     if config.max_steps and config.token_warmup:  # how many epochs that is, only the batches say
         data = replace(data, token_warmup=config.token_warmup * epochs_exactly(config, per_epoch))
         batches = Batches(trained, cache, data, config.seed)
+    plain = replace(data, flip=False, colour=False, crop=False)
     return RunData(
         trained=trained,
         batches=batches,
-        held_out=Batches(held_out, cache, replace(data, flip=False), config.seed) if held_out.items else None,
+        held_out=Batches(held_out, cache, plain, config.seed) if held_out.items else None,
         fingerprint=Fingerprint(training_hash(config), data_hash(scan, cache.hashes), model.hashes()["model"]),
         accumulation=config.gradient_accumulation,
         total=total_steps(config, per_epoch),
@@ -74,12 +76,13 @@ def run_data(
 def _encoded(config: TrainConfig, cache: LatentCache, parallel: Parallel) -> Generator[Event, None, Scan]:
     """The images that could be decoded; several processes encode a share each, and wait for the others."""
     found = usable_scan(config)
+    wanted = list(views(config.flip, config.color_aug, config.random_crop))
     if parallel.world > 1:
         mine = replace(found, items=found.items[parallel.rank :: parallel.world])
-        for _ in cache.prepare(mine, config.flip):
+        for _ in cache.prepare(mine, wanted):
             pass
         parallel.wait()
-    encoding = cache.prepare(found, config.flip)
+    encoding = cache.prepare(found, wanted)
     while True:
         try:
             done, total = next(encoding)

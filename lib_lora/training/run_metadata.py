@@ -21,8 +21,6 @@ from lib_lora.training.optimizers import RECIPES
 from lib_lora.training.run import Record
 
 ABSENT = {  # what kohya also writes, for options that do not exist here
-    "color_aug": False,
-    "random_crop": False,
     "face_crop_aug_range": None,
     "full_fp16": False,
     "lowram": False,
@@ -165,6 +163,8 @@ def _dataset(config: TrainConfig, scan: Scan, batches: int) -> dict[str, object]
         "max_bucket_reso": c.bucket_max or c.resolution * 2,
         "bucket_info": _bucket_info(scan),
         "flip_aug": c.flip,
+        "color_aug": c.color_aug,
+        "random_crop": c.random_crop,
         "shuffle_caption": c.shuffle,
         "keep_tokens": c.keep_tokens,
         "caption_dropout_rate": c.caption_dropout,

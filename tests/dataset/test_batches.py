@@ -78,10 +78,10 @@ def test_a_batch_has_latents_and_captions_of_its_images(add_image, config, encod
         batch = batches.batch(step)
         assert len(batch.latents) == len(batch.captions) == len(batch.draws)
         for latents, caption, draw in zip(batch.latents, batch.captions, batch.draws, strict=True):
-            assert torch.equal(latents, cache.get(draw.item, draw.flipped))
-            side = "right" if draw.flipped else "left"
+            assert torch.equal(latents, cache.get(draw.item, draw.view))
+            side = "right" if draw.view.flipped else "left"
             assert caption == draw.caption == f"sks, tag {draw.item.path.stem}, from {side}"
-            flips.add(draw.flipped)
+            flips.add(draw.view.flipped)
     assert flips == {False, True}
 
 

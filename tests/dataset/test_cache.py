@@ -9,11 +9,12 @@ from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.images import load_pixels
 from lib_lora.dataset.problems import BadFile
 from lib_lora.dataset.scan import scan
+from lib_lora.dataset.views import View, views
 
 
 def prepared(cache, found, flip=False):
     """(what `prepare` yields, what it returns)."""
-    steps, progress = cache.prepare(found, flip), []
+    steps, progress = cache.prepare(found, list(views(flip, False, False))), []
     while True:
         try:
             progress.append(next(steps))
@@ -65,7 +66,7 @@ def test_mirrored_latents_are_an_entry_of_their_own(add_image, config, encoder, 
     add_image("1_x/a.png")
     (item,) = scan(config).items
     cache = LatentCache(tmp_path / "cache", encoder)
-    assert torch.equal(cache.get(item, flipped=True), cache.get(item).flip(-1))
+    assert torch.equal(cache.get(item, View(flipped=True)), cache.get(item).flip(-1))
     assert len(entries(tmp_path / "cache")) == 2
 
 

@@ -65,7 +65,7 @@ def test_transparency_mirrored_with_its_picture(config, encoder, tmp_path):
     seen = {}
     for step in range(12):
         batch = batches.batch(step)
-        seen[batch.draws[0].flipped] = batch.masks[0, 0, 0]
+        seen[batch.draws[0].view.flipped] = batch.masks[0, 0, 0]
     left = torch.tensor([1.0] * 4 + [0.0] * 4)
     assert torch.equal(seen[False], left) and torch.equal(seen[True], left.flip(0))
 

@@ -5,7 +5,7 @@ import pytest
 from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import StepDone
-from lib_lora.training.preflight import preflight, rate_advice
+from lib_lora.training.preflight import _setting_advice, preflight, rate_advice
 from lib_lora.training.presets import PRESETS
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
@@ -64,3 +64,10 @@ def test_empty_folders_and_bad_prompts_are_said(tiny_host, tmp_path):
         config = small_config(image_folder(tmp_path / "set"), sample_prompts="a --w x")
         found = preflight(config, model, tiny_host.paths)
     assert any("line 1: --w x is passed over" in advice.text for advice in found.advice)
+
+
+def test_colour_variations_of_a_style_are_said():
+    def said(**changes):
+        return [advice.text for advice in _setting_advice(TrainConfig(color_aug=True, **changes), 1000)]
+
+    assert any("palette" in text for text in said()) and not any("palette" in text for text in said(trigger="mira"))

@@ -73,4 +73,9 @@ class ImageSettings:
         kohya="bucket_no_upscale")
     flip: bool = setting(False, IMAGES, "Flip",
         "Mirror half of the images and swap left/right tags; off for asymmetric subjects", kohya="flip_aug")
+    color_aug: bool = setting(False, IMAGES, "Colour variations",
+        "Also four slightly other hues, saturations and brightnesses of each image; off where the palette matters",
+        kohya="color_aug")
+    random_crop: bool = setting(False, IMAGES, "Random crop",
+        "Cuts what does not fit its bucket at one of four places, not at both ends alike", kohya="random_crop")
     # fmt: on

@@ -83,7 +83,7 @@ IGNORED: dict[str, str] = {
     "no_token_padding": "Captions are filled up to 77 tokens, as in the web UI. The result will differ",
     "rank_dropout_scale": "What rank dropout leaves is always enlarged",
     **dict.fromkeys(("full_fp16", "full_bf16"), "The LoRA is always trained in fp32"),
-    **dict.fromkeys(("color_aug", "random_crop", "face_crop_aug_range"),
+    **dict.fromkeys(("face_crop_aug_range",),
                     "Not offered: it would keep latents from being cached. The result will differ"),
     **dict.fromkeys(("sample_at_first", "save_n_epoch_ratio",
                      "validation_seed", "validate_every_n_steps", "validate_every_n_epochs",
