@@ -133,7 +133,8 @@ class BorrowedForward:
 
     def __init__(self, layer: Layer, device: torch.device | None, always: bool):
         self.layer, self.device, self.always = layer, device, always
-        self.own: Forward = layer.forward
+        # looked up at each use, where it is the class's: A1111 exchanges that for the length of its manual cast
+        self.own: Forward = vars(layer).get("forward") or partial(_of_its_class, layer)
         self.fetch: Fetch = partial(fetch_weight, layer)
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -144,6 +145,11 @@ class BorrowedForward:
     def is_needed(self, x: Tensor) -> bool:
         """Whether gradients pass that autograd should not keep the weight for."""
         return x.requires_grad and torch.is_grad_enabled() and (self.always or kept_apart(self.layer.weight, x))
+
+
+def _of_its_class(layer: Layer, *args: Any, **kwargs: Any) -> Tensor:
+    found: Tensor = type(layer).forward(layer, *args, **kwargs)
+    return found
 
 
 class FetchedForward(BorrowedForward):

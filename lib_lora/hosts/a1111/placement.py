@@ -1,4 +1,4 @@
-"""Which parts of a model are on the GPU while it is trained under ``--medvram``."""
+"""Which parts of a model are on the GPU while it is trained under ``--medvram`` and ``--lowvram``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Placement:
     ``modules.lowvram`` brings a part when it is called, sends the one before it to main memory and remembers it in
     ``module_in_gpu``; a part that is remembered there it leaves alone. A training cannot have that: gradients of a text
     encoder pass the U-Net first, and both must stay. So each part is brought, and entered there, before it is called.
+
+    Under ``--lowvram`` the U-Net is no part: the web UI's hooks bring it block by block, and its layers are borrowed.
 
     Args:
         parts: ``"unet"``, ``"te"`` and ``"vae"``, as the web UI moves them.
@@ -59,14 +61,17 @@ class Placement:
         for other in self._here - stay - {part}:
             self._parts[other].to(devices.cpu)
             self._here.remove(other)
-        if part not in self._here:
+        if part in self._parts and part not in self._here:
             self._parts[part].to(devices.device)
             self._here.add(part)
-        lowvram.module_in_gpu = self._parts[part]
+        lowvram.module_in_gpu = self._parts.get(part)
 
     def lend(self) -> None:
         """Our turn ends: whatever is on the GPU leaves it as soon as the web UI brings another part."""
         here = [self._parts[name] for name in self._here]
+        block = lowvram.module_in_gpu
+        if block is not None and not any(block is part for part in here):
+            here.append(block)
         if here:
             lowvram.module_in_gpu = here[0] if len(here) == 1 else Together(here)
         self._here = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from modules import sd_models, sd_unet
+from modules import sd_models, sd_unet, shared
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
@@ -16,6 +16,7 @@ from lib_lora.hosts.checkpointing import own_checkpointing_off
 from lib_lora.hosts.frozen import frozen
 from lib_lora.hosts.queue_lock import QueueLock
 from lib_lora.hosts.webui.session import Session
+from lib_lora.models.borrowed import borrowing
 
 
 class A1111Session(Session):
@@ -30,8 +31,10 @@ class A1111Session(Session):
         self.model: A1111Model
         super().__init__(live_model(sd_model, self.reclaim), lock)
         self._sd_model = sd_model
-        moves = getattr(sd_model, "lowvram", False)  # that is --medvram here
-        self._placement = Placement(self.model.movable) if moves else None
+        moves = getattr(sd_model, "lowvram", False)  # --medvram, or --lowvram
+        self._by_blocks = bool(moves and shared.cmd_opts.lowvram)
+        parts = {name: m for name, m in self.model.movable.items() if not (self._by_blocks and name == "unet")}
+        self._placement = Placement(parts) if moves else None
 
     def lend(self) -> None:
         if self._placement is not None:
@@ -46,6 +49,8 @@ class A1111Session(Session):
         clean(m)
         undo.enter_context(frozen([m.model, m.first_stage_model, m.cond_stage_model]))
         undo.enter_context(own_checkpointing_off(m.model))
+        if self._by_blocks:  # when gradients come back through a block it has left the GPU again
+            undo.enter_context(borrowing([m.model], self.model.device, always=True))
 
     def _restore(self) -> None:
         self._keep_checkpoint()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from modules import shared
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.model import A1111Model
@@ -51,12 +50,6 @@ def require_trainable(sd_model: Any) -> None:
         )
     if sd_model.model.conditioning_key != TEXT_CONDITIONING:
         raise UserError("Inpainting and instruction models cannot be trained on", where=where, fix="Choose another")
-    if getattr(sd_model, "lowvram", False) and shared.cmd_opts.lowvram:
-        raise UserError(
-            "The web UI moves the U-Net through the GPU block by block, so gradients cannot be computed",
-            where="--lowvram",
-            fix="Start the web UI with --medvram instead",
-        )
     weights = {p.dtype for p in sd_model.model.parameters()}
     if not weights <= {torch.float32, torch.float16, torch.bfloat16}:
         raise UserError(

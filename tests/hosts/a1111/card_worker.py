@@ -16,7 +16,9 @@ from tests.hosts.common import forget
 from tests.training.worlds import image_folder, small_config
 
 
-def train(root: Path, checkpoint: Path, on_card: bool, te_lr: float) -> tuple[list[dict[str, str]], Path]:
+def train(
+    root: Path, checkpoint: Path, on_card: bool, te_lr: float, option: str = "medvram"
+) -> tuple[list[dict[str, str]], Path]:
     """An epoch of three steps: where each part of the model was after each, and the file."""
     insert()
     torch.set_num_threads(1)
@@ -28,7 +30,7 @@ def train(root: Path, checkpoint: Path, on_card: bool, te_lr: float) -> tuple[li
     from modules import devices, shared
 
     devices.device = CARD if on_card else devices.cpu
-    shared.cmd_opts.medvram = True
+    setattr(shared.cmd_opts, option, True)
     host = starting.start(checkpoint, root / "webui")
     config = small_config(image_folder(root / "set"), epochs=1, te_lr=te_lr, optimizer="AdamW")
     places = []

@@ -10,7 +10,6 @@ import torch
 
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network, NetworkSpec
-from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest
 from lib_lora.workbench import Workbench
 from tests.hosts.a1111.test_training import trained
@@ -149,9 +148,14 @@ def test_the_file_is_that_of_a_run_with_the_whole_model_on_the_gpu(webui, tmp_pa
         assert all(tensor.equal(saving.modules[key][name]) for name, tensor in params.items())
 
 
-def test_lowvram_is_refused_with_the_reason(webui):
-    webui.modules.shared.cmd_opts.lowvram = True
-    before = webui.flags()
-    with pytest.raises(UserError, match="block by block") as error, webui.host.training_session():
-        pass
-    assert "--medvram" in error.value.fix and webui.flags() == before
+def test_lowvram_trains_what_is_trained_without_it(webui, tmp_path):
+    from modules import sd_models, shared
+
+    bench, folder = Workbench(webui.host), image_folder(tmp_path / "set")
+    whole = read_lora(trained(bench, folder, "whole"))
+    sd_models.model_data.sd_model, shared.cmd_opts.lowvram = None, True  # started again with the option
+    before, between = webui.txt2img(), []
+    saving = read_lora(trained(bench, folder, "saving", lambda: between.append(webui.txt2img())))
+    assert between == [before] == [webui.txt2img()]
+    for key, params in whole.modules.items():
+        assert all(tensor.equal(saving.modules[key][name]) for name, tensor in params.items())

@@ -1,4 +1,4 @@
-"""``--medvram`` on a card that refuses operands in two memories: each part is where it is needed, and nowhere else."""
+"""``--medvram`` and ``--lowvram`` on a card that refuses operands in two memories: all is where it is needed."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def test_both_are_there_where_both_are_trained_and_the_file_is_as_from_a_cpu(wor
 def test_a_text_encoder_that_is_not_trained_only_visits(worker, tiny_checkpoint, tmp_path):
     places, _ = worker.submit(card_worker.train, tmp_path, tiny_checkpoint, True, 0.0).result()
     assert places == [{"unet": "card", "te": "cpu", "vae": "cpu"}] * 3
+
+
+def test_block_by_block_the_file_is_the_same(worker, tiny_checkpoint, tmp_path):
+    options = {option: (tmp_path / option, tiny_checkpoint, True, 1e-3, option) for option in ("medvram", "lowvram")}
+    found = {option: worker.submit(card_worker.train, *run).result() for option, run in options.items()}
+    places, file = found["lowvram"]
+    assert places == [{"unet": "cpu", "te": "card", "vae": "cpu"}] * 3
+    assert load_file(file).keys() == load_file(found["medvram"][1]).keys()
+    for name, tensor in load_file(found["medvram"][1]).items():
+        assert tensor.equal(load_file(file)[name]), name

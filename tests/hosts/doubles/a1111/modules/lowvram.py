@@ -48,6 +48,14 @@ def setup_for_low_vram(sd_model, use_medvram):
     called.register_forward_pre_hook(lambda *_: bring(moved))
     if use_medvram:
         sd_model.model.register_forward_pre_hook(lambda *_: bring(sd_model.model))
+        return
+    unet = sd_model.model.diffusion_model
+    blocks = [unet.time_embed, *unet.input_blocks, unet.middle_block, *unet.output_blocks]
+    for child in unet.children():
+        if not isinstance(child, torch.nn.ModuleList) and child not in blocks:
+            child.to(devices.device)
+    for block in blocks:
+        block.register_forward_pre_hook(lambda block, _: bring(block))
 
 
 def brought_by(vae, method):
