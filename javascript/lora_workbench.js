@@ -92,6 +92,7 @@
         const word = target.closest("[data-lw-complete]");
         if (word) complete(word.dataset.lwComplete);
         if (target.matches("[data-lw-copy]")) copy(target);
+        if (target.matches("[data-lw-report]")) copyReport(target.parentElement.querySelector("details"));
         if (target.matches("[data-lw-order]")) sortBy(target);
         const pick = target.closest("[data-lw-pick]");
         if (pick) {
@@ -139,6 +140,11 @@
         }
         element.classList.add("lw-copied");
         setTimeout(() => element.classList.remove("lw-copied"), 1200);
+    }
+
+    function copyReport(details) {
+        details.open = true; // what is copied is seen, and can be selected where the page may not copy
+        copy(details.querySelector("pre"));
     }
 
     function sortBy(button) {

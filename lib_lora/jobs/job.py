@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -11,6 +13,9 @@ from typing import Any
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import DONE, ENDED, WAITING, JobView, PlainView
 from lib_lora.models.base import Host
+from lib_lora.report import report
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,20 @@ class Job(ABC):
     def close(self) -> None:  # noqa: B027
         """Called once, when it has ended in whatever way, or was taken out of the queue: give back what it owns."""
 
+    def facts(self) -> dict[str, str]:
+        """What a report of an error should name of this job."""
+        return {}
+
+    def fail(self, error: BaseException, host: Host) -> None:
+        """Keep what the user is told of ``error``; what nobody expected is logged with all that led to it."""
+        self.error = described(error)
+        if isinstance(error, UserError):
+            return
+        self.traceback = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        LOG.error("The job %r failed\n%s", self.title, self.traceback)  # as text: a traceback keeps all variables alive
+        where = " ".join(getattr(host, name, "") for name in ("name", "version")).strip()
+        self.error["details"] = report(error, {"Host": where, "Job": self.kind, **self.facts()})
+
     def advance(self, done: int, total: int, note: str = "") -> None:
         """Move the progress bar; a new total starts a new measurement of speed."""
         if self._first is None or total != self.total or done < self._first[0]:
@@ -130,7 +149,8 @@ def described(error: BaseException) -> dict[str, str]:
     if isinstance(error, OSError) and error.filename is not None:
         what = f"A file or folder cannot be used: {error.strerror or type(error).__name__}"
         return {"what": what, "where": str(error.filename), "fix": "Put it back, or choose another folder"}
-    return {"what": f"Unexpected error: {error or type(error).__name__}", "where": "", "fix": "See the details below"}
+    what = f"Unexpected error: {error or type(error).__name__}"
+    return {"what": what, "where": "", "fix": "Copy the report below when you ask for help"}
 
 
 def summary(error: BaseException) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.jobs.job import Job, Progress, described
+from lib_lora.jobs.job import Job, Progress
 from lib_lora.jobs.views import CANCELLED, DONE, ENDED, FAILED, PAUSED, RUNNING, WAITING, JobView
 from lib_lora.models.base import Host
 
@@ -154,7 +153,7 @@ class JobQueue:
             except Cancelled:
                 outcome = CANCELLED
             except BaseException as error:  # whatever a job does, the queue goes on and the user is told
-                job.error, job.traceback = described(error), traceback.format_exc()
+                job.fail(error, self.host)
                 outcome = FAILED
             self._end(job, outcome)
             del job

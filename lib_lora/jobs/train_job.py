@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from lib_lora.errors import Cancelled, UserError
@@ -26,6 +27,7 @@ from lib_lora.training.events import (
     Stopped,
     Warned,
 )
+from lib_lora.training.own_presets import PERSONAL
 from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.requests import SAVE_AND_STOP, STOP, Requests
 from lib_lora.training.resting import Resting
@@ -33,6 +35,8 @@ from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
 from lib_lora.training.session import Session
 from lib_lora.training.trainer import Trainer
+
+PRIVATE = {*PERSONAL, "reg_dir", "mask_dir", "sample_prompts", "caption_prefix", "caption_suffix", "preserve_class"}
 
 
 class TrainJob(Job):
@@ -139,6 +143,11 @@ class TrainJob(Job):
         info = host.info()
         if self.config.model and (info is None or info.name != self.config.model):
             host.load(self.config.model)
+
+    def facts(self) -> dict[str, str]:
+        chosen, usual = asdict(self.config), asdict(TrainConfig())
+        changed = (f"{key} = {value!r}" for key, value in chosen.items() if value != usual[key] and key not in PRIVATE)
+        return {"Settings": ", ".join(changed)}
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Preparing):

@@ -27,7 +27,8 @@ PREPARING, TRAINING, SAMPLING = "preparing", "training", "sampling"  # phases of
 class JobView:
     """What a page shows of any job; a copy, safe to keep.
 
-    ``remaining`` is in seconds, None while unknown. ``error`` has what, where and fix as plain strings.
+    ``remaining`` is in seconds, None while unknown. ``error`` has what, where and fix as plain strings and, of an
+    unexpected one, ``details``: a report that can be passed on.
     """
 
     id: int

@@ -28,7 +28,11 @@ def error_message(error: UserError) -> str:
 
 def job_error(error: Mapping[str, str]) -> str:
     """The same for a job that failed."""
-    return error_message(UserError(error["what"], where=error["where"] or None, fix=error["fix"] or None))
+    told = error_message(UserError(error["what"], where=error["where"] or None, fix=error["fix"] or None))
+    if not error.get("details"):
+        return told
+    text = f"<details><summary>Details</summary><pre>{escape(error['details'])}</pre></details>"
+    return f'{told}<div class="lw-report">{text}<button type="button" data-lw-report>Copy report</button></div>'
 
 
 def unexpected(error: Exception) -> str:

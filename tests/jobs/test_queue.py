@@ -13,6 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.hosts.gpu_lock import GpuLock
 from lib_lora.jobs.job import GeneratorJob, Job, Progress
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.ui.html import job_error
 
 WAIT = 30
 
@@ -188,7 +189,7 @@ def test_cancel_while_paused_and_while_waiting(queue):
     assert queue.wait(first, WAIT).state == "cancelled"
 
 
-def test_errors_reach_the_user_and_the_queue_goes_on(queue):
+def test_errors_reach_the_user_and_the_queue_goes_on(queue, caplog):
     def user_error(host):
         yield
         raise UserError("The file is cut off", where="a.safetensors", fix="Download it again")
@@ -204,6 +205,9 @@ def test_errors_reach_the_user_and_the_queue_goes_on(queue):
     assert view.error == {"what": "The file is cut off", "where": "a.safetensors", "fix": "Download it again"}
     view = queue.wait(worse, WAIT)
     assert "division by zero" in view.error["what"] and "ZeroDivisionError" in view.traceback
+    assert "ZeroDivisionError" in caplog.text and "in bug" in caplog.text  # the whole of it
+    assert "in bug" in view.error["details"] and "torch" in view.error["details"]
+    assert "Copy report" in job_error(view.error) and "in bug" in job_error(view.error)
     assert queue.wait(good, WAIT).state == "done"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -36,6 +37,15 @@ class WebUIHost(WebUiPictures, ABC):
         self.paths = HostPaths(loras, checkpoint_folder(), data / "runs", data, tuple(more_loras))
         self.gpu_lock = QueueLock(call_queue.queue_lock, self._lend)
         self._sessions: list[Session] = []
+
+    @property
+    def version(self) -> str:
+        """The web UI's own, for reports; empty where it does not say."""
+        tag = getattr(sys.modules.get("modules.launch_utils"), "git_tag", None)
+        try:
+            return str(tag()) if tag else ""
+        except Exception:  # it asks git, which may be missing
+            return ""
 
     def checkpoints(self) -> list[str]:
         """Names of all checkpoints: paths below the checkpoint folder, with suffix."""
