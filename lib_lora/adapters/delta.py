@@ -133,9 +133,7 @@ class Delta:
         root = values[:rank].sqrt().to(dtype)
         return Delta(self.shape, left.to(dtype) * root, root[:, None] * right.to(dtype), bias=self.bias), values
 
-    def reduced(
-        self, rank: int | None = None, energy: float | None = None, noise: float = 0.0
-    ) -> tuple[Delta, Tensor]:
+    def reduced(self, rank: int | None = None, energy: float | None = None, noise: float = 0.0) -> tuple[Delta, Tensor]:
         """The best approximation within a rank, or of the smallest rank that keeps a share of Σσ²; and the spectrum.
 
         Args:

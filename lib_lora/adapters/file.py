@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from lib_lora.adapters.reading import Opened, open_layers
 from lib_lora.adapters.recognition import candidates, layer_shapes
 from lib_lora.adapters.serialise import as_stored
 from lib_lora.adapters.tensor_names import split
+from lib_lora.adapters.workers import made_ahead
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
 from lib_lora.models.families import family
@@ -166,10 +168,11 @@ def write_lora(
     training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
     with atomic_write(path) as part, open(part, "w+b") as file:
         start = file.write(serialise.head(entries, about.without_hashes(metadata)))
-        for tensors in (*([extras] if extras else []), *_flat(layers)):
+        made = made_ahead(lambda key: _as_stored(join_keys({key: layers[key]}), dtype), layers)
+        for tensors in chain([_as_stored(extras or {}, dtype)], made):
             for name, tensor in tensors.items():
                 file.seek(start + entries[name].begin)
-                file.write(container.bytes_of(_checked(name, as_stored(name, tensor, dtype).cpu().contiguous())))
+                file.write(container.bytes_of(tensor))
         found = about.hashes(file, start, serialise.head(entries, training))
         file.seek(0)
         file.write(serialise.head(entries, {**metadata, **found}))
@@ -184,8 +187,8 @@ def _nested(modules: Mapping[str, Params] | Mapping[str, Tensor]) -> Mapping[str
     return {**layers, **split_keys(flat)}
 
 
-def _flat(layers: Mapping[str, Params]) -> Iterator[Mapping[str, Tensor]]:
-    return (join_keys({key: params}) for key, params in layers.items())
+def _as_stored(tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    return {name: _checked(name, as_stored(name, t, dtype).cpu().contiguous()) for name, t in tensors.items()}
 
 
 def model_hash(path: str | Path) -> str:

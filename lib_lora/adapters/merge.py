@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lib_lora.adapters import metadata
 from lib_lora.adapters.algorithms.full import Full
-from lib_lora.adapters.algorithms.lora import BIAS, DOWN, LoRA
+from lib_lora.adapters.algorithms.lora import ALPHA, BIAS, DOWN, UP, LoRA
 from lib_lora.adapters.algorithms.norm import Norm
 from lib_lora.adapters.base import Adapter
 from lib_lora.adapters.base_weights import CheckpointWeights, shapes_of
@@ -26,11 +27,12 @@ from lib_lora.adapters.layers import NUMBERS, Layers, Params, outline
 from lib_lora.adapters.merged import BIAS_WARNING, Merged, reduction_report
 from lib_lora.adapters.recognition import together
 from lib_lora.adapters.selection import kernel_of
-from lib_lora.adapters.workers import workers
+from lib_lora.adapters.workers import made_ahead, workers
 from lib_lora.errors import UserError
 from lib_lora.models.family import Family
 
 MergeTerm = tuple[LoraFile, float, "Mapping[str, float] | None"]
+WeighedTerm = tuple[LoraFile, float, "BlockWeights | None"]
 NOISE = 1e-6  # of the parts' sizes: what is left of dense sums that cancel is rounding
 
 
@@ -103,7 +105,7 @@ def _check_limits(rank: int | None, energy: float | None) -> None:
 class _Sum:
     """A merge, layer by layer."""
 
-    terms: Sequence[MergeTerm]
+    terms: Sequence[WeighedTerm]
     base: Mapping[str, Tensor] | None
     rank: int | None
     energy: float | None
@@ -115,14 +117,13 @@ class _Sum:
     def at_once(self, progress: Callable[[int, int], None] | None) -> tuple[dict[str, Params], dict[str, Tensor]]:
         """All layers, and the singular values of those that were reduced."""
         keys, modules, spectra = self.keys, {}, {}
-        with workers() as pool:
-            for done, (key, (params, spectrum)) in enumerate(zip(keys, pool.map(self.layer, keys), strict=True), 1):
-                if params is not None:
-                    modules[key] = params
-                if spectrum is not None:
-                    spectra[key] = spectrum
-                if progress is not None:
-                    progress(done, len(keys))
+        for done, (key, (params, spectrum)) in enumerate(zip(keys, made_ahead(self.layer, keys), strict=True), 1):
+            if params is not None:
+                modules[key] = params
+            if spectrum is not None:
+                spectra[key] = spectrum
+            if progress is not None:
+                progress(done, len(keys))
         return modules, spectra
 
     def on_demand(self, progress: Callable[[int, int], None] | None) -> tuple[Layers, dict[str, Tensor]]:
@@ -131,12 +132,34 @@ class _Sum:
         shapes = replace(self, terms=without_memory, base=shapes_of(self.base))
         keys, found = self.keys, {}
         for done, key in enumerate(keys, 1):
-            params, _ = shapes.layer(key)
+            params = shapes.form(key)
             if params is not None:
                 found[key] = params
             if progress is not None:
                 progress(done, len(keys))
         return Layers(found, self._existing), {}
+
+    def form(self, key: str) -> Params | None:
+        """The types and shapes of :meth:`layer`, where nothing is reduced.
+
+        Of LoRAs it follows from their ranks; of other kinds from the same calculation without numbers, which costs
+        seconds at first, because torch brings in its compiler for that.
+        """
+        files = [file for file, weight, by in self.terms if key in file.modules and _weight(key, weight, by) != 0]
+        adapters = [adapter_from(file.modules[key]) for file in files]
+        loras = [adapter for adapter in adapters if type(adapter) is LoRA]
+        if len(loras) < len(adapters) or len({_matrix(lora.weight_shape) for lora in loras}) > 1:
+            return self.layer(key)[0]
+        if not loras:
+            return None
+        shape = _whole(key, loras[0].weight_shape)
+        rank, wide = sum(lora.rank for lora in loras), any(lora.dtype == torch.float64 for lora in loras)
+        kind: dict[str, Any] = {"dtype": torch.float64 if wide else torch.float32, "device": "meta"}
+        bias = {BIAS: torch.empty(shape[0], **kind)} if any(lora.bias is not None for lora in loras) else {}
+        if len(loras) > 1 and not is_low(rank, *_matrix(shape)):
+            return {Full.param_names[0]: torch.empty(shape, **kind), **bias}
+        up = torch.empty(shape[0], rank, *[1] * (len(shape) - 2), **kind)
+        return {UP: up, DOWN: torch.empty(rank, *shape[1:], **kind), **bias, ALPHA: torch.tensor(float(rank))}
 
     def _existing(self, key: str) -> Params:
         params, _ = self.layer(key)
@@ -161,7 +184,7 @@ class _Sum:
         """weight · ΔW of the terms that have this layer."""
         parts: list[Delta] = []
         for file, weight, by_block in self.terms:
-            weight *= 1.0 if by_block is None else by_block.of(key)
+            weight = _weight(key, weight, by_block)
             if weight == 0 or key not in file.modules:
                 continue
             part = layer_delta(file, key, self.base).scaled(weight)
@@ -183,14 +206,27 @@ def _shapes(file: LoraFile) -> dict[str, dict[str, Tensor]]:
     }
 
 
+def _weight(key: str, weight: float, by_block: BlockWeights | None) -> float:
+    return weight if by_block is None else weight * by_block.of(key)
+
+
+def _matrix(shape: torch.Size) -> tuple[int, int]:
+    return shape[0], shape[1:].numel()
+
+
+def _whole(key: str, shape: torch.Size) -> torch.Size:
+    """``shape`` of a layer's weight, with the kernel where an algorithm stores a convolution as a matrix."""
+    kernel = kernel_of(key)
+    if len(shape) != 2 or kernel == 1:
+        return shape
+    return torch.Size((shape[0], shape[1] // kernel**2, kernel, kernel))
+
+
 def _adapter(key: str, delta: Delta, alone: bool) -> Adapter:
     """The smallest adapter that holds ``delta`` exactly; factors stay factors where they are ``alone``."""
     if len(delta.shape) == 1:
         return Norm.from_delta(delta)
-    kernel = kernel_of(key)
-    if len(delta.shape) == 2 and kernel > 1:  # an algorithm that stores a convolution as a matrix
-        shape = torch.Size((delta.shape[0], delta.shape[1] // kernel**2, kernel, kernel))
-        delta = replace(delta, shape=shape)
+    delta = replace(delta, shape=_whole(key, delta.shape))
     if delta.rank and (alone or is_low(delta.rank, *delta.matrix_shape)):
         return LoRA.from_delta(delta)
     return Full.from_delta(delta)
@@ -217,7 +253,7 @@ def _untold(common: Sequence[Family]) -> dict[str, str]:
     return metadata.base_model_of(common[0]) if common and common[0].predictions == ("flow",) else {}
 
 
-def _metadata(terms: Sequence[MergeTerm], rank: int, formula: str | None) -> dict[str, str]:
+def _metadata(terms: Sequence[WeighedTerm], rank: int, formula: str | None) -> dict[str, str]:
     parts = [
         Term(file.name, weight, None if by_block is None else by_block.format()) for file, weight, by_block in terms
     ]

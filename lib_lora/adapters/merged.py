@@ -14,7 +14,7 @@ from lib_lora.adapters.delta import tail_error
 from lib_lora.adapters.file import LoraFile, write_lora
 from lib_lora.adapters.layers import Params
 from lib_lora.adapters.rounding import rounding_loss
-from lib_lora.adapters.workers import workers
+from lib_lora.adapters.workers import made_ahead
 from lib_lora.errors import UserError
 
 ROUNDING_LIMIT = 1e-3
@@ -68,9 +68,8 @@ class Merged:
 
     def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
         """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
-        with workers() as pool:
-            losses = pool.map(lambda key: rounding_loss(self.modules[key], dtype), self.modules)
-            loss = {key: e for key, e in zip(self.modules, losses, strict=True) if e > ROUNDING_LIMIT}
+        losses = made_ahead(lambda key: rounding_loss(self.modules[key], dtype), self.modules)
+        loss = {key: e for key, e in zip(self.modules, losses, strict=True) if e > ROUNDING_LIMIT}
         if not loss:
             return []
         name, worst = str(dtype).removeprefix("torch."), max(loss, key=loss.__getitem__)

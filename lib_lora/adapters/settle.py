@@ -47,8 +47,14 @@ def settled(params: Params, config: PeftConfig | None = None, path: str = "") ->
         found[ALPHA] = scalar * found.get(ALPHA, torch.tensor(float(_rank(found) or 1))).to(scalar.device).reshape(())
     if UP_BIAS in found and UP in found:
         scale = found[ALPHA].to(torch.float32).reshape(()) / max(1, _rank(found) or 1) if ALPHA in found else 1.0
-        found["diff_b"] = found.pop(UP_BIAS) * scale
+        found["diff_b"] = _times(found.pop(UP_BIAS), float(scale))
     return found
+
+
+def _times(tensor: Tensor, scale: float) -> Tensor:
+    """At least float32; without memory, only the type is looked at."""
+    wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return wide if wide.is_meta else wide * scale
 
 
 def why_left_out(params: Params) -> str | None:
@@ -89,7 +95,7 @@ def _scaled_by(config: PeftConfig, path: str, params: Mapping[str, Tensor]) -> d
     if rank is not None:
         return {**params, ALPHA: torch.tensor(config.alpha_for(path, rank), dtype=torch.float32)}
     if "lokr_w1" in params:  # PEFT scales two full matrices as well, other programs do not
-        return {**params, "lokr_w1": params["lokr_w1"] * config.scale_for(path)}
+        return {**params, "lokr_w1": _times(params["lokr_w1"], config.scale_for(path))}
     return dict(params)
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
+T = TypeVar("T")
+R = TypeVar("R")
+AHEAD = 6  # results that may wait for their turn
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -23,6 +28,18 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def made_ahead(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """``make(item)`` of each, in order, by :func:`workers`; only a few that nobody has taken yet exist at a time."""
+    with workers() as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _take_one_thread() -> None:

@@ -19,7 +19,7 @@ from ..adapters.formula import Term
 from ..adapters.layers import outline
 from ..adapters.merge import MergeTerm, combine
 from ..adapters.merged import Merged
-from ..adapters.workers import workers
+from ..adapters.workers import made_ahead, workers
 from ..errors import UserError
 from ..files import atomic_write
 from .lora_files import SUFFIX, Folders, find_lora, new_path
@@ -139,8 +139,8 @@ def energy_curve(merged: Merged) -> list[float]:
     """
     spectra = [torch.tensor(values) for values in merged.report.spectrum.values()]
     if not spectra:
-        with workers() as pool:
-            spectra = [values for values in pool.map(partial(_spectrum, merged), merged.modules) if values is not None]
+        found = made_ahead(partial(_spectrum, merged), merged.modules)
+        spectra = [values for values in found if values is not None]
     if not spectra:
         return []
     squares = torch.zeros(len(spectra), max(len(values) for values in spectra), dtype=torch.float64)

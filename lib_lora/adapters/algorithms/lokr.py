@@ -46,7 +46,7 @@ class LoKr(Adapter):
         self.alpha = float(alpha)
         self.scale = 1.0 if full else self.alpha / self.rank
         self.scaled_param = W1 if self.lokr_w1 is not None else W1_A
-        (o1, i1), (o2, i2, *kernel) = self._w1().shape, self._w2().shape
+        (o1, i1), (o2, i2, *kernel) = self._sizes()
         self.weight_shape = torch.Size((o1 * o2, i1 * i2, *kernel))
         if weight_shape is not None:
             self.fit(weight_shape)
@@ -129,6 +129,15 @@ class LoKr(Adapter):
     def fits(self, weight_shape: torch.Size) -> bool:
         known = len(self.weight_shape) == 4 and self.weight_shape[2:].numel() > 1
         return super().fits(weight_shape) and (not known or weight_shape == self.weight_shape)
+
+    def _sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of W1 and W2, without calculating them."""
+        first = self.lokr_w1.shape if self.lokr_w1 is not None else (len(self.lokr_w1_a), self.lokr_w1_b.shape[1])
+        if self.lokr_w2 is not None:
+            return first, self.lokr_w2.shape
+        if self.lokr_t2 is not None:
+            return first, (self.lokr_w2_a.shape[1], self.lokr_w2_b.shape[1], *self.lokr_t2.shape[2:])
+        return first, (len(self.lokr_w2_a), *self.lokr_w2_b.shape[1:])
 
     def _w1(self) -> Tensor:
         return self.lokr_w1 if self.lokr_w1 is not None else self.lokr_w1_a @ self.lokr_w1_b
