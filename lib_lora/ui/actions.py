@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import time_ns
 from typing import Any
 
 import gradio as gr
@@ -42,6 +43,20 @@ def safely(
     return run
 
 
+def _stamped(fn: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """A message that is said again is another one, else gradio would not show it a second time.
+
+    The page's script takes messages away when their cause is gone.
+    """
+
+    @around(fn)
+    def run(*args: Any) -> list[Any]:
+        message, *values = fn(*args)
+        return [f"{message}<!-- {time_ns()} -->" if message else "", *values]
+
+    return run
+
+
 def act(
     trigger: Callable,
     fn: Callable[..., Any],
@@ -58,7 +73,7 @@ def act(
         fn: marked with ``looks`` or ``changes`` (``lib_lora.access``).
         busy: shown until a handler that takes longer has an answer.
     """
-    run = safely(guarded(fn), len(outputs), error_html)
+    run = _stamped(safely(guarded(fn), len(outputs), error_html))
     if busy:
         trigger = listen(trigger, looks(lambda: html.message(busy)), [], [message]).then
     return connect(trigger, run, inputs, [message, *outputs])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,12 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
-from lib_lora.jobs.base_style import BaseStyle
+from lib_lora.jobs.base_style import BaseStyle, training_config
 from lib_lora.jobs.views import FolderView, JobView, TrainView
 from lib_lora.tools.base_style import FRAMINGS, SUBJECTS, USUAL_FRAMINGS, BaseStyleSpec, framed, unframed
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.presets import PRESETS, preset
+from lib_lora.training.config import settings as config_settings
+from lib_lora.training.presets import PRESETS, preset, usual_preset
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices, lora_names, run_names
@@ -84,11 +87,12 @@ class BaseStylePanel:
         self.generation.build(self.workbench.host)
 
     def _build_training(self) -> None:
-        names = [p.name for p in PRESETS]
+        names, usual = [p.name for p in PRESETS], usual_preset(self.workbench.host.info()).name
+        styles = [name for name in names if name.startswith("Style") and name.partition("·")[2] in usual]
         with gr.Row(elem_classes=["lw-fields"]):
             self.like = gr.Dropdown(
                 choices=[*self.runs(), *names],
-                value=next((name for name in names if "Style" in name), names[0]),
+                value=next(iter(styles), usual),
                 label="Train with the settings of",
                 info="best the run of the style that it is subtracted from",
                 elem_id="lw_base_like",
@@ -156,7 +160,9 @@ class BaseStylePanel:
 
     @changes
     def start_training(self, name: str, like: str) -> str:
-        BaseStyle(self.workbench, name).train(self._settings(like))
+        base, settings = BaseStyle(self.workbench, name), self._settings(like)
+        self._refuse_other_settings(base, settings)
+        base.train(settings)
         return html.message("Training. Its loss and samples are in the tab Train.", html.GOOD)
 
     def formula(self, name: str, style: str | None, strength: str) -> str:
@@ -176,7 +182,8 @@ class BaseStylePanel:
 
     def now(self, name: str, like: str | None, style: str | None) -> list[Any]:
         settings = choices([*self.runs(), *(p.name for p in PRESETS)], like)
-        styles = choices([lora for lora in self.loras() if lora != name], style)
+        own = re.compile(rf"{re.escape((name or '').strip())}(-\d+)?")  # the base style itself, and its epochs
+        styles = choices([lora for lora in self.loras() if not own.fullmatch(lora)], style, first=False)
         try:
             base = BaseStyle(self.workbench, name)
             begun, pictures, lora, run = base.spec(), base.pictures(), base.lora(), base.run()
@@ -207,6 +214,18 @@ class BaseStylePanel:
         return f'<p class="lw-quiet">{len(pictures)} of {total} pictures</p><div class="lw-strip">{shown}</div>'
 
     # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _refuse_other_settings(self, base: BaseStyle, settings: TrainConfig) -> None:
+        """A training that was begun goes on as it began; other settings would be ignored without a word."""
+        run, begun = base.run(), base.spec()
+        if run is None or run.status == "finished" or begun is None:
+            return
+        wanted = asdict(training_config(base.name, base.folder, settings, begun[0]))
+        if other := [name for name, value in asdict(run.config()).items() if wanted[name] != value]:
+            known = config_settings()
+            labels = ", ".join(known[name].metadata["label"] for name in other[:4])
+            fix = f"Delete the run {run.id} under Runs to start over, or choose {run.id} as the settings to go on"
+            raise UserError("This training was begun with other settings", where=labels, fix=fix)
 
     def _settings(self, like: str) -> TrainConfig:
         """Of a run, or of a preset over the standard."""

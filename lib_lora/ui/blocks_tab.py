@@ -52,7 +52,7 @@ class BlocksTab:
         with gr.Row(elem_classes=["lw-fields"]):
             self.lora = gr.Dropdown(
                 choices=self.loras(), value=None, label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True,
-                scale=3,
+                scale=3, allow_custom_value=True,
             )  # fmt: skip
             self.preset = gr.Dropdown(
                 choices=list(self.desk.presets()),

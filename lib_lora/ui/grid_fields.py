@@ -34,7 +34,7 @@ class GridFields:
 
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
-            self.run = _dropdown("Run to compare", "run", self.names(), None, scale=2)
+            self.run = _dropdown("Run to compare", "run", self.names(), None, scale=2, allow_custom_value=True)
             self.epochs = gr.Textbox(
                 "", label="Epochs to compare", info="empty: all; a list or range: 2, 4-8", elem_id="lw_grid_epochs"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -30,8 +31,10 @@ LOADED = "the loaded model"
 class FormulaPanel:
     """LoRAs with weights and blocks, as rows and as text; into a LoRA, or into a checkpoint."""
 
-    def __init__(self, workbench: Workbench):
-        self.workbench = workbench
+    way = "formula"
+
+    def __init__(self, workbench: Workbench, asked: Callable[..., None]):
+        self.workbench, self.asked = workbench, asked
         self.loras = lora_names(workbench)
         self.rows: list[tuple[Any, Any, Any]] = []
         self.size = ReductionFields("lw_merge", "merge")
@@ -122,10 +125,15 @@ class FormulaPanel:
         for trigger in (self.formula.submit, self.formula.blur):
             act(trigger, self.fill_rows, [self.formula, self.shown], self.message, [*cells, self.shown, *self.lines])
         act(self.add.click, self.add_row, [self.shown], self.message, [self.shown, *self.lines])
-        act(self.calculate.click, self.start, [self.formula, self.base, *self.size.components], self.message)
+        act(self.calculate.click, self.start, self.asking, self.message)
         act(self.write.click, self.start_writing, [self.formula, self.checkpoint, self.new_checkpoint], self.written)
         loras = [row[0] for row in self.rows]
         poller.keep(self.now, [*loras, self.progress], loras)
+
+    @property
+    def asking(self) -> list[Any]:
+        """The fields that decide the result, in the order of :meth:`start`."""
+        return [self.formula, self.base, *self.size.components]
 
     @property
     def filled(self) -> list[Any]:
@@ -159,9 +167,10 @@ class FormulaPanel:
     def start(self, formula: str, base: str, *size: str) -> str:
         """Queue the merge."""
         name = f"{self._first(formula)}-merged"
-        base = LOADED_MODEL if base == LOADED else base
+        acting_on = LOADED_MODEL if base == LOADED else base
         queue = self.workbench.queue
-        queue.submit(MergeJob(queue, formula, self.size.read(*size), self._presets, base, name))
+        job = MergeJob(queue, formula, self.size.read(*size), self._presets, acting_on, name)
+        self.asked(queue.submit(job), self.way, formula, base, *size)
         return ""
 
     @changes

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import gradio as gr
 
 from lib_lora.access import changes
@@ -20,8 +23,10 @@ from lib_lora.workbench import Workbench
 class ResizePanel:
     """One LoRA of any algorithm, as LoRA of another rank."""
 
-    def __init__(self, workbench: Workbench):
-        self.workbench = workbench
+    way = "resize"
+
+    def __init__(self, workbench: Workbench, asked: Callable[..., None]):
+        self.workbench, self.asked = workbench, asked
         self.loras = lora_names(workbench)
         self.size = ReductionFields("lw_resize", "new file")
 
@@ -42,8 +47,13 @@ class ResizePanel:
         self.message = panel("lw_resize_message")
 
     def connect(self, poller: Poller) -> None:
-        act(self.start_button.click, self.start, [self.lora, *self.size.components], self.message)
+        act(self.start_button.click, self.start, self.asking, self.message)
         poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
+
+    @property
+    def asking(self) -> list[Any]:
+        """The fields that decide the result, in the order of :meth:`start`."""
+        return [self.lora, *self.size.components]
 
     @changes
     def start(self, name: str | None, *size: str) -> str:
@@ -52,15 +62,18 @@ class ResizePanel:
         reduction = self.size.read(*size)
         new_name = f"{name.rsplit('/')[-1]}-{'lora' if reduction.rank is None else f'r{reduction.rank}'}"
         queue, presets = self.workbench.queue, self.workbench.host.paths.data / PRESETS_FILE
-        queue.submit(MergeJob(queue, render([Term(name, 1.0)]), reduction, presets, LOADED_MODEL, new_name))
+        job = MergeJob(queue, render([Term(name, 1.0)]), reduction, presets, LOADED_MODEL, new_name)
+        self.asked(queue.submit(job), self.way, name, *size)
         return ""
 
 
 class ExtractPanel:
     """What a checkpoint has learned over the one that it was made from."""
 
-    def __init__(self, workbench: Workbench):
-        self.workbench = workbench
+    way = "extract"
+
+    def __init__(self, workbench: Workbench, asked: Callable[..., None]):
+        self.workbench, self.asked = workbench, asked
         self.size = ReductionFields("lw_extract", "extracted LoRA", rank="32")
 
     def build(self) -> None:
@@ -85,8 +98,12 @@ class ExtractPanel:
         self.message = panel("lw_extract_message")
 
     def connect(self, poller: Poller) -> None:
-        fields = [self.tuned, self.original, self.conv_rank, self.text_encoder, *self.size.components]
-        act(self.start_button.click, self.start, fields, self.message)
+        act(self.start_button.click, self.start, self.asking, self.message)
+
+    @property
+    def asking(self) -> list[Any]:
+        """The fields that decide the result, in the order of :meth:`start`."""
+        return [self.tuned, self.original, self.conv_rank, self.text_encoder, *self.size.components]
 
     @changes
     def start(
@@ -100,5 +117,6 @@ class ExtractPanel:
             raise UserError(what, where="Rank of the extracted LoRA", fix="Give a rank such as 32")
         options = Extraction(reduction.rank, int(conv_rank or 0), reduction.energy, text_encoder)
         queue = self.workbench.queue
-        queue.submit(ExtractJob(queue, tuned, original, options))
+        job = ExtractJob(queue, tuned, original, options)
+        self.asked(queue.submit(job), self.way, tuned, original, conv_rank, text_encoder, *size)
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -26,6 +27,7 @@ from lib_lora.workbench import Workbench
 
 EMPTY = "Choose LoRAs in the rows, or write a formula such as STYLE:1:GP1,BASE:-1:GP2. A weight of -1 subtracts."
 PRECISIONS = ("float16", "bfloat16", "float32")
+STALE = "This is no longer what the fields say. Calculate again to preview or save it."
 
 
 class ResultPanel:
@@ -35,6 +37,11 @@ class ResultPanel:
         self.workbench = workbench
         self.pictures = pictures
         self.generation = GenerationFields("Merge preview", "lw_merge")
+        self._asked: dict[int, tuple[str, tuple[Any, ...]]] = {}  # job -> the way, and what its fields said
+
+    def remember(self, job: int, way: str, *values: Any) -> None:
+        """What ``job`` calculates: the fields of one of the ways, to be told from what they say later."""
+        self._asked[job] = (way, values)
 
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-actions"]):
@@ -63,13 +70,26 @@ class ResultPanel:
         self.saved = panel("lw_merge_saved")
         self.named = gr.State(0)  # the job that the name field was filled for
 
-    def connect(self, poller: Poller) -> None:
+    def connect(self, poller: Poller, ways: Mapping[str, Sequence[Any]]) -> None:
+        """``ways``: the fields that decide each way's result, in the order of :meth:`remember`."""
+        self._counts = {way: len(fields) for way, fields in ways.items()}
+        fields = [field for of_way in ways.values() for field in of_way]
         act(self.cancel.click, self.end, [], self.saved)
-        act(self.save.click, self.save_merge, [self.name, self.precision], self.saved)
+        act(self.save.click, self.save_merge, [self.name, self.precision, *fields], self.saved)
         request = [self.prompt, self.seed, *self.generation.components]
         act(self.preview.click, self.start_preview, request, self.saved)
         shown = [self.progress, self.cancel, self.report, self.next, self.progress_preview, self.result]
-        poller.keep(self.now, [*shown, self.name, self.named, *self.generation.components], [self.named])
+        shown += [self.save, self.preview]
+        poller.keep(self.now, [*shown, self.name, self.named, *self.generation.components], [self.named, *fields])
+
+    def _stale(self, job: MergeView | None, values: Sequence[Any]) -> bool:
+        """Whether the fields say something else than what ``job`` was asked for."""
+        if job is None or job.id not in self._asked:
+            return False
+        rest = iter(values)
+        now = {way: tuple(next(rest) for _ in range(count)) for way, count in self._counts.items()}
+        way, asked = self._asked[job.id]
+        return now[way] != asked
 
     @changes
     def end(self) -> str:
@@ -79,8 +99,10 @@ class ResultPanel:
         return ""
 
     @changes
-    def save_merge(self, name: str, precision: str) -> str:
+    def save_merge(self, name: str, precision: str, *fields: Any) -> str:
         job, merged = self._calculated()
+        if self._stale(job, fields):
+            raise UserError("The fields were changed after this was calculated", fix="Press Calculate again")
         target = new_lora_path(name, self.workbench.host.paths.loras)
         merged.save(target, getattr(torch, precision))
         self.workbench.host.refresh_loras()
@@ -98,7 +120,7 @@ class ResultPanel:
         queue.submit(MergePreviewJob(queue, merged, request))
         return ""
 
-    def now(self, named: int) -> list[Any]:
+    def now(self, named: int, *fields: Any) -> list[Any]:
         queue = self.workbench.queue
         job = newest(self._merges())
         drawn = newest([j for j in of_type(queue, PairView) if j.kind == MergePreviewJob.kind])
@@ -107,13 +129,17 @@ class ResultPanel:
         done = job is not None and job.state == DONE
         fresh = drawn is not None and job is not None and drawn.id > job.id
         new = done and job.id != named
+        stale = self._stale(job, fields)
+        ready = gr.update(interactive=not stale)
         return [
-            progress(job),
+            "" if stale and job.ended else progress(job),
             gr.update(interactive=busy),
-            _report(job) if done else "" if job else html.hint(EMPTY),
+            _report(job, stale) if done else "" if job and not stale else html.hint(EMPTY),
             gr.update(visible=done),
             progress(drawn) if fresh else "",
-            compare(drawn, self.pictures, "without LoRA", "with the merge") if fresh else "",
+            compare(drawn, self.pictures, "without LoRA", "with the merge") if fresh and not stale else "",
+            ready,
+            ready,
             job.name if new else SKIP,
             job.id if done else named,
             *self.preview_size(job.merged if new else None),
@@ -138,6 +164,7 @@ class ResultPanel:
         return job, job.merged
 
 
-def _report(job: MergeView) -> str:
-    head = f'<p class="lw-prompt">{html.escape(job.title)} <span class="lw-quiet">{job.reduction}</span></p>'
-    return head + (merge_report(job.merged, job.reduction, job.curve) if job.merged else "")
+def _report(job: MergeView, stale: bool) -> str:
+    report = f'<p class="lw-prompt">{html.escape(job.title)} <span class="lw-quiet">{job.reduction}</span></p>'
+    report += merge_report(job.merged, job.reduction, job.curve) if job.merged else ""
+    return f'{html.message(STALE, html.WARNING)}<div class="lw-stale">{report}</div>' if stale else report

@@ -21,11 +21,11 @@ class MergeTab:
     """Four ways to a LoRA, and below them what came out."""
 
     def __init__(self, workbench: Workbench, pictures: Pictures):
-        self.formula = FormulaPanel(workbench)
-        self.resize = ResizePanel(workbench)
-        self.extract = ExtractPanel(workbench)
-        self.base_style = BaseStylePanel(workbench, pictures)
         self.result = ResultPanel(workbench, pictures)
+        self.formula = FormulaPanel(workbench, self.result.remember)
+        self.resize = ResizePanel(workbench, self.result.remember)
+        self.extract = ExtractPanel(workbench, self.result.remember)
+        self.base_style = BaseStylePanel(workbench, pictures)
 
     def build(self) -> None:
         with gr.Tabs(elem_id="lw_merge_ways") as self.ways:
@@ -40,8 +40,9 @@ class MergeTab:
         self.result.build()
 
     def connect(self, poller: Poller) -> None:
-        for part in (self.formula, self.resize, self.extract, self.base_style, self.result):
+        for part in (self.formula, self.resize, self.extract, self.base_style):
             part.connect(poller)
+        self.result.connect(poller, {part.way: part.asking for part in (self.formula, self.resize, self.extract)})
         subtract = [*self.base_style.subtraction, self.formula.shown]
         shown = [self.formula.formula, *self.formula.filled, self.ways]
         act(self.base_style.subtract.click, self.to_formula, subtract, self.base_style.message, shown)

@@ -45,14 +45,17 @@ class RunsTab:
         self.table = panel("lw_runs_table", html.hint(NO_RUNS))
         self.pick = gr.Textbox("", label="Clicked run", elem_id=PICK, elem_classes=["lw-hidden"])
         self.back = gr.Textbox("", label="Step to go back to", elem_id=BACK, elem_classes=["lw-hidden"])
-        self.opened = gr.State(None)
+        self.opened = gr.Textbox("", label="Open run", elem_id="lw_runs_opened", elem_classes=["lw-hidden"])
         names = self.runs()
         with gr.Row(elem_classes=["lw-fields"]):
-            self.run = gr.Dropdown(choices=names, value=None, label="Run", elem_id="lw_runs_run", interactive=True)
+            self.run = gr.Dropdown(
+                choices=names, value=None, label="Run", elem_id="lw_runs_run", interactive=True, allow_custom_value=True
+            )
             self.others = gr.Dropdown(
                 choices=names,
                 value=[],
                 multiselect=True,
+                allow_custom_value=True,  # gradio fails at one that was deleted meanwhile
                 label="Compare with runs",
                 elem_id="lw_runs_other",
                 interactive=True,
@@ -93,17 +96,18 @@ class RunsTab:
         act(self.pick.change, self.follow, [self.pick], self.message, shown)
         act(self.back.change, self.return_to, [self.back], self.message, shown)
         act(self.compare.click, self.show_several, [self.run, self.others], self.message, [self.compared])
-        act(self.resume.click, self.go_on, [self.run, self.more], self.message)
-        act(self.grid.click, self.to_grid, [self.run], self.message, [tabs, grid_run])
-        copied = act(self.duplicate.click, self.to_form, [self.run], self.message, [tabs, form_message, *form.inputs])
-        form.filled(copied)
-        act(self.delete.click, self.ask, [self.run], self.message, [self.confirm, self.question])
+        act(self.resume.click, self.go_on, [self.opened, self.more], self.message)
+        act(self.grid.click, self.to_grid, [self.opened], self.message, [tabs, grid_run])
+        there = [tabs, form_message, *form.inputs]
+        form.filled(act(self.duplicate.click, self.to_form, [self.opened], self.message, there))
+        act(self.delete.click, self.ask, [self.opened], self.message, [self.confirm, self.question])
         act(self.no.click, self.keep, [], self.message, [self.confirm])
-        act(self.yes.click, self.remove, [self.run], self.message, [self.confirm, *shown])
+        act(self.yes.click, self.remove, [self.opened], self.message, [self.confirm, *shown])
         act(self.keep_notes.click, self.write_notes, [self.opened, self.notes], self.message)
         act(self.notes.blur, self.write_notes, [self.opened, self.notes], self.message)
         poller.keep(self.now, [self.table, self.run, self.others], [self.run, self.others])
         poller.keep(lambda run_id: [self.details_of(run_id)], [self.details], [self.opened])
+        poller.keep(self.what_comes, [self.resume], [self.opened, self.more])
 
     @looks
     def show(self, run_id: str | None) -> list[Any]:
@@ -190,9 +194,20 @@ class RunsTab:
     def remove(self, run_id: str | None) -> list[Any]:
         place = self.workbench.delete_run(self._run(run_id).id)
         hidden = gr.update(visible=False)
-        return [html.message(f"Moved to {place}.", html.GOOD), hidden, None, SKIP, "", "", hidden, ""]
+        return [html.message(f"Moved to {place}.", html.GOOD), hidden, "", SKIP, "", "", hidden, ""]
 
     # -- what is shown ------------------------------------------------------------------------------------------------
+
+    def what_comes(self, run_id: str | None, more: float | None) -> list[Any]:
+        """The button that continues the open run says what it will do."""
+        if not run_id or run_id not in self.runs() or run_id in self._active():
+            return [gr.update(value="Continue training", interactive=False)]
+        run = self.workbench.runs.open(run_id)
+        if run.status != "finished":
+            return [gr.update(value=f"Continue {run.config().name} from step {run.steps}", interactive=True)]
+        last = run.config().epochs
+        text = f"Train {run.config().name} on, from epoch {last} to {last + max(1, int(more or 0))}"
+        return [gr.update(value=text, interactive=True)]
 
     def now(self, run_id: str | None, other_ids: list[str] | None) -> list[Any]:
         names = self.runs()
@@ -218,7 +233,7 @@ class RunsTab:
 
     def _run(self, run_id: str | None) -> Run:
         if not run_id:
-            raise UserError("No run is chosen", where="Run", fix="Choose one from the list")
+            raise UserError("No run is open", fix="Click its name in the table first")
         return self.workbench.runs.open(run_id)
 
 

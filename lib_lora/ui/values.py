@@ -23,13 +23,30 @@ def numbers(text: str, *, where: str, step: float = 0.1) -> list[float]:
         UserError: quoting the part that cannot be read.
     """
     found: list[float] = []
-    for part in filter(None, (part.strip() for part in re.split(r"[,;\n]", text))):
+    for part in filter(None, (part.strip() for part in re.split(r"[,;\n]", _with_points(text, where)))):
         found += _part(part, where, step)
         if len(found) > MOST:
             raise UserError(f"More than {MOST} values", where=where, fix="Use a larger step")
     if not found:
         raise UserError("At least one number is needed", where=where, fix="For example 0.6, 0.8, 1.0")
     return list(dict.fromkeys(found))
+
+
+def _with_points(text: str, where: str) -> str:
+    """``text`` with decimal points where it has decimal commas.
+
+    ``0,8; 1`` and ``0,6, 0,8`` can only mean that. A lone ``0,8`` may be a list too.
+
+    Raises:
+        UserError: it may be both.
+    """
+    commas = re.findall(r"(?<![\d.,])0,\d+(?![\d.]*,\d)", text)
+    if not commas or "." in text:
+        return text
+    if ";" in text or re.search(r",\s", text):
+        return re.sub(r"(?<=\d),(?=\d)", ".", text)
+    fix = f"Write {commas[0].replace(',', '.')} for one number, or {commas[0].replace(',', ', ')} for two"
+    raise UserError(f"{text.strip()!r} can be read in two ways", where=where, fix=fix)
 
 
 def whole_numbers(text: str, *, where: str) -> list[int]:

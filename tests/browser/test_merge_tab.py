@@ -88,6 +88,16 @@ def save(desk: Desk, workbench: Workbench) -> None:
     desk.says("lw_merge_saved", "Saved clean.safetensors: style:1:GP1,dora:-1")
     saved = read_lora(workbench.lora_path("clean"))
     assert max(params["lora_down.weight"].shape[0] for params in saved.modules.values()) == 3
+    what_is_out_of_date_cannot_be_saved(desk)
+
+
+def what_is_out_of_date_cannot_be_saved(desk: Desk) -> None:
+    desk.type("lw_merge_formula", "style:1:GP1,dora:-0.5")
+    desk.sees("#lw_merge_report .lw-stale")
+    for button in ("lw_merge_save", "lw_merge_preview"):
+        desk.page.locator(f"#{button}:disabled, #{button} :disabled").wait_for()
+    desk.type("lw_merge_formula", "style:1:GP1,dora:-1")
+    desk.page.locator("#lw_merge_report .lw-stale").wait_for(state="detached")
 
 
 def resize(desk: Desk) -> None:

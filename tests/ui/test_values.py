@@ -49,3 +49,14 @@ def test_prompts_are_the_lines_that_are_not_empty() -> None:
     assert lines(" a, b \n\n c\n", where="prompts") == ["a, b", "c"]
     with pytest.raises(UserError):
         lines("\n \n", where="prompts")
+
+
+def test_decimal_commas_are_read_or_asked_about() -> None:
+    assert numbers("0,8; 1", where="Weights") == [0.8, 1.0]
+    assert numbers("0,6, 0,8, 1", where="Weights") == [0.6, 0.8, 1.0]
+    assert numbers("0,6-1,0:0,2; 2", where="Weights") == [0.6, 0.8, 1.0, 2.0]
+    assert numbers("0.6,0.8,1", where="Weights") == [0.6, 0.8, 1.0]
+    assert whole_numbers("1,2,4", where="Seeds") == [1, 2, 4]
+    with pytest.raises(UserError, match="two ways") as error:
+        numbers("0,8", where="Weights")
+    assert error.value.fix == "Write 0.8 for one number, or 0, 8 for two"

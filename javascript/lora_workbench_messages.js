@@ -1,0 +1,34 @@
+// Messages go when their cause is gone. A message that an action left (in an element #lw_…_message or #lw_…_saved) is
+// hidden by the next click on a button of the same tab; an error, and the frame at the field that it is about, also by
+// typing in the tab. What is said anew is another element, and so in view again.
+(function () {
+    "use strict";
+    if (window.loraWorkbenchMessages) return;
+    window.loraWorkbenchMessages = true;
+
+    const PLACES = ["message", "saved", "written", "question"].map((end) => `.lw-html[id^=lw_][id$=_${end}]`).join(",");
+
+    // the tab of an element: an error of another one stays
+    const tabOf = (element) => element.closest("[id^=lw_tab_]");
+
+    function hide(tab, selector) {
+        tab.querySelectorAll(PLACES).forEach((place) => {
+            place.querySelectorAll(selector).forEach((message) => { message.hidden = true; });
+        });
+        tab.querySelectorAll("[id$=_fault] style").forEach((style) => { style.media = "not all"; });
+    }
+
+    function onClick(event) {
+        const target = event.composedPath()[0];
+        const button = target instanceof Element && event.isTrusted && target.closest("button");
+        if (button && tabOf(button) && !button.closest("#lw_runs_confirm")) hide(tabOf(button), ".lw-message");
+    }
+
+    function onInput(event) {
+        const field = event.composedPath()[0];
+        if (field instanceof Element && event.isTrusted && tabOf(field)) hide(tabOf(field), ".lw-error");
+    }
+
+    document.addEventListener("click", onClick, true);
+    document.addEventListener("input", onInput, true);
+})();
