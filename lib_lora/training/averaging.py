@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from lib_lora.adapters.network import Network
+
+
+@runtime_checkable
+class Switched(Protocol):
+    """An optimizer that keeps an average of its own (schedule-free): ``eval()`` shows it, ``train()`` goes on."""
+
+    def eval(self) -> None: ...
+
+    def train(self) -> None: ...
 
 
 class Averaging:
@@ -24,7 +34,7 @@ class Averaging:
     def __init__(self, network: Network, optimizer: torch.optim.Optimizer, decay: float):
         self.optimizer = optimizer
         self.decay = decay
-        self.parameters = network.parameters()
+        self.parameters: list[Tensor] = list(network.parameters())
         self.mean: list[Tensor] = [p.detach().clone() for p in self.parameters] if decay else []
 
     def update(self, step: int) -> None:
@@ -37,20 +47,20 @@ class Averaging:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Averaged weights in the network within a ``with`` block; afterwards it is bit for bit as before."""
-        averages_itself = hasattr(self.optimizer, "eval")
-        if not self.mean and not averages_itself:
+        own = self.optimizer if isinstance(self.optimizer, Switched) else None
+        if not self.mean and own is None:
             yield
             return
         trained = [p.detach().clone() for p in self.parameters]
-        if averages_itself:
-            self.optimizer.eval()
+        if own is not None:
+            own.eval()
         if self.mean:
             self._put(self.mean)
         try:
             yield
         finally:
-            if averages_itself:
-                self.optimizer.train()
+            if own is not None:
+                own.train()
             self._put(trained)  # last: what train() computes back is off by rounding
 
     def tensors(self) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ def rate_jump(config: TrainConfig, more: int, steps: int, per_epoch: int | None 
 def steps_per_epoch(run: Run) -> int:
     """Steps of an epoch of a finished run; of one that ended within its first, as many as it made."""
     first = run.epochs()[:1]
-    return first[0]["step"] if first else run.result()["step"]
+    return int(first[0]["step"] if first else run.result()["step"])
 
 
 def _longer(config: TrainConfig, more: int, steps: int, per_epoch: int) -> TrainConfig:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lib_lora.files import write_text
+
+T = TypeVar("T")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -14,10 +16,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1))
 
 
-def read_json(path: Path, default: Any) -> Any:
+def read_json(path: Path, default: T) -> T:
     """What the file holds; ``default`` where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value: T = json.loads(path.read_text(encoding="utf-8"))
+        return value
     except FileNotFoundError:
         return default
 

@@ -51,7 +51,7 @@ def _cosine(progress: float, config: TrainConfig) -> float:
 
 
 def _polynomial(progress: float, config: TrainConfig) -> float:
-    return (1 - progress) ** config.power
+    return math.pow(1 - progress, config.power)
 
 
 def _rex(progress: float, config: TrainConfig) -> float:

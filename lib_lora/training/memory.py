@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -65,11 +66,11 @@ def out_of_memory(model: LoadedModel, config: TrainConfig, items: Sequence[Item]
     size = max((item.bucket for item in items), key=lambda bucket: bucket[0] * bucket[1])
     caption = max((item.caption for item in items), key=len)
     fix = fitting_change(model, config, size, capacity(model.device), caption)
-    what = f"The memory was not enough for step {step}"
-    return UserError(what, where=config.name, fix=f"{fix}. What was saved is good")
+    what = f"Ran out of memory in step {step}"
+    return UserError(what, where=config.name, fix=f"{fix}. Everything saved so far is intact")
 
 
-def _changes(config: TrainConfig) -> Iterator[tuple[str, dict]]:
+def _changes(config: TrainConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     whole = {"gradient_checkpointing": True, "checkpoint_blocks": ""}
     if not config.gradient_checkpointing:
         yield "Switch on gradient checkpointing", whole

@@ -64,7 +64,7 @@ def set_learning_rate(
         for parameter in group["params"]:
             parameter.requires_grad_(training)
     first = optimizer.param_groups[0]
-    return first["lr"] * float(first.get("d", 1.0))  # d: the rate that Prodigy and D-Adaptation have found
+    return float(first["lr"]) * float(first.get("d", 1.0))  # d: the rate that Prodigy and D-Adaptation have found
 
 
 def has_stopped(config: TrainConfig, part: str, step: int, per_epoch: float) -> bool:

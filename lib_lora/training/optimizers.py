@@ -120,7 +120,8 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 def _load(name: str, recipe: Recipe) -> type[torch.optim.Optimizer]:
     try:
-        return getattr(importlib.import_module(recipe.package), recipe.kind)
+        found: type[torch.optim.Optimizer] = getattr(importlib.import_module(recipe.package), recipe.kind)
+        return found
     except ImportError as error:
         package = PIP_NAMES[recipe.package]
         what = f"{name} needs the package {package}, which is not installed or does not work here"

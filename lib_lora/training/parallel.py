@@ -49,7 +49,7 @@ class Parallel:
             return
         message = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(message)
-        for tensor, total in zip(tensors, message.split([t.numel() for t in tensors]), strict=True):
+        for tensor, total in zip(tensors, torch.split(message, [t.numel() for t in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
     def add_up_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> None:
@@ -58,7 +58,7 @@ class Parallel:
             return
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        self.add_up([*(p.grad for p in parameters), loss])
+        self.add_up([*(p.grad for p in parameters if p.grad is not None), loss])
 
     def wait(self) -> None:
         """Until all processes have come here."""

@@ -55,10 +55,11 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
     with denoiser.saving_memory(), network.attached_to(layers):
         kept = _KeptForBackward(layers)
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-            loss().backward()  # also warms up, so that the second pass is timed as it will be
+            torch.autograd.backward(loss())  # also warms up, so that the second pass is timed as it will be
         started = time.perf_counter()
-        loss().backward()
-        network.parameters()[0].grad.sum().item()  # waits for a GPU
+        last = loss()
+        torch.autograd.backward(last)
+        last.item()  # waits for a GPU
         seconds = time.perf_counter() - started
         base, how = bytes_on(torch.device(model.device), layers), how_stored(layers.values())
     trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())

@@ -101,7 +101,7 @@ class Run:
     @property
     def status(self) -> str:
         """How it ended: "finished", "stopped" or "failed"; "unfinished" while it runs and after a crash."""
-        return self.result().get("status", "unfinished")
+        return str(self.result().get("status", "unfinished"))
 
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Add lines to ``metrics.jsonl``, and the same to the event file."""

@@ -175,8 +175,10 @@ def prepare(
     scaler = LossScaler(optimizer, denoiser.half_precision)
     step = 0
     if saved is not None:
-        counted = "max_steps" if config.max_steps else "epochs"
-        shorter = [training_hash(replace(config, **{counted: length})) for length in run.extensions()]
+        shorter = [
+            training_hash(replace(config, max_steps=length) if config.max_steps else replace(config, epochs=length))
+            for length in run.extensions()
+        ]
         step = saved.restore(network, optimizer, data.fingerprint, averaging, shorter)
     parallel.wait()  # all have read the state before the first step may replace it
     run.rewind(step)

@@ -79,7 +79,7 @@ def _field(number: int, wire_type: int, value: Any) -> bytes:
     if wire_type == VARINT:
         return key + _varint(value)
     if wire_type == BYTES:
-        return key + _varint(len(value)) + value
+        return key + _varint(len(value)) + bytes(value)
     return key + struct.pack("<d" if wire_type == DOUBLE else "<f", value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -48,12 +49,13 @@ def start_from(network: Network, path: Path) -> list[str]:
     return notes + ([f"{unused} layers of {path.name} are not trained here, and are left out"] if unused else [])
 
 
-def _parameters(adapter: Adapter, tensors: dict[str, Tensor], path: Path) -> list[Tensor]:
+def _parameters(adapter: Adapter, tensors: Mapping[str, Tensor], path: Path) -> list[Tensor]:
     """The file's tensors in the form of ``adapter.parameters()``."""
     loaded = adapter_from({name: t.float() for name, t in tensors.items()}, adapter.weight_shape)
     ours, theirs = _inner(adapter), _inner(loaded)
     if hasattr(ours, "scaled_param") and hasattr(theirs, "scaled_param") and ours.scale != theirs.scale:
-        scaled = {**tensors, theirs.scaled_param: tensors[theirs.scaled_param].float() * (theirs.scale / ours.scale)}
+        name, ratio = str(theirs.scaled_param), float(theirs.scale) / float(ours.scale)  # type: ignore[arg-type]
+        scaled = {**tensors, name: tensors[name].float() * ratio}
         loaded = adapter_from({name: t.float() for name, t in scaled.items()}, adapter.weight_shape)
     expected, found = _shapes(adapter), _shapes(loaded)
     if expected != found or _other_scale(ours, theirs):
