@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib_lora.places import Places
+
 from . import __version__
 from .cli_train import EXIT_INTERRUPTED, add_train_commands
 from .errors import Cancelled, UserError
@@ -129,7 +131,7 @@ def grid(args: argparse.Namespace) -> int:
     width, height = args.size
     settings = GenerationRequest("", args.negative, width, height, args.steps, args.cfg, sampler=args.sampler)
     spec = GridSpec(_columns(workbench, args), args.weights, tuple(args.prompt), args.seeds, settings)
-    folder = args.output or args.data / "grids" / (args.training or "-".join(args.lora))
+    folder = args.output or Places(args.data).grids / (args.training or "-".join(args.lora))
     for cell in make_grid(workbench.host, spec, folder):
         print(f"{cell.done}/{cell.total}  {cell.cell.file.label} × {cell.cell.weight:g}  {cell.path}", flush=True)
     print(folder / "grid.png")

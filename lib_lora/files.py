@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from lib_lora.errors import UserError
+from lib_lora.part_files import part_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT, 112)  # 112: Windows' own number
 PART = ".part"  # how names of files end that are being written
@@ -22,7 +22,8 @@ RENAME_TRIES = 20  # virus scanners and previews hold new files open for a momen
 def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success fsync it (if ``durable``) and rename it into place.
 
-    The temporary name starts with a dot and ends in ``.part``, so hosts do not list it. If the body raises, the
+    The temporary name starts with a dot and ends in ``.part``, so hosts do not list it; what a killed process left is
+    swept by :func:`lib_lora.part_files.sweep_parts` at the next start. If the body raises, the
     temporary file is removed and ``path`` is as it was.
 
     Raises:
@@ -30,7 +31,7 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{uuid4().hex[:12]}{PART}")
+    part = path.with_name(part_name())
     try:
         with naming_full_disk(path):
             yield part

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import os
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,19 +19,18 @@ from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.jobs.views import TrainView
-from lib_lora.models.base import Host
+from lib_lora.models.base import Host, HostPaths
 from lib_lora.ownership import Claim
+from lib_lora.part_files import sweep_parts
 from lib_lora.tools.lora_files import find_lora, list_loras
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.backups import go_back
 from lib_lora.training.checkpoints import epoch_path
 from lib_lora.training.config import TrainConfig, named_paths
-from lib_lora.training.config_file import training_hash
 from lib_lora.training.continuation import extend
 from lib_lora.training.data import usable_scan
 from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.preflight import Preflight, preflight
-from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.validation import split
 from lib_lora.training.variants import variants
@@ -60,7 +60,7 @@ class EpochFile:
     epoch: int
     step: int
     path: Path
-    running_loss: float
+    running_loss: float | None
     fixed_loss: float | None
     best: bool
 
@@ -76,6 +76,7 @@ class Workbench:
         self.host = host
         self.queue = JobQueue(host)
         self.runs = RunStore(host.paths.runs)
+        sweep_parts(_written(host.paths))
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Workbench:
         jobs: list[Job] = []
         with ExitStack() as undo:
             names = [self._own_name(variant, undo) for _, variant in wanted]
-            folder = self._fresh_folder(self.host.paths.data / "grids" / f"{config.name}-variants")
+            folder = self._fresh_folder(self.host.paths.places.grids / f"{config.name}-variants")
             for (label, variant), name in zip(wanted, names, strict=True):
                 job = self._created(variant, name, undo)
                 job.run.join_sweep(label, folder)
@@ -212,21 +213,15 @@ class Workbench:
 
     def epoch_files(self, run_id: str) -> list[EpochFile]:
         """The epochs of a run whose LoRA files still exist, in order."""
-        rows = [row for row in self.runs.open(run_id).epochs() if row["lora_path"] and Path(row["lora_path"]).is_file()]
-        losses = [row["fixed_loss"] for row in rows if row["fixed_loss"] is not None]
+        rows = [(row, Path(row.get("lora_path") or "")) for row in self.runs.open(run_id).epochs()]
+        rows = [(row, path) for row, path in rows if path.is_file()]
+        losses = [row.get("fixed_loss") for row, _ in rows]
+        lowest = min((loss for loss in losses if loss is not None), default=None)
+        best = [loss is not None and loss == lowest for loss in losses]
         return [
-            EpochFile(
-                row["epoch"], row["step"], Path(row["lora_path"]), row["running_loss"], row["fixed_loss"],
-                best=bool(losses) and row["fixed_loss"] == min(losses),
-            )
-            for row in rows
-        ]  # fmt: skip
-
-    def unfinished(self, config: TrainConfig) -> Run | None:
-        """The newest run of this name and these settings that can be continued."""
-        wanted = training_hash(self._with_model(config))
-        found = (run for run in self.runs.named(config.name) if run.status != "finished")
-        return next((run for run in found if training_hash(run.config()) == wanted), None)
+            EpochFile(row["epoch"], row["step"], path, row.get("running_loss"), loss, is_best)
+            for (row, path), loss, is_best in zip(rows, losses, best, strict=True)
+        ]
 
     def delete_run(self, run_id: str) -> Path:
         """Move a run into the trash; its LoRA files stay. Returns where it can be taken back from."""
@@ -296,6 +291,15 @@ class Workbench:
     def _trainings(self) -> list[TrainView]:
         """Those that are running or waiting."""
         return [view for view in self.queue.jobs() if isinstance(view, TrainView) and not view.ended]
+
+
+def _written(paths: HostPaths) -> Iterator[Path]:
+    """The folders in which this program writes files."""
+    yield paths.loras
+    yield paths.checkpoints
+    for folder in (paths.runs, paths.data):
+        for parent, _, _ in os.walk(folder):
+            yield Path(parent)
 
 
 def _admitted(config: TrainConfig) -> TrainConfig:

@@ -14,7 +14,9 @@ from pathlib import Path
 from lib_lora.errors import UserError
 from lib_lora.files import write_text
 from lib_lora.models.families import families
+from lib_lora.small_files import plain_text
 
+LONGEST_LINE = 10_000  # characters
 BUILT_IN_PRESETS = Path(__file__).with_name("block_presets.txt")
 _BAD_NAME = re.compile(r'[,:"=#\n]')
 _ELEMENTAL = re.compile(r"([^:,\n]*):([^:,\n]*):([^:,\n]*)")
@@ -23,12 +25,17 @@ _ELEMENTAL = re.compile(r"([^:,\n]*):([^:,\n]*):([^:,\n]*)")
 def load_presets(path: str | Path | None = None) -> dict[str, str]:
     """Preset names and their weights as text: the built-in ones, and over them those of the user's file ``path``.
 
-    A file that does not exist is an empty one.
+    A file that does not exist is an empty one; :func:`preset_faults` names its lines that are no presets.
     """
-    presets = _read_presets(BUILT_IN_PRESETS)
-    if path is not None and Path(path).exists():
-        presets.update(_read_presets(Path(path)))
+    presets = dict(_read_presets(BUILT_IN_PRESETS)[0])
+    if path is not None:
+        presets.update(_read_presets(Path(path))[0])
     return presets
+
+
+def preset_faults(path: Path) -> list[str]:
+    """What of the user's file cannot be read, with what to do; all else of it works."""
+    return _read_presets(path)[1]
 
 
 def save_presets(path: Path, new: Mapping[str, str], replace: bool = False) -> None:
@@ -43,7 +50,7 @@ def save_presets(path: Path, new: Mapping[str, str], replace: bool = False) -> N
     for name in new:
         if not name or name != name.strip() or _BAD_NAME.search(name):
             raise UserError(f"{name!r} cannot be a preset's name", where="preset", fix='Leave out , : = # and ".')
-    present = _read_presets(path) if path.exists() else {}
+    present = _read_presets(path)[0]
     taken = sorted(set(new) & set(present))
     if taken and not replace:
         raise UserError(
@@ -51,7 +58,7 @@ def save_presets(path: Path, new: Mapping[str, str], replace: bool = False) -> N
             where=path,
             fix="Choose another name, or allow replacing it.",
         )
-    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
+    lines = plain_text(path).splitlines() if path.exists() else []
     kept = [line for line in lines if line.lstrip().startswith("#") or line.partition(":")[0].strip() not in new]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "\n".join([*kept, *(f"{name}:{weights}" for name, weights in new.items())]) + "\n")
@@ -123,18 +130,22 @@ def _elemental(body: str) -> str:
     return ",".join(entries)
 
 
-def _read_presets(path: Path) -> dict[str, str]:
+def _read_presets(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Name -> weights, and a sentence for what is no preset."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError("The presets are not UTF-8 text", where=path, fix="Save the file as UTF-8.") from error
+        content = plain_text(path) if path.exists() else ""
+    except OSError as error:
+        return {}, [str(UserError(f"The block presets cannot be read ({error.strerror})", where=path))]
     presets: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    faults: list[str] = []
+    for number, line in enumerate(content.splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
         name, colon, weights = (part.strip() for part in line.partition(":"))
-        if not name or not colon or "," in name:
-            raise UserError(f"Line {number} is not a block preset", where=path, fix="Write NAME:w1,w2,… on each line.")
-        presets[name] = f"{weights}|{presets[name]}" if name in presets else weights  # a form for another layout
-    return presets
+        if not name or not colon or "," in name or len(line) > LONGEST_LINE:
+            fix = "Write NAME:w1,w2,… on each line"
+            faults.append(str(UserError(f"Line {number} is not a block preset", where=path, fix=fix)))
+        else:
+            presets[name] = f"{weights}|{presets[name]}" if name in presets else weights  # a form for another layout
+    return presets, faults

@@ -24,7 +24,6 @@ from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.workbench import Workbench
 
-PRESETS_FILE = "block_presets.txt"
 GRID_FOLDER = "grid"  # below a run's, as on the page
 
 
@@ -124,7 +123,7 @@ class Services:
         wanted = bodies.read(bodies.Merge, body)
         host, queue = self.workbench.host, self.workbench.queue
         target = new_lora_path(wanted.save, host.paths.loras) if wanted.save else None
-        presets = host.paths.data / PRESETS_FILE
+        presets = host.paths.places.block_presets
         job = SavedMergeJob(queue, wanted.formula, Reduction(wanted.rank or None), presets, target)
         return self.job(queue.submit(job))
 

@@ -26,8 +26,6 @@ from lib_lora.training.run import Run
 if TYPE_CHECKING:
     from lib_lora.workbench import Workbench
 
-FOLDER = "base_style"  # in the data folder
-
 
 class BaseStyleJob(ToolJob):
     """Generates the pictures that ``folder`` lacks, with ``checkpoint``."""
@@ -67,7 +65,7 @@ class BaseStyle:
     @property
     def folder(self) -> Path:
         """Of the pictures and their captions."""
-        return self.workbench.host.paths.data / FOLDER / self.name
+        return self.workbench.host.paths.places.base_styles / self.name
 
     def spec(self) -> tuple[str, BaseStyleSpec] | None:
         """Model and settings of the pictures, once they were begun."""

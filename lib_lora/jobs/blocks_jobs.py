@@ -15,7 +15,6 @@ from lib_lora.tools.block_strength import BlockScan
 from lib_lora.tools.blocks import pictures
 from lib_lora.tools.pictures import save_png
 
-SCANS = "block-scans"  # in the data folder
 KEPT = 400  # pictures of states
 
 
@@ -61,7 +60,7 @@ class BlockScanJob(ToolJob):
 
     def work(self, host: Host) -> Generator[Progress, None, tuple[BlockScan, Path, dict[str, Path]]]:
         yield Progress(0, 0, "the whole LoRA")
-        folder = host.paths.data / SCANS
+        folder = host.paths.places.scans
         images = folder / f"{self.inputs[0].stem}-pictures"
         found = yield from _reported(scan(host, *self.inputs, cancelled=self.cancelled), images)
         table, _ = found.save(folder)

@@ -25,4 +25,4 @@ class ToolJob(Job):
 
 def save_preview(host: Host, name: str, image: Image.Image) -> Path:
     """Where the page finds a preview; the next one of this name replaces it."""
-    return save_png(image, host.paths.data / "previews" / f"{name}.png")
+    return save_png(image, host.paths.places.previews / f"{name}.png")

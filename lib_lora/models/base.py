@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lib_lora.models.schedule import Schedule
+from lib_lora.places import Places
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,6 +37,11 @@ class HostPaths:
     runs: Path
     data: Path
     more_loras: tuple[Path, ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """What lies where in ``data``."""
+        return Places(self.data)
 
     @property
     def lora_folders(self) -> tuple[Path, ...]:

@@ -9,12 +9,14 @@ import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from ..errors import UserError
 from ..files import PART, write_text
 from ..models.base import GenerationRequest, Host
+from ..small_files import listed, mapping, record, text, tolerated, whole
 from ..training.config import TrainConfig
 from .pictures import generate_missing
 
@@ -108,13 +110,14 @@ def generate_dataset(
 
 def read_spec(folder: Path) -> tuple[str, BaseStyleSpec] | None:
     """The model and the settings that the pictures in ``folder`` are made with; None where there are none."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    settings = {**record.pop("settings"), "weights": ()}
-    model, prompts = record.pop("model"), tuple(record.pop("prompts"))
-    return model, BaseStyleSpec(prompts, settings=GenerationRequest(**settings), **record)
+    return tolerated(folder / RECORD, _spec, None)
+
+
+def _spec(content: Any) -> tuple[str, BaseStyleSpec]:
+    row = mapping(content)
+    settings = record(GenerationRequest, {k: v for k, v in mapping(row["settings"]).items() if k != "weights"})
+    prompts = tuple(listed(row["prompts"], text))
+    return text(row["model"]), BaseStyleSpec(prompts, whole(row["count"], 1), settings, whole(row["seed"]))
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -129,8 +132,8 @@ def training_config(name: str, folder: Path, like: TrainConfig, model: str = "")
         like: the settings of the style LoRA it will be subtracted from; the two should have learned alike.
         model: checkpoint to train on, the one that made the pictures; empty takes that of ``like``.
     """
-    own = {"name": name, "data_dir": str(folder), "model": model or like.model}
-    return replace(like, **own, trigger="", keep_tokens=0, sample_prompts="")
+    common = replace(like, trigger="", keep_tokens=0, sample_prompts="")
+    return replace(common, name=name, data_dir=str(folder), model=model or like.model)
 
 
 def _claim(host: Host, spec: BaseStyleSpec, folder: Path) -> None:
@@ -138,13 +141,13 @@ def _claim(host: Host, spec: BaseStyleSpec, folder: Path) -> None:
     info = host.info()
     if info is None:
         raise UserError("No model is loaded", fix="Choose a checkpoint first.")
-    record = json.dumps({"model": info.name, **asdict(spec)}, indent=1, ensure_ascii=False)
+    content = json.dumps({"model": info.name, **asdict(spec)}, indent=1, ensure_ascii=False)
     path = folder / RECORD
     if path.exists():
-        if path.read_text(encoding="utf-8") != record:
+        if path.read_text(encoding="utf-8", errors="replace") != content:
             what = "There are pictures of another model or other settings here"
             raise UserError(what, where=folder, fix="Choose another name, or delete the folder.")
     elif folder.exists() and any(path.suffix != PART for path in folder.iterdir()):  # one that was killed has begun it
         raise UserError("The folder is not empty", where=folder, fix="Choose a new folder.")
     else:
-        write_text(path, record)
+        write_text(path, content)

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib_lora.places import Places
+
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def _report_and_save(args: argparse.Namespace, work: partial[Merged]) -> int:
 
 
 def _presets(args: argparse.Namespace) -> Path:
-    return args.data / "block_presets.txt"
+    return Places(args.data).block_presets
 
 
 def _base(args: argparse.Namespace) -> Any:

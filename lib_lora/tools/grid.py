@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -21,6 +22,7 @@ from ..adapters.file import model_hash
 from ..adapters.network import Network
 from ..files import write_text
 from ..models.base import Host
+from ..small_files import listed, mapping, number, path, text, tolerated, whole
 from .grid_spec import BlockChoice, Candidate, Cell, GridSpec
 from .lora_files import load_network
 from .pictures import PARAMETERS, fingerprint, generate_missing, read_png, save_png
@@ -100,6 +102,34 @@ def _paths(host: Host, spec: GridSpec, folder: Path) -> dict[Cell, Path]:
         label = re.sub(r"[^\w-]+", "_", cell.file.label) if cell.weight else "base"
         paths[cell] = folder / f"{label}_w{cell.weight:g}_s{cell.seed}_{digest}.png"
     return paths
+
+
+def read_grid(folder: Path) -> dict[str, Any]:
+    """``grid.json`` of the grid in ``folder``; empty if there is none, or it is damaged."""
+    return tolerated(folder / RECORD, grid_record, {})
+
+
+def grid_record(content: Any) -> dict[str, Any]:
+    """What :func:`_describe` wrote, made sure of as far as it is shown; ValueError and the like for anything else."""
+    grid, count = mapping(content), len(content["cells"])
+    for side in ("width", "height"):
+        whole(grid["settings"][side], 1)
+    for name in ("columns", "rows"):
+        text(grid[name])
+    for file in grid["files"]:
+        text(file["label"]), path(file["path"])
+    for cell in grid["cells"]:
+        text(cell["file"]), number(cell["weight"]), text(cell["blocks"]), text(cell["prompt"]), whole(cell["seed"])
+        if Path(path(cell["image"])).is_absolute() or ".." in Path(cell["image"]).parts:
+            raise ValueError("a picture lies elsewhere")
+    for table in grid["tables"]:
+        text(table["title"])
+        columns, rows = (listed(table[name], text) for name in ("columns", "rows"))
+        shape = [[whole(index) for index in row] for row in table["cells"]]
+        if [len(row) for row in shape] != [len(columns)] * len(rows) or any(i >= count for row in shape for i in row):
+            raise ValueError("a table does not fit its cells")
+    listed(grid.get("prompts", []), text)
+    return grid
 
 
 def _describe(host: Host, spec: GridSpec, paths: dict[Cell, Path], folder: Path) -> None:

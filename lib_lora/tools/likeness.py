@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..files import write_text
+from ..small_files import record, tolerated
 
 RECORD = "likeness.json"
 SIDE = 16  # pixels of a thumbnail
@@ -89,11 +90,9 @@ def write_likeness(folder: Path, found: Mapping[str, Sequence[float]], likeness:
 
 def read_likeness(folder: Path) -> dict[str, FileLikeness]:
     """What :func:`write_likeness` kept; empty where there is nothing."""
-    try:
-        rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return {label: FileLikeness(**row) for label, row in rows.items()}
+    return tolerated(
+        folder / RECORD, lambda rows: {label: record(FileLikeness, row) for label, row in rows.items()}, {}
+    )
 
 
 def _features(picture: Image.Image) -> np.ndarray:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from ..files import write_text
+from lib_lora.files import write_text
+from lib_lora.small_files import record, set_aside, tolerated
 
 RECORD = "picks.json"
 
@@ -46,15 +48,17 @@ class Picks:
 
 def read_picks(folder: Path) -> Picks:
     """The picks of the grid in ``folder``."""
-    try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return Picks()
+    return tolerated(folder / RECORD, _picks, Picks())
+
+
+def _picks(content: Any) -> Picks:
     chosen = content["chosen"]
-    return Picks(tuple(Pick(**star) for star in content["stars"]), Pick(**chosen) if chosen else None)
+    stars = tuple(record(Pick, star) for star in content["stars"])
+    return Picks(stars, record(Pick, chosen) if chosen else None)
 
 
 def write_picks(folder: Path, picks: Picks) -> None:
     """Remember them beside the grid."""
+    set_aside(folder / RECORD, _picks)
     content = {"stars": [asdict(star) for star in picks.stars], "chosen": picks.chosen and asdict(picks.chosen)}
     write_text(folder / RECORD, json.dumps(content, indent=1, ensure_ascii=False))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def config_from_toml(text: str, *, where: str | Path = "config") -> TrainConfig:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and nesting without end
         raise UserError(f"This is not a TOML file ({error})", where=where) from error
     return config_from_dict(_flattened(document), where=where)
 
@@ -56,17 +57,29 @@ def config_from_dict(values: dict[str, Any], *, where: str | Path = "config") ->
         raise UserError(f"Unknown setting {unknown[0]!r}", where=where, fix="Correct its name or remove the line")
     as_float = {name for name in values if type(default_of(known[name])) is float and type(values[name]) is int}
     given: dict[str, Any] = {name: float(v) if name in as_float else v for name, v in values.items()}
+    for name, value in given.items():
+        if type(value) is not (kind := type(default_of(known[name]))):
+            at = name if isinstance(where, str) else f"{name} in {where}"
+            raise UserError(f"{known[name].metadata['label']} must be a {kind.__name__}, not {value!r:.60}", where=at)
     return TrainConfig(**given)
 
 
 def read_config(path: str | Path) -> TrainConfig:
     """Read a ``config.toml``."""
     try:
-        return config_from_toml(Path(path).read_text(encoding="utf-8"), where=path)
-    except FileNotFoundError as error:
-        raise UserError("There is no such settings file", where=path) from error
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise UserError("There is no such settings file", where=path)
+        return replace(_parsed(Path(path).read_text(encoding="utf-8"), Path(path)))
+    except OSError as error:
+        raise UserError(f"The settings file cannot be read ({error.strerror})", where=path) from error
     except UnicodeDecodeError as error:
         raise UserError("The settings file is not UTF-8 text", where=path) from error
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, path: Path) -> TrainConfig:
+    """A list of runs reads the same files again and again, and parsing takes far longer than reading."""
+    return config_from_toml(text, where=path)
 
 
 def write_config(path: str | Path, config: TrainConfig) -> None:

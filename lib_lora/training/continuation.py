@@ -70,7 +70,7 @@ def _longer(config: TrainConfig, more: int, steps: int, per_epoch: int) -> Train
 
 def _keep_last_file(run: Run, config: TrainConfig) -> None:
     for row in run.epochs():
-        final = Path(row["lora_path"] or "")
+        final = Path(row.get("lora_path") or "")
         if final.is_file() and final.stem == config.name:
             number = f"step{row['step']:08d}" if config.max_steps else f"{row['epoch']:06d}"
             kept = final.with_name(f"{config.name}-{number}.safetensors")

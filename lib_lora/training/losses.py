@@ -137,9 +137,7 @@ class DenoisingLoss:
         weighting: the schedule whose SNR the weights use, if not ``schedule``.
     """
 
-    def __init__(
-        self, config: TrainConfig, schedule: Schedule, prediction: str, weighting: Schedule | None = None
-    ):
+    def __init__(self, config: TrainConfig, schedule: Schedule, prediction: str, weighting: Schedule | None = None):
         everywhere = torch.arange(len(schedule))
         self.kind = config.loss_type
         self.unmasked, self.by_area = config.unmasked_weight, config.mask_by_area

@@ -29,6 +29,16 @@ class OwnPresets:
         """The names of the user's presets."""
         return sorted((path.stem for path in self.folder.glob("*.toml")), key=str.casefold)
 
+    def faults(self) -> list[str]:
+        """What of the user's presets cannot be read, with what to do."""
+        found = []
+        for name in self.own():
+            try:
+                self.find(name)
+            except UserError as error:
+                found.append(str(error))
+        return found
+
     def find(self, name: str) -> Preset:
         """The preset of that name.
 

@@ -63,7 +63,7 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
         seed=config.seed,
         max_tokens=config.max_tokens,
         count_tokens=model.token_count,
-        hashes=FileHashes(paths.data / "latents"),
+        hashes=FileHashes(paths.places.latents),
     )
     largest = max(report.buckets, key=lambda size: size[0] * size[1])
     caption = max(report.captions, key=len, default="")

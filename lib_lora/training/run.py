@@ -9,19 +9,27 @@ event file for TensorBoard · ``result.json`` how it ended
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from lib_lora.files import naming_full_disk, write_text
-from lib_lora.training import tensorboard
+from lib_lora.small_files import damage, plain_text, read_lines, set_aside, tolerated, write_json
+from lib_lora.training import run_files, tensorboard
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import read_config, write_config
-from lib_lora.training.json_files import read_json, read_lines, write_json
 
 CONFIG = "config.toml"
+SMALL_FILES = {
+    "epochs.json": run_files.epochs,
+    "result.json": run_files.result,
+    "chosen.json": run_files.choice,
+    "extensions.json": run_files.extensions,
+    "sweep.json": run_files.sweep,
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Record:
     created: float  # seconds since 1970
     session_id: int
     model: str
+    fault: str = field(default="", compare=False)  # why it had to be made up from what else is known
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,9 @@ class Run:
         """Whether ``config.toml`` is missing, empty, or only the beginning of its copy in ``state/``: what is left of
         it when the whole machine crashed, and nothing that a user wrote."""
         path, copy = self.folder / CONFIG, self.state / CONFIG
-        if not copy.exists():
+        if not copy.is_file():
             return False
-        present = path.read_bytes().rstrip(b"\0\r\n ") if path.exists() else b""
+        present = path.read_bytes().rstrip(b"\0\r\n ") if path.is_file() else b""
         whole = copy.read_bytes().rstrip()
         return present != whole and whole.startswith(present)
 
@@ -82,21 +91,22 @@ class Run:
         return int(self.result().get("step") or max((row["step"] for row in self.metrics()), default=0))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """A dict per step: step, lr, loss, grad_norm. A half-written last line is left out."""
-        return read_lines(self.folder / "metrics.jsonl")
+        """A dict per step: step, lr, loss, grad_norm. What is no step is left out, such as a half-written line."""
+        return run_files.metrics(read_lines(self.folder / "metrics.jsonl"))
 
     def mean_loss(self, after: int) -> float:
-        """The mean loss of the steps after step ``after``."""
-        return fmean(row["loss"] for row in self.metrics() if row["step"] > after)
+        """The mean loss of the steps after step ``after``; NaN where none is on record."""
+        losses = [row["loss"] for row in self.metrics() if row["step"] > after and "loss" in row]
+        return fmean(losses) if losses else math.nan
 
     def epochs(self) -> list[dict[str, Any]]:
         """A dict per finished epoch: epoch, step, running_loss, fixed_loss, lora_path (or None), validation_loss, and
         both losses image by image in ``fixed_losses`` and ``validation_losses``."""
-        return read_json(self.folder / "epochs.json", [])
+        return tolerated(self.folder / "epochs.json", run_files.epochs, [])
 
     def result(self) -> dict[str, Any]:
         """status ("finished", "stopped", "failed"), step, path, reason; empty while running or after a crash."""
-        return read_json(self.folder / "result.json", {})
+        return tolerated(self.folder / "result.json", run_files.result, {})
 
     @property
     def status(self) -> str:
@@ -117,6 +127,8 @@ class Run:
 
     def set_epoch(self, row: dict[str, Any]) -> None:
         """Add or replace an epoch in ``epochs.json`` only."""
+        set_aside(self.folder / "epochs.json", run_files.epochs)
+        row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         rows = [known for known in self.epochs() if known["epoch"] != row["epoch"]]
         write_json(self.folder / "epochs.json", sorted([*rows, row], key=lambda known: known["epoch"]))
 
@@ -126,8 +138,18 @@ class Run:
 
     def notes(self) -> str:
         """What the user wrote about it."""
-        path = self.folder / "notes.txt"
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        with suppress(OSError):
+            return plain_text(self.folder / "notes.txt")
+        return ""
+
+    def damaged(self) -> dict[str, str]:
+        """Name of a damaged file -> what is wrong with it and what to do; all else of the run works."""
+        found = {name: damage(self.folder / name, read) for name, read in SMALL_FILES.items()}
+        found["run.json"] = self.record.fault
+        notes = self.folder / "notes.txt"
+        if notes.exists() and not notes.is_file():
+            found["notes.txt"] = f"This is no file of notes: {notes} — Remove it to keep notes"
+        return {name: fault for name, fault in found.items() if fault}
 
     def set_notes(self, text: str) -> None:
         """Keep the user's notes; empty text removes them."""
@@ -153,7 +175,7 @@ class Run:
 
     def chosen(self) -> dict[str, Any]:
         """The user's choice from the epoch grid: epoch and weight; empty before there is one."""
-        return read_json(self.folder / "chosen.json", {})
+        return tolerated(self.folder / "chosen.json", run_files.choice, {})
 
     def choose(self, epoch: int, weight: float) -> None:
         """Remember the user's choice."""
@@ -166,7 +188,7 @@ class Run:
 
     def extensions(self) -> list[int]:
         """The numbers of epochs, or of steps where these bound it, that it had before it was extended."""
-        return read_json(self.folder / "extensions.json", [])
+        return tolerated(self.folder / "extensions.json", run_files.extensions, [])
 
     def extended(self, length: int) -> None:
         """Remember the number of epochs or steps that it was planned with."""
@@ -174,7 +196,7 @@ class Run:
 
     def sweep(self) -> dict[str, Any]:
         """``label``, what this run varies, and ``grid``, the folder of the sweep's grid; empty outside of a sweep."""
-        return read_json(self.folder / "sweep.json", {})
+        return tolerated(self.folder / "sweep.json", run_files.sweep, {})
 
     def join_sweep(self, label: str, grid: Path) -> None:
         """Remember that this run is one of a sweep."""
@@ -189,6 +211,7 @@ class Run:
         self.reopen()
         kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= step]
         write_text(self.folder / "metrics.jsonl", "".join(kept))
+        set_aside(self.folder / "epochs.json", run_files.epochs)
         write_json(self.folder / "epochs.json", [row for row in self.epochs() if row["step"] <= step])
         rows = sorted([*self.metrics(), *self.epochs()], key=lambda row: row["step"])
         tensorboard.rewrite_rows(self._events, rows)

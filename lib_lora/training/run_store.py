@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from lib_lora.errors import UserError
+from lib_lora.small_files import Damaged, load, record, write_json
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.json_files import write_json
 from lib_lora.training.run import Record, Run
 
 TRASH = ".trash"
@@ -31,25 +32,26 @@ class RunStore:
         created = self.clock()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
         folder = self._fresh_folder(f"{stamp}-{_safe(config.name)}")
-        record = Record(folder.name, created, uuid.uuid4().int >> 96, config.model)
-        run = Run(folder, record)
+        birth = Record(folder.name, created, uuid.uuid4().int >> 96, config.model)
+        run = Run(folder, birth)
         run.write_config(config)
-        write_json(folder / "run.json", asdict(record))  # last: without it the folder is no run yet
+        write_json(folder / "run.json", _kept(birth))  # last: without it the folder is no run yet
         return run
 
     def open(self, run_id: str) -> Run:
-        """The run of that id.
+        """The run of that id. Of a damaged record, what else is known stands in; :meth:`Run.damaged` says so.
 
         Raises:
-            UserError: there is none, or its record cannot be read.
+            UserError: there is none.
         """
+        if Path(run_id).name != run_id or "\0" in run_id or not (self.folder / run_id / "run.json").exists():
+            raise UserError("There is no such run", where=run_id, fix="Refresh the list of runs")
         folder = self.folder / run_id
         try:
-            return Run(folder, Record(**json.loads((folder / "run.json").read_text(encoding="utf-8"))))
-        except FileNotFoundError as error:
-            raise UserError("There is no such run", where=run_id, fix="Refresh the list of runs") from error
-        except (ValueError, TypeError) as error:
-            raise UserError("The record of this run is damaged", where=folder / "run.json") from error
+            birth = load(folder / "run.json", lambda content: record(Record, content), None)
+            return Run(folder, replace(birth, id=run_id) if birth else _made_up(folder, ""))
+        except Damaged as error:
+            return Run(folder, _made_up(folder, str(error)))
 
     def list(self) -> list[Run]:
         """All readable runs, newest first."""
@@ -58,7 +60,7 @@ class RunStore:
             try:
                 runs.append(self.open(path.parent.name))
             except UserError:
-                continue  # a damaged record must not hide the other runs; opening it by id names the problem
+                continue  # deleted a moment ago
         return sorted(runs, key=lambda run: run.record.created, reverse=True)
 
     def with_config(self) -> Iterator[tuple[Run, TrainConfig]]:
@@ -67,7 +69,7 @@ class RunStore:
             try:
                 config = run.config()
             except UserError:
-                continue  # as in list()
+                continue  # opening it by its id names the problem
             yield run, config
 
     def named(self, name: str) -> Sequence[Run]:
@@ -78,7 +80,7 @@ class RunStore:
                 run = self.open(path.parent.name)
                 fits = run.config().name == name
             except UserError:
-                continue  # as in list()
+                continue  # as in with_config()
             if fits:
                 runs.append(run)
         return runs
@@ -102,6 +104,25 @@ class RunStore:
                 continue
             return folder
         raise UserError("Too many runs of this name in one second", where=self.folder)
+
+
+def _kept(birth: Record) -> dict[str, Any]:
+    """What is written of a record."""
+    return {name: value for name, value in asdict(birth).items() if name != "fault"}
+
+
+def _made_up(folder: Path, fault: str) -> Record:
+    """A record from the folder's name and the settings; the same each time."""
+    try:
+        created = time.mktime(time.strptime(folder.name[:15], "%Y%m%d-%H%M%S"))
+    except (ValueError, OverflowError):
+        created = folder.stat().st_mtime
+    session = int.from_bytes(hashlib.sha256(folder.name.encode(errors="replace")).digest()[:4], "big")
+    try:
+        model = Run(folder, Record(folder.name, created, session, "")).config().model
+    except UserError:
+        model = ""
+    return Record(folder.name, created, session, model, fault)
 
 
 def _safe(name: str) -> str:

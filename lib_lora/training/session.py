@@ -154,7 +154,7 @@ def prepare(
     if run.config_cut_off():
         run.write_config(config)
         yield Warned(f"The settings file was empty or cut off: {run.folder}. Its copy was taken")
-    data = yield from run_data(config, model, LatentCache(paths.data / "latents", model), parallel)
+    data = yield from run_data(config, model, LatentCache(paths.places.latents, model), parallel)
     steps = data.batches.steps_per_epoch
     metadata = run_metadata(run.record, config, data.trained, model, steps, data.total, data.steps_per_epoch)
     checkpoints = Checkpoints(paths.loras, config.name, config.save_precision, metadata)

@@ -17,8 +17,10 @@ from lib_lora.access import READ_ONLY, Access, under
 from lib_lora.api.doors import DoorKeeper, Doors
 from lib_lora.api.routes import add_api
 from lib_lora.ui import compat, html
+from lib_lora.ui.actions import panel
 from lib_lora.ui.blocks_tab import BlocksTab
 from lib_lora.ui.dataset_tab import DatasetTab
+from lib_lora.ui.faults import Faults
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_tab import GridTab
 from lib_lora.ui.head_script import HeadScript
@@ -72,6 +74,7 @@ def build_page(
                 gr.HTML(html.error_message(READ_ONLY), elem_id="lw_read_only")
             status.build()
             poller.build()
+            damaged = panel("lw_faults")
             with gr.Tabs(elem_id="lw_tabs") as tabs:
                 for name, key, tab in (
                     ("Dataset", "dataset", dataset),
@@ -87,6 +90,7 @@ def build_page(
             _hide(page, PATH_FIELDS)
         with under(access):
             status.connect(poller)
+            poller.keep(Faults(workbench.host.paths.places).now, [damaged])
             dataset.connect(page, poller, tabs, train.form)
             train.connect(page, poller, tabs, grid.run)
             grid.connect(poller, tabs, blocks.lora)

@@ -14,7 +14,6 @@ from lib_lora.tools.block_edits import History, LbwText, lbw_text
 from lib_lora.tools.symptoms import Proposal, propose
 from lib_lora.workbench import LoraEntry, Workbench
 
-PRESETS_FILE = "block_presets.txt"  # of the user, in the data folder
 SAVED_AS = ".safetensors, in the LoRA folder; nothing is overwritten"
 
 
@@ -68,7 +67,7 @@ class BlocksDesk:
 
     @property
     def presets_file(self) -> Path:
-        return self.workbench.host.paths.data / PRESETS_FILE
+        return self.workbench.host.paths.places.block_presets
 
     def history(self, name: str) -> History:
         """The steps so far; the first is all blocks at 1."""

@@ -228,7 +228,7 @@ class Stage:
     def _places(self, name: str) -> _Places:
         bench, path = self.desk.workbench, self.desk.entry(name).path
         made_of = (path, path.stat().st_mtime_ns, self.looks[name].scale, bench.host.info())
-        return _Places(bench.host.paths.data / "previews" / "blocks", repr(made_of))
+        return _Places(bench.host.paths.places.block_previews, repr(made_of))
 
     def _against(self, name: str) -> str:
         """The weights that pictures are compared with: those kept, else all blocks at 1."""

@@ -9,7 +9,8 @@ from threading import Lock
 from typing import Any
 
 from lib_lora.files import atomic_write
-from lib_lora.training.config import settings
+from lib_lora.small_files import damage, mapping, tolerated
+from lib_lora.training.config import default_of, settings
 
 
 class Draft:
@@ -40,14 +41,28 @@ class Draft:
 
     def load(self) -> tuple[str, dict[str, Any]] | None:
         """(preset, values of settings that still exist); None if nothing was kept or it cannot be read."""
-        try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            return found["preset"], {name: v for name, v in found["values"].items() if name in settings()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+        return tolerated(self.path, _content, None)
+
+    def fault(self) -> str:
+        """What is wrong with what was kept, with what to do; empty where nothing is."""
+        return damage(self.path, _content)
 
     def _write(self, preset: str, values: Mapping[str, Any]) -> None:
         with atomic_write(self.path, durable=False) as part:
             part.write_text(
                 json.dumps({"preset": preset, "values": dict(values)}, ensure_ascii=False), encoding="utf-8"
             )
+
+
+def _content(content: Any) -> tuple[str, dict[str, Any]]:
+    found, known = mapping(content), settings()
+    values = {name: value for name, value in mapping(found["values"]).items() if name in known}
+    return str(found["preset"]), {name: value for name, value in values.items() if _fits(name, value)}
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether the setting's field can show it; a field of numbers may be empty."""
+    kind = type(default_of(settings()[name]))
+    if kind in (int, float):
+        return value is None or (type(value) in (int, float) and abs(value) < 1e300)
+    return type(value) is kind

@@ -32,6 +32,10 @@ class Pictures:
                 return f"{ROUTE}/{name}/{quote(path.relative_to(root).as_posix())}?v={version}"
         raise ValueError(f"{path} is not below {', '.join(map(str, self.roots.values()))}")
 
+    def gives_out(self, path: Path) -> bool:
+        """Whether :meth:`url` has an address for it."""
+        return any(root in path.resolve().parents for root in self.roots.values())
+
     def find(self, root: str, name: str) -> Path | None:
         """The file of an address; None for everything that is not a picture of ours."""
         folder = self.roots.get(root)

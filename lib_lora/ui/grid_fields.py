@@ -10,7 +10,6 @@ import gradio as gr
 from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.errors import UserError
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
-from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.generation import GenerationFields
@@ -172,7 +171,7 @@ class GridFields:
 
     @property
     def _presets(self) -> Any:
-        return self.workbench.host.paths.data / PRESETS_FILE
+        return self.workbench.host.paths.places.block_presets
 
 
 def no_epoch(place: GridPlace) -> UserError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from lib_lora.errors import UserError
-from lib_lora.tools.grid import RECORD, SHEET
+from lib_lora.tools.grid import SHEET, read_grid
 from lib_lora.tools.grid_spec import Candidate
 from lib_lora.tools.picks import Pick, Picks, read_picks, write_picks
 from lib_lora.tools.pictures import read_png
@@ -33,7 +32,7 @@ def saved_grids(workbench: Workbench) -> Watched[list[str]]:
 
 def grids_folder(workbench: Workbench) -> Path:
     """The folder of the grids that belong to no run."""
-    return workbench.host.paths.data / "grids"
+    return workbench.host.paths.places.grids
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,7 @@ class GridPlace:
 
     def read(self) -> dict[str, Any]:
         """``grid.json``; empty if there is none yet."""
-        try:
-            grid = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return grid if "tables" in grid else {}
+        return read_grid(self.folder)
 
     # -- what the user thinks -----------------------------------------------------------------------------------------
 

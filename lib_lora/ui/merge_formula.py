@@ -15,7 +15,6 @@ from lib_lora.jobs.views import DONE, CheckpointView
 from lib_lora.tools.merge import new_checkpoint_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
-from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.merge_fields import ReductionFields
@@ -199,7 +198,7 @@ class FormulaPanel:
 
     @property
     def _presets(self) -> Any:
-        return self.workbench.host.paths.data / PRESETS_FILE
+        return self.workbench.host.paths.places.block_presets
 
     def _first(self, formula: str) -> str:
         """The first LoRA of a formula; an error where there is none."""

@@ -13,7 +13,6 @@ from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import LOADED_MODEL, ExtractJob, MergeJob
 from lib_lora.ui.actions import act, panel
-from lib_lora.ui.blocks_desk import PRESETS_FILE
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.merge_fields import EXACT, ReductionFields
 from lib_lora.ui.poll import Poller
@@ -61,7 +60,7 @@ class ResizePanel:
             raise UserError("No LoRA is chosen", where="LoRA to resize", fix="Choose one")
         reduction = self.size.read(*size)
         new_name = f"{name.rsplit('/')[-1]}-{'lora' if reduction.rank is None else f'r{reduction.rank}'}"
-        queue, presets = self.workbench.queue, self.workbench.host.paths.data / PRESETS_FILE
+        queue, presets = self.workbench.queue, self.workbench.host.paths.places.block_presets
         job = MergeJob(queue, render([Term(name, 1.0)]), reduction, presets, LOADED_MODEL, new_name)
         self.asked(queue.submit(job), self.way, name, *size)
         return ""

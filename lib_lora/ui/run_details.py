@@ -70,6 +70,8 @@ def _sweep(run: Run, pictures: Pictures) -> str:
     sheet = Path(sweep["grid"]) / "grid.png" if sweep else None
     if sheet is None or not sheet.is_file():
         return ""
+    if not pictures.gives_out(sheet):  # moved, or written by something else
+        return ""
     return html.sheet(pictures.url(sheet), f"Grid of the variants; this one is {sweep['label']}")
 
 

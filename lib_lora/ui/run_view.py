@@ -19,7 +19,7 @@ SAMPLE_NAME = re.compile(r"e(\d+)_s(\d+)_(\d+)")
 
 def losses(run: Run) -> list[Point]:
     """(step, loss) of every step."""
-    return [(row["step"], row["loss"]) for row in run.metrics()]
+    return [(row["step"], row["loss"]) for row in run.metrics() if "loss" in row]
 
 
 def epoch_losses(run: Run, key: str) -> list[Point]:
@@ -56,8 +56,9 @@ def best_epoch_text(found: Suggestion) -> str:
 
 
 def warnings_of(run: Run) -> str:
-    """What went wrong without ending it."""
-    return "".join(html.message(text, html.WARNING) for text in run.warnings()[-SHOWN_WARNINGS:])
+    """What is damaged in its folder, and what went wrong without ending it."""
+    found = [*run.damaged().values(), *run.warnings()[-SHOWN_WARNINGS:]]
+    return "".join(html.message(text, html.WARNING) for text in found)
 
 
 def sample_strip(files: Sequence[Path], pictures: Pictures) -> str:

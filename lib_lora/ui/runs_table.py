@@ -67,10 +67,15 @@ def _cells(run: Run, active: str | None) -> str:
         state_of(run, active),
         f"{best.loss:.4f} (epoch {best.epoch})" if best else "",
         f"epoch {chosen['epoch']} at {chosen['weight']:g}" if chosen else "",
-        note if len(note) <= NOTE else note[: NOTE - 1] + "…",
+        _damage(run) + (note if len(note) <= NOTE else note[: NOTE - 1] + "…"),
     )
     first = html.pick_button(config.name, PICK, f"open:{run.id}")
     return f"<td>{first}</td>" + "".join(f"<td>{escape(text)}</td>" for text in texts)
+
+
+def _damage(run: Run) -> str:
+    names = ", ".join(run.damaged())
+    return f"⚠ damaged: {names}; open it to see what to do. " if names else ""
 
 
 def state_of(run: Run, active: str | None) -> str:

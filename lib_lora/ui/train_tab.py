@@ -41,10 +41,10 @@ class TrainTab:
     def __init__(self, workbench: Workbench, pictures: Pictures):
         self.workbench = workbench
         self.pictures = pictures
-        data = workbench.host.paths.data
+        places = workbench.host.paths.places
         self.form = SettingsForm()
-        self.presets = OwnPresets(data / "presets")
-        self.draft = Draft(data / "train-draft.json")
+        self.presets = OwnPresets(places.presets)
+        self.draft = Draft(places.draft)
         self.configs = ConfigPanel(self.form, self.presets)
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
@@ -210,11 +210,20 @@ class TrainTab:
     @looks
     def describe(self, name: str) -> Any:
         """What the preset is for, below it."""
-        return gr.update(info=self.presets.find(name).why if name in self.presets.names() else "")
+        found = self._find(name)
+        return gr.update(info=found.why if found else "")
 
     def _baseline(self, name: str) -> TrainConfig:
         """The settings of a preset; the defaults where it was deleted in another window."""
-        return self.presets.find(name).applied_to(TrainConfig()) if name in self.presets.names() else TrainConfig()
+        found = self._find(name)
+        return found.applied_to(TrainConfig()) if found else TrainConfig()
+
+    def _find(self, name: str) -> Preset | None:
+        """None where it was deleted in another window, or its file is damaged, which :mod:`ui.faults` says."""
+        try:
+            return self.presets.find(name) if name in self.presets.names() else None
+        except UserError:
+            return None
 
     def _first_preset(self) -> Preset:
         return usual_preset(self.workbench.host.info())

@@ -12,6 +12,7 @@ from lib_lora.api.routes import add_api
 from lib_lora.errors import UserError
 from lib_lora.hosts.access import web_ui_access
 from lib_lora.hosts.detect import web_ui_host
+from lib_lora.places import Places
 from lib_lora.ui import prompt_weights
 from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
@@ -19,7 +20,6 @@ from lib_lora.ui.guard import notice
 from lib_lora.ui.poll import News
 from lib_lora.workbench import Workbench
 
-PRESETS_FILE = "block_presets.txt"
 NEWS = News()
 
 
@@ -58,7 +58,7 @@ def add_plot_axes() -> None:
     from lib_lora.hosts.webui.settings import data_folder
     from lib_lora.hosts.webui.xyz_axes import add_axes
 
-    add_axes(data_folder() / PRESETS_FILE)
+    add_axes(Places(data_folder()).block_presets)
 
 
 def build_prompt_weights(prefix: str) -> list[Any]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lib_lora.errors import UserError
+from lib_lora.ownership import started
 
 NAME = "owner.json"
 FOREIGN = 300.0  # seconds without a sign of life after which the owner on another machine counts as gone
@@ -101,29 +99,3 @@ class Claim:
         if owner.pid == os.getpid() and owner.started == started(owner.pid):
             return self.file in _held
         return started(owner.pid) == owner.started != ""
-
-
-def started(pid: int) -> str:
-    """When a process of this machine was started, in the system's own words; "" where there is none of that number."""
-    if sys.platform == "linux":
-        try:
-            return (
-                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-            )
-        except (OSError, IndexError):
-            return ""
-    if sys.platform == "win32":
-        return _started_on_windows(pid)
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip()
-
-
-def _started_on_windows(pid: int) -> str:
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-    handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-    if not handle:
-        return ""
-    times = [ctypes.c_ulonglong() for _ in range(4)]  # begun, ended, in the kernel, outside
-    known = kernel.GetProcessTimes(handle, *map(ctypes.byref, times))
-    kernel.CloseHandle(handle)
-    return str(times[0].value) if known and not times[1].value else ""

@@ -17,6 +17,7 @@ from lib_lora.errors import UserError
 from lib_lora.hosts.webui.lora_extension import file_named
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.settings import tags_wanted
+from lib_lora.places import Places
 from lib_lora.tools.lora_files import Folders, find_lora
 from lib_lora.tools.prompt_loras import BLOCKS, BOUNDS, SCHEDULE, PromptLora, split_prompt, unread_tags
 
@@ -24,7 +25,6 @@ READERS = {  # script files of extensions that read such tags, with what they kn
     "loractl": {SCHEDULE},
     "lora_block_weight": {BLOCKS, BOUNDS},
 }
-PRESETS_FILE = "block_presets.txt"
 CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")  # of encoded prompts, not all in every web UI
 
 
@@ -38,7 +38,7 @@ class PromptWeights:
 
     def __init__(self, loras: Folders, data: Path, model_of: Callable[[Any], WebUIModel]):
         self.loras = loras
-        self.presets = data / PRESETS_FILE
+        self.presets = Places(data).block_presets
         self._model_of = model_of
         self._attached: list[Network] = []
         self._handle: Any = None

@@ -82,7 +82,7 @@ class ClassesPanel(Panel):
     @changes
     def do_faces(self) -> str:
         host = self.session.workbench.host
-        folders = [host.paths.data / "faces", host.paths.checkpoints.parent / "adetailer"]
+        folders = [host.paths.places.faces, host.paths.checkpoints.parent / "adetailer"]
         detector = find_detector(folders)
         if detector is None:
             fix = f"Put a YOLO face model in ONNX into {folders[0]}, or install animeface; tags and shapes do without"

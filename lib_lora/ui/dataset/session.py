@@ -48,7 +48,7 @@ class Session:
     @property
     def cache(self) -> Path:
         """Thumbnails, headers and signatures of all sets."""
-        return self.workbench.host.paths.data / "dataset"
+        return self.workbench.host.paths.places.dataset
 
     def touch(self) -> None:
         """Something that the page shows has changed."""

@@ -20,7 +20,6 @@ from lib_lora.ui.actions import act, panel
 from lib_lora.ui.compat import listen
 from lib_lora.ui.dataset.panel import On, Panel
 
-FOLDER = "taggers"  # in the data folder: one sub-folder a model
 NO_TAGGER = (
     "No tagger yet. Put model.onnx and selected_tags.csv of one, such as SmilingWolf/wd-eva02-large-tagger-v3 on "
     "huggingface.co, into a folder of its own in {}, then look for taggers again. It needs the package onnxruntime."
@@ -83,7 +82,7 @@ class TaggingPanel(Panel):
     def model_names(self) -> list[str]:
         """Folders of models, then what the host brings."""
         host = self.session.workbench.host
-        root = host.paths.data / FOLDER
+        root = host.paths.places.taggers
         models = sorted(path.parent.name for path in root.glob(f"*/{MODEL_NAME}") if _has_labels(path.parent))
         return [*models, *host.taggers()]
 
@@ -99,7 +98,7 @@ class TaggingPanel(Panel):
         """How to get a model where there is none; else the threshold at which a known one is balanced."""
         name = (folder or "").strip() or model or ""
         if not name:
-            return html.message(NO_TAGGER.format(self.session.workbench.host.paths.data / FOLDER))
+            return html.message(NO_TAGGER.format(self.session.workbench.host.paths.places.taggers))
         balanced = balanced_threshold(name)
         if balanced is None:
             return ""
@@ -129,11 +128,11 @@ class TaggingPanel(Panel):
         if folder:
             return OnnxTagger(Path(folder).expanduser(), choice, gpu)
         if not model:
-            fix = f"Put a WD tagger into {host.paths.data / FOLDER}, or give its folder"
+            fix = f"Put a WD tagger into {host.paths.places.taggers}, or give its folder"
             raise UserError("There is no tagger", where="Tagger", fix=fix)
         if model in host.taggers():
             return HostTagger(host, model, choice)
-        return OnnxTagger(host.paths.data / FOLDER / model, choice, gpu)
+        return OnnxTagger(host.paths.places.taggers / model, choice, gpu)
 
 
 def _has_labels(folder: Path) -> bool:

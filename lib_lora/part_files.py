@@ -1,0 +1,57 @@
+"""Temporary files carry their process; those of the dead are swept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from uuid import uuid4
+
+from lib_lora.ownership import started
+
+PART = re.compile(r"\.(?:(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>[0-9a-f]{8})-)?[0-9a-f]{12}\.part")
+FOREIGN = 24 * 3600.0  # seconds without a change after which a file of another machine is left over
+
+
+def part_name() -> str:
+    """A new name for a temporary file of this process; hosts do not list it."""
+    return f".{_digest(socket.gethostname())}-{os.getpid()}-{_own_start(os.getpid())}-{uuid4().hex[:12]}.part"
+
+
+def sweep_parts(folders: Iterable[Path]) -> list[Path]:
+    """Remove temporary files in ``folders`` that no living process is writing; returns them.
+
+    What another machine, or an earlier version of this program, wrote goes when nothing was added for a day.
+    """
+    gone = []
+    for folder in folders:
+        with suppress(OSError):
+            for path in folder.glob(".*.part"):
+                if _is_left_over(path):
+                    path.unlink(missing_ok=True)
+                    gone.append(path)
+    return gone
+
+
+def _is_left_over(path: Path) -> bool:
+    name = PART.fullmatch(path.name)
+    if name is None:
+        return False
+    if name["machine"] == _digest(socket.gethostname()):
+        return _digest(started(int(name["pid"])) or "") != name["start"]
+    return time.time() - path.stat().st_mtime > FOREIGN
+
+
+@lru_cache(maxsize=4)
+def _own_start(pid: int) -> str:
+    return _digest(started(pid) or "")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]

@@ -1,0 +1,72 @@
+"""Every folder and file of the data folder, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """What lies where in ``data``, the folder of this program; nothing of it has to be there."""
+
+    data: Path
+
+    @property
+    def block_presets(self) -> Path:
+        """The user's named block weights, a line each."""
+        return self.data / "block_presets.txt"
+
+    @property
+    def presets(self) -> Path:
+        """Folder of the user's presets of settings."""
+        return self.data / "presets"
+
+    @property
+    def draft(self) -> Path:
+        """The settings as they stand in the form."""
+        return self.data / "train-draft.json"
+
+    @property
+    def grids(self) -> Path:
+        """A folder for each grid that belongs to no run."""
+        return self.data / "grids"
+
+    @property
+    def base_styles(self) -> Path:
+        """A folder of pictures for each base style."""
+        return self.data / "base_style"
+
+    @property
+    def previews(self) -> Path:
+        """Pictures of Blocks and Merge."""
+        return self.data / "previews"
+
+    @property
+    def block_previews(self) -> Path:
+        return self.previews / "blocks"
+
+    @property
+    def scans(self) -> Path:
+        """Measured strengths of blocks."""
+        return self.data / "block-scans"
+
+    @property
+    def latents(self) -> Path:
+        """Cache of encoded pictures, and of the hashes that they go by."""
+        return self.data / "latents"
+
+    @property
+    def dataset(self) -> Path:
+        """Caches of opened sets: thumbnails, headers, signatures."""
+        return self.data / "dataset"
+
+    @property
+    def faces(self) -> Path:
+        """Face detectors that the user put there."""
+        return self.data / "faces"
+
+    @property
+    def taggers(self) -> Path:
+        """Taggers that the user put there."""
+        return self.data / "taggers"
