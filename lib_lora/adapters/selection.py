@@ -17,6 +17,7 @@ from lib_lora.errors import UserError
 from lib_lora.models.families import families, family
 from lib_lora.models.family import Family
 from lib_lora.models.weights import weight_shape
+from lib_lora.patterns import check, matching
 
 THREE_BY_THREE = re.compile(
     r"_(?:conv1|conv2|conv_in|conv_out|in_layers_2|out_layers_3|op|blocks_\d+_[12]_conv"
@@ -91,8 +92,7 @@ class NetworkSpec:
             unknown = ", ".join(sorted(named))
             names = ", ".join(family("sd1").blocks.names)
             raise UserError(f"No family has the blocks {unknown}", where="block ranks", fix=f"Of SD they are {names}.")
-        if self.layers not in LAYER_PRESETS:
-            _pattern(self.layers)
+        check_layers(self.layers)
 
 
 def part_of(key: str) -> str:
@@ -105,15 +105,19 @@ def kernel_of(key: str) -> int:
     return 3 if THREE_BY_THREE.search(key) else 1
 
 
-def selects(spec: NetworkSpec, key: str, of: Family) -> bool:
-    """Whether ``spec`` adapts the layer called ``key``. SD1.5 has 192 such layers in the U-Net and 72 in CLIP."""
+def selects(spec: NetworkSpec, key: str, of: Family, found: bool | None = None) -> bool:
+    """Whether ``spec`` adapts the layer called ``key``. SD1.5 has 192 such layers in the U-Net and 72 in CLIP.
+
+    Args:
+        found: whether the regular expression that ``layers`` is occurs in the key; None: look.
+    """
     if not (spec.train_text_encoder if part_of(key) == "te" else spec.train_unet):
         return False
     ranks, _ = _of_blocks(spec, kernel_of(key) > 1)
     if ranks and ranks.get(of.blocks.of(key) or "") == 0:
         return False
     if spec.layers not in LAYER_PRESETS:
-        return _pattern(spec.layers).search(key) is not None
+        return found if found is not None else matching(spec.layers, [key], where="layers")[0]
     trained = of.trained
     if trained.convolutions is not None and trained.convolutions.match(key):
         return spec.conv_rank > 0 or spec.layers == CONV_PRESET
@@ -129,10 +133,12 @@ def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.M
         UserError: when there are none.
     """
     kinds, of = (1, 2, 4) if spec.train_norm else (2, 4), family_of(layers)
+    own = spec.layers not in LAYER_PRESETS  # a user's expression: all keys at once, where it can be stopped
+    found = dict(zip(layers, matching(spec.layers, list(layers), where="layers"), strict=True)) if own else {}
     chosen = {
         key: layer
         for key, layer in layers.items()
-        if layer.weight is not None and len(weight_shape(layer)) in kinds and selects(spec, key, of)
+        if layer.weight is not None and len(weight_shape(layer)) in kinds and selects(spec, key, of, found.get(key))
     }
     if not chosen:
         raise UserError(
@@ -169,12 +175,12 @@ def _of_blocks(spec: NetworkSpec, kernel: bool) -> tuple[Mapping[str, int], Mapp
     return spec.block_ranks, spec.block_alphas
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def check_layers(text: str) -> None:
+    """Raise :class:`UserError` unless ``text`` is the name of a choice of layers, or a regular expression."""
+    if text in LAYER_PRESETS:
+        return
     try:
-        return re.compile(text)
-    except re.error as error:
-        raise UserError(
-            f"{text!r} is no choice of layers ({error})",
-            where="layers",
-            fix=f"Use {', '.join(LAYER_PRESETS)}, or a regular expression such as attn2.",
-        ) from error
+        check(text, where="layers")
+    except UserError as error:
+        fix = f"Use {', '.join(LAYER_PRESETS)}, or a regular expression such as attn2."
+        raise UserError(f"{text[:60]!r} is no choice of layers ({error.what})", where="layers", fix=fix) from error

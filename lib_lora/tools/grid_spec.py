@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from ..models.base import GenerationRequest
 # Name of a dimension, as in a Cell -> field of GridSpec that holds its values; in the order of generation
 DIMENSIONS = {"file": "files", "blocks": "blocks", "prompt": "prompts", "seed": "seeds", "weight": "weights"}
 MOST_CELLS = 1000
+MOST_PIXELS, MOST_STEPS, MOST_CFG, MOST_WEIGHT = 4096, 1000, 100, 100  # of a side, …
+LONGEST_TEXT = 20_000  # characters
+SEEDS = 2**63
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,13 @@ class GridSpec:
     rows: str = "weight"
 
     def check(self) -> None:
-        """Raise :class:`UserError` naming what is missing, double or too much."""
+        """Raise :class:`UserError` naming what is missing, double or too much; all is counted before it is built."""
+        count = prod(len(getattr(self, name)) for name in DIMENSIONS.values())
+        if count > MOST_CELLS:
+            raise UserError(
+                f"This would be {count:,} images", where="grid", fix=f"Compare at most {MOST_CELLS} at once."
+            )
+        self._check_settings()
         for name in DIMENSIONS.values():
             values = getattr(self, name)
             if not values:
@@ -91,8 +102,22 @@ class GridSpec:
             raise UserError("Two files have the same heading", where="files", fix="Rename one of them.")
         if self.columns == self.rows or not {self.columns, self.rows} <= DIMENSIONS.keys():
             raise UserError("Columns and rows are the same", where="rows", fix=f"Choose from {', '.join(DIMENSIONS)}.")
-        if (count := len(self.cells())) > MOST_CELLS:
-            raise UserError(f"This would be {count} images", where="grid", fix=f"Compare at most {MOST_CELLS} at once.")
+
+    def _check_settings(self) -> None:
+        """Refuse sizes, steps and lengths that no web UI draws."""
+        of = self.settings
+        for name, value, most in (("width", of.width, MOST_PIXELS), ("height", of.height, MOST_PIXELS),
+                                  ("steps", of.steps, MOST_STEPS), ("cfg", of.cfg, MOST_CFG)):  # fmt: skip
+            if not 0 <= value <= most:
+                raise UserError(f"{name} cannot be {shortened(value)}", where=name, fix=f"Use at most {most}.")
+        texts = (*self.prompts, of.negative, *(choice.weights for choice in self.blocks))
+        if any(len(text) > LONGEST_TEXT for text in texts):
+            fix = f"Use at most {LONGEST_TEXT:,} characters."
+            raise UserError("A prompt or a list of block weights is too long", where="prompts", fix=fix)
+        if not all(math.isfinite(weight) and abs(weight) <= MOST_WEIGHT for weight in self.weights):
+            raise UserError("A weight is too large", where="weights", fix=f"Use {-MOST_WEIGHT} to {MOST_WEIGHT}.")
+        if not all(0 <= seed < SEEDS for seed in self.seeds):
+            raise UserError("A seed is out of range", where="seeds", fix=f"Use 0 to {SEEDS - 1}.")
 
     def values(self, dimension: str) -> tuple[Any, ...]:
         """The values of ``"file"``, ``"weight"``, …"""
@@ -170,6 +195,14 @@ def differing(prompts: Sequence[str]) -> list[str]:
     begin = _common(tags)
     end = _common([row[begin:][::-1] for row in tags])
     return [", ".join(row[begin : len(row) - end]) or "—" for row in tags]
+
+
+def shortened(value: Any) -> str:
+    """A number as text of bearable length."""
+    try:
+        return f"{float(value):g}"
+    except (OverflowError, ValueError):
+        return "so large"
 
 
 def _common(rows: Sequence[Sequence[str]]) -> int:

@@ -6,7 +6,6 @@ is derived from the same object. The declarations are in ``config_groups/``, one
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any
 
 from lib_lora.adapters.algorithms import wrappable
 from lib_lora.adapters.blocks import named_blocks
+from lib_lora.adapters.selection import check_layers
 from lib_lora.errors import UserError
 from lib_lora.names import check_name
 from lib_lora.training.applied import check_applied
@@ -24,7 +24,7 @@ from lib_lora.training.config_groups.data import CaptionSettings, ImageSettings
 from lib_lora.training.config_groups.loss import LossSettings, NoiseSettings
 from lib_lora.training.config_groups.optimizer import OptimizerSettings, ScheduleSettings
 from lib_lora.training.config_groups.output import MemorySettings, SavingSettings
-from lib_lora.training.config_groups.run import LAYERS, NetworkSettings, RunSettings
+from lib_lora.training.config_groups.run import NetworkSettings, RunSettings
 from lib_lora.training.config_groups.setting import GROUPS, check_value, default_of
 
 __all__ = ["GROUPS", "PATH_SETTINGS", "TrainConfig", "default_of", "named_paths", "settings"]
@@ -100,11 +100,7 @@ def _check_network(c: TrainConfig) -> None:
     if c.dora and c.algorithm not in wrappable():
         fix = f"Use {', '.join(wrappable())}"
         raise UserError(f"DoRA cannot be combined with {c.algorithm}", where="dora", fix=fix)
-    try:
-        re.compile(c.layers)
-    except re.error as error:
-        what = f"The layers are no name of a choice and no regular expression ({error})"
-        raise UserError(what, where="layers", fix="Use " + ", ".join(LAYERS)) from error
+    check_layers(c.layers)
 
 
 def _check_optimizer(c: TrainConfig) -> None:

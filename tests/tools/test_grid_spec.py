@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib_lora.errors import UserError
+from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.grid_spec import DIMENSIONS, BlockChoice, Candidate, GridSpec, differing, search_replace
 
 FILES = (Candidate("e1", Path("1")), Candidate("e2", Path("2")))
@@ -53,5 +54,23 @@ def test_search_and_replace():
 
 
 def test_a_grid_without_end_is_refused():
-    with pytest.raises(UserError, match="2002 images"):
+    with pytest.raises(UserError, match="2,002 images"):
         replace(SPEC, prompts=("a",), weights=(1.0,), seeds=tuple(range(1001))).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"seeds": tuple(range(10**4)), "weights": tuple(i / 1000 for i in range(10**4))}, "grid"),
+        ({"settings": GenerationRequest("", width=10**9)}, "width"),
+        ({"settings": GenerationRequest("", steps=10**400)}, "steps"),
+        ({"prompts": ("a" * 30_000,)}, "prompts"),
+        ({"weights": (float("nan"),)}, "weights"),
+        ({"seeds": (-1,)}, "seeds"),
+    ],
+)
+def test_what_nobody_draws_is_refused_before_it_is_built(changes, where):
+    spec = GridSpec(**{"files": (Candidate("a", Path("a")),), "weights": (1.0,), "prompts": ("x",), **changes})
+    with pytest.raises(UserError) as refused:
+        spec.check()
+    assert refused.value.where == where

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.adapters.selection import rank_and_alpha, selects
+from lib_lora.adapters.selection import rank_and_alpha, select, selects
 from lib_lora.errors import UserError
 from lib_lora.models.families import family
 from lib_lora.training.block_ranks import BlockRanks, format_block_ranks, parse_block_ranks
@@ -43,3 +43,16 @@ def test_layers_of_a_run_have_the_ranks_of_their_blocks():
         with_kernels, LINEAR, square
     ) == (8, 4.0)
     assert not selects(network_spec(TrainConfig(conv_rank=6, conv_block_ranks="IN01=0")), KERNEL, SD1)
+
+
+def test_a_regular_expression_for_layers_that_takes_too_long_is_stopped(monkeypatch):
+    monkeypatch.setattr("lib_lora.patterns.SECONDS", 0.5)
+    layers = {LINEAR: torch.nn.Linear(4, 4)}
+    with pytest.raises(UserError, match="takes longer") as refused:
+        select(layers, network_spec(TrainConfig(layers=r"(\w+_?)+$x")))
+    assert refused.value.where == "layers"
+    assert list(
+        select({**layers, IN04: torch.nn.Linear(4, 4)}, network_spec(TrainConfig(layers="blocks_1.*attn1")))
+    ) == [IN04]
+    with pytest.raises(UserError, match="no choice of layers"):
+        TrainConfig(name="a", data_dir="b", layers="(").check()
