@@ -135,25 +135,14 @@ def test_a_part_that_does_not_fit_leaves_nothing_behind(webui, card):
     assert webui.txt2img() == before and card.here == {"vae"}
 
 
-def test_the_file_is_that_of_a_run_with_the_whole_model_on_the_gpu(webui, tmp_path):
+@pytest.mark.parametrize("option", ["medvram", "lowvram"])
+def test_the_file_is_that_of_a_run_with_the_whole_model_on_the_gpu(webui, tmp_path, option):
     from modules import sd_models, shared
 
     bench, folder = Workbench(webui.host), image_folder(tmp_path / "set")
     whole = read_lora(trained(bench, folder, "whole"))
-    sd_models.model_data.sd_model, shared.cmd_opts.medvram = None, True  # started again with the option
-    before, between = webui.txt2img(), []
-    saving = read_lora(trained(bench, folder, "saving", lambda: between.append(webui.txt2img())))
-    assert between == [before] == [webui.txt2img()]
-    for key, params in whole.modules.items():
-        assert all(tensor.equal(saving.modules[key][name]) for name, tensor in params.items())
-
-
-def test_lowvram_trains_what_is_trained_without_it(webui, tmp_path):
-    from modules import sd_models, shared
-
-    bench, folder = Workbench(webui.host), image_folder(tmp_path / "set")
-    whole = read_lora(trained(bench, folder, "whole"))
-    sd_models.model_data.sd_model, shared.cmd_opts.lowvram = None, True  # started again with the option
+    sd_models.model_data.sd_model = None  # started again with the option
+    setattr(shared.cmd_opts, option, True)
     before, between = webui.txt2img(), []
     saving = read_lora(trained(bench, folder, "saving", lambda: between.append(webui.txt2img())))
     assert between == [before] == [webui.txt2img()]
