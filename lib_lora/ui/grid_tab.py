@@ -129,28 +129,29 @@ class GridTab:
         job = newest(self._jobs())
         busy = gr.update(interactive=job is not None and not job.ended)
         try:
-            grid, chosen = self._show(name) if name in names else ("", "")
+            grid, chosen, is_chosen = self._show(name) if name in names else ("", "", False)
         except UserError as error:
-            grid, chosen = html.error_message(error), ""
+            grid, chosen, is_chosen = html.error_message(error), "", False
         grid = grid or html.hint(EMPTY if name or len(names) > 1 else NO_RUNS)
         begun = len(names) > 1 or bool(GridPlace(self.workbench, FILES).read())  # else the first run shall be chosen
         others = gr.update(choices=list(self.fields.loras()))
-        ready = gr.update(visible="lw-picked" in chosen)
+        ready = gr.update(visible=is_chosen)
         return [choices(names, name, first=begun), others, progress(job), busy, grid, chosen, ready]
 
-    def _show(self, name: str) -> tuple[str, str]:
+    def _show(self, name: str) -> tuple[str, str, bool]:
+        """The grid, what is starred or chosen in it, and whether a cell is chosen."""
         place = GridPlace(self.workbench, name)
         grid = place.read()
         if not grid:
-            return "", ""
+            return "", "", False
         picks = place.picks()
         hints = badges(place.epochs(), read_likeness(place.folder))
         view = GridView(grid, place.folder, hints, picks, self.pictures)
         if picks.chosen is None:
-            return view.render() + f'<p class="lw-quiet">{PICK_ONE}</p>', view.starred()
-        head = f'<p class="lw-prompt lw-picked">Chosen: {html.escape(str(picks.chosen))}</p>'
+            return view.render() + f'<p class="lw-quiet">{PICK_ONE}</p>', view.starred(), False
+        head = f'<p class="lw-prompt">Chosen: {html.escape(str(picks.chosen))}</p>'
         send = html.send_button(place.prompt_of(picks.chosen))
-        return view.render(), view.starred() + head + view.pictures_of(picks.chosen) + send
+        return view.render(), view.starred() + head + view.pictures_of(picks.chosen) + send, True
 
     def _jobs(self) -> list[GridJobView]:
         return [job for job in of_type(self.workbench.queue, GridJobView) if job.kind == GridJob.kind]
