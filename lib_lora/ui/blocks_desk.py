@@ -24,6 +24,7 @@ class Shape:
     family: Family
     layout: tuple[str, ...]
     present: frozenset[str]  # blocks that the file has layers in
+    remarks: tuple[str, ...] = ()  # layers that act nowhere
 
 
 class BlocksDesk:
@@ -57,7 +58,7 @@ class BlocksDesk:
             file = read_lora(path)
             of = file.family
             present = frozenset(of.blocks.of(layer) or of.blocks.names[0] for layer in file.modules)
-            self._shapes[key] = Shape(of, of.blocks.layout_for(file.modules), present)
+            self._shapes[key] = Shape(of, of.blocks.layout_for(file.modules), present, tuple(file.remarks))
         return self._shapes[key]
 
     # -- weights ------------------------------------------------------------------------------------------------------

@@ -68,7 +68,8 @@ def about(entry: LoraEntry, shape: Shape) -> str:
     base = entry.metadata.get("ss_sd_model_name", "")
     blocks = f"{len(shape.layout)} blocks"
     facts = [kind, shape.family.short, f"rank {rank}", blocks, f"trained on {base}" if base else ""]
-    return f'<span class="lw-quiet">{escape(" · ".join(filter(None, facts)))}</span>'
+    warnings = "".join(html.message(remark, html.WARNING) for remark in shape.remarks)
+    return f'<span class="lw-quiet">{escape(" · ".join(filter(None, facts)))}</span>{warnings}'
 
 
 def proposal(found: Proposal, label: str, role: str) -> str:

@@ -1,4 +1,12 @@
-"""The families of base models, one file each; a new file in this folder is found without being named anywhere."""
+"""The families of base models, one file each; a new file in this folder is found without being named anywhere.
+
+To add one: write ``families/NAME.py`` with a :class:`~lib_lora.models.family.Family` as a constant. A transformer is
+stacks of blocks (:class:`lib_lora.models.dit.Stack`: each layer's path in the original code and its other names, one
+with blanks between for a layer that others split), the layers outside of them, and what tells it from its relatives:
+``marks`` (layers that they lack), ``widths``, ``marking``. Take the names from the original code and from ComfyUI's key
+map, and say so in the docstring. Then add its layers to ``LAYERS`` in ``tests/adapters/test_families_merge.py``, which
+proves merges, checkpoints and refusals, and its row to ``docs/families.md``.
+"""
 
 from __future__ import annotations
 
