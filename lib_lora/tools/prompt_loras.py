@@ -6,6 +6,10 @@ The notation is that of sd-webui-loractl and LoRA Block Weight::
     <lora:mira:0.8:lbw=OUTS>                 block weights: a preset's name, or numbers
     <lora:mira:0.8:start=0.2:stop=10>        nothing before a fifth of the steps, nothing from step 10 on
     <lora:mira:te=0.5:unet=1@0,0@1>          text encoder and U-Net apart
+    <lora:mira:1:OUTS>, <lora:mira:1:1,0,…>  block weights without their name
+    <lora:mira:1:step=5-15>                  the same as start=5:stop=15
+    <lora:mira:1:lbw=1,X,…:x=0.5>            the same weight for each X
+    <lora:mira:1:lbw=ALL:lbwe=ATTNDEEPOFF>   elements by one of Block Weight's names
 
 Positions up to 1 are shares of the steps; a list with one above 1 counts steps from 0. ``start`` and ``stop`` are
 shares when written with a decimal point, else steps. The text is encoded once, with the weight of the first step.
@@ -27,7 +31,11 @@ from lib_lora.errors import UserError
 TAG = re.compile(r"<lora:([^<>:]+)((?::[^<>:]*)*)>")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _PLAIN = re.compile(rf"(?:(?:te|unet|dyn)=)?{_NUMBER}?")
-NAMED = ("te", "unet", "lbw", "start", "stop")
+_CURVE = re.compile(r"[^,;@~A-Za-z]*|nan|inf|(?=.*[@~]).*|[^,;A-Za-z]*(?:[,;][^,;A-Za-z]*){1,5}")  # else blocks
+NAMED = ("te", "unet", "lbw", "start", "stop", "step", "x", "lbwe")
+ELEMENTS = {  # Block Weight's own; attn and proj are its names of kinds of layers
+    "ATTNDEEPON": "IN05-OUT05.attn=1", "ATTNDEEPOFF": "IN05-OUT05.attn=0", "PROJDEEPOFF": "IN05-OUT05.proj=0",
+}  # fmt: skip
 OTHERS = "["  # a weight in brackets is a notation that is not ours
 SCHEDULE, BLOCKS, BOUNDS = "schedule", "blocks", "bounds"
 
@@ -126,23 +134,24 @@ def unread_tags(prompt: str) -> list[UserError]:
 
 
 def curve(text: str) -> Curve:
-    """``"0.8"`` or ``"0.8@0,0.5@0.3,0@1"``.
+    """``"0.8"`` or ``"0.8@0,0.5@0.3,0@1"``; also with ``;`` and ``~``, and without the position of a last one, 1.
+
+    Two weights at one position are a jump.
 
     Raises:
         ValueError: it is neither.
     """
-    points = []
-    for part in text.split(","):
-        weight, at, place = part.partition("@")
-        if not at and "," in text:
-            raise ValueError(f"{part!r} has no position")
-        points.append((float(place) if at else 0.0, float(weight)))
+    parts = [re.split("[@~]", part) for part in re.split("[,;]", text)]
+    if len(parts) > 1 and len(parts[0]) == 1:
+        raise ValueError(f"{parts[0][0]!r} has no position")
+    if max(map(len, parts)) > 2:
+        raise ValueError(f"{text!r} has two positions for one weight")
+    last = 0.0 if len(parts) == 1 else 1.0  # of a weight without a position
+    points = [(float(part[1]) if len(part) == 2 else last, float(part[0])) for part in parts]
     places = [place for place, _ in points]
     if not all(math.isfinite(x) for point in points for x in point) or min(places) < 0:
         raise ValueError("not a finite number")
-    if len(set(places)) < len(places):
-        raise ValueError("a position is there twice")
-    return Curve(tuple(sorted(points)), in_steps=max(places) > 1)
+    return Curve(tuple(sorted(points, key=lambda point: point[0])), in_steps=max(places) > 1)
 
 
 def _read(match: re.Match[str]) -> PromptLora | None:
@@ -160,16 +169,19 @@ def _read(match: re.Match[str]) -> PromptLora | None:
 
 def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
     values: dict[str, str] = {}
-    free = iter(("te", "unet", "lbw"))
+    free = iter(("te", "unet"))
     for part in parts:
         key, equals, value = part.partition("=")
         if equals and key in NAMED:
             values[key] = value
+        elif not equals and not _CURVE.fullmatch(part):  # a preset's name, or its numbers
+            values.setdefault("lbw", part)
         elif (place := next(free, None)) and not equals:
             values.setdefault(place, part)
         else:
             raise _unreadable(tag, part)
     try:
+        _expand(values)
         te = curve(values.get("te") or values.get("unet") or "1")
         unet = curve(values.get("unet") or values.get("te") or "1")
         start, stop = (_bound(values[key]) if key in values else None for key in ("start", "stop"))
@@ -179,6 +191,24 @@ def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
     there = {SCHEDULE: scheduled, BLOCKS: "lbw" in values, BOUNDS: start or stop}
     needs = frozenset(need for need, is_there in there.items() if is_there)
     return PromptLora(name, te, unet, values.get("lbw") or None, start, stop, needs)
+
+
+def _expand(values: dict[str, str]) -> None:
+    """Block Weight's short forms in the long ones: ``step=5-15``, ``x=0.5`` for each X, ``lbwe=ATTNDEEPOFF``.
+
+    Raises:
+        ValueError: one that is not known.
+    """
+    if span := values.pop("step", ""):
+        first, _, last = span.partition("-")
+        values |= {"start": first, **({"stop": last} if last else {})}
+    if (filling := values.pop("x", "")) and "lbw" in values:
+        weight = f"{float(filling):g}"
+        values["lbw"] = ",".join(weight if part.strip().upper() == "X" else part for part in values["lbw"].split(","))
+    if elements := values.pop("lbwe", ""):
+        if elements not in ELEMENTS:
+            raise ValueError(f"no elements are called {elements!r} here; write lbw=IN05-OUT05.attn=0")
+        values["lbw"] = ",".join(filter(None, (values.get("lbw"), ELEMENTS[elements])))
 
 
 def _bound(text: str) -> Bound:

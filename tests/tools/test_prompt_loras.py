@@ -51,7 +51,8 @@ def test_positions_above_one_count_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    "tag", ["<lora:x:0.8@>", "<lora:x:0@0,1>", "<lora:x:y@z>", "<lora:x:1:start=-1>", "<lora:x:1@0,2@0>",
+    "tag", ["<lora:x:0.8@>", "<lora:x:0,1@1>", "<lora:x:y@z>", "<lora:x:1:start=-1>", "<lora:x:1@0@2>",
+            "<lora:x:1:step=a-b>", "<lora:x:1:lbwe=MINE>", "<lora:x:1:hr=0.5>",
             "<lora:x:nan@0>", "<lora:x:1@0:foo=2>", "<lora:x:1:start=soon>", "<lora:x:1@-1>"]
 )  # fmt: skip
 def test_what_cannot_be_read_stays_and_is_quoted(tag: str) -> None:
@@ -95,3 +96,27 @@ def test_any_prompt_is_read_or_what_cannot_be_is_named(prompt: str) -> None:
     rest, tags = split_prompt(prompt)
     assert tags or rest == prompt
     assert all(problem.where in rest for problem in unread_tags(prompt))
+
+
+@pytest.mark.parametrize(
+    ("tag", "te", "blocks"),
+    [
+        ("<lora:x:0.8:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,0>", 0.8, ",".join("1" * 16) + ",0"),
+        ("<lora:x:1:OUTD>", 1.0, "OUTD"),
+        ("<lora:x:0.5:1:OUTD>", 0.5, "OUTD"),
+        ("<lora:x:1:lbw=1,X,x,0:x=0.5>", 1.0, "1,0.5,0.5,0"),
+        ("<lora:x:1:lbw=ALL:lbwe=ATTNDEEPOFF>", 1.0, "ALL,IN05-OUT05.attn=0"),
+        ("<lora:lele_20230624234110:0.8:OUTS>", 0.8, "OUTS"),
+    ],
+)
+def test_block_weights_whole_notation(tag: str, te: float, blocks: str) -> None:
+    _, (found,) = split_prompt(tag)
+    assert (found.te_weight(), found.blocks) == (te, blocks)
+
+
+def test_loractls_whole_notation() -> None:
+    assert curve("1@0;0@1") == curve("1~0,0~1") == curve("1@0,0") == Curve(((0.0, 1.0), (1.0, 0.0)))
+    jump = curve("0.2@0.5,1@0.5")
+    assert [jump.at(step, 11) for step in (0, 4, 5, 10)] == [0.2, 0.2, 1, 1]
+    _, (found,) = split_prompt("<lora:x:1:step=5-15>")
+    assert (found.start, found.stop) == (Bound(5, True), Bound(15, True))
