@@ -55,7 +55,6 @@ class RunsTab:
                 choices=names,
                 value=[],
                 multiselect=True,
-                allow_custom_value=True,  # gradio fails at one that was deleted meanwhile
                 label="Compare with runs",
                 elem_id="lw_runs_other",
                 interactive=True,
