@@ -19,7 +19,10 @@ from lib_lora.ui.curves import lr_chart, timestep_chart
 from lib_lora.ui.draft import Draft
 
 PREFIX = "lw_train_"
-BASIC = ("data_dir", "name", "trigger", "epochs")
+BASIC = (
+    "data_dir", "name", "trigger", "epochs", "sample_prompts", "repeats", "batch_size", "resolution", "rank", "alpha",
+    "unet_lr",
+)  # fmt: skip
 OWN = ("data_dir", "name", "trigger")  # no preset has them
 FROM_HOST = ("model",)  # the loaded checkpoint, chosen in the header
 CURVES = {SCHEDULE: lr_chart, NOISE: timestep_chart}  # a picture at the top of a group
@@ -31,7 +34,7 @@ def group_of(f: Field) -> str:
 
 def group_title(group: str) -> str:
     """Heading of a group; of the first one, the fields that are always in view are elsewhere."""
-    return "Repeats, batch and seed" if group == GROUPS[0] else group
+    return "Regularisation, start and seed" if group == GROUPS[0] else group
 
 
 def label_of(f: Field) -> str:
@@ -56,7 +59,7 @@ def component(name: str, value: Any) -> Any:
 
 
 class SettingsForm:
-    """All settings: five of them always in view, the rest in groups under *More settings*."""
+    """All settings: those that most trainings change always in view, the rest in groups under *More settings*."""
 
     def __init__(self) -> None:
         self.names = [name for name in settings() if name not in FROM_HOST]
@@ -93,6 +96,26 @@ class SettingsForm:
                     with gr.Row(elem_classes=["lw-fields"]):
                         for name in row:
                             self.fields[name] = component(name, getattr(start, name))
+
+    def faults(self, values: Sequence[Any]) -> list[UserError]:
+        """All that is wrong with the fields, at most one fault each; empty where they can be used."""
+        found: dict[str, UserError] = {}
+        read = {}
+        usable = {**asdict(TrainConfig()), "name": "x", "data_dir": "x"}
+        for name, value in zip(self.names, values, strict=True):
+            try:
+                read[name] = _typed(name, value)
+            except UserError as error:
+                found[name], read[name] = error, usable[name]
+        while True:
+            try:
+                TrainConfig(**read).check()
+                return list(found.values())
+            except UserError as error:
+                name = field_of(error)
+                if not name or name in found:
+                    return [*found.values(), *([] if name else [error])]
+                found[name], read[name] = error, usable[name]
 
     def config(self, values: Sequence[Any]) -> TrainConfig:
         """The settings that the form shows; not yet checked.
@@ -194,16 +217,29 @@ def marks(differs: dict[str, Any]) -> str:
 
 def fault(error: UserError) -> str:
     """A style that frames the field which ``error`` is about, with the message in it; empty if it is about no field."""
-    name = (error.where or "").split(",")[0]
-    if name not in settings():
+    name = field_of(error)
+    if not name:
         return ""
     text = f"{error.what}. {error.fix or ''}".replace("\\", "\\\\").replace('"', '\\"').replace("<", "\\3c ")
     text = text.replace("\n", " ")
     return (
-        f"<style>#{PREFIX}{name} {{ outline: 2px solid var(--lw-bad); outline-offset: -2px; }}"
+        f"<style>#{PREFIX}{name} {{ outline: 2px solid var(--lw-bad); outline-offset: -2px; height: auto !important; }}"
+        f"#lw_page #{PREFIX}{name} > .container {{ height: auto; }}"
         f'#{PREFIX}{name}::after {{ content: "{text}"; display: block; color: var(--lw-bad); font-size: 0.85em;'
-        f" padding: 0 10px 6px; }}</style>"
+        f" padding: 0 10px 6px; white-space: normal; }}</style>"
     )
+
+
+def field_of(error: UserError) -> str:
+    """The setting that ``error`` is about; empty if it is about none."""
+    name = str(error.where or "").split(",")[0]
+    return name if name in settings() else ""
+
+
+def in_words(error: UserError) -> UserError:
+    """``error`` with the label of its field in place of the name that the program has for it."""
+    name = field_of(error)
+    return UserError(error.what, where=settings()[name].metadata["label"], fix=error.fix) if name else error
 
 
 @access.looks
@@ -214,9 +250,12 @@ def search(text: str) -> str:
         return ""
     hits = [f for f in settings().values() if all(word in _searchable(f) for word in words)]
     items = "".join(
-        f"<li><b>{escape(group_title(group_of(f)))} › {escape(f.metadata['label'])}</b> "
+        f'<li><button type="button" class="lw-link" data-lw-goto="{PREFIX}{f.name}" '
+        f'data-lw-group="{escape("" if f.name in BASIC else group_title(group_of(f)))}">'
+        f"{escape(group_title(group_of(f)))} › {escape(f.metadata['label'])}</button> "
         f"<code>{escape(f.metadata['kohya'])}</code> {escape(f.metadata['help'])}</li>"
         for f in hits
+        if f.name not in FROM_HOST
     )
     return f'<ul class="lw-found">{items}</ul>' if hits else '<span class="lw-quiet">No setting has that.</span>'
 

@@ -55,13 +55,25 @@ class TrainTab:
     def build(self) -> None:
         first = self._first_preset()
         start = first.applied_to(TrainConfig())
+        with gr.Row(elem_classes=["lw-desk"]):
+            with gr.Column(scale=5, min_width=420, elem_classes=["lw-controls"]):
+                self._build_settings(first, start)
+                self._build_actions()
+            with gr.Column(scale=4, min_width=340, elem_classes=["lw-look"]):
+                self.live.build()
+                self.report = panel("lw_train_report")
+                self.waiting.build()
+                self.sweep = panel("lw_train_sweep_grid")
+
+    def _build_settings(self, first: Preset, start: TrainConfig) -> None:
         with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
             self.form.basic("data_dir", start)
             self.picker.build_button()
-            self.form.basic("name", start)
         self.picker.build_list()
         with gr.Row(elem_classes=["lw-fields"]):
+            self.form.basic("name", start)
             self.form.basic("trigger", start)
+        with gr.Row(elem_classes=["lw-fields"]):
             self.preset = gr.Dropdown(
                 choices=self.presets.names(),
                 value=first.name,
@@ -71,6 +83,10 @@ class TrainTab:
                 interactive=True,
             )
             self.form.basic("epochs", start)
+        for row in (("repeats", "batch_size", "resolution"), ("rank", "alpha", "unet_lr"), ("sample_prompts",)):
+            with gr.Row(elem_classes=["lw-fields"]):
+                for name in row:
+                    self.form.basic(name, start)
         with gr.Accordion("More settings", open=False, elem_id="lw_train_more"):
             self.form.more(start)
         with gr.Accordion("Import, export and own presets", open=False, elem_id="lw_train_configs"):
@@ -78,8 +94,6 @@ class TrainTab:
         self.changes = panel("lw_train_changes", form.marks({}))
         self.form.bind(self.preset, self.changes, self._baseline, self.draft)
         self.found = gr.Textbox("", label="Settings kept", elem_id="lw_train_kept", elem_classes=["lw-hidden"])
-        self._build_actions()
-        self.live.build()
 
     def _build_actions(self) -> None:
         with gr.Row(elem_classes=["lw-actions"]):
@@ -98,9 +112,6 @@ class TrainTab:
             self.add_variants = gr.Button("Queue all variants", elem_id="lw_train_add_variants", size="sm")
         self.message = panel("lw_train_message")
         self.fault = panel("lw_train_fault")
-        self.report = panel("lw_train_report")
-        self.waiting.build()
-        self.sweep = panel("lw_train_sweep_grid")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -196,14 +207,16 @@ class TrainTab:
     # -- small parts --------------------------------------------------------------------------------------------------
 
     def _guard(self, fn: Callable[..., list[Any]], rest: int = 1) -> Callable[..., list[Any]]:
-        """A mistake in a field is shown at the field as well; ``rest`` further outputs stay as they are."""
+        """Mistakes in fields are shown at the fields too, all at once; ``rest`` further outputs stay as they are."""
 
         @around(fn)
         def run(*values: Any) -> list[Any]:
             try:
                 return fn(*values)
             except UserError as error:
-                return [html.error_message(error), form.fault(error), *[SKIP] * rest]
+                errors = (form.field_of(error) and self.form.faults(values[-len(self.form.names) :])) or [error]
+                said = "".join(html.error_message(form.in_words(one)) for one in errors)
+                return [said, "".join(map(form.fault, errors)), *[SKIP] * rest]
 
         return run
 

@@ -79,6 +79,15 @@ def test_a_mistake_is_shown_at_its_field() -> None:
 def test_settings_are_found_by_kohyas_name() -> None:
     group = form.group_title(settings()["min_snr_gamma"].metadata["group"])
     assert f"{group} › Min-SNR gamma" in form.search("min_snr_gamma")
+    assert 'data-lw-goto="lw_train_min_snr_gamma"' in form.search("min_snr_gamma")
     assert "Rank" in form.search("network_dim")
     assert "No setting" in form.search("qwertz")
     assert form.search("  ") == ""
+
+
+def test_all_faults_are_told_at_once_and_by_the_fields_labels(built: SettingsForm) -> None:
+    values = dict(zip(built.names, built.values(TrainConfig()), strict=True)) | {"epochs": 2.5, "resolution": 500}
+    found = built.faults(list(values.values()))
+    assert {form.field_of(error) for error in found} == {"epochs", "name", "data_dir", "resolution"}
+    assert "data_dir" not in {form.in_words(error).where for error in found}
+    assert built.faults(built.values(TrainConfig(name="mira", data_dir="sets"))) == []
