@@ -33,6 +33,7 @@ SCHEDULERS = {"constant": "constant", "constant_with_warmup": "constant_with_war
 PRECISIONS = {"bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "float16": "fp16", "fp32": "as loaded",
               "float32": "as loaded", "float": "as loaded"}  # fmt: skip
 FAMILY = ignored("For another family of models")
+TIMESTEPS = {"sigmoid": "logit-normal", "linear": "uniform", "shift": "shift"}
 THERE = ignored("About that program and its computer")
 
 
@@ -130,6 +131,15 @@ def _sides(value: Any) -> list[float]:
 
 def _extension(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
     reading.apply(key, value if value.startswith(".") else f".{value}", "caption_extension")
+
+
+def _levels(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
+    if given.get("train.noise_scheduler", "ddpm") != "flowmatch":
+        reading.ignore(key, "For another family of models")
+    elif value == "shift":
+        reading.translate(key, "Flow shift by resolution", timestep_distribution="uniform", flow_shift=0.0)
+    else:
+        reading.translate(key, f"Timestep distribution = {value}", timestep_distribution=value)
 
 
 def _repeats(reading: Reading, key: str, value: float, given: Mapping[str, Any]) -> None:
@@ -252,8 +262,8 @@ OPTIONS: dict[str, Option] = {
     "sample.walk_seed": (switch, _of_samples),
     "sample.sample_every": setting("sample_every_n_steps"),
     "sample.": ignored("Samples are drawn with the host's sampler"),
-    "train.noise_scheduler": ignored("Read from the loaded model"),
-    "train.timestep_type": FAMILY,
+    "train.noise_scheduler": (text, lambda r, k, v, g: r.ignore(k, "Read from the loaded model")),
+    "train.timestep_type": (choice("timestep_distribution", TIMESTEPS)[0], _levels),
     "train.xformers": ignored("The host decides that"),
     "train.sdp": ignored("The host decides that"),
     **{name: THERE for name in ("type", "device", "training_folder", "performance_log_every",

@@ -37,6 +37,8 @@ REASONS = {
     "wildcards": "kohya's trainer switches it together with random lines",
     "decay_share": "a share of all steps cannot be said there",
     "token_warmup": "a share of all steps cannot be said there",
+    "flow_shift": "it has one for other families of models only",
+    "apply_loras": "its base_weights need whole paths",
     "nested_ranks": "its DyLoRA trains in another way",
 }
 

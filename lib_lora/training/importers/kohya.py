@@ -7,7 +7,7 @@ from typing import Any
 
 from lib_lora.training.arguments import pairs
 from lib_lora.training.config import settings
-from lib_lora.training.importers import kohya_network
+from lib_lora.training.importers import kohya_flow, kohya_network
 from lib_lora.training.importers.kohya_keys import DEFAULTS, DIRECT, IGNORED
 from lib_lora.training.importers.kohya_optimizer import (
     OPTIMIZER_ARGS,
@@ -32,6 +32,7 @@ from lib_lora.training.importers.values import (
     anything,
     file_name,
     is_nothing,
+    number,
     numbers,
     of_setting,
     shown,
@@ -62,6 +63,8 @@ def translate(
     for key, value in given.items():
         if rule := _rule_of(key):
             rule(reading, key, value, given)
+    if kohya_flow.flows(given):
+        kohya_flow.as_flow(reading, given)
     if reading.values.get("schedule") == "constant" and reading.values.get("warmup"):
         reading.values["schedule"] = "constant_with_warmup"
     return reading.result()
@@ -269,6 +272,10 @@ def _file_precision(reading: Reading, key: str, value: str, given: Mapping[str, 
     reading.apply(key, value, "save_precision")
 
 
+def _of_base_weights(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    reading.translate(key, "Weights of the base weights")
+
+
 OPTIONS: dict[str, tuple[Reader, Rule]] = {
     "network_module": (text, kohya_network.network_module),
     "optimizer_type": (text, optimizer),
@@ -301,6 +308,14 @@ OPTIONS: dict[str, tuple[Reader, Rule]] = {
     "stop_text_encoder_training": (anything, _stop_text),
     "caption_extension": (text, _caption_extension),
     "dataset_config": (text, _dataset_config),
+    "timestep_sampling": (text, kohya_flow.levels),
+    "weighting_scheme": (text, kohya_flow.levels),
+    "discrete_flow_shift": (kohya_flow.positive, kohya_flow.levels),
+    "sigmoid_scale": (kohya_flow.positive, kohya_flow.levels),
+    "logit_mean": (number, kohya_flow.levels),
+    "logit_std": (kohya_flow.positive, kohya_flow.levels),
+    "base_weights": (kohya_flow.files, kohya_flow.base_weights),
+    "base_weights_multiplier": (numbers, _of_base_weights),
 }
 READERS: dict[str, Reader] = {key: reader for key, (reader, _) in OPTIONS.items()} | {
     "learning_rate": rate,

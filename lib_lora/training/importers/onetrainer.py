@@ -214,6 +214,12 @@ def _distribution(reading: Reading, key: str, value: str, given: Mapping[str, An
         reading.ignore(key, "This distribution is not offered; uniform stands for it. The result will differ")
 
 
+def _dynamic_shift(reading: Reading, key: str, value: bool, given: Mapping[str, Any]) -> None:
+    if value:
+        reading.values["flow_shift"] = 0.0
+    reading.translate(key, "Flow shift by resolution" if value else "Off")
+
+
 def _strength(setting: str) -> Option:
     def use(reading: Reading, key: str, value: float, given: Mapping[str, Any]) -> None:
         reading.translate(key, f"Timestep {round(value * 1000)}", **{setting: round(value * 1000)})
@@ -338,8 +344,8 @@ OPTIONS: dict[str, Option] = {
     "model_type": ignored("The model is the one that the host has loaded"),
     "aspect_ratio_bucketing": ignored("Always done here"),
     "image_caching": ignored("Always done here"),
-    "timestep_shift": FAMILY,
-    "dynamic_timestep_shifting": FAMILY,
+    "timestep_shift": setting("flow_shift"),
+    "dynamic_timestep_shifting": (switch, _dynamic_shift),
     **{name: FAMILY for name in ("prior.", "transformer.", "unconditional_transformer.", "text_encoder_2.",
                                  "text_encoder_3.", "text_encoder_4.", "effnet_encoder.", "decoder.", "vae.",
                                  "decoder_text_encoder.", "decoder_vqgan.", "quantization.", "embedding.")},

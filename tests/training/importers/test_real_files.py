@@ -302,3 +302,33 @@ def test_ranks_of_blocks(imported):
     )
     assert xl.values["block_ranks"] == "IN00-IN08=8/4, M00=8/2, OUT00-OUT08=8/5"
     assert unreadable(imported({"network_dim": 8, "network_args": ["block_dims=1,2,3"]})) == {"network_args.block_dims"}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"timestep_sampling": "sigmoid", "sigmoid_scale": 1.5}, ("logit-normal", 0.0, 1.5, 1.0)),
+        ({"timestep_sampling": "shift", "discrete_flow_shift": "2.5"}, ("logit-normal", 0.0, 1.0, 2.5)),
+        ({}, ("uniform", 0.0, 1.0, 3.0)),
+        ({"timestep_sampling": "flux_shift"}, ("logit-normal", 0.0, 1.0, 0.0)),
+        ({"timestep_sampling": "uniform", "discrete_flow_shift": 3}, ("uniform", 0.0, 1.0, 1.0)),
+        ({"weighting_scheme": "logit_normal", "logit_mean": 0.5, "logit_std": 2}, ("logit-normal", 0.5, 2.0, 3.0)),
+    ],
+)
+def test_rectified_flow(imported, options, expected):
+    flux = {"network_module": "networks.lora_flux", "min_snr_gamma": 5, "zero_terminal_snr": True, "noise_offset": 0.05}
+    found = imported({**flux, **options})
+    names = ("timestep_distribution", "timestep_a", "timestep_b", "flow_shift")
+    assert tuple(found.values.get(name) for name in names) == expected
+    assert not any(found.values[name] for name in ("min_snr_gamma", "zero_terminal_snr", "noise_offset"))
+    left_out = {line.key for line in found.with_outcome(IGNORED) if line.text.startswith("Left out: a flow")}
+    assert left_out == {"min_snr_gamma", "zero_terminal_snr", "noise_offset"}
+    plain = imported({"network_module": "networks.lora", "min_snr_gamma": 5, **options})
+    assert plain.values["timestep_distribution"] == "uniform" and plain.values["min_snr_gamma"] == 5
+
+
+def test_base_weights_are_applied_while_training(imported):
+    found = imported(
+        {"network_dim": 8, "base_weights": ["D:/l/turbo, fixed.safetensors", "b"], "base_weights_multiplier": [0.5]}
+    )
+    assert found.values["apply_loras"] == '"turbo, fixed":0.5,b:1'
