@@ -54,8 +54,8 @@ def merge_into_checkpoint(
     if target.exists():
         raise UserError("The file exists already", where=target, fix="Choose another name.")
     weights = CheckpointWeights(checkpoint)
-    of = [(file.name, file.families or ()) for file, _, _ in terms]
-    common = together([*of, (checkpoint.name, weights.families)], "Choose a checkpoint of the LoRA's family")
+    of = [(f"{file.name} is for", file.families or ()) for file, _, _ in terms]
+    common = together([*of, (f"{checkpoint.name} is", weights.families)], "Choose a checkpoint of the LoRA's family")
     terms = [(carried(file, common[0]), weight, by_block) for file, weight, by_block in terms]
     terms = [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms]
     keys = list(dict.fromkeys(key for file, _, _ in terms for key in file.modules))

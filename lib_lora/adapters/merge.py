@@ -62,7 +62,9 @@ def combine(
             the base weights.
     """
     _check_limits(rank, energy)
-    common = together([(file.name, file.families or ()) for file, _, _ in terms], "Merge LoRAs of one family")
+    common = together(
+        [(f"{file.name} is for", file.families or ()) for file, _, _ in terms], "Merge LoRAs of one family"
+    )
     if common:
         terms = [(carried(file, common[0]), weight, by_block) for file, weight, by_block in terms]
     work = _Sum(

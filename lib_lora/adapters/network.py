@@ -98,7 +98,7 @@ class Network:
             raise RuntimeError("the network is attached already")
         models = _families_of(layers)
         together(
-            [(f"The LoRA {self.name}".rstrip(), self.families), ("the loaded model", models)],
+            [(f"{self.name or 'The LoRA'} is for", self.families), ("the loaded model is", models)],
             f"Load a checkpoint of {self.families[0].label if self.families else 'its family'}, or choose another LoRA",
         )
         self._carry_over(models)

@@ -164,7 +164,8 @@ def together(files: Sequence[tuple[str, Sequence[Family]]], fix: str) -> tuple[F
     """The families that all of several files or models may be of.
 
     Args:
-        files: (name, families that it may be of, the likeliest first); one without any fits all.
+        files: (subject and verb, as in ``"STYLE is for"``, families that it may be of, the likeliest first); one
+            without any fits all.
 
     Raises:
         UserError: there is none; names two that do not go together, with their families.
@@ -176,7 +177,7 @@ def together(files: Sequence[tuple[str, Sequence[Family]]], fix: str) -> tuple[F
             continue
         kept = [one for one in common if one in of] if common is not None else list(of)
         if not kept:
-            what = f"{first[0]} is {first[1][0].label}, and {name} is {of[0].label}"
+            what = f"{first[0]} {first[1][0].label}, and {name} {of[0].label}"
             raise UserError(f"{what}: their layers have nothing in common", where="families", fix=fix)
         first, common = first if common is not None and len(kept) == len(common) else (name, of), kept
     return tuple(common or ())

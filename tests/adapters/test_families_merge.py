@@ -227,7 +227,7 @@ def test_families_never_mix(tmp_path: Path) -> None:
     files = {name: read_lora(written(tmp_path / f"{name}.safetensors", LAYERS[name], "raw", 1)[0]) for name in LAYERS}
     for name, file in files.items():
         for other in (one for one in files.values() if not set(one.families) & set(file.families)):
-            with pytest.raises(UserError, match=rf"{name} is {re.escape(file.family.label)}.*{other.name} is"):
+            with pytest.raises(UserError, match=rf"{name} is for {re.escape(file.family.label)}.*{other.name} is for"):
                 combine([(file, 1.0, None), (other, 1.0, None)])
     base, _ = checkpoint(tmp_path / "base.safetensors", LAYERS["z_image"], False)
     with pytest.raises(UserError, match=r"Krea 2.*Z-Image"):
