@@ -33,13 +33,14 @@ def sweep_parts(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         with suppress(OSError):
             for path in folder.glob(".*.part"):
-                if _is_left_over(path):
+                if is_left_over(path):
                     path.unlink(missing_ok=True)
                     gone.append(path)
     return gone
 
 
-def _is_left_over(path: Path) -> bool:
+def is_left_over(path: Path) -> bool:
+    """Whether nobody writes this temporary file any more."""
     name = PART.fullmatch(path.name)
     if name is None:
         return False

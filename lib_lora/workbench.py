@@ -13,6 +13,7 @@ from typing import Any
 from lib_lora.access import admit
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
+from lib_lora.file_sets import finish_sets
 from lib_lora.jobs.claims import claim_name, claim_run
 from lib_lora.jobs.job import GeneratorJob, Job
 from lib_lora.jobs.queue import JobQueue
@@ -22,7 +23,7 @@ from lib_lora.jobs.views import TrainView
 from lib_lora.models.base import Host, HostPaths
 from lib_lora.ownership import Claim
 from lib_lora.part_files import sweep_parts
-from lib_lora.tools.lora_files import find_lora, list_loras
+from lib_lora.tools.lora_files import find_lora, list_loras, subfolders
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.backups import go_back
 from lib_lora.training.checkpoints import epoch_path
@@ -76,6 +77,7 @@ class Workbench:
         self.host = host
         self.queue = JobQueue(host)
         self.runs = RunStore(host.paths.runs)
+        finish_sets(subfolders(host.paths.loras))  # before what is left of them is swept
         sweep_parts(_written(host.paths))
 
     # -- training -----------------------------------------------------------------------------------------------------

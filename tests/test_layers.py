@@ -15,7 +15,8 @@ OUTSIDE = [*sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "scripts").g
 
 # A part imports from its own row and from the rows before it.
 ROWS = (
-    {"errors", "files", "small_files", "places", "part_files", "access", "names", "ownership", "patterns", "report"},
+    {"errors", "files", "file_sets", "part_files", "small_files", "places"}
+    | {"access", "names", "ownership", "patterns", "report"},
     {"adapters", "models"},
     {"tools", "training", "dataset", "hosts"},
     {"jobs", "workbench", "demo"},

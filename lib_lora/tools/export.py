@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..adapters import metadata as about
-from ..adapters.file import LoraFile, read_lora, write_lora
+from ..adapters.file import LoraFile, open_lora, write_lora
 from ..adapters.merge import combine
-from ..errors import UserError
+from ..file_sets import file_set, finish_sets, refuse_existing
 from ..files import write_text
 from .pictures import PARAMETERS, save_png
 
@@ -47,8 +48,14 @@ def export_lora(
     *,
     weight: float = 1.0,
     blocks: Mapping[str, float] | None = None,
+    base: Mapping[str, Tensor] | None = None,
 ) -> list[Path]:
     """Write ``target`` with ``weight`` and ``blocks`` built in, ``NAME.preview.png`` and ``NAME.json`` beside it.
+
+    All three appear together. Asked again after it was cut off, it finishes what it began.
+
+    Args:
+        base: the weights that DoRA, GLoRA, IA3, OFT and BOFT act on, to have something built into one of them.
 
     Where nothing is built in, the tensors are those of ``source``, bit for bit. The metadata are those of ``source``
     under the new name, with the card as ``modelspec`` entries.
@@ -61,24 +68,28 @@ def export_lora(
             something built in.
     """
     beside = [target.with_suffix(".json"), *([target.with_suffix(".preview.png")] if picture is not None else [])]
-    for path in (target, *beside):
-        if path.exists():
-            raise UserError("There is a file of this name already", where=path, fix="Choose another name.")
-    lora = read_lora(source)
-    kept, dtype = _contents(lora, weight, blocks)
+    targets = [target, *beside]
+    if set(finish_sets([target.parent])) >= set(targets):
+        return targets  # this was asked for before, and cut off
+    refuse_existing(targets)
+    lora = open_lora(source)
+    kept, dtype = _contents(lora, weight, blocks, base)
     about_it = {**kept.metadata, **_entries(target.stem, card, picture)}
-    write_lora(target, kept.modules, about_it, dtype, extras=kept.extras)
-    if picture is not None:
-        save_png(_smaller(picture, CARD_SIDE), target.with_suffix(".preview.png"))
-    write_text(target.with_suffix(".json"), json.dumps(_card_file(lora, card), indent=4, ensure_ascii=False))
-    return [target, *beside]
+    with file_set(targets) as parts:
+        write_lora(parts[0], kept.modules, about_it, dtype, extras={**kept.extras, **kept.unplaced})
+        write_text(parts[1], json.dumps(_card_file(lora, card), indent=4, ensure_ascii=False))
+        if picture is not None:
+            save_png(_smaller(picture, CARD_SIDE), parts[2])
+    return targets
 
 
-def _contents(lora: LoraFile, weight: float, blocks: Mapping[str, float] | None) -> tuple[LoraFile, torch.dtype | None]:
+def _contents(
+    lora: LoraFile, weight: float, blocks: Mapping[str, float] | None, base: Mapping[str, Tensor] | None
+) -> tuple[LoraFile, torch.dtype | None]:
     """The new file and its precision."""
     if weight == 1 and blocks is None:
         return lora, None
-    merged = combine([(lora, weight, blocks)]).file()
+    merged = combine([(lora, weight, blocks)], base=base).file()
     return replace(merged, metadata={**lora.metadata, **merged.metadata}), torch.float16
 
 

@@ -21,7 +21,7 @@ from ..adapters.merge import MergeTerm, combine
 from ..adapters.merged import Merged
 from ..adapters.workers import made_ahead, workers
 from ..errors import UserError
-from ..files import atomic_write
+from ..file_sets import file_set, finish_sets
 from .lora_files import SUFFIX, Folders, find_lora, new_path
 
 LoadBase = Callable[[], "Mapping[str, Tensor]"]
@@ -91,10 +91,11 @@ def merge_to_checkpoint(
         UserError: as :func:`merge`, or ``target`` exists.
     """
     terms = read_terms(formula, loras, presets)
-    left_out = merge_into_checkpoint(checkpoint, terms, target, formula=formula, progress=progress)
     sidecar = checkpoint.with_suffix(".yaml")
-    if sidecar.exists():
-        with atomic_write(target.with_suffix(".yaml")) as part:
+    finish_sets([target.parent])
+    with file_set([target, *([target.with_suffix(".yaml")] if sidecar.exists() else [])]) as parts:
+        left_out = merge_into_checkpoint(checkpoint, terms, parts[0], formula=formula, progress=progress)
+        for part in parts[1:]:
             shutil.copyfile(sidecar, part)
     return left_out
 
