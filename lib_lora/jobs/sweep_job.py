@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class SweepGridJob(GridJob):
     kind = "sweep grid"
 
     def __init__(self, queue: JobQueue, runs: Sequence[Run], config: TrainConfig, folder: Path):
-        super().__init__(queue, f"Grid of the variants of {config.name}", grid_settings(config), folder)
+        spec = grid_settings(config, queue.host.literal)
+        super().__init__(queue, f"Grid of the variants of {config.name}", spec, folder)
         self.runs = tuple(runs)
 
     def work(self, host: Host) -> Generator[Progress, None, Path]:
@@ -35,11 +36,11 @@ class SweepGridJob(GridJob):
         return (yield from super().work(host))
 
 
-def grid_settings(config: TrainConfig) -> GridSpec:
+def grid_settings(config: TrainConfig, literal: Callable[[str], str] = str) -> GridSpec:
     """Prompts, size and steps of the sample prompts, else the trigger at the training's resolution; without files."""
     lines = parse_sample_prompts(config.sample_prompts, size=config.resolution)
     first, *_ = lines or [
-        SamplePrompt(config.trigger or config.name, width=config.resolution, height=config.resolution)
+        SamplePrompt(literal(config.trigger or config.name), width=config.resolution, height=config.resolution)
     ]
     settings = GenerationRequest(
         "", first.negative, first.width, first.height, first.steps, first.cfg, clip_skip=config.clip_skip

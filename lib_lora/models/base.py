@@ -80,7 +80,8 @@ class GenerationRequest:
     """One image to generate. Requests of equal size, steps, sampler and cfg share a batch.
 
     Args:
-        prompt, negative: literal text; parentheses mean nothing.
+        prompt, negative: in the host's syntax: a web UI weighs what is in parentheses, without one nothing is syntax.
+            :meth:`Host.literal` makes a prompt of a caption.
         width, height: pixels, multiples of the model's latent factor.
         steps: sampling steps.
         cfg: classifier-free guidance scale; 1 does without the negative prompt.
@@ -218,6 +219,9 @@ class Host(Protocol):
 
     def waiting(self) -> bool:
         """Whether somebody else wants the GPU."""
+
+    def literal(self, text: str) -> str:
+        """A prompt that is read as ``text``, whatever in it would be the host's syntax."""
 
     def samplers(self) -> list[str]:
         """Sampler names for :class:`GenerationRequest`."""

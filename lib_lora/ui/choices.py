@@ -35,11 +35,15 @@ def choices(names: Sequence[str], value: str | None, *, first: bool = True) -> A
     return gr.update(choices=names, value=names[0] if first and names else None)
 
 
-def sample_prompt_of(run: Run) -> str:
-    """What to draw with a run's LoRA if nobody said otherwise: its sample prompts, else its trigger, else a caption."""
+def sample_prompt_of(run: Run, literal: Callable[[str], str] = str) -> str:
+    """What to draw with a run's LoRA if nobody said otherwise: its sample prompts, else its trigger, else a caption.
+
+    Args:
+        literal: makes a prompt of the words of captions, see :meth:`lib_lora.models.base.Host.literal`.
+    """
     config = run.config()
     lines = [line.split(" --")[0].strip() for line in config.sample_prompts.splitlines() if line.strip()]
-    return "\n".join(lines) or config.trigger or _first_caption(Path(config.data_dir)) or config.name
+    return "\n".join(lines) or literal(config.trigger or _first_caption(Path(config.data_dir)) or config.name)
 
 
 def _hidden(path: Path) -> bool:

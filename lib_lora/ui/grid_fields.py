@@ -99,7 +99,7 @@ class GridFields:
             return self._of_grid(place, before)
         if config is None:
             return [SKIP] * len(self.filled)
-        own = ["", SKIP, SKIP, sample_prompt_of(place.run), SKIP, SKIP, [], "", []]
+        own = ["", SKIP, SKIP, sample_prompt_of(place.run, self.workbench.host.literal), SKIP, SKIP, [], "", []]
         return [*own, *self.generation.sized(config.resolution, config.resolution, config.clip_skip)]
 
     def _of_grid(self, place: GridPlace, before: Mapping[str, Any]) -> list[Any]:

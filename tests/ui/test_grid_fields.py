@@ -86,6 +86,7 @@ def test_a_style_is_drawn_by_one_of_its_captions(bench, tmp_path):
         (folder / name).write_text(f"caption of {name}", encoding="utf-8")
     run = bench.runs.create(TrainConfig(name="style", data_dir=str(folder)))
     assert sample_prompt_of(run) == "caption of 5_style/1.txt"
+    assert sample_prompt_of(run, str.upper) == "CAPTION OF 5_STYLE/1.TXT"
     gone = bench.runs.create(TrainConfig(name="style", data_dir="nowhere"))
     assert sample_prompt_of(gone) == "style"
 

@@ -110,6 +110,10 @@ class StandaloneHost:
         """Whether another thread wants the model."""
         return self.gpu_lock.waiting()
 
+    def literal(self, text: str) -> str:
+        """``text`` itself: nothing is syntax here."""
+        return text
+
     def samplers(self) -> list[str]:
         """Sampler names for :class:`GenerationRequest`."""
         return list(SAMPLERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from lib_lora.hosts.webui.prompt_weights import PromptWeights
 from lib_lora.hosts.webui.session import Session
 from lib_lora.hosts.webui.settings import data_folder
 from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
+
+SYNTAX = re.compile(r"[\\()\[\]]")
 
 
 class WebUIHost(WebUiPictures, ABC):
@@ -110,6 +113,10 @@ class WebUIHost(WebUiPictures, ABC):
     def waiting(self) -> bool:
         """Whether a generation, or anything else of the web UI's, is queueing."""
         return self.gpu_lock.waiting()
+
+    def literal(self, text: str) -> str:
+        """``text`` with parentheses, brackets and backslashes escaped: every web UI weighs by them."""
+        return SYNTAX.sub(r"\\\g<0>", text)
 
     def samplers(self) -> list[str]:
         """The web UI's samplers, each with its own schedule; other schedules are appended: ``"Euler Karras"``."""

@@ -129,3 +129,7 @@ def test_a_new_file_is_listed_at_once(webui, lora):
 
     webui.host.refresh_loras()
     assert list(networks.available_networks) == ["hat"]
+
+
+def test_a_caption_becomes_a_prompt_without_weights(webui):
+    assert webui.host.literal(r"mira (series), [x] 1\2") == r"mira \(series\), \[x\] 1\\2"
