@@ -105,7 +105,9 @@ def test_a_grid_of_a_sweep_keeps_its_files(bench):
     assert GridFields(bench).names() == [bench.runs.list()[0].id, "Grid mira-variants", FILES]
     luna, gone = bench.lora_path("luna"), bench.host.paths.loras / "gone.safetensors"
     files = [{"label": "rank 4", "path": str(luna)}, {"label": "rank 8", "path": str(gone)}]
-    (folder / "grid.json").write_text(json.dumps({"files": files, "tables": []}), encoding="utf-8")
+    record = {"files": files, "tables": [], "cells": [], "columns": "file", "rows": "weight"}
+    record["settings"] = asdict(GenerationRequest(""))
+    (folder / "grid.json").write_text(json.dumps(record), encoding="utf-8")
     spec = ask(bench, "Grid mira-variants")
     assert [(file.label, file.path) for file in spec.files] == [("rank 4", luna)]
     place = GridPlace(bench, "Grid mira-variants")
@@ -118,7 +120,7 @@ def make_record(bench: Workbench, run: str, sampler: str = "Euler", **asked: obj
     """Write what a grid writes about itself; returns the values that the fields then show."""
     spec = replace(ask(bench, run, **asked), settings=GenerationRequest("", "fog", 64, 96, 2, 5.5, sampler=sampler))
     files = [{"label": file.label, "path": str(file.path)} for file in spec.files]
-    record = {**asdict(spec), "files": files, "tables": []}
+    record = {**asdict(spec), "files": files, "tables": [], "cells": []}
     folder = GridPlace(bench, run).folder
     folder.mkdir(exist_ok=True)
     (folder / "grid.json").write_text(json.dumps(record), encoding="utf-8")
