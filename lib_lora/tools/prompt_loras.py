@@ -122,6 +122,19 @@ def split_prompt(prompt: str, ours: Callable[[PromptLora], bool] = lambda tag: T
     return rest, found
 
 
+def all_tags(prompt: str) -> tuple[str, list[PromptLora]]:
+    """The prompt without any tag, and all of them, plain ones too; for where no web UI reads them.
+
+    Raises:
+        UserError: quoting a tag that cannot be read.
+    """
+    found = [
+        _parsed(match[0], match[1].strip(), [p for p in map(str.strip, match[2].split(":")[1:]) if not _is_dyn(p)])
+        for match in TAG.finditer(prompt)
+    ]
+    return TAG.sub("", prompt), found
+
+
 def unread_tags(prompt: str) -> list[UserError]:
     """The tags that look like ours and cannot be read, each with the reason and an example."""
     problems = []
@@ -209,6 +222,11 @@ def _expand(values: dict[str, str]) -> None:
         if elements not in ELEMENTS:
             raise ValueError(f"no elements are called {elements!r} here; write lbw=IN05-OUT05.attn=0")
         values["lbw"] = ",".join(filter(None, (values.get("lbw"), ELEMENTS[elements])))
+
+
+def _is_dyn(part: str) -> bool:
+    """An entry for DyLoRA's rank, which is the file's."""
+    return part.partition("=")[0] == "dyn"
 
 
 def _bound(text: str) -> Bound:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,10 +17,12 @@ from lib_lora.hosts.requests import check
 from lib_lora.hosts.standalone.checkpoint import SUFFIXES, load_checkpoint
 from lib_lora.hosts.standalone.infotext import infotext
 from lib_lora.hosts.standalone.model import StandaloneModel
+from lib_lora.hosts.standalone.prompt_tags import tags_applied
 from lib_lora.hosts.standalone.samplers import SAMPLERS
 from lib_lora.hosts.standalone.sampling import batches, decode, sample
 from lib_lora.hosts.standalone.session import borrowed
 from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
+from lib_lora.tools.prompt_loras import PromptLora, all_tags
 
 LANCZOS = "Lanczos"
 
@@ -137,14 +140,30 @@ class StandaloneHost:
             layers = model.layers() if networks else {}
             for network in networks:
                 attached.enter_context(network.attached_to(layers))
-            for batch in batches(model, requests):
-                latents = sample(model, [requests[i] for i in batch], networks, cancelled)
-                for i, image in zip(batch, decode(model, latents), strict=True):
-                    image.info["parameters"] = infotext(requests[i], model.name, model.hashes()["model"], networks)
-                    images[i] = image
-                    if on_image is not None:
-                        on_image(i, image)
+            for tags, indices, plain in self._by_tags(requests):
+                for batch in batches(model, plain):
+                    steps = plain[batch[0]].steps
+                    with tags_applied(model, tags, self.paths.lora_folders, self.paths.data, steps):
+                        latents = sample(model, [plain[i] for i in batch], networks, cancelled)
+                    for i, image in zip([indices[i] for i in batch], decode(model, latents), strict=True):
+                        image.info["parameters"] = infotext(requests[i], model.name, model.hashes()["model"], networks)
+                        images[i] = image
+                        if on_image is not None:
+                            on_image(i, image)
         return images
+
+    @staticmethod
+    def _by_tags(
+        requests: Sequence[GenerationRequest],
+    ) -> list[tuple[tuple[PromptLora, ...], list[int], list[GenerationRequest]]]:
+        """The requests whose prompts name the same LoRAs: these tags, their indices, and they without tags."""
+        groups: dict[tuple[PromptLora, ...], tuple[list[int], list[GenerationRequest]]] = {}
+        for index, request in enumerate(requests):
+            rest, tags = all_tags(request.prompt)
+            indices, plain = groups.setdefault(tuple(tags), ([], []))
+            indices.append(index)
+            plain.append(replace(request, prompt=rest) if tags else request)
+        return [(tags, indices, plain) for tags, (indices, plain) in groups.items()]
 
     def refresh_loras(self) -> None:
         """Nothing to tell anybody: LoRA files are looked up when they are used."""
