@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lib_lora.bounds import FORMULA
 from lib_lora.errors import UserError
 
 EXAMPLE = "Write for example STYLE:1:GP1,BASE:-1:GP2."
@@ -39,6 +40,8 @@ def parse(text: str) -> list[Term]:
     Raises:
         UserError: quoting the part that is wrong.
     """
+    if len(text) > FORMULA:
+        raise _error(f"A formula of {len(text):,} characters is too long, the most are {FORMULA:,}")
     items: list[list[str]] = []
     for parts in _items(text):
         continues_blocks = items and len(items[-1]) == 3 and len(parts) == 1

@@ -1,21 +1,38 @@
-"""What a request may say, read strictly: an unknown or mistyped entry is an error that names it."""
+"""What a request may say, read strictly: an unknown, mistyped or boundless entry is an error that names it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, Protocol, TypeVar
 
+from lib_lora import bounds
 from lib_lora.errors import UserError
 
-T = TypeVar("T")
+
+class Body(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+T = TypeVar("T", bound=Body)
+N = TypeVar("N", int, float)
+TYPES: dict[str, type] = {
+    "dict[str, Any]": dict,
+    "list[Any]": list,
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+}
 
 
 @dataclass(frozen=True)
 class Start:
     """``POST start``: settings by name, over those of ``preset``."""
 
-    settings: dict
+    settings: dict[str, Any]
     preset: str = ""
 
 
@@ -32,10 +49,10 @@ class Grid:
     """``POST grid``: epochs of ``run`` (none: all that are saved) at ``weights``. Empty prompts: the run's own."""
 
     run: str
-    epochs: list = ()
-    weights: list = (0.6, 0.8, 1.0)
-    prompts: list = ()
-    seeds: list = (1,)
+    epochs: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=lambda: [0.6, 0.8, 1.0])
+    prompts: list[Any] = field(default_factory=list)
+    seeds: list[Any] = field(default_factory=lambda: [1])
     negative: str = ""
     width: int = 512
     height: int = 512
@@ -62,33 +79,43 @@ def read(kind: type[T], body: Mapping[str, Any]) -> T:
     """
     known = {f.name: f for f in fields(kind)}
     if unknown := sorted(set(body) - set(known)):
-        raise UserError("Unknown entry", where=unknown[0], fix=f"Known are {', '.join(known)}")
-    if missing := [name for name, f in known.items() if f.default is MISSING and name not in body]:
+        raise UserError("Unknown entry", where=f"{unknown[0]:.60}", fix=f"Known are {', '.join(known)}")
+    required = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in required if name not in body]:
         raise UserError("This entry is missing", where=missing[0], fix="Add it to the JSON object")
-    return kind(**{name: _typed(known[name], value) for name, value in body.items()})
+    return kind(**{name: _typed(str(known[name].type), name, value) for name, value in body.items()})
 
 
-def numbers(values: Iterable[Any], kind: type, where: str) -> tuple:
+def numbers(values: Iterable[Any], kind: type[N], where: str) -> tuple[N, ...]:
     """A list of whole (``int``) or decimal (``float``) numbers as a tuple of ``kind``."""
-    values = tuple(values)
+    values = _listed(values, where)
     accepted = (int,) if kind is int else (int, float)
     if not all(isinstance(v, accepted) and not isinstance(v, bool) for v in values):
         raise UserError("This must be a list of numbers", where=where, fix="For example [1, 2]")
-    return tuple(map(kind, values))
+    return tuple(kind(bounds.as_float(value, where) if kind is float else value) for value in values)
 
 
 def texts(values: Iterable[Any], where: str) -> tuple[str, ...]:
     """A list of texts as a tuple."""
-    values = tuple(values)
+    values = _listed(values, where)
     if not all(isinstance(v, str) and v.strip() for v in values):
         raise UserError("This must be a list of texts", where=where, fix='For example ["mira, 1girl"]')
     return values
 
 
-def _typed(field: Field, value: Any) -> Any:
-    wanted = field.type if isinstance(field.type, str) else field.type.__name__
-    if wanted == "float" and type(value) is int:
-        return float(value)
-    if type(value).__name__ != wanted:
-        raise UserError(f"This must be a {wanted}", where=field.name, fix=f"It is a {type(value).__name__} now")
+def _listed(values: Iterable[Any], where: str) -> tuple[Any, ...]:
+    found = tuple(values)
+    if len(found) > bounds.LIST:
+        raise UserError(f"These are {len(found):,} values", where=where, fix=f"Give at most {bounds.LIST:,}")
+    return found
+
+
+def _typed(kind: str, name: str, value: Any) -> Any:
+    wanted = TYPES[kind]
+    if wanted is float and type(value) is int:
+        return bounds.as_float(value, name)
+    if type(value) is not wanted:
+        raise UserError(f"This must be a {wanted.__name__}", where=name, fix=f"It is a {type(value).__name__} now")
+    if isinstance(value, str):
+        bounds.check_text(value, name)
     return value

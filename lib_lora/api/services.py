@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from lib_lora import bounds
 from lib_lora.access import Access, changes, looks
 from lib_lora.api import bodies, views
 from lib_lora.errors import UserError
@@ -121,6 +122,8 @@ class Services:
     def merge(self, body: dict[str, Any]) -> dict[str, Any]:
         """Add and subtract LoRAs."""
         wanted = bodies.read(bodies.Merge, body)
+        bounds.check_number(wanted.rank, "rank", *bounds.RANK)
+        bounds.check_text(wanted.formula, "formula", bounds.FORMULA)
         host, queue = self.workbench.host, self.workbench.queue
         target = new_lora_path(wanted.save, host.paths.loras) if wanted.save else None
         presets = host.paths.places.block_presets

@@ -7,19 +7,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Any
 
+from .. import bounds
 from ..errors import UserError
 from ..models.base import GenerationRequest
 
 # Name of a dimension, as in a Cell -> field of GridSpec that holds its values; in the order of generation
 DIMENSIONS = {"file": "files", "blocks": "blocks", "prompt": "prompts", "seed": "seeds", "weight": "weights"}
 MOST_CELLS = 1000
-MOST_PIXELS, MOST_STEPS, MOST_CFG, MOST_WEIGHT = 4096, 1000, 100, 100  # of a side, …
-LONGEST_TEXT = 20_000  # characters
-SEEDS = 2**63
 
 
 @dataclass(frozen=True)
@@ -84,17 +81,24 @@ class GridSpec:
     rows: str = "weight"
 
     def check(self) -> None:
-        """Raise :class:`UserError` naming what is missing, double or too much; all is counted before it is built."""
-        count = prod(len(getattr(self, name)) for name in DIMENSIONS.values())
-        if count > MOST_CELLS:
-            raise UserError(
-                f"This would be {count:,} images", where="grid", fix=f"Compare at most {MOST_CELLS} at once."
-            )
-        self._check_settings()
+        """Raise :class:`UserError` naming what is missing, double or too much, before anything is built."""
+        for name in DIMENSIONS.values():
+            if not getattr(self, name):
+                raise UserError("There is nothing to compare", where=name, fix="Give at least one.")
+        if (count := math.prod(len(self.values(dimension)) for dimension in DIMENSIONS)) > MOST_CELLS:
+            fix = f"Compare at most {MOST_CELLS:,} at once."
+            raise UserError(f"This would be {count:,} images", where="grid", fix=fix)
+        bounds.check_settings(self.settings)
+        for weight in self.weights:
+            bounds.check_number(weight, "weights", *bounds.WEIGHT)
+        for seed in self.seeds:
+            bounds.check_number(seed, "seeds", *bounds.SEED)
+        for prompt in self.prompts:
+            bounds.check_text(prompt, "prompts")
+        for choice in self.blocks:
+            bounds.check_text(choice.weights, "blocks")
         for name in DIMENSIONS.values():
             values = getattr(self, name)
-            if not values:
-                raise UserError("There is nothing to compare", where=name, fix="Give at least one.")
             if len(set(values)) < len(values):
                 raise UserError("The same value is there twice", where=name, fix="Give each once.")
         labels = [file.label for file in self.files]
@@ -102,22 +106,6 @@ class GridSpec:
             raise UserError("Two files have the same heading", where="files", fix="Rename one of them.")
         if self.columns == self.rows or not {self.columns, self.rows} <= DIMENSIONS.keys():
             raise UserError("Columns and rows are the same", where="rows", fix=f"Choose from {', '.join(DIMENSIONS)}.")
-
-    def _check_settings(self) -> None:
-        """Refuse sizes, steps and lengths that no web UI draws."""
-        of = self.settings
-        for name, value, most in (("width", of.width, MOST_PIXELS), ("height", of.height, MOST_PIXELS),
-                                  ("steps", of.steps, MOST_STEPS), ("cfg", of.cfg, MOST_CFG)):  # fmt: skip
-            if not 0 <= value <= most:
-                raise UserError(f"{name} cannot be {shortened(value)}", where=name, fix=f"Use at most {most}.")
-        texts = (*self.prompts, of.negative, *(choice.weights for choice in self.blocks))
-        if any(len(text) > LONGEST_TEXT for text in texts):
-            fix = f"Use at most {LONGEST_TEXT:,} characters."
-            raise UserError("A prompt or a list of block weights is too long", where="prompts", fix=fix)
-        if not all(math.isfinite(weight) and abs(weight) <= MOST_WEIGHT for weight in self.weights):
-            raise UserError("A weight is too large", where="weights", fix=f"Use {-MOST_WEIGHT} to {MOST_WEIGHT}.")
-        if not all(0 <= seed < SEEDS for seed in self.seeds):
-            raise UserError("A seed is out of range", where="seeds", fix=f"Use 0 to {SEEDS - 1}.")
 
     def values(self, dimension: str) -> tuple[Any, ...]:
         """The values of ``"file"``, ``"weight"``, …"""
@@ -195,14 +183,6 @@ def differing(prompts: Sequence[str]) -> list[str]:
     begin = _common(tags)
     end = _common([row[begin:][::-1] for row in tags])
     return [", ".join(row[begin : len(row) - end]) or "—" for row in tags]
-
-
-def shortened(value: Any) -> str:
-    """A number as text of bearable length."""
-    try:
-        return f"{float(value):g}"
-    except (OverflowError, ValueError):
-        return "so large"
 
 
 def _common(rows: Sequence[Sequence[str]]) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from lib_lora.adapters.algorithms import wrappable
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.adapters.selection import check_layers
+from lib_lora.bounds import check_path
 from lib_lora.errors import UserError
 from lib_lora.names import check_name
 from lib_lora.training.applied import check_applied
@@ -53,6 +54,8 @@ class TrainConfig(  # a dataclass takes the fields of its last base first
         """Return self if every setting is usable, else raise :class:`UserError` naming the first that is not."""
         for f in fields(self):
             check_value(f, getattr(self, f.name))
+        for name, path in named_paths(self).items():
+            check_path(path, name)
         _check_run(self)
         _check_network(self)
         _check_optimizer(self)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from lib_lora.bounds import as_float, shown
 from lib_lora.errors import UserError
 from lib_lora.files import write_text
 from lib_lora.training.config import TrainConfig, default_of, settings
@@ -55,12 +56,12 @@ def config_from_dict(values: dict[str, Any], *, where: str | Path = "config") ->
     known = settings()
     if unknown := sorted(values.keys() - known.keys()):
         raise UserError(f"Unknown setting {unknown[0]!r}", where=where, fix="Correct its name or remove the line")
-    as_float = {name for name in values if type(default_of(known[name])) is float and type(values[name]) is int}
-    given: dict[str, Any] = {name: float(v) if name in as_float else v for name, v in values.items()}
+    decimal = {name for name in values if type(default_of(known[name])) is float and type(values[name]) is int}
+    given: dict[str, Any] = {name: as_float(v, name) if name in decimal else v for name, v in values.items()}
     for name, value in given.items():
         if type(value) is not (kind := type(default_of(known[name]))):
             at = name if isinstance(where, str) else f"{name} in {where}"
-            raise UserError(f"{known[name].metadata['label']} must be a {kind.__name__}, not {value!r:.60}", where=at)
+            raise UserError(f"{known[name].metadata['label']} must be a {kind.__name__}, not {shown(value)}", where=at)
     return TrainConfig(**given)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from lib_lora import access
+from lib_lora.bounds import check_number
 from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
 from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
@@ -270,6 +271,8 @@ def _typed(name: str, value: Any) -> Any:
     kind = type(default_of(f))
     if value is None and kind is not str:
         raise UserError(f"{f.metadata['label']} is empty", where=name, fix=f"The usual value is {default_of(f)}")
+    if kind in (int, float):
+        check_number(value, name, -1e15, 1e15)
     if kind is int and value != int(value):
         whole = f"Use {int(value)} or {int(value) + 1}"
         raise UserError(f"{f.metadata['label']} must be a whole number, not {value:g}", where=name, fix=whole)

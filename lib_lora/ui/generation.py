@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 
+from lib_lora import bounds
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.training.config import TrainConfig
@@ -60,6 +62,9 @@ class GenerationFields:
         for name, value in named.items():
             if value is None:
                 raise UserError(f"{self.title}: {name.replace('_', ' ')} is empty", fix="Type a number")
+        bounds.check_text(prompt, f"{self.title} prompt")
+        bounds.check_number(seed, f"{self.title} seed", *bounds.SEED)
+        bounds.check_settings(SimpleNamespace(**named), f"{self.title} ")
         whole = {name: int(named[name]) for name in WHOLE}
         return GenerationRequest(**{**named, **whole, "prompt": prompt, "seed": seed})
 

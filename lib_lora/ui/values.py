@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from lib_lora.bounds import SEED, check_number, check_text
 from lib_lora.errors import UserError
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
@@ -23,6 +24,7 @@ def numbers(text: str, *, where: str, step: float = 0.1) -> list[float]:
         UserError: quoting the part that cannot be read.
     """
     found: list[float] = []
+    check_text(text, where)
     for part in filter(None, (part.strip() for part in re.split(r"[,;\n]", _with_points(text, where)))):
         found += _part(part, where, step)
         if len(found) > MOST:
@@ -52,6 +54,8 @@ def _with_points(text: str, where: str) -> str:
 def whole_numbers(text: str, *, where: str) -> list[int]:
     """As :func:`numbers`, for epochs and seeds; a range without a step counts by 1."""
     values = numbers(text, where=where, step=1)
+    for value in values:
+        check_number(value, where, *SEED)
     if odd := [v for v in values if v != int(v) or v < 0]:
         raise UserError(f"{odd[0]:g} is not a whole number", where=where, fix="For example 1, 2, 4 or 2-6")
     return [int(v) for v in values]

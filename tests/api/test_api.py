@@ -14,7 +14,9 @@ from lib_lora.access import Access, confined
 from lib_lora.adapters.file import read_lora
 from lib_lora.api.doors import DoorKeeper, Doors
 from lib_lora.api.routes import PREFIX, add_api
-from lib_lora.training.config import PATH_SETTINGS, settings
+from lib_lora.errors import UserError
+from lib_lora.tools.grid_spec import Candidate, GridSpec
+from lib_lora.training.config import PATH_SETTINGS, TrainConfig, settings
 from lib_lora.workbench import Workbench
 
 
@@ -289,3 +291,69 @@ def test_our_own_server_is_closed_to_other_sites(workbench: Workbench) -> None:
     assert client.get("/", headers={**link, "sec-fetch-mode": "no-cors"}).status_code == 403
     assert client.post("/run/predict", headers={"origin": "http://testserver"}).headers["x-frame-options"] == "DENY"
     assert "frame-ancestors" in client.get("/").headers["content-security-policy"]
+
+
+HUGE = int("9" * 400)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "where"),
+    [
+        ("width", 10**9, "width"), ("height", HUGE, "height"), ("height", -1, "height"), ("steps", 10**12, "steps"),
+        ("steps", 0, "steps"), ("cfg", HUGE, "cfg"), ("cfg", 1e300, "cfg"), ("clip_skip", 99, "clip_skip"),
+        ("seeds", [HUGE], "seeds"), ("seeds", [-1], "seeds"), ("seeds", list(range(2000)), "seeds"),
+        ("weights", [1e30], "weights"), ("weights", [HUGE], "weights"), ("prompts", ["a" * 100_000], "prompts"),
+        ("prompts", ["a\0"], "prompts"), ("negative", "n" * 100_000, "negative"), ("epochs", [HUGE], "epochs"),
+        ("run", "x" * 300, "x" * 300), ("run", "a\0", "run"), ("x" * 5000, 1, "x" * 60),
+    ],
+)  # fmt: skip
+def test_a_grid_without_bounds_is_refused(caller: Caller, images: Path, entry: str, value: Any, where: str) -> None:
+    run = caller.workbench.runs.create(TrainConfig(name="mira", data_dir=str(images)))
+    lora = caller.workbench.host.paths.loras / "mira.safetensors"
+    lora.parent.mkdir(exist_ok=True)
+    lora.touch()
+    run.add_epoch({"epoch": 1, "step": 1, "running_loss": 1.0, "lora_path": str(lora)})
+    wanted = {"run": run.id, "prompts": ["mira"], entry: value}
+    answer = caller.post("grid", **wanted)
+    assert answer.status_code == 400 and answer.json()["error"]["where"] == where, answer.text
+    assert not caller.workbench.queue.jobs()
+
+
+def test_all_combinations_are_counted_before_any_is_made(caller: Caller, images: Path) -> None:
+    files = tuple(Candidate(str(number), images) for number in range(900))
+    spec = GridSpec(files, tuple(range(900)), tuple(map(str, range(900))))
+    with pytest.raises(UserError, match="729,000,000 images"):
+        spec.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", HUGE), ("rank", HUGE), ("unet_lr", HUGE), ("resolution", 10**9), ("seed", HUGE), ("name", "x" * 300),
+        ("name", "é" * 100), ("name", "NUL"), ("name", "com1.x"), ("name", "a\0"), ("trigger", "x" * 100_000),
+        ("data_dir", "a\0b"), ("data_dir", "x" * 300), ("data_dir", "/".join(["y" * 200] * 30)),
+        ("sample_prompts", "p" * 1_000_000),
+    ],
+)  # fmt: skip
+def test_settings_without_bounds_are_refused_by_name(caller: Caller, images: Path, name: str, value: Any) -> None:
+    answer = caller.post("start", settings=small(images, **{name: value}))
+    assert answer.status_code == 400 and answer.json()["error"]["where"] == name, answer.text
+    assert not caller.workbench.runs.list()
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [({"formula": "a:1," * 9000 + "a:1"}, "formula"), ({"formula": "a:1", "rank": HUGE}, "rank"),
+     ({"formula": "a:1", "rank": -1}, "rank"), ({"formula": "a:1", "save": "x" * 300}, "name"),
+     ({"formula": "a:1", "save": "aux"}, "name"), ({"formula": "a:1\0"}, "formula")],
+)  # fmt: skip
+def test_a_merge_without_bounds_is_refused(caller: Caller, body: dict[str, Any], where: str) -> None:
+    answer = caller.post("merge", **body)
+    assert answer.status_code == 400 and answer.json()["error"]["where"] == where, answer.text
+    assert not caller.workbench.queue.jobs()
+
+
+@pytest.mark.parametrize("job", ["9" * 30, "9" * 5000, "-1", "x", "%00"])
+def test_a_job_that_cannot_be(caller: Caller, job: str) -> None:
+    assert 400 <= caller.get(f"jobs/{job}").status_code < 500
+    assert 400 <= caller.get(f"runs/{job}").status_code < 500

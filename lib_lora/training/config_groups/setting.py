@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, field
 from typing import Any, TypeVar
 
+from lib_lora.bounds import as_float, check_text, shown
 from lib_lora.errors import UserError
 
 RUN, NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS, SAVING, MEMORY = GROUPS = (
@@ -44,13 +45,15 @@ def check_value(f: Field[Any], value: Any) -> None:
     meta = f.metadata
     kind = type(default_of(f))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = as_float(value, f.name)
     if type(value) is not kind:
-        raise UserError(f"{meta['label']} must be a {kind.__name__}, not {value!r}", where=f.name)
+        raise UserError(f"{meta['label']} must be a {kind.__name__}, not {shown(value)}", where=f.name)
+    if isinstance(value, str):
+        check_text(value, f.name)
     if meta["choices"] and value not in meta["choices"]:
         known = ", ".join(meta["choices"])
-        raise UserError(f"{meta['label']} does not know {value!r}", where=f.name, fix=f"Use {known}")
+        raise UserError(f"{meta['label']} does not know {shown(value)}", where=f.name, fix=f"Use {known}")
     low, high = meta["low"], meta["high"]
     if low is not None and not low <= value <= high:  # also refuses NaN
         fix = f"Use {low:g} to {high:g} {meta['unit']}".rstrip()
-        raise UserError(f"{meta['label']} cannot be {value:g}", where=f.name, fix=fix)
+        raise UserError(f"{meta['label']} cannot be {shown(value)}", where=f.name, fix=fix)
