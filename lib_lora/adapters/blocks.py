@@ -100,7 +100,9 @@ class BlockWeights(Mapping[str, float]):
         return cls(family, full)
 
     @classmethod
-    def parse(cls, text: str, presets: Mapping[str, str], family: Family | None = None) -> BlockWeights:
+    def parse(
+        cls, text: str, presets: Mapping[str, str], family: Family | None = None, *, strict: bool = True
+    ) -> BlockWeights:
         """From text.
 
         ``GP1``, a preset's name; or numbers with commas, as many as a layout of the family has; or
@@ -113,19 +115,21 @@ class BlockWeights(Mapping[str, float]):
         Args:
             family: of the file they are for; None takes the first that the text fits. As many numbers as it has blocks
                 fit always, and equal ones.
+            strict: numbers must be of one of the family's own layouts, not of a relative's.
 
         Raises:
             UserError: listing the presets or the layouts that would be valid.
         """
         if family is not None:
-            return _parsed(text, presets, family)
-        failure: UserError | None = None
-        for one in _tables():
-            try:
-                return _parsed(text, presets, one, strict=False)
-            except UserError as error:
-                failure = failure or error
-        raise failure or UserError("There are no families of models")
+            return _parsed(text, presets, family, strict=strict)
+        failures: list[UserError] = []
+        for own in (True, False):
+            for one in _tables():
+                try:
+                    return _parsed(text, presets, one, strict=own)
+                except UserError as error:
+                    failures.append(error)
+        raise failures[len(failures) // 2]  # of the first family, with all layouts that it accepts
 
     def of(self, key: str) -> float:
         """The weight of a layer. One that lies in no block goes with the text encoders."""
@@ -245,8 +249,7 @@ def _owner(weights: Weights) -> Family:
     return family("sd1")
 
 
-def _parsed(text: str, presets: Mapping[str, str], of: Family, *, strict: bool = True) -> BlockWeights:
-    """``strict``: numbers must be of one of the family's own layouts."""
+def _parsed(text: str, presets: Mapping[str, str], of: Family, *, strict: bool) -> BlockWeights:
     parts = [part.strip() for part in text.split(",")]
     forms = presets.get(parts[0], parts[0]).split("|")  # a preset may itself be of any form
     failure: UserError | None = None

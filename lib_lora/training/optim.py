@@ -34,7 +34,8 @@ def parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, An
     rates = {"unet": config.unet_lr, "te": config.te_lr}
     ratios = {"unet": config.loraplus_ratio, "te": config.loraplus_te_ratio}
     of = network.families[0] if network.families else None
-    by_block = BlockWeights.parse(config.block_lr, load_presets(), of) if config.block_lr.strip() else None
+    text = config.block_lr.strip()
+    by_block = BlockWeights.parse(text, load_presets(), of, strict=False) if text else None
     groups: dict[tuple[str, float], list[torch.nn.Parameter]] = {}
     for part in PARTS:
         for key, adapter in network.adapters.items():

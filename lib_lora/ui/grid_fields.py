@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from lib_lora.adapters.blocks import BlockWeights, load_presets
+from lib_lora.adapters.file import open_lora
 from lib_lora.errors import UserError
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
 from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
@@ -125,13 +126,14 @@ class GridFields:
         """
         if not run:
             raise UserError("No run is chosen", where="Run to compare", fix="Train a LoRA first")
+        files = (*self._own(run, epochs), *(Candidate(n, self.workbench.lora_path(n)) for n in others or ()))
         spec = GridSpec(
-            files=(*self._own(run, epochs), *(Candidate(n, self.workbench.lora_path(n)) for n in others or ())),
+            files=files,
             weights=tuple(numbers(weights, where="Weights to compare")),
             prompts=search_replace(lines(prompts, where="Grid prompts"), replaced or ""),
             seeds=tuple(whole_numbers(seeds, where="Grid seeds")),
             settings=self.generation.request(generation),
-            blocks=self._blocks(blocks or ()),
+            blocks=self._blocks(blocks or (), files),
             columns=AXES[columns],
             rows=AXES[rows],
         )
@@ -159,12 +161,13 @@ class GridFields:
             raise UserError(f"Epoch {missing[0]} has no LoRA file", where="Epochs to compare", fix=fix)
         return [saved[e] for e in wanted]
 
-    def _blocks(self, names: Any) -> tuple[BlockChoice, ...]:
-        """Each preset with its numbers for all 26 blocks, so that a later change of the preset does not change them."""
+    def _blocks(self, names: Any, files: Sequence[Candidate]) -> tuple[BlockChoice, ...]:
+        """Each preset with its numbers for all blocks of the files, so that a later change of it changes nothing."""
         presets = load_presets(self._presets)
+        of = open_lora(files[0].path).family if files and names else None
         found = []
         for name in names:
-            weights = BlockWeights.parse(name, presets)
+            weights = BlockWeights.parse(name, presets, of)
             changed = any(weight != 1 for weight in weights.values())
             found.append(BlockChoice(name, weights.format() if changed else ""))
         return tuple(found) or (BlockChoice(),)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lib_lora.adapters import NetworkSpec, blocks
+from lib_lora.adapters.block_presets import preset_faults
 from lib_lora.adapters.blocks import BLOCKS_12, BLOCKS_17, BLOCKS_20, BLOCKS_26, BlockWeights
 from lib_lora.adapters.selection import select
 from lib_lora.errors import UserError
@@ -105,7 +106,13 @@ def test_presets_have_forms_by_layout():
     ):
         weights = BlockWeights.parse(name, presets, family("sdxl"))
         assert (weights[inside], weights[outside]) == (1, 0), name
-    assert BlockWeights.parse("OUTS", presets, family("sd1"))["OUT07"] == 1
+    for of in (None, family("sd1")):
+        assert BlockWeights.parse("OUTS", presets, of)["OUT07"] == 1
+        assert BlockWeights.parse("OUTS", presets, of)["OUT05"] == 0
+    assert BlockWeights.parse("1," * 11 + "0", {})["OUT05"] == 0
+    with pytest.raises(UserError, match="another family"):
+        BlockWeights.parse("GP1", presets, family("sdxl"))
+    assert BlockWeights.parse("GP1", presets, family("sdxl"), strict=False)["OUT05"] == 0.8
     for one in ("flux1", "z_image", "anima"):
         assert set(BlockWeights.parse("ALL0.5", presets, family(one)).values()) == {0.5}
         with pytest.raises(UserError, match="another family"):
@@ -177,12 +184,10 @@ def test_the_users_presets_win(tmp_path):
     assert BlockWeights.parse("GP1", presets)["OUT03"] == 2
     assert {"ALL", "NEW"} <= set(presets)
     assert blocks.load_presets(tmp_path / "none.txt") == blocks.load_presets()
-    mine.write_text("ALL:1\nnonsense\n", encoding="utf-8")
-    with pytest.raises(UserError, match="Line 2 is not a block preset"):
-        blocks.load_presets(mine)
-    mine.write_bytes(b"\x83\x65:1")
-    with pytest.raises(UserError, match="not UTF-8"):
-        blocks.load_presets(mine)
+    mine.write_text("GP2:te=1\nnonsense\n", encoding="utf-8")
+    assert blocks.load_presets(mine)["GP2"] == "te=1"
+    (fault,) = preset_faults(mine)
+    assert "Line 2 is not a block preset" in fault
 
 
 def test_blocks_by_name():
