@@ -21,6 +21,10 @@ from lib_lora.ui.grid_tab import GridTab
 from lib_lora.workbench import Workbench
 
 SIZE = ("", 64, 96, 2, 7.0, "Euler", 1)
+EMPTY = {
+    "files": [], "tables": [], "cells": [], "columns": "file", "rows": "weight",
+    "settings": asdict(GenerationRequest("")),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -105,9 +109,7 @@ def test_a_grid_of_a_sweep_keeps_its_files(bench):
     assert GridFields(bench).names() == [bench.runs.list()[0].id, "Grid mira-variants", FILES]
     luna, gone = bench.lora_path("luna"), bench.host.paths.loras / "gone.safetensors"
     files = [{"label": "rank 4", "path": str(luna)}, {"label": "rank 8", "path": str(gone)}]
-    record = {"files": files, "tables": [], "cells": [], "columns": "file", "rows": "weight"}
-    record["settings"] = asdict(GenerationRequest(""))
-    (folder / "grid.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "grid.json").write_text(json.dumps({**EMPTY, "files": files}), encoding="utf-8")
     spec = ask(bench, "Grid mira-variants")
     assert [(file.label, file.path) for file in spec.files] == [("rank 4", luna)]
     place = GridPlace(bench, "Grid mira-variants")
@@ -170,5 +172,5 @@ def test_the_first_run_is_chosen_when_there_is_one(bench):
     assert chosen(None) == "left"
     place = GridPlace(bench, FILES)
     place.folder.mkdir(parents=True)
-    (place.folder / "grid.json").write_text(json.dumps({"tables": []}), encoding="utf-8")
+    (place.folder / "grid.json").write_text(json.dumps(EMPTY), encoding="utf-8")
     assert chosen(None) == FILES, "as before a reload"
