@@ -13,6 +13,7 @@
     window.loraWorkbenchTyping = true;
 
     const FORM = "#lw_tab_train", TYPED = "lw_train_typed";
+    const FOLLOWS = "#lw_ds_caption"; // shows the picture that was gone to, and is saved by what it was given
     const TEXT = "textarea, input[type=text], input:not([type])";
     const PAUSE = 300; // ms
     const MOST = 3; // times that a text is put back, so that two that insist do not go on for ever
@@ -69,7 +70,7 @@
         if (!(field instanceof Element) || !field.closest("#lw_page")) return;
         touch(field);
         if (guarded?.field === field) guarded.text = field.value;
-        else if (event.isTrusted && field.matches(TEXT)) guard(field);
+        else if (event.isTrusted && field.matches(TEXT) && !field.closest(FOLLOWS)) guard(field);
     }
 
     function onEnter(event) {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 
 from lib_lora.dataset.collection.captions import plan_tags
 from lib_lora.dataset.collection.change import Change, Make, Move, Write
@@ -31,7 +32,7 @@ ORIGINALS_FOLDER = ".originals"  # where pictures are set aside that an edited c
 
 
 class DatasetEditor:
-    """Pictures of some folders, with a history of changes.
+    """Pictures of some folders, with a history of changes. Safe to be shared by threads; ``version`` counts the looks.
 
     Args:
         folders: what to open; sub-folders are included.
@@ -51,19 +52,27 @@ class DatasetEditor:
         self.thumbnails = Thumbnails(Path(cache) / "thumbnails")
         self.previews = Thumbnails(Path(cache) / "previews", PREVIEW_SIDE)
         self._headers = Headers(Path(cache) / "headers.json")
+        self.version = 0
+        self._looking = RLock()
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Put right what a crash has cut off, and look at the folders again."""
         self.recovered = self.journal.recover()
-        self._show(*self._open())
+        self.refresh()
 
     def refresh(self) -> None:
         """Look at the folders again. Files that did not change are not read, except their captions."""
-        self._show(*self._open())
+        with self._looking:
+            self._show(*self._open())
 
     @cached_property
     def tags(self) -> TagIndex:
         """Tags of the pictures; rows are positions in ``pictures``."""
-        lines = {row: picture.text[first_line(picture.text)[1] :] for row, picture in enumerate(self.pictures)}
+        pictures = self.pictures
+        lines = {row: picture.text[first_line(picture.text)[1] :] for row, picture in enumerate(pictures)}
         further = {row: text for row, text in lines.items() if text.strip()}
-        return TagIndex([picture.tags for picture in self.pictures], further)
+        return TagIndex([picture.tags for picture in pictures], further)
 
     def select(self, wanted: TagFilter) -> list[Picture]:
         """Pictures that pass the filter."""
@@ -99,7 +108,8 @@ class DatasetEditor:
         if any(isinstance(operation, (Make, Move)) or _is_mask(operation) for operation in change.operations):
             self.refresh()
         else:
-            self._reread({operation.path for operation in change.operations})
+            with self._looking:
+                self._reread({operation.path for operation in change.operations})
 
     def undo(self) -> Entry:
         """Take back the newest change.
@@ -130,6 +140,7 @@ class DatasetEditor:
 
     def _show(self, pictures: tuple[Picture, ...], problems: tuple[Problem, ...]) -> None:
         self.pictures, self.problems = pictures, problems
+        self.version += 1
         self.__dict__.pop("tags", None)
 
 

@@ -10,7 +10,7 @@ from lib_lora.access import changes, looks
 from lib_lora.dataset.caption import split_tags
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, panel
+from lib_lora.ui.actions import NO_MESSAGE, panel
 from lib_lora.ui.compat import listen
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.change_panel import ChangePanel
@@ -18,6 +18,7 @@ from lib_lora.ui.dataset.classes_panel import ClassesPanel
 from lib_lora.ui.dataset.composites_panel import CompositesPanel
 from lib_lora.ui.dataset.duplicates_panel import DuplicatesPanel
 from lib_lora.ui.dataset.gallery import Gallery
+from lib_lora.ui.dataset.pages import Connector, Pages
 from lib_lora.ui.dataset.panel import Panel
 from lib_lora.ui.dataset.pictures_panel import PicturesPanel
 from lib_lora.ui.dataset.report_panel import ReportPanel
@@ -35,17 +36,21 @@ class DatasetTab:
     """Folders, gallery and caption above; the dry run; a tray of tools below, in the order of the work."""
 
     def __init__(self, workbench: Workbench, pictures: Pictures):
-        self.session = Session(workbench)
-        album = Album(self.session, pictures)
-        self.gallery = Gallery(self.session, album)
-        self.caption = CaptionPanel(self.session, album)
-        self.change = ChangePanel(self.session, album, self.caption)
-        self.tags, self.classes = TagsPanel(self.session, album), ClassesPanel(self.session, album)
-        self.composites, self.report = CompositesPanel(self.session, album), ReportPanel(self.session, album)
-        first = [DuplicatesPanel(self.session, album), TaggingPanel(self.session, album)]
-        pictures_panel = PicturesPanel(self.session, album)
+        desk = self.pages = Pages(workbench)
+        album = Album(desk, pictures)
+        self.gallery = Gallery(desk, album)
+        self.caption = CaptionPanel(desk, album)
+        self.change = ChangePanel(desk, album, self.caption)
+        self.tags, self.classes = TagsPanel(desk, album), ClassesPanel(desk, album)
+        self.composites, self.report = CompositesPanel(desk, album), ReportPanel(desk, album)
+        first = [DuplicatesPanel(desk, album), TaggingPanel(desk, album)]
+        pictures_panel = PicturesPanel(desk, album)
         self.tools: list[Panel] = [*first, self.tags, self.classes, pictures_panel, self.composites, self.report]
-        self._shown: tuple[int, list[Any]] = (-1, [])
+
+    @property
+    def session(self) -> Session:
+        """That of the page whose event is handled."""
+        return self.pages.here()
 
     # -- components ---------------------------------------------------------------------------------------------------
 
@@ -75,30 +80,28 @@ class DatasetTab:
         views = [view for shown in self.panels for view in shown.views()]
         self.views = [(gallery.summary, gallery.summary_view), (gallery.pictures, gallery.pictures_view), *views]
         self.outputs = [component for component, _ in self.views]
+        on = Connector(self.pages, self.now)
+        on.outputs = self.outputs
         self.verbs = {
             "page": gallery.turn, "folder": gallery.choose_folder, "mark": gallery.mark, "markall": gallery.mark_all,
             "clear": gallery.clear, **{name: verb for shown in self.panels for name, verb in shown.verbs().items()},
         }  # fmt: skip
-        opened = [self.caption.caption, *gallery.filters]
-        self.on(gallery.open.click, self.open, [gallery.folders], gallery.message, opened, busy="Opening …")
+        caption = self.caption.field
+        on(gallery.open.click, self.open, [gallery.folders, *caption], gallery.message,
+           [*caption, *gallery.filters], busy="Opening …")  # fmt: skip
         for field in gallery.filters:
-            self.on(field.submit, gallery.do_filter, gallery.filters, gallery.message)
-            self.on(field.blur, gallery.do_filter, gallery.filters, gallery.message)
-        filled = [self.caption.caption, self.tray, *gallery.filters]
-        self.on(self.clicked.change, self.do, [self.clicked], self.message, filled)
+            for trigger in (field.submit, field.blur):
+                on(trigger, self.filter, [*gallery.filters, *caption], gallery.message, caption)
+        filled = [*caption, self.tray, *gallery.filters]
+        on(self.clicked.change, self.do, [self.clicked, *caption], self.message, filled)
         for shown in self.panels:
-            shown.connect(self.on)
+            shown.connect(on)
         gallery.picker.connect(gallery.folders)
         self._carry_trigger()
-        self.report.connect_train(poller, tabs, train_form)
-        listen(page.load, self.on_load, [], [gallery.folders, self.caption.caption, *gallery.filters])
-        poller.keep(self.now, self.outputs)
+        self.report.connect_train(on, poller, tabs, train_form)
+        on.listen(page.load, self.on_load, [], [gallery.folders, *caption, *gallery.filters])
+        on.keep(poller, self.now, self.outputs)
         poller.keep(self.change.live, [self.change.progress, self.change.running])
-
-    def on(self, trigger: Any, fn: Any, inputs: Any, message: Any, outputs: Any = (), busy: str = "") -> None:
-        """An action, after which everything is shown anew."""
-        done = act(trigger, fn, inputs, message, outputs, busy=busy)
-        listen(done.then, self.now, [], self.outputs)
 
     def _carry_trigger(self) -> None:
         """A trigger that was given once is not asked for again: empty fields get it."""
@@ -113,41 +116,61 @@ class DatasetTab:
         return [filled(given[0] if given else "", field) for field in fields]
 
     @changes(paths=("folders",))
-    def open(self, folders: str) -> list[Any]:
-        return [self.gallery.do_open(folders), self.caption.now(), "", "", ""]
+    def open(self, folders: str, caption: str, base: str) -> list[Any]:
+        if self.session.editor is not None:
+            self.caption.keep(caption, base)
+        return [self.gallery.do_open(folders), *self.caption.shown(), "", "", ""]
 
     @changes
-    def do(self, clicked: str) -> list[Any]:
+    def filter(self, all_of: str, any_of: str, none_of: str, caption: str, base: str) -> list[Any]:
+        """Narrow the gallery; the caption shown is that of a picture in it."""
+        saved = self.caption.keep(caption, base)
+        said = self.gallery.do_filter(all_of, any_of, none_of)
+        return [said or saved, *self._followed()]
+
+    @changes
+    def do(self, clicked: str, caption: str, base: str) -> list[Any]:
         """A click in our HTML: ``verb:value|time``."""
         verb, _, value = clicked.rpartition("|")[0].partition(":")
         skip = gr.update()
         if verb == "tool":
-            return [NO_MESSAGE, skip, gr.update(selected=value), skip, skip, skip]
+            return [NO_MESSAGE, skip, skip, gr.update(selected=value), skip, skip, skip]
         if verb not in self.verbs:
-            raise UserError(f"Nothing is known about {verb!r}", fix="Reload the page")
+            raise UserError(f"Unknown action {verb!r}", fix="Reload the page")
+        narrows = verb in ("with", "without", "folder", "only")
+        saved = self.caption.keep(caption, base) if verb == "select" or narrows else ""
         self.verbs[verb](value)
-        caption = self.caption.now() if verb == "select" else skip
+        field = self.caption.shown() if verb == "select" else self._followed() if narrows else [skip] * 2
         filters = self._filters() if verb in ("with", "without") else [skip] * 3
-        return [NO_MESSAGE, caption, skip, *filters]
+        return [saved or NO_MESSAGE, *field, skip, *filters]
+
+    def _followed(self) -> list[Any]:
+        """The caption of the current picture, which is one of those shown, where there are any."""
+        shown = self.session.shown() if self.session.editor else []
+        if shown and all(picture.path != self.session.current for picture in shown):
+            self.session.current = shown[0].path
+            self.session.touch()
+        return self.caption.shown()
 
     @looks
     def on_load(self) -> list[Any]:
         """Fields of a page that has just been opened."""
         editor = self.session.editor
         folders = "\n".join(map(str, editor.folders)) if editor else gr.update()
-        return [folders, self.caption.now(), *self._filters()]
+        return [folders, *self.caption.shown(), *self._filters()]
 
     @looks
     def now(self) -> list[Any]:
         """What is shown, computed only when something has changed."""
-        version = self.session.version
-        if self._shown[0] != version:
+        session = self.session
+        version = session.version
+        if session.views[0] != version:
             try:
                 values = [source() for _, source in self.views]
             except UserError as error:
                 values = [html.error_message(error), *[gr.update()] * (len(self.views) - 1)]
-            self._shown = (version, values)
-        return self._shown[1]
+            session.views = (version, values)
+        return session.views[1]
 
     def _filters(self) -> list[str]:
         now = self.session.filter

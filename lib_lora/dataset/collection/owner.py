@@ -16,6 +16,7 @@ from lib_lora.errors import UserError
 from lib_lora.ownership import started
 
 NAME = "owner.json"
+WAIT = 2.0  # seconds; most changes are captions that are typed
 FOREIGN = 300.0  # seconds without a sign of life after which the owner on another machine counts as gone
 _held: dict[Path, str] = {}  # by this process: a file that names it and is not here was left by an interrupted attempt
 _lock = threading.Lock()
@@ -53,9 +54,17 @@ class Claim:
         """Nobody else changes the set within this block.
 
         Raises:
-            Busy: somebody does.
+            Busy: somebody does, and is not done within a moment.
         """
-        self._take(title)
+        until = time.monotonic() + WAIT
+        while True:
+            try:
+                self._take(title)
+                break
+            except Busy:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(0.05)
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.dataset.collection.captions import plan_texts
+from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.tags.index import CHUNK
+from lib_lora.dataset.tags.pieces import split_pieces
 from lib_lora.dataset.tags.vocabulary import Vocabulary, read_vocabulary
 from lib_lora.dataset.text_file import plain_lines
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
-from lib_lora.ui.compat import listen
-from lib_lora.ui.dataset.panel import On, Panel, Verb, View
+from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel, Verb, View
 from lib_lora.ui.dataset.views import link, text
 
 SUGGESTIONS = 12
@@ -31,7 +34,7 @@ class CaptionPanel(Panel):
         self.picture = panel("lw_ds_current", html.hint("Click a picture to edit its caption."))
         self.caption = gr.Textbox(
             label="Caption",
-            info="Tab completes · Ctrl+Enter saves and goes on · Alt+←, Alt+→ turn",
+            info="Saves itself when you leave it · Tab completes · Ctrl+Enter goes on · Alt+←, Alt+→ turn",
             lines=6,
             elem_id="lw_ds_caption",
             interactive=True,
@@ -44,18 +47,25 @@ class CaptionPanel(Panel):
             self.save_next = gr.Button("Save, next", elem_id="lw_ds_save_next", size="sm", min_width=90)
             self.next = gr.Button("›", elem_id="lw_ds_next", size="sm", min_width=40)
         self.message = panel("lw_ds_caption_message")
+        self.base = gr.Textbox(label="What was shown", elem_id="lw_ds_caption_base", elem_classes=["lw-hidden"])
         self.word = gr.Textbox(label="Word", elem_id="lw_ds_word", elem_classes=["lw-hidden"])
         with gr.Accordion("Complete from a booru's list too", open=False, elem_id="lw_ds_booru"):
             self.csv = gr.Textbox(
                 label="List of tags (csv)", info="For example danbooru.csv; tag, type, posts", elem_id="lw_ds_csv"
             )
 
-    def connect(self, on: On) -> None:
-        for button, step, save in ((self.back, -1, False), (self.next, 1, False), (self.save, 0, True)):
-            on(button.click, self._move(step, save), [self.caption], self.message, [self.caption])
-        on(self.save_next.click, self._move(1, True), [self.caption], self.message, [self.caption])
-        listen(self.word.change, self.complete, [self.word, self.caption, self.csv], [self.suggestions, self.count])
-        act(self.csv.blur, self.load_csv, [self.csv], self.message)
+    def connect(self, on: Connector) -> None:
+        for button, step in ((self.back, -1), (self.next, 1), (self.save, 0), (self.save_next, 1)):
+            on(button.click, self.move(step), self.field, self.message, self.field)
+        on(self.caption.blur, self.save_typed, self.field, self.message, [self.base])
+        on.listen(self.word.change, self.complete, [self.word, self.caption, self.csv], [self.suggestions, self.count])
+        on.listen(self.caption.change, self.counted, [self.caption], [self.count])
+        on.act(self.csv.blur, self.load_csv, [self.csv], self.message)
+
+    @property
+    def field(self) -> list[Any]:
+        """The text, and which picture's it is; they always go together."""
+        return [self.caption, self.base]
 
     def views(self) -> list[View]:
         return [(self.picture, self._picture)]
@@ -75,6 +85,57 @@ class CaptionPanel(Panel):
         except UserError:
             return ""
 
+    def shown(self) -> list[str]:
+        """Values of `field`: the current caption, and its picture with a digest of that text."""
+        try:
+            picture = self.session.current_picture()
+        except UserError:
+            return ["", ""]
+        return [plain_lines(picture.text), self._base(picture)]
+
+    def keep(self, caption: str, base: str) -> str:
+        """Save what was typed into the field, if anything was; to be called before another caption is shown in it.
+
+        Args:
+            base: as `shown` gave it, when the field was filled.
+
+        Raises:
+            UserError: the picture has gone, or its caption was changed elsewhere meanwhile.
+        """
+        with self.session.saving:
+            return self._keep(plain_lines(caption or ""), base or "")
+
+    def _keep(self, text: str, base: str) -> str:
+        key, _, digest = base.partition("|")
+        if not key or _digest(text) == digest:
+            return ""
+        picture = self.session.find(key)
+        if plain_lines(picture.text) == text:
+            return ""
+        if not picture.readable:
+            raise UserError("This caption cannot be read, so it is left alone", where=picture.source)
+        change = plan_texts([(picture, text)], f"Caption of {picture.path.name}")
+        if change.notes or self._base(picture) != base:
+            fix = "Copy what you typed, click the picture again, and put it in"
+            raise UserError("The caption was changed elsewhere while you typed", where=picture.caption, fix=fix)
+        self.session.apply_now(change)
+        return html.message(f"Saved {picture.path.name}.", html.GOOD)
+
+    def _base(self, picture: Picture) -> str:
+        return f"{self.session.key(picture)}|{_digest(plain_lines(picture.text))}"
+
+    @changes
+    def save_typed(self, caption: str, base: str) -> list[str]:
+        """Save the field that is left."""
+        said = self.keep(caption, base)
+        key = (base or "").partition("|")[0]
+        return [said, self._base(self.session.find(key)) if said else base]
+
+    @looks
+    def counted(self, caption: str) -> str:
+        """The length of what is in the field."""
+        return count_view(caption or "")
+
     @looks(paths=("path",))
     def load_csv(self, path: str) -> str:
         if not (path or "").strip():
@@ -85,7 +146,9 @@ class CaptionPanel(Panel):
     def complete(self, word: str, caption: str, csv: str) -> list[str]:
         """Suggestions for the word that is being typed (before ``|``), and the length of the caption."""
         start = (word or "").split("|")[0].strip()
-        found = self._suggestions(start, (csv or "").strip()) if start else []
+        there = set(split_pieces(caption or "")) - {start}
+        found = [(t, n) for t, n in self._suggestions(start, (csv or "").strip()) if t not in there] if start else []
+        found = found[:SUGGESTIONS]
         buttons = "".join(
             f'<button class="lw-tag" data-lw-complete="{text(tag)}">{text(tag)} <small>{count:,}</small></button>'
             for tag, count in found
@@ -96,36 +159,28 @@ class CaptionPanel(Panel):
         if self.session.editor is None:
             return []
         tags = self.session.editor.tags
-        own = tags.complete(start, SUGGESTIONS)
+        own = tags.complete(start, 3 * SUGGESTIONS)
         counter = tags.counter()
         found = {tag: counter[tag] for tag in own}
         if csv:
             for known in safely_read(csv).complete(start, SUGGESTIONS):
                 found.setdefault(known.tag, known.count)
-        return list(found.items())[:SUGGESTIONS]
+        return list(found.items())
 
-    def _move(self, step: int, save: bool) -> Any:
+    def move(self, step: int) -> Any:
+        """A handler that saves what was typed and shows another picture: the next, the one before, or the same."""
+
         @changes
-        def go(caption: str) -> list[str]:
-            saved = self._save(caption) if save else ""
+        def go(caption: str, base: str) -> list[str]:
+            saved = self.keep(caption, base)
             shown = self.session.shown()
             here = next((row for row, picture in enumerate(shown) if picture.path == self.session.current), -1)
             if step and shown:
                 self.session.current = shown[min(len(shown) - 1, max(0, here + step))].path
             self.session.touch()
-            return [saved, self.now()]
+            return [saved, *self.shown()]
 
         return go
-
-    def _save(self, caption: str) -> str:
-        picture = self.session.current_picture()
-        change = plan_texts([(picture, plain_lines(caption or ""))], f"Caption of {picture.path.name}")
-        if change.notes:
-            raise UserError("This caption cannot be read, so it is left alone", where=picture.source)
-        if not change:
-            return ""
-        self.session.apply_now(change)
-        return html.message("Saved.", html.GOOD)
 
     def _picture(self) -> str:
         try:
@@ -149,6 +204,10 @@ class CaptionPanel(Panel):
         some = dict.fromkeys(tag for picture in marked for tag in picture.tags)
         items = "".join(f"<b>{text(tag)}</b> " if tag in shared else f"<i>{text(tag)}</i> " for tag in some)
         return f'<div class="lw-ds-common"><span>{len(marked)} marked:</span> {items}</div>'
+
+
+def _digest(caption: str) -> str:
+    return hashlib.blake2s(caption.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def count_view(caption: str) -> str:

@@ -10,7 +10,8 @@ from lib_lora.access import changes
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
-from lib_lora.ui.dataset.panel import On, Panel, View
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel, View
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.views import Album, change_view, history_view
 from lib_lora.ui.job_view import progress
@@ -37,21 +38,22 @@ class ChangePanel(Panel):
         with gr.Accordion("History", open=False, elem_id="lw_ds_history"):
             self.history = panel("lw_ds_history_list")
 
-    def connect(self, on: On) -> None:
-        caption = [self.caption.caption]
-        on(self.apply.click, self.do_apply, [], self.message, caption, busy="Applying …")
+    def connect(self, on: Connector) -> None:
+        caption = self.caption.field
+        on(self.apply.click, self.do_apply, caption, self.message, caption, busy="Applying …")
         on(self.discard.click, self.do_discard, [], self.message)
-        on(self.undo.click, self.do_undo, [], self.message, caption, busy="Taking back …")
+        on(self.undo.click, self.do_undo, caption, self.message, caption, busy="Taking back …")
         on(self.cancel.click, self.do_cancel, [], self.message)
 
     @changes
-    def do_apply(self) -> list[str]:
+    def do_apply(self, caption: str, base: str) -> list[str]:
+        self.caption.keep(caption, base)
         title = self.session.pending.title if self.session.pending else ""
         if self.session.apply() is not None:
             text = html.message(f"{title}: the pictures are being made; it can be cancelled above.")
         else:
             text = html.message(f"Done: {title}. “Undo” takes it back.", html.GOOD)
-        return [text, self.caption.now()]
+        return [text, *self.caption.shown()]
 
     @changes
     def do_discard(self) -> str:
@@ -60,8 +62,9 @@ class ChangePanel(Panel):
         return ""
 
     @changes
-    def do_undo(self) -> list[str]:
-        return [html.message(f"Taken back: {self.session.undo()}.", html.GOOD), self.caption.now()]
+    def do_undo(self, caption: str, base: str) -> list[str]:
+        self.caption.keep(caption, base)
+        return [html.message(f"Taken back: {self.session.undo()}.", html.GOOD), *self.caption.shown()]
 
     @changes
     def do_cancel(self) -> str:

@@ -20,8 +20,8 @@ from lib_lora.dataset.scan import CONCEPT_NAME
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
-from lib_lora.ui.compat import listen
-from lib_lora.ui.dataset.panel import On, Panel, Verb, View
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel, Verb, View
 from lib_lora.ui.dataset.views import facts, text
 
 SHOWN = 36  # pictures of a class
@@ -35,7 +35,6 @@ class ClassesPanel(Panel):
     """Classes of one subject, or folders of several evened out."""
 
     name, key = "Classes and repeats", "classes"
-    mirrored, base = False, next(iter(BY_IMAGES))  # what the balance is computed for
 
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
@@ -58,12 +57,12 @@ class ClassesPanel(Panel):
         self.message = panel("lw_ds_classes_message")
         self.table = panel("lw_ds_classes")
 
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         on(self.sort.click, self.do_sort, [self.subject, self.flipped], self.message)
         on(self.even.click, self.do_even, [], self.message)
         on(self.faces.click, self.do_faces, [], self.message)
         for field in (self.flipped, self.model):
-            listen(field.change, self.recompute, [self.flipped, self.model], [self.balance])
+            on.listen(field.change, self.recompute, [self.flipped, self.model], [self.balance])
 
     def views(self) -> list[View]:
         return [(self.table, self.classes_view), (self.balance, self.balance_view)]
@@ -87,12 +86,13 @@ class ClassesPanel(Panel):
         if detector is None:
             fix = f"Put a YOLO face model in ONNX into {folders[0]}, or install animeface; tags and shapes do without"
             raise UserError("There is no face detector", fix=fix)
-        pictures = self.session.opened().pictures
+        session = self.session
+        pictures = session.opened().pictures
 
         def work() -> Iterator[tuple[int, int]]:
-            self.session.faces = yield from face_shares(pictures, detector)
+            session.faces = yield from face_shares(pictures, detector)
 
-        self.session.run(f"Look for faces ({detector.name})", work)
+        session.run(f"Look for faces ({detector.name})", work)
         return ""
 
     @changes
@@ -137,25 +137,26 @@ class ClassesPanel(Panel):
     @changes
     def recompute(self, mirrored: bool, base: str) -> str:
         """The balance under other conditions."""
-        self.mirrored, self.base = mirrored, base
+        self.session.balanced_for = mirrored, base
         return self.balance_view()
 
     def balance_view(self) -> str:
         """Repeats, their sum, the ratio, and what stands in the way; then the epochs of the guide."""
         if self.session.editor is None or not self.session.shown():
             return ""
-        balance = self.solved(self.classes(), self.mirrored)
+        mirrored, base = self.session.balanced_for or (False, next(iter(BY_IMAGES)))
+        balance = self.solved(self.classes(), mirrored)
         pairs = [
             (NAMES[name], f"{html.plural(balance.images[name], 'image')} × {html.plural(n, 'repeat')}")
             for name, n in balance.repeats.items()
         ]
         ratio = f"{balance.ratio:.1f} : 1" if balance.ratio else "no faces"
-        pairs += [("Main : face", ratio), (f"Images × repeats × {factor(self.mirrored)}", f"{balance.total:,}")]
+        pairs += [("Main : face", ratio), (f"Images × repeats × {factor(mirrored)}", f"{balance.total:,}")]
         problems = "".join(html.message(problem, html.WARNING) for problem in balance.problems)
         grey = monochrome_share(self.session.shown())
         if grey > MUCH_GREY:
             problems += html.message(f"{grey:.0%} are black and white: leave some out for a colour model", html.WARNING)
-        rest = why(balance, self.mirrored) + self._epochs(self.base)
+        rest = why(balance, mirrored) + self._epochs(base)
         return f'<div class="lw-panel">{facts(pairs)}{problems}{rest}</div>'
 
     def _epochs(self, model: str) -> str:

@@ -15,8 +15,9 @@ from lib_lora.errors import UserError
 from lib_lora.tools.two_subjects import APART, COMPOSITES, joint_config, plan_joint, plan_stages, stage_configs
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
-from lib_lora.ui.dataset.panel import On, Panel
+from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel
 
 JOINT, STAGES = "one joint run (beside the singles)", "two stages (singles first)"
 TEMPLATE = "CharLeft/CharRight/COMPOSITE, TagsLeft, TagsRight"
@@ -84,10 +85,10 @@ class CompositesPanel(Panel):
             self.queue = gr.Button("Queue the training", elem_id="lw_ds_run_queue")
         self.queued = panel("lw_ds_queued")
 
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         fields = [self.subjects, self.people, self.share, self.ratio, self.template, self.seed]
         on(self.plan.click, self.do_plan, [*fields, self.how, self.regularisation], self.message)
-        act(self.queue.click, self.do_queue, [self.run_name, self.epochs, self.resolution, self.how], self.queued)
+        on.act(self.queue.click, self.do_queue, [self.run_name, self.epochs, self.resolution, self.how], self.queued)
 
     @changes
     def do_plan(

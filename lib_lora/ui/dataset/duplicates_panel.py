@@ -14,7 +14,8 @@ from lib_lora.dataset.duplicates.search import SearchOptions
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
-from lib_lora.ui.dataset.panel import On, Panel, Verb, View
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel, Verb, View
 
 SHOWN = 40  # groups
 
@@ -50,7 +51,7 @@ class DuplicatesPanel(Panel):
         self.message = panel("lw_ds_find_message")
         self.found = panel("lw_ds_found")
 
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         fields = [self.hardness, self.mirrored, self.rotated, self.scaled, self.content]
         on(self.search.click, self.do_search, fields, self.message)
         on(self.aside.click, self.do_aside, [], self.message)
@@ -64,14 +65,15 @@ class DuplicatesPanel(Panel):
     @changes
     def do_search(self, hardness: float, mirrored: bool, rotated: bool, scaled: bool, content: bool) -> str:
         options = SearchOptions(hardness, mirrored=mirrored, rotated=rotated, scaled=scaled, ignore_background=content)
-        pictures = self.session.opened().pictures
+        session = self.session
+        pictures = session.opened().pictures
 
         def work() -> Iterator[tuple[int, int]]:
-            found = yield from find_duplicates(pictures, options, self.session.cache)
-            self.session.duplicates = found
-            self.session.rejects = frozenset(picture.path for picture in found.rejects)
+            found = yield from find_duplicates(pictures, options, session.cache)
+            session.duplicates = found
+            session.rejects = frozenset(picture.path for picture in found.rejects)
 
-        self.session.run("Find duplicates", work)
+        session.run("Find duplicates", work)
         return ""
 
     @changes

@@ -16,6 +16,7 @@ from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.pages import Pages
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.views import Album, link, shown_path, text
 from lib_lora.ui.folder_picker import FolderPicker, places_of
@@ -28,9 +29,14 @@ EMPTY = "Open a folder of images: kohya's 10_name folders, plain folders, or dow
 class Gallery:
     """Folders on the left, thumbnails in the middle."""
 
-    def __init__(self, session: Session, album: Album):
-        self.session, self.album = session, album
-        self.picker = FolderPicker(lambda: places_of(session.workbench), "lw_ds_browse", several=True)
+    def __init__(self, desk: Session | Pages, album: Album):
+        self._desk, self.album = desk, album
+        self.picker = FolderPicker(lambda: places_of(desk.workbench), "lw_ds_browse", several=True)
+
+    @property
+    def session(self) -> Session:
+        """That of the page whose event is handled."""
+        return self._desk.here()
 
     def build_open(self) -> None:
         with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
@@ -118,7 +124,7 @@ class Gallery:
         counts = Counter(picture.folder for picture in editor.pictures)
         rows = "".join(self._folder_row(number, *pair) for number, pair in enumerate(counts.items()))
         tagged = sum(bool(picture.tags) for picture in editor.pictures)
-        head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with a caption"
+        head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with tags"
         folders = f'<div class="lw-ds-folders">{rows}</div>'
         return f'<div class="lw-panel" id="lw_ds_set">{head}{folders}{self._problems()}</div>'
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.views import Album
@@ -13,12 +13,8 @@ Verb = Callable[[str], Any]  # what a click on data-lw-do="verb:value" does, giv
 View = tuple[Any, Callable[[], Any]]  # a component, and what it shows now
 
 
-class On(Protocol):
-    """Connects an event as `lib_lora.ui.actions.act` does, and shows the whole tab anew afterwards."""
-
-    def __call__(
-        self, trigger: Any, fn: Any, inputs: Sequence[Any], message: Any, outputs: Sequence[Any] = (), busy: str = ""
-    ) -> None: ...
+if TYPE_CHECKING:
+    from lib_lora.ui.dataset.pages import Connector, Pages
 
 
 class Panel(ABC):
@@ -27,15 +23,20 @@ class Panel(ABC):
     name = ""  # of its sub-tab
     key = ""  # what links to it say
 
-    def __init__(self, session: Session, album: Album):
-        self.session, self.album = session, album
+    def __init__(self, desk: Session | Pages, album: Album):
+        self._desk, self.album = desk, album
+
+    @property
+    def session(self) -> Session:
+        """That of the page whose event is handled."""
+        return self._desk.here()
 
     @abstractmethod
     def build(self) -> None:
         """Create the components."""
 
     @abstractmethod
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         """Connect them."""
 
     def views(self) -> list[View]:

@@ -24,7 +24,8 @@ from lib_lora.dataset.pictures.upscale import plan_upscaled
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
-from lib_lora.ui.dataset.panel import On, Panel, View
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel, View
 from lib_lora.ui.dataset.views import text
 
 RATIOS = {"free": 0.0, "1 : 1": 1.0, "2 : 3": 2 / 3, "3 : 2": 1.5, "3 : 4": 0.75, "4 : 3": 4 / 3, "9 : 16": 9 / 16}
@@ -87,7 +88,7 @@ class PicturesPanel(Panel):
             self.alpha = gr.Button("Masks from transparency …", elem_id="lw_ds_mask_alpha")
         self.message = panel("lw_ds_pictures_message")
 
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         area, all_of_them = [self.area, self.aside], [self.aside]
         on(self.crop.click, self.do_crop, area, self.message)
         on(self.erase.click, self.do_erase, area, self.message)

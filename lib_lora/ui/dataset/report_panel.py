@@ -14,9 +14,10 @@ from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.scan import scan
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.actions import NO_MESSAGE, act, panel
+from lib_lora.ui.actions import NO_MESSAGE, panel
 from lib_lora.ui.dataset.caption_panel import count_tokens
-from lib_lora.ui.dataset.panel import On, Panel, Verb
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel, Verb
 from lib_lora.ui.dataset.views import facts, link, plain, shown_path, text
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
@@ -51,17 +52,19 @@ class ReportPanel(Panel):
         self.message = panel("lw_ds_report_message")
         self.report = panel("lw_ds_report")
 
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         """Nothing happens to the set here; see :meth:`connect_train`."""
 
-    def connect_train(self, poller: Poller, tabs: gr.Tabs, form: SettingsForm) -> None:
+    def connect_train(self, on: Connector, poller: Poller, tabs: gr.Tabs, form: SettingsForm) -> None:
         """``form``: the Train tab's."""
         fields = form.fields
         used = [fields[name] for name in OF_TRAIN]
         inputs = [self.trigger, *used]
-        act(self.check.click, self.do_check, inputs, self.message, [self.report], busy="Reading the folders …")
+        on.act(self.check.click, self.do_check, inputs, self.message, [self.report], busy="Reading the folders …")
         filled = [fields[name] for name in ("data_dir", "trigger", "name")]
-        form.filled(act(self.send.click, self.do_send, [self.trigger, fields["name"]], self.message, [tabs, *filled]))
+        form.filled(
+            on.act(self.send.click, self.do_send, [self.trigger, fields["name"]], self.message, [tabs, *filled])
+        )
         poller.keep(lambda *values: [settings_line(*values)], [self.settings], used)
 
     def verbs(self) -> dict[str, Verb]:
@@ -80,7 +83,7 @@ class ReportPanel(Panel):
     @changes
     def do_check(self, trigger: str, resolution: float | None, batch: float | None, epochs: float | None) -> list[str]:
         editor = self.session.opened()
-        self.config = DatasetConfig(
+        config = DatasetConfig(
             tuple(Concept(folder) for folder in editor.folders),
             resolution=int(resolution or 512),
             batch_size=int(batch or 1),
@@ -88,15 +91,15 @@ class ReportPanel(Panel):
             shuffle=True,
             keep_tokens=1 if (trigger or "").strip() else 0,
         )
-        found = scan(self.config)
+        found = scan(config)
         if not found.items:
             raise UserError("There is no usable image", where=editor.folders[0], fix="See the list of files above")
-        self.warned = check(found, self.config, epochs=int(epochs or 1), count_tokens=count_tokens)
-        return [NO_MESSAGE, self.report_view(self.warned)]
+        self.session.report = check(found, config, epochs=int(epochs or 1), count_tokens=count_tokens)
+        return [NO_MESSAGE, self.report_view(self.session.report)]
 
     def show_only(self, number: str) -> None:
         """Show the pictures of a warning in the gallery."""
-        warning = self.warned.warnings[int(number)]
+        warning = self.session.report.warnings[int(number)]
         self.session.only = (warning.text.split(":")[0], frozenset(warning.paths))
         self.session.page = 0
         self.session.touch()

@@ -1,4 +1,4 @@
-"""What the Dataset tab has open: one set for all browsers, so that a reload loses nothing."""
+"""What one page of the Dataset tab has before it; the set itself may be shared with other pages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
+from threading import Lock, RLock
 from typing import Any
+from weakref import WeakValueDictionary
 
+from lib_lora.dataset.check import CheckReport
 from lib_lora.dataset.collection.change import Change, Make, Move
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.groups import Duplicates
@@ -19,18 +22,30 @@ from lib_lora.jobs.views import JobView
 from lib_lora.workbench import Workbench
 
 KIND = "dataset"  # of all jobs of this tab
+_open: WeakValueDictionary[tuple[Path, ...], DatasetEditor] = WeakValueDictionary()
+_opening = Lock()
+
+
+def shared_editor(folders: list[Path], cache: Path) -> DatasetEditor:
+    """The set of these folders: the one that another page has open, looked at again, or a new one."""
+    with _opening:
+        key = (cache, *(Path(folder).absolute() for folder in folders))
+        editor = _open.get(key)
+        if editor is None:
+            editor = _open[key] = DatasetEditor(folders, cache)
+        else:
+            editor.reopen()
+        return editor
 
 
 class Session:
-    """The open set, what of it is shown, marked and current, and the change that waits to be applied.
-
-    ``version`` grows with everything that the page shows, so that views are computed only then.
-    """
+    """The open set, what of it is shown, marked and current, and the change that waits to be applied."""
 
     def __init__(self, workbench: Workbench):
         self.workbench = workbench
         self.editor: DatasetEditor | None = None
-        self.version = 0
+        self._touched = 0
+        self.views: tuple[tuple[int, int], list[Any]] = ((-1, -1), [])  # what was computed for which version
         self.page = 0
         self.filter = TagFilter()
         self.folder: Path | None = None
@@ -42,6 +57,10 @@ class Session:
         self.rejects: frozenset[Path] = frozenset()
         self.classes: dict[Path, str] = {}  # corrected by hand
         self.faces: dict[Path, tuple[float, float, float, float]] = {}
+        self.saving = RLock()  # a field is saved once, whatever left it
+        self.narrowed = ""  # what the table of tags is narrowed to
+        self.report: CheckReport | None = None
+        self.balanced_for: tuple[bool, str] | None = None  # mirrored copies, base model
         self._keys: dict[str, Picture] = {}
         self._keys_of: tuple[Picture, ...] = ()
 
@@ -50,15 +69,31 @@ class Session:
         """Thumbnails, headers and signatures of all sets."""
         return self.workbench.host.paths.places.dataset
 
+    def here(self) -> Session:
+        """Itself; see `lib_lora.ui.dataset.pages.Pages`."""
+        return self
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes with everything that the page shows, also by what other pages do to the set."""
+        return self._touched, self.editor.version if self.editor else 0
+
     def touch(self) -> None:
         """Something that the page shows has changed."""
-        self.version += 1
+        self._touched += 1
+
+    def begin_as(self, other: Session) -> None:
+        """Show what another page shows; from then on each goes its own way."""
+        self.editor, self.filter, self.folder, self.only = other.editor, other.filter, other.folder, other.only
+        self.page, self.current, self.marked, self.pending = other.page, other.current, other.marked, other.pending
+        self.duplicates, self.rejects, self.report = other.duplicates, other.rejects, other.report
+        self.classes, self.faces, self.balanced_for = dict(other.classes), dict(other.faces), other.balanced_for
 
     # -- the set ------------------------------------------------------------------------------------------------------
 
     def open(self, folders: Iterable[Path]) -> DatasetEditor:
         """Open folders in place of what was open."""
-        editor = DatasetEditor(list(folders), self.cache)
+        editor = shared_editor(list(folders), self.cache)
         self.editor, self.pending, self.duplicates = editor, None, None
         self.filter, self.folder, self.only, self.page = TagFilter(), None, None, 0
         self.marked, self.rejects, self.classes, self.faces = frozenset(), frozenset(), {}, {}
@@ -156,8 +191,9 @@ class Session:
         """Carry out a small change that needs no dry run, such as a caption that was typed."""
         pending = self.pending
         self.opened().apply(change)
+        duplicates = self.duplicates
         self._applied()
-        self.pending = pending
+        self.pending, self.duplicates = pending, duplicates
 
     def undo(self) -> str:
         """Take back the newest change; returns its title."""

@@ -16,9 +16,9 @@ from lib_lora.dataset.tagging.onnx_model import MODEL_NAME, OnnxTagger
 from lib_lora.dataset.tagging.run import APPEND, MISSING, REPLACE, Tagger, chosen, plan_tagging, tag_pictures
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
-from lib_lora.ui.compat import listen
-from lib_lora.ui.dataset.panel import On, Panel
+from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel
 
 NO_TAGGER = (
     "No tagger yet. Put model.onnx and selected_tags.csv of one, such as SmilingWolf/wd-eva02-large-tagger-v3 on "
@@ -72,12 +72,12 @@ class TaggingPanel(Panel):
             self.refresh = gr.Button("Look for taggers again", elem_id="lw_ds_taggers")
         self.message = panel("lw_ds_tagging_message")
 
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         fields = [self.model, self.folder, self.threshold, self.characters, self.mode, self.exclude]
         on(self.start.click, self.do_tag, [*fields, self.mcut, self.rating, self.gpu], self.message)
-        act(self.refresh.click, self.do_look, [], self.message, [self.model])
+        on.act(self.refresh.click, self.do_look, [], self.message, [self.model])
         for field in (self.model, self.folder):
-            listen(field.change, self.hint_view, [self.model, self.folder], [self.hint])
+            on.listen(field.change, self.hint_view, [self.model, self.folder], [self.hint])
 
     def model_names(self) -> list[str]:
         """Folders of models, then what the host brings."""
@@ -112,15 +112,16 @@ class TaggingPanel(Panel):
         choice = TagChoice(threshold, characters, mcut, rating, tuple(split_tags(exclude or "")))
         tagger = self._tagger(model, (folder or "").strip(), choice, gpu)
         how = MODES[mode]
-        pictures = chosen(self.session.chosen(), how)
+        session = self.session
+        pictures = chosen(session.chosen(), how)
         if not pictures:
             return html.message("All of these images have tags already.")
 
         def work() -> Iterator[tuple[int, int]]:
-            tagged = yield from tag_pictures(pictures, tagger, self.session.cache / "tags.jsonl")
-            self.session.propose(plan_tagging(tagged, how))
+            tagged = yield from tag_pictures(pictures, tagger, session.cache / "tags.jsonl")
+            session.propose(plan_tagging(tagged, how))
 
-        self.session.run("Tag images", work)
+        session.run("Tag images", work)
         return html.message("When all are tagged, the result is shown before anything is written.")
 
     def _tagger(self, model: str | None, folder: str, choice: TagChoice, gpu: bool) -> Tagger:

@@ -25,8 +25,8 @@ from lib_lora.dataset.tags.pieces import split_pieces
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
-from lib_lora.ui.compat import listen
-from lib_lora.ui.dataset.panel import On, Panel, Verb, View
+from lib_lora.ui.dataset.pages import Connector
+from lib_lora.ui.dataset.panel import Panel, Verb, View
 from lib_lora.ui.dataset.views import text
 
 SHOWN = 150
@@ -52,7 +52,6 @@ class TagsPanel(Panel):
     """A table of tags beside the edits."""
 
     name, key = "Tags", "tags"
-    wanted = ""  # what the table is narrowed to
 
     def build(self) -> None:
         with gr.Row():
@@ -80,10 +79,10 @@ class TagsPanel(Panel):
                 self.message = panel("lw_ds_tag_message")
                 self.gaps = gr.Button("Find images without these tags", elem_id="lw_ds_tag_gaps")
 
-    def connect(self, on: On) -> None:
+    def connect(self, on: Connector) -> None:
         on(self.plan.click, self.do_plan, [self.action, self.tags, self.new, self.keep], self.message)
         on(self.gaps.click, self.do_gaps, [self.tags], self.message)
-        listen(self.search.change, self.narrow, [self.search], [self.table])
+        on.listen(self.search.change, self.narrow, [self.search], [self.table])
 
     def views(self) -> list[View]:
         return [(self.table, self.table_view)]
@@ -120,14 +119,14 @@ class TagsPanel(Panel):
     @changes
     def narrow(self, wanted: str) -> str:
         """Show only tags that have these words."""
-        self.wanted = wanted or ""
+        self.session.narrowed = wanted or ""
         return self.table_view()
 
     def table_view(self) -> str:
         """Tags with counts; a click filters by them, the crossed circle filters them out."""
         if self.session.editor is None:
             return ""
-        words = self.wanted.casefold().split()
+        words = self.session.narrowed.casefold().split()
         found = [
             (tag, count)
             for tag, count in self.session.editor.tags.frequencies()

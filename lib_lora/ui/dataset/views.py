@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib_lora.dataset.collection.change import Change
 from lib_lora.dataset.collection.picture import Picture
@@ -15,6 +16,9 @@ from lib_lora.dataset.problems import BadFile
 from lib_lora.ui import html
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.files import Pictures
+
+if TYPE_CHECKING:
+    from lib_lora.ui.dataset.pages import Pages
 
 THREADS = 2
 SHOWN_ENTRIES = 12
@@ -40,8 +44,12 @@ def letters(value: str) -> str:
 class Album:
     """Thumbnails by address."""
 
-    def __init__(self, session: Session, files: Pictures):
-        self.session, self.files = session, files
+    def __init__(self, desk: Session | Pages, files: Pictures):
+        self._desk, self.files = desk, files
+
+    @property
+    def session(self) -> Session:
+        return self._desk.here()
 
     def urls(self, pictures: Sequence[Picture]) -> list[str]:
         """One a picture, "" where it cannot be decoded; missing thumbnails are made now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -11,7 +10,6 @@ from PIL import Image
 from lib_lora.dataset.tags.edits import Add
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
-from lib_lora.models.base import HostPaths
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.classes_panel import ClassesPanel
 from lib_lora.ui.dataset.composites_panel import CompositesPanel
@@ -20,24 +18,6 @@ from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.tags_panel import ADD_FIRST, PATTERN, TagsPanel
 from lib_lora.ui.dataset.views import Album, change_view, text
 from lib_lora.ui.files import Pictures
-from lib_lora.workbench import Workbench
-
-
-class FakeGpu:
-    """The lock of a host without a model."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        return None
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Session:
-    paths = HostPaths(tmp_path / "loras", tmp_path / "checkpoints", tmp_path / "runs", tmp_path / "data")
-    host = SimpleNamespace(paths=paths, gpu_lock=FakeGpu(), waiting=lambda: False, upscalers=lambda: ["Lanczos"])
-    return Session(Workbench(host))
 
 
 @pytest.fixture
@@ -138,16 +118,22 @@ def test_the_gallery_shows_thumbnails_and_escapes_names(session, tmp_path, album
 def test_captions_are_typed_saved_and_completed(session, folder, album, tmp_path):
     session.open([folder])
     panel = CaptionPanel(session, album)
-    saved, following = panel._move(1, True)("mira, smile, red eyes")
-    assert "Saved" in saved and following == "mira, hat"
+    caption, base = panel.shown()
+    assert caption == "mira, smile, long hair" and panel.keep(caption, base) == panel.keep("x", "") == ""
+    saved, following, base = panel.move(1)("mira, smile, red eyes", base)
+    assert "Saved a.png" in saved and following == "mira, hat"
     assert (folder / "3_mira" / "a.txt").read_text(encoding="utf-8") == "mira, smile, red eyes"
-    assert panel._move(-1, False)("typed but not saved")[1] == "mira, smile, red eyes"
+    saved, caption, _ = panel.move(-1)("mira, hat,\nboots", base)
+    assert "Saved b.png" in saved and caption == "mira, smile, red eyes"
+    assert (folder / "3_mira" / "b.txt").read_bytes() == b"mira, hat,\nboots"
+    assert session.undo() == "Caption of b.png" and (folder / "3_mira" / "b.txt").read_bytes() == b"mira, hat"
     csv = tmp_path / "tags.csv"
     csv.write_text("hat_ribbon,0,99,\n", encoding="utf-8")
     suggestions, count = panel.complete("ha|1", "mira, ha", str(csv))
     assert suggestions.index("hat <") < suggestions.index("hat ribbon <")
     assert "of 75 tokens" in count
     assert panel.complete("|2", "mira", "")[0] == ""
+    assert "hat <" not in panel.complete("ha|1", "mira, hat, ha", "")[0]
 
 
 def test_tag_edits_by_name(session, folder, album):

@@ -1,0 +1,97 @@
+"""Two pages at once: each has its own picture, marks and filter; they share the set, and never mix captions up."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lib_lora.access import looks, needs_of
+from lib_lora.dataset.tags.edits import Add
+from lib_lora.dataset.tags.index import TagFilter
+from lib_lora.errors import UserError
+from lib_lora.ui.dataset.caption_panel import CaptionPanel
+from lib_lora.ui.dataset.pages import PageKey, Pages
+from lib_lora.ui.dataset.views import Album
+from lib_lora.ui.files import Pictures
+
+
+@pytest.fixture
+def pages(session) -> Pages:
+    return Pages(session.workbench)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    root = tmp_path / "three"
+    root.mkdir()
+    for name in ("1", "2", "3"):
+        Image.new("RGB", (16, 16)).save(root / f"{name}.png")
+        (root / f"{name}.txt").write_text(f"tag {name}", encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def panel(pages) -> CaptionPanel:
+    return CaptionPanel(pages, Album(pages, Pictures(pages.workbench.host.paths)))
+
+
+def at(pages: Pages, key: PageKey, work):
+    """``work(session)`` as a handler of the page of that key."""
+    return pages.at(looks(lambda: work(pages.here())))(key)
+
+
+def texts(folder: Path) -> list[str]:
+    return [(folder / f"{name}.txt").read_text(encoding="utf-8") for name in "123"]
+
+
+def test_what_is_typed_goes_to_the_picture_it_was_typed_for(pages, panel, three):
+    """A picture got the caption of another, when a second page had selected that in between."""
+    a, b = PageKey(), PageKey()
+    at(pages, a, lambda s: s.open([three]))
+    caption, base = at(pages, a, lambda s: panel.shown())
+    at(pages, b, lambda s: panel.select(s.key(s.opened().pictures[2])))
+    assert at(pages, b, lambda s: panel.shown()[0]) == "tag 3"
+    assert at(pages, a, lambda s: s.current.name) == "1.png"
+    assert "Saved 1.png" in at(pages, a, lambda s: panel.keep(caption + ", hat", base))
+    assert texts(three) == ["tag 1, hat", "tag 2", "tag 3"]
+
+
+def test_nobody_writes_over_what_another_page_has_saved(pages, panel, three):
+    a, b = PageKey(), PageKey()
+    at(pages, a, lambda s: s.open([three]))
+    shown = {key: at(pages, key, lambda s: panel.shown()) for key in (a, b)}
+    at(pages, a, lambda s: panel.keep("by a", shown[a][1]))
+    assert at(pages, b, lambda s: panel.keep(*shown[b])) == ""  # nothing was typed there
+    with pytest.raises(UserError, match="changed elsewhere"):
+        at(pages, b, lambda s: panel.keep("by b", shown[b][1]))
+    assert texts(three)[0] == at(pages, b, lambda s: panel.shown()[0]) == "by a"
+
+
+def test_pages_share_the_set_and_nothing_else(pages, three, tmp_path):
+    a, b = PageKey(), PageKey()
+    at(pages, a, lambda s: s.open([three]))
+    assert at(pages, b, lambda s: s.editor) is at(pages, a, lambda s: s.editor)
+    at(pages, b, lambda s: setattr(s, "filter", TagFilter(("tag 2",))))
+    assert at(pages, a, lambda s: len(s.shown())) == 3 and at(pages, b, lambda s: len(s.shown())) == 1
+    before = at(pages, b, lambda s: s.version)
+    at(pages, a, lambda s: s.propose(s.opened().plan_tags(Add(("x",)), "Add")))
+    assert at(pages, b, lambda s: s.version) == before and at(pages, b, lambda s: s.pending) is None
+    at(pages, a, lambda s: s.apply())
+    assert at(pages, b, lambda s: s.version) != before
+    (tmp_path / "other").mkdir()
+    at(pages, b, lambda s: s.open([tmp_path / "other"]))
+    assert at(pages, a, lambda s: len(s.opened().pictures)) == 3
+
+
+def test_a_handler_keeps_its_marks_and_its_paths(pages):
+    @looks(paths=("csv",))
+    def handler(csv: str) -> str:
+        return csv
+
+    wrapped = pages.at(handler)
+    assert needs_of(wrapped).paths == ("csv",) and wrapped(PageKey(), "x") == "x"
+    key = PageKey()
+    assert copy.deepcopy(key).text != key.text
