@@ -77,7 +77,8 @@ class Workbench:
         self.host = host
         self.queue = JobQueue(host)
         self.runs = RunStore(host.paths.runs)
-        finish_sets(subfolders(host.paths.loras))  # before what is left of them is swept
+        # before what is left of them is swept
+        finish_sets([*subfolders(host.paths.loras), host.paths.checkpoints])
         sweep_parts(_written(host.paths))
 
     # -- training -----------------------------------------------------------------------------------------------------

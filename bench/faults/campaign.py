@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from bench.faults.disk import DENIED, FULL, KILL, SHORT, WRITES, Disk, Killed
+from lib_lora import file_sets, files
+from lib_lora.part_files import part_name
 
 Files = dict[str, bytes]
 Judge = Callable[[Files, Files, Files], "list[str]"]
@@ -131,8 +135,14 @@ def _faults(seen: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def _disturbed(work: Callable[[Path], None], disk: Disk) -> None:
-    with disk.mounted(), suppress(Killed, Exception):  # what it says is tested elsewhere; here the files count
+    """What it says is tested elsewhere; here the files count. Its temporary files are those of a dead process."""
+    names = patch.multiple(files, part_name=_dead_name), patch.multiple(file_sets, part_name=_dead_name)
+    with names[0], names[1], disk.mounted(), suppress(Killed, Exception):
         work(disk.root)
+
+
+def _dead_name() -> str:
+    return re.sub(r"-[0-9a-f]{8}-", "-00000000-", part_name())
 
 
 def _verdict(tally: Tally, campaign: Campaign, before: Files, after: Files, place: Path, story: str) -> None:

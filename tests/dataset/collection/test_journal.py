@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.faults import dataset
-from bench.faults.campaign import run_campaign
 from bench.faults.disk import FULL, KILL, Disk, Killed
 from lib_lora.dataset.collection import record
 from lib_lora.dataset.collection.moving import plan_numbering
@@ -21,12 +19,6 @@ from lib_lora.dataset.collection.owner import Busy, Claim, started
 from lib_lora.dataset.editor import STATE_FOLDER, DatasetEditor
 from lib_lora.dataset.tags.edits import Add
 from lib_lora.errors import UserError
-
-
-@pytest.mark.parametrize("campaign", dataset.campaigns(), ids=lambda campaign: campaign.name)
-def test_faults_at_operations_drawn_by_chance(campaign, tmp_path):
-    found = run_campaign(campaign, tmp_path / "work", pairs=1, most=4, seed=3)
-    assert found.faults >= 4 and not found.wrong, found.stories
 
 
 @pytest.fixture
