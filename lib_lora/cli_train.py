@@ -62,6 +62,7 @@ def train(args: argparse.Namespace) -> int:
         job = workbench.continued(args.resume) if args.resume else _new(workbench, config, parallel)
         print(f"run {job.run.id}", flush=True)
         view = follow(workbench, workbench.queue.submit(job), signals)
+        workbench.queue.leave(PATIENCE)
     run = view.run
     if view.error:
         print(f"saved states stay; go on with: train --resume {run}", flush=True)

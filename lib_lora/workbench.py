@@ -28,10 +28,12 @@ from lib_lora.training.applied import applied_networks
 from lib_lora.training.backups import go_back
 from lib_lora.training.checkpoints import epoch_path
 from lib_lora.training.config import TrainConfig, named_paths
+from lib_lora.training.config_file import training_hash
 from lib_lora.training.continuation import extend
 from lib_lora.training.data import usable_scan
 from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.preflight import Preflight, preflight
+from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.validation import split
 from lib_lora.training.variants import variants
@@ -225,6 +227,12 @@ class Workbench:
             EpochFile(row["epoch"], row["step"], path, row.get("running_loss"), loss, is_best)
             for (row, path), loss, is_best in zip(rows, losses, best, strict=True)
         ]
+
+    def unfinished(self, config: TrainConfig) -> Run | None:
+        """The newest run of this name and these settings that can be continued."""
+        wanted = training_hash(self._with_model(config))
+        found = (run for run in self.runs.named(config.name) if run.status != "finished")
+        return next((run for run in found if training_hash(run.config()) == wanted), None)
 
     def delete_run(self, run_id: str) -> Path:
         """Move a run into the trash; its LoRA files stay. Returns where it can be taken back from."""

@@ -34,7 +34,8 @@ class JobQueue:
         self._ended: deque[JobView] = deque(maxlen=HISTORY)
         self._last_id = 0
         self._changed = threading.Condition()
-        self._worker: threading.Thread | None = None
+        self._worker: threading.Thread | None = None  # while there is work
+        self._thread: threading.Thread | None = None  # the latest
         self._paused: set[int] = set()
 
     # -- for everybody ------------------------------------------------------------------------------------------------
@@ -47,7 +48,7 @@ class JobQueue:
             self._live.append(job)
             self._changed.notify_all()
             if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="lora-workbench", daemon=True)
+                self._worker = self._thread = threading.Thread(target=self._work, name="lora-workbench", daemon=True)
                 self._worker.start()
         return job.id
 
@@ -142,6 +143,12 @@ class JobQueue:
                 return self._remembered(job_id)
             self._changed.wait_for(lambda: job.state in ENDED, timeout)
             return job.view()
+
+    def leave(self, timeout: float | None = None) -> None:
+        """Wait until the worker is gone, after the last job has ended: for programs that end then. An interpreter that
+        ends while a thread of it still computes may crash."""
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     # -- the worker ---------------------------------------------------------------------------------------------------
 
