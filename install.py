@@ -77,7 +77,8 @@ def test(options: argparse.Namespace) -> int:
     lint = run([VENV_PYTHON, "-m", "ruff", "check", "."])
     types = run([VENV_PYTHON, "-m", "mypy"])
     # one thread for each of the two workers: more would only wait for each other
-    tests = run([VENV_PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile"], OMP_NUM_THREADS="1")
+    options = ["-n", "2", "--dist", "loadfile", "--durations", "30"]
+    tests = run([VENV_PYTHON, "-m", "pytest", *options], OMP_NUM_THREADS="1")
     return lint or types or tests
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = [*(ROOT / f"{title}.md" for title in ("README", "CONTRIBUTING", "CHANGELOG")), *PAGES]
 
 LINK = re.compile(r"\]\(([^)\s#]+)")
 ELSEWHERE = ("http://", "https://", "mailto:")
@@ -27,11 +28,24 @@ def commands() -> list[tuple[str, str, str]]:
     return sorted({(script or module, command, options) for script, module, command, options in COMMAND.findall(text)})
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
-def test_links_and_pictures_exist(document: Path) -> None:
-    targets = [link for link in LINK.findall(document.read_text(encoding="utf-8")) if not link.startswith(ELSEWHERE)]
-    missing = [target for target in targets if not (document.parent / target).exists()]
-    assert not missing
+def test_links_and_pictures_exist() -> None:
+    for document in DOCUMENTS:
+        links = LINK.findall(document.read_text(encoding="utf-8"))
+        targets = [link for link in links if not link.startswith(ELSEWHERE)]
+        missing = [target for target in targets if not (document.parent / target).exists()]
+        assert not missing, name(document)
+
+
+FILES = re.compile(r"`((?:lib_lora|tests|docs|scripts)/[\w/.-]+)`")
+SHORT = re.compile(r"`((?:adapters|api|dataset|hosts|jobs|models|tools|training|ui)/[\w/]+\.py)`")
+
+
+def test_files_that_the_recipes_and_the_journeys_name_exist() -> None:
+    recipes = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = [path for path in FILES.findall(recipes) if "NAME" not in path]
+    journeys = SHORT.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 15 and len(journeys) > 20
+    assert not [path for path in (*named, *(f"lib_lora/{path}" for path in journeys)) if not (ROOT / path).exists()]
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
