@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from lib_lora.access import admit
+from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
 from lib_lora.file_sets import finish_sets
@@ -215,6 +218,15 @@ class Workbench:
     def lora_path(self, name: str) -> Path:
         """The file of the LoRA called ``name``; see :func:`find_lora`."""
         return find_lora(name, self.host.paths.lora_folders)
+
+    def weights_of(self, checkpoint: str = "") -> Mapping[str, Tensor]:
+        """The weights of a checkpoint of the host, of the loaded one without a name; read when they are asked for.
+
+        Raises:
+            UserError: there is no such checkpoint, or its file cannot be read.
+        """
+        info = None if checkpoint else self.host.info() or self.host.ensure_loaded()
+        return CheckpointWeights(self.host.checkpoint_path(checkpoint or (info.name if info else "")))
 
     def epoch_files(self, run_id: str) -> list[EpochFile]:
         """The epochs of a run whose LoRA files still exist, in order."""

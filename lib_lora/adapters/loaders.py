@@ -54,8 +54,11 @@ def limits_of(program: str, found: Iterable[str]) -> Iterator[str]:
 
 def limits_elsewhere(found: Iterable[str]) -> str:
     """What programs that are no web UI do not apply, as one sentence; empty for plain LoRA. Good to know, no fault."""
-    named = ", ".join(label for kind, label in kinds().items() if kind in set(found) - {"lora"})
-    return f"{READ_LORA_ONLY} do not apply {named}" if named else ""
+    lacking = {kind: label for kind, label in kinds().items() if kind in set(found) - {"lora"}}
+    if not lacking:
+        return ""
+    refused = "; diffusers refuses the whole file" if set(lacking) - {"dora"} else ""  # of DoRA it takes the LoRA
+    return f"{READ_LORA_ONLY} do not apply {', '.join(lacking.values())}{refused}"
 
 
 def kinds_of(modules: Mapping[str, Mapping[str, Tensor]]) -> set[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ..adapters.file import LoraFile, read_lora
+from ..adapters.file import LoraFile, open_lora, read_lora
 from ..adapters.merge import combine
 from ..models.base import GenerationRequest, Host
 from .lora_files import load_network
+from .merge import LoadBase, needs_base
 
 
 def pictures(
@@ -50,12 +51,18 @@ def bake(
     target: Path,
     weight: float = 1.0,
     dtype: torch.dtype = torch.float16,
+    base: LoadBase | None = None,
 ) -> Path:
     """Write a LoRA that acts as ``file`` does with these weights, and needs none any more.
 
     Layers whose weight is 0 are left out.
 
+    Args:
+        base: gives the weights that DoRA, GLoRA, IA3, OFT and BOFT act on; called only for a file of one of them.
+
     Raises:
         UserError: ``target`` exists, ``file`` is damaged, or nothing is left.
     """
-    return combine([(read_lora(file), weight, block_weights)]).save(target, dtype)
+    lora = open_lora(file)
+    weights = base() if base is not None and needs_base(lora) else None
+    return combine([(lora, weight, block_weights)], base=weights).save(target, dtype)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ..adapters import metadata as about
 from ..adapters.file import LoraFile, open_lora, write_lora
 from ..adapters.merge import combine
 from ..file_sets import file_set, finish_sets, refuse_existing
 from ..files import write_text
+from .merge import LoadBase, needs_base
 from .pictures import PARAMETERS, save_png
 
 CARD_SIDE, THUMBNAIL_SIDE = 1024, 256  # pixels
@@ -48,17 +48,17 @@ def export_lora(
     *,
     weight: float = 1.0,
     blocks: Mapping[str, float] | None = None,
-    base: Mapping[str, Tensor] | None = None,
+    base: LoadBase | None = None,
 ) -> list[Path]:
     """Write ``target`` with ``weight`` and ``blocks`` built in, ``NAME.preview.png`` and ``NAME.json`` beside it.
 
     All three appear together. Asked again after it was cut off, it finishes what it began.
 
-    Args:
-        base: the weights that DoRA, GLoRA, IA3, OFT and BOFT act on, to have something built into one of them.
-
     Where nothing is built in, the tensors are those of ``source``, bit for bit. The metadata are those of ``source``
     under the new name, with the card as ``modelspec`` entries.
+
+    Args:
+        base: gives the weights that DoRA, GLoRA, IA3, OFT and BOFT act on; called to have something built into one.
 
     Returns:
         The files that were written.
@@ -84,12 +84,13 @@ def export_lora(
 
 
 def _contents(
-    lora: LoraFile, weight: float, blocks: Mapping[str, float] | None, base: Mapping[str, Tensor] | None
+    lora: LoraFile, weight: float, blocks: Mapping[str, float] | None, base: LoadBase | None
 ) -> tuple[LoraFile, torch.dtype | None]:
     """The new file and its precision."""
     if weight == 1 and blocks is None:
         return lora, None
-    merged = combine([(lora, weight, blocks)], base=base).file()
+    weights = base() if base is not None and needs_base(lora) else None
+    merged = combine([(lora, weight, blocks)], base=weights).file()
     return replace(merged, metadata={**lora.metadata, **merged.metadata}), torch.float16
 
 

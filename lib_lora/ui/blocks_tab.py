@@ -170,7 +170,8 @@ class BlocksTab:
     @changes
     def save_tuned(self, name: str, vector: str, scale: float | None, new_name: str) -> str:
         target = new_lora_path(new_name, self.workbench.host.paths.loras)
-        bake(self.desk.entry(name).path, self.desk.parsed(name, vector), target, weight_of_lora(scale))
+        weights, scaled = self.desk.parsed(name, vector), weight_of_lora(scale)
+        bake(self.desk.entry(name).path, weights, target, scaled, base=self.workbench.weights_of)
         self.workbench.host.refresh_loras()
         return html.message(f"Saved {target.name}. The block weights are built in.", html.GOOD)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -89,6 +90,7 @@ class GridExport:
             place.sheet() if picture == GRID else place.picture(pick),
             weight=pick.weight if built_in else 1.0,
             blocks=BlockWeights.parse(text, {}) if text else None,
+            base=partial(self.workbench.weights_of, config.model if (config := place.config()) else ""),
         )
         self.workbench.host.refresh_loras()
         files = ", ".join(path.name for path in written)

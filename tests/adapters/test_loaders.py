@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from torch import nn
 
 from lib_lora.adapters.algorithms import algorithms
+from lib_lora.adapters.file import write_lora
 from lib_lora.adapters.loaders import kinds, kinds_of, kinds_of_spec, limits, limits_elsewhere, limits_of
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
@@ -38,5 +40,16 @@ def test_each_program_says_what_it_does_otherwise() -> None:
 
 def test_what_only_other_programs_lack_is_told_apart() -> None:
     assert limits({"lokr", "lora", "dora"}) == []
-    assert limits_elsewhere({"lokr", "lora"}) == "sd-scripts and diffusers do not apply LoKr"
-    assert limits_elsewhere({"loha", "dora"}).endswith("do not apply LoHa, the magnitudes of DoRA")
+    assert limits_elsewhere({"lora", "dora"}) == "sd-scripts and diffusers do not apply the magnitudes of DoRA"
+    assert "do not apply LoHa, the magnitudes of DoRA; diffusers" in limits_elsewhere({"loha", "dora"})
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "+".join(sorted(kinds_of_spec(spec))))
+def test_what_diffusers_refuses(tmp_path, spec: NetworkSpec) -> None:
+    path = write_lora(tmp_path / "a.safetensors", Network.create(LAYERS, spec, 0).modules(), {})
+    refuses = False
+    try:
+        StableDiffusionLoraLoaderMixin.lora_state_dict(str(path))
+    except ValueError:
+        refuses = True
+    assert refuses == ("refuses the whole file" in limits_elsewhere(kinds_of_spec(spec)))

@@ -8,8 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_lora.adapters.file import model_hash, read_lora, to_delta
+from lib_lora.adapters.base_weights import CheckpointWeights
+from lib_lora.adapters.file import model_hash, read_lora, to_delta, write_lora
 from lib_lora.errors import UserError
+from lib_lora.models.families import family
+from lib_lora.tools.blocks import bake
 from lib_lora.tools.export import Card, export_lora
 from lib_lora.tools.pictures import read_png
 
@@ -61,3 +64,22 @@ def test_nothing_is_overwritten(tiny_host, make_lora, grid, tmp_path, taken):
     with pytest.raises(UserError, match="of this name already"):
         export_lora(source, tmp_path / "mira.safetensors", CARD, grid)
     assert [path.name for path in tmp_path.glob("mira.*")] == [taken]
+
+
+def test_a_weight_is_built_into_a_dora_with_the_checkpoint_it_acts_on(tiny_checkpoint, tmp_path):
+    base = CheckpointWeights(tiny_checkpoint)
+    key = next(key for key in base if key.endswith("_attn1_to_q"))
+    o, i = base[key].shape
+    g = torch.Generator().manual_seed(0)
+    params = {"lora_up.weight": torch.randn(o, 2, generator=g), "lora_down.weight": torch.randn(2, i, generator=g)}
+    params["dora_scale"] = 1 + torch.rand(1, i, generator=g)
+    source = write_lora(tmp_path / "dora.safetensors", {key: params}, {}, None)
+    with pytest.raises(UserError, match="depends on the checkpoint"):
+        export_lora(source, tmp_path / "a.safetensors", Card(), weight=0.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["dora.safetensors"]
+    want = 0.5 * to_delta(params, base[key].float()).dense()
+    kept, _ = export_lora(source, tmp_path / "b.safetensors", Card(), weight=0.5, base=lambda: base)
+    blocks = dict.fromkeys(family("sd1").blocks.layouts[0], 1.0)
+    baked = bake(source, blocks, tmp_path / "c.safetensors", 0.5, base=lambda: base)
+    for path in (kept, baked):
+        assert torch.allclose(to_delta(read_lora(path).modules[key]).dense(), want, atol=2e-3)
