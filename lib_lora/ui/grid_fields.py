@@ -10,6 +10,7 @@ import gradio as gr
 from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.file import open_lora
 from lib_lora.errors import UserError
+from lib_lora.models.family import Family
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
 from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
 from lib_lora.ui.compat import SKIP
@@ -164,7 +165,7 @@ class GridFields:
     def _blocks(self, names: Any, files: Sequence[Candidate]) -> tuple[BlockChoice, ...]:
         """Each preset with its numbers for all blocks of the files, so that a later change of it changes nothing."""
         presets = load_presets(self._presets)
-        of = open_lora(files[0].path).family if files and names else None
+        of = _family_of(files) if names else None
         found = []
         for name in names:
             weights = BlockWeights.parse(name, presets, of)
@@ -194,3 +195,11 @@ def _epochs(saved: list[str], compared: list[str]) -> str:
 
 def _dropdown(label: str, key: str, choices: list[str], value: Any, **options: Any) -> Any:
     return gr.Dropdown(choices=choices, value=value, label=label, elem_id=f"lw_grid_{key}", interactive=True, **options)
+
+
+def _family_of(files: Sequence[Candidate]) -> Family | None:
+    """That of the first file; None where there is none that can be read, which the grid says when it is made."""
+    try:
+        return open_lora(files[0].path).family if files else None
+    except UserError:
+        return None
