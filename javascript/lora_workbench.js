@@ -64,20 +64,43 @@
         document.documentElement.classList.toggle("lw-in-web-ui", Boolean(byId("txt2img_prompt")));
     }
 
+    // pictures of one strip or one grid, in their order: the arrow keys go from one to the next
+    const neighbours = (image) => {
+        const group = image.closest(".lw-strip, .lw-film, #lw_grid_table");
+        return group ? Array.from(group.querySelectorAll("img[data-lw-zoom], [data-lw-cell] img")) : [image];
+    };
+
     function zoom(image) {
+        const all = neighbours(image);
+        const show = (one) => {
+            large.src = one.src;
+            large.alt = caption.textContent = one.alt;
+        };
         const dialog = document.createElement("dialog");
         dialog.className = "lw-zoom";
         const large = document.createElement("img");
-        large.src = image.src;
-        large.alt = image.alt;
         const caption = document.createElement("p");
-        caption.textContent = image.alt;
+        let place = all.indexOf(image);
+        show(image);
         dialog.append(large, caption);
+        dialog.addEventListener("keydown", (event) => {
+            const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+            if (!by || !all[place + by]) return;
+            event.preventDefault();
+            place += by;
+            show(all[place]);
+        });
         dialog.addEventListener("click", () => dialog.close());
         dialog.addEventListener("close", () => dialog.remove());
         document.body.append(dialog);
         dialog.showModal();
     }
+
+    document.addEventListener("dblclick", (event) => {
+        const target = event.composedPath()[0];
+        const image = target instanceof Element && target.closest("[data-lw-cell]")?.querySelector("img");
+        if (image) zoom(image);
+    });
 
     function onClick(event) {
         const target = event.composedPath()[0];

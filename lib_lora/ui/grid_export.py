@@ -32,11 +32,15 @@ class GridExport:
 
     def build(self) -> None:
         with gr.Column(visible=False, elem_id="lw_grid_export") as self.panel:
+            with gr.Row(elem_classes=["lw-actions"]):
+                self.keep = gr.Button("Keep this one", elem_id="lw_grid_keep", size="sm")
+                self.tune = gr.Button("Tune its blocks →", elem_id="lw_grid_tune", size="sm")
             with gr.Row(elem_classes=["lw-fields"]):
                 self.name = gr.Textbox("", label="Keep as", info=SAVED_AS, elem_id="lw_grid_name")
                 self.activation = gr.Textbox(
                     "", label="Activation text", info="the web UI adds it to the prompt", elem_id="lw_grid_activation"
                 )
+            with gr.Row(elem_classes=["lw-fields"]):
                 self.picture = gr.Radio(
                     choices=[GRID, CELL], value=GRID, label="Preview picture", elem_id="lw_grid_picture"
                 )
@@ -46,9 +50,6 @@ class GridExport:
                     info="else the card proposes it",
                     elem_id="lw_grid_built_in",
                 )
-            with gr.Row(elem_classes=["lw-actions"]):
-                self.keep = gr.Button("Keep this one", elem_id="lw_grid_keep")
-                self.tune = gr.Button("Tune its blocks →", elem_id="lw_grid_tune")
         self.saved = place_for("lw_grid_saved")
 
     @property

@@ -26,7 +26,10 @@ from lib_lora.workbench import Workbench
 
 EMPTY = "Choose a run and make a grid: the same prompt and seed at each epoch and weight, so that only they differ."
 NO_RUNS = f"There is no run yet. Train a LoRA first; its epochs can be compared here. Or choose “{FILES}” as the run."
-PICK_ONE = "Click the picture you like best. The star in its corner marks those that you want to see side by side."
+PICK_ONE = (
+    "Click the picture you like best; double-click enlarges, and the arrow keys go on from there. The star in a corner "
+    "marks those that you want to see side by side."
+)
 
 
 class GridTab:
@@ -48,11 +51,14 @@ class GridTab:
             self.cancel = gr.Button("Cancel grid", elem_id="lw_grid_cancel", interactive=False)
         self.message = panel("lw_grid_message")
         self.progress = panel("lw_grid_progress")
-        self.grid = panel("lw_grid_table", html.hint(EMPTY))
         self.pick = gr.Textbox("", label="Chosen cell", elem_id="lw_grid_pick", elem_classes=["lw-hidden"])
         self.star = gr.Textbox("", label="Cell with a star", elem_id="lw_grid_star", elem_classes=["lw-hidden"])
-        self.chosen = panel("lw_grid_chosen")
-        self.export.build()
+        with gr.Row(elem_classes=["lw-desk"]):
+            with gr.Column(scale=7, min_width=420, elem_classes=["lw-controls"]):
+                self.grid = panel("lw_grid_table", html.hint(EMPTY))
+            with gr.Column(scale=4, min_width=320, elem_classes=["lw-look"]):
+                self.chosen = panel("lw_grid_chosen")
+                self.export.build()
 
     @property
     def run(self) -> gr.Dropdown:
