@@ -32,7 +32,7 @@ from lib_lora.ui.train_queue import WaitingList
 from lib_lora.workbench import Workbench
 
 # puts what was kept into the fields, but into none that its user has been typing into meanwhile
-FILL = "(kept, ...now) => window.loraWorkbench.fill(kept, now)"
+FILL = "(kept, ...now) => window.loraWorkbench.fill(kept, now.slice(0, {count}))"  # gradio 3 appends the outputs
 
 
 class TrainTab:
@@ -124,7 +124,7 @@ class TrainTab:
         values = self.form.inputs
         fields = [self.preset, *values]
         loaded = listen(page.load, self.last_settings, [], [self.found, self.preset, self.changes, *self.form.curves])
-        listen(loaded.then, None, [self.found, *fields], fields, js=FILL)
+        listen(loaded.then, None, [self.found, *fields], fields, js=FILL.format(count=len(fields)))
         outputs = [self.fault, self.report]
         busy = "Checking: reading the folder and timing one step …"
         act(self.check.click, self._guard(self.run_check), values, self.message, outputs, busy=busy)
