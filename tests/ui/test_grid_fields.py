@@ -8,7 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.picks import Pick, Picks
@@ -21,6 +23,8 @@ from lib_lora.ui.grid_tab import GridTab
 from lib_lora.workbench import Workbench
 
 SIZE = ("", 64, 96, 2, 7.0, "Euler", 1)
+KEY = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+LORA = {KEY: {"lora_up.weight": torch.ones(4, 1), "lora_down.weight": torch.ones(1, 4)}}
 EMPTY = {
     "files": [], "tables": [], "cells": [], "columns": "file", "rows": "weight",
     "settings": asdict(GenerationRequest("")),
@@ -34,7 +38,7 @@ def bench(tmp_path: Path) -> Workbench:
     bench = Workbench(SimpleNamespace(paths=paths, samplers=lambda: ["DPM++ 2M", "Euler"]))
     paths.loras.mkdir()
     for name in ("luna", "mira-000001", "mira"):
-        (paths.loras / f"{name}.safetensors").touch()
+        write_lora(paths.loras / f"{name}.safetensors", LORA, {})
     run = bench.runs.create(TrainConfig(name="mira", trigger="mira", data_dir="x", resolution=64))
     for epoch, name in ((1, "mira-000001"), (2, "mira")):
         path = str(paths.loras / f"{name}.safetensors")
