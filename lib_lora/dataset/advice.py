@@ -46,6 +46,7 @@ def advise(scan: Scan, config: DatasetConfig, hashes: FileHashes) -> Iterator[Ad
     yield from few_images(scan.subject)
     yield from missing_captions(scan.subject, config)
     yield from uneven_trigger(scan.subject, config)
+    yield from other_subjects(scan.subject, config)
     yield from tags_everywhere(scan.subject, config)
     yield from small_images(scan.items)
     yield from odd_shapes(scan.items)
@@ -94,6 +95,21 @@ def uneven_trigger(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[A
         yield Advice(
             f"Captions without the trigger {trigger}: {len(lacking)} ({names})", remedy, TRIGGER, _paths(lacking)
         )
+
+
+def other_subjects(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:
+    """Folders none of whose captions has the trigger that all captions of another folder have."""
+    wanted = split_tags(config.trigger)
+    folders: dict[Path, list[bool]] = defaultdict(list)
+    for item in items if wanted else ():
+        tags = split_pieces(item.caption)
+        folders[item.concept.path].append(all(_says(tags, tag) for tag in wanted))
+    others = [folder for folder, having in folders.items() if not any(having)]
+    if others and any(all(having) for having in folders.values()):
+        text = f"{config.trigger} is put in front of all captions, also in folders without it: {_some(others)}"
+        fix = "Leave the trigger empty if they show another subject, and begin each caption with its own name"
+        paths = tuple(item.path for item in items if item.concept.path in others)
+        yield Advice(text, fix, TRIGGER, paths)
 
 
 def tags_everywhere(items: tuple[Item, ...], config: DatasetConfig) -> Iterator[Advice]:

@@ -97,6 +97,16 @@ def test_a_trigger_that_some_captions_lack(add_image, config):
     assert "trigger" not in advice_of(config)
 
 
+def test_the_trigger_in_front_of_another_subject_is_named(add_image, config):
+    for number in range(3):
+        add_image(f"3_mira/{number}.png", caption=f"mira, hat {number}")
+        add_image(f"5_rin/r{number}.png", caption=f"rin, boots {number}")
+    said = advice_of(replace(config, trigger="mira"))
+    assert "mira is put in front of all captions, also in folders without it: 5_rin" in said
+    assert "also in folders" not in advice_of(replace(config, trigger="other"))
+    assert "also in folders" not in advice_of(config)
+
+
 def test_tags_in_every_caption(add_image, config):
     for i in range(4):
         add_image(f"1_x/{i}.png", caption=f"sks, 1girl, solo, tag {i}")

@@ -120,7 +120,13 @@ class CompositesPanel(Panel):
             folders.setdefault(picture.folder, []).append(picture)
         if not subjects.strip():
             named = {folder: CONCEPT_NAME.fullmatch(folder.name) for folder in folders}
-            return {m[2]: folders[f] for f, m in named.items() if m and f.name != COMPOSITES}
+            found = {m[2]: folders[f] for f, m in named.items() if m and f.name != COMPOSITES}
+            unnamed = ", ".join(folder.name for folder, match in named.items() if not match)
+            if len(found) < min(PLACES) and unnamed:
+                fix = f"Name it like 5_tag, or type here which tag belongs to which folder, such as {unnamed} = tag"
+                what = f"It is not known whom these folders show: {unnamed}"
+                raise UserError(what, where="Composite subjects", fix=fix)
+            return found
         found = {}
         for line in filter(None, map(str.strip, subjects.splitlines())):
             folder, _, tag = (part.strip() for part in line.partition("="))

@@ -70,6 +70,8 @@ class Gallery:
 
     def do_open(self, folders: str) -> str:
         paths = [Path(line.strip().strip('"')).expanduser() for line in (folders or "").splitlines() if line.strip()]
+        if file := next((path for path in paths if path.is_file()), None):
+            raise UserError("This is a file, not a folder", where=file, fix=f"Open the folder it is in: {file.parent}")
         if missing := next((path for path in paths if not path.is_dir()), None):
             raise UserError("There is no such folder", where=missing, fix="Check the path")
         editor = self.session.open(paths)

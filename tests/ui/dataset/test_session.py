@@ -186,6 +186,12 @@ def test_subjects_come_from_folders_or_are_named(session, folder, album):
     panel = CompositesPanel(session, album)
     assert {tag: len(found) for tag, found in panel.pictures_of("").items()} == {"mira": 2, "rin": 2}
     assert list(panel.pictures_of("3_mira = Mira\n5_rin = Rin")) == ["Mira", "Rin"]
+    (folder / "3_mira").rename(folder / "mira")
+    session.open([folder])
+    with pytest.raises(UserError, match="whom these folders show: set"):
+        panel.pictures_of("")
+    with pytest.raises(UserError, match="This is a file, not a folder"):
+        Gallery(session, album).do_open(str(folder / "mira" / "a.png"))
     with pytest.raises(UserError, match="names no folder"):
         panel.pictures_of("nowhere = x")
     with pytest.raises(UserError, match="not made yet"):
