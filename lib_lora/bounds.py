@@ -28,12 +28,18 @@ PATH = 4_096  # bytes, of which 255 for each folder's name
 class Settings(Protocol):
     """How pictures are generated: :class:`lib_lora.models.base.GenerationRequest`."""
 
-    negative: str
-    width: int
-    height: int
-    steps: int
-    cfg: float
-    clip_skip: int
+    @property
+    def negative(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def cfg(self) -> float: ...
+    @property
+    def clip_skip(self) -> int: ...
 
 
 def check_number(value: Any, where: str, low: float, high: float, *, unit: str = "") -> None:

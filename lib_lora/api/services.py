@@ -37,7 +37,7 @@ class SavedMergeJob(MergeJob):
         super().__init__(queue, formula, reduction, presets)
         self.target = target
 
-    def work(self, host: Host) -> Generator[Progress, None, dict[str, Any]]:
+    def work(self, host: Host) -> Generator[Progress, None, Any]:
         yield Progress(0, 0, "reading the files")
         merged = self.make(host)
         if self.target is not None:

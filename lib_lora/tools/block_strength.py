@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -113,12 +114,11 @@ def shape_of(image: Image.Image) -> np.ndarray:
     """Large shapes of a picture, whatever its colours and contrast: its luminance, small and of mean 0 and spread 1."""
     small = np.asarray(image.convert("RGB").resize((OUTLINE, OUTLINE), Image.Resampling.BOX), dtype=np.float32)
     light = small @ _LUMINANCE
-    return (light - light.mean()) / max(float(light.std()), 1e-3)
+    shape: np.ndarray = (light - light.mean()) / max(float(light.std()), 1e-3)
+    return shape
 
 
-def _draw_cell(
-    draw: ImageDraw.ImageDraw, font: object, corner: tuple[int, int], value: float, strongest: float
-) -> None:
+def _draw_cell(draw: ImageDraw.ImageDraw, font: Any, corner: tuple[int, int], value: float, strongest: float) -> None:
     depth = value / strongest if strongest > 0 else 0.0
     colour = tuple(int(c) for c in PALE + (STRONG - PALE) * depth)
     x, y = corner

@@ -145,8 +145,9 @@ def _describe(host: Host, spec: GridSpec, paths: dict[Cell, Path], folder: Path)
          "cells": [[numbers[cell] for cell in row] for row in table.cells]}
         for table in spec.tables()
     ]  # fmt: skip
+    info = host.info()
     document = {
-        "model": host.info().name,
+        "model": "" if info is None else info.name,
         "files": [{"label": file.label, "path": str(file.path)} for file in spec.files],
         "weights": spec.weights,
         "prompts": spec.prompts,

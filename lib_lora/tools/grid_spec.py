@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -109,7 +109,7 @@ class GridSpec:
 
     def values(self, dimension: str) -> tuple[Any, ...]:
         """The values of ``"file"``, ``"weight"``, …"""
-        return getattr(self, DIMENSIONS[dimension])
+        return tuple(getattr(self, DIMENSIONS[dimension]))
 
     def cells(self) -> list[Cell]:
         """All cells, file by file; those of different weights beside each other."""
@@ -144,7 +144,7 @@ class GridSpec:
 
     def _title(self, same: dict[str, Any]) -> str:
         """The prompt, and of the other dimensions those that have a choice."""
-        named = {
+        named: dict[str, Callable[[Any], str]] = {
             "file": lambda v: v.label,
             "blocks": lambda v: f"blocks {v.label}",
             "weight": lambda v: f"weight {v:g}",

@@ -22,7 +22,8 @@ from ..adapters.merged import Merged
 from ..adapters.workers import made_ahead, workers
 from ..errors import UserError
 from ..file_sets import file_set, finish_sets
-from .lora_files import SUFFIX, Folders, find_lora, new_path
+from .lora_files import Folders, find_lora, new_path
+from .lora_index import SUFFIX
 
 LoadBase = Callable[[], "Mapping[str, Tensor]"]
 

@@ -85,7 +85,7 @@ def fingerprint(host: Host, *inputs: object) -> str:
     info = host.info()
     if info is None:
         raise UserError("No model is loaded", fix="Choose a checkpoint first.")
-    model = [info.name]
+    model: list[str | int] = [info.name]
     if info.path is not None:
         stat = info.path.stat()
         model += [stat.st_size, stat.st_mtime_ns]

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lib_lora.dataset.collection.change import Change, Make, Operation, Write
 from lib_lora.dataset.collection.moving import merged
@@ -67,7 +68,7 @@ def stage_configs(name: str, root: Path, **values: object) -> TwoStages:
     return TwoStages(first, replace(second, start_from=first.name))
 
 
-def _config(stage: str, name: str, folder: Path, values: Mapping[str, object]) -> TrainConfig:
+def _config(stage: str, name: str, folder: Path, values: Mapping[str, Any]) -> TrainConfig:
     plain = TrainConfig(name=name, data_dir=str(folder))
     return replace(preset(stage).applied_to(plain), **values)
 
@@ -84,5 +85,8 @@ def _singles(subjects: Subjects, folder: Path, count: int, seed: int) -> Change:
     return Change("Single pictures", tuple(made), {"single pictures copied": len(made) // 2})
 
 
-def _copier(source: Path) -> Callable[[Path], object]:
-    return lambda target: shutil.copyfile(source, target)
+def _copier(source: Path) -> Callable[[Path], None]:
+    def copy(target: Path) -> None:
+        shutil.copyfile(source, target)
+
+    return copy
