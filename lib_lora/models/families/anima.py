@@ -1,8 +1,8 @@
 """Anima: 28 blocks (2B), or 40 of the same width (2.9B and 3.8B).
 
 Names: circlestone-labs/Anima as in Forge Neo's ``backend/nn/anima.py``; no loader knows others. Choice of layers:
-sd-scripts ``lora_anima.py`` (no modulation, norms, embedders, final layer). The blocks of the larger model were made of
-those of the smaller; which of which, Forge Neo's loader says.
+sd-scripts ``lora_anima.py`` (no modulation, norms, embedders, final layer). The blocks of the larger model are said to
+be made of those of the smaller in the order of ``FROM_28``; that order was not found in a loader's source.
 """
 
 from __future__ import annotations
