@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from bench.faults import dataset, tools
 from bench.faults.campaign import HALF, LEFT, LOST, Campaign, Tally, run_campaign
 
-PAIRS = 12  # of each campaign
+PAIRS = 9  # of each campaign
 CAMPAIGNS = (dataset.campaigns, tools.campaigns)
-MOST = 150  # single faults of each campaign
+MOST = 45  # single faults of each campaign
 
 
 def campaigns() -> list[Campaign]:
