@@ -22,7 +22,8 @@ def data(tmp_path):
         for parameter in network.parameters():
             parameter.data.normal_(generator=torch.Generator().manual_seed(seed))
         write_lora(tmp_path / "loras" / f"{name}.safetensors", network.modules(), {}, torch.float32)
-    safetensors.torch.save_file({TENSOR: torch.eye(8)}, tmp_path / "model.safetensors")
+    of_sd1 = {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(320, 768)}
+    safetensors.torch.save_file({TENSOR: torch.eye(8), **of_sd1}, tmp_path / "model.safetensors")
     (tmp_path / "model.yaml").write_text("model: {}", encoding="utf-8")
     return tmp_path
 
