@@ -44,7 +44,8 @@ def tags_applied(
             step += 1
 
         if scheduled:
-            attached.callback(model.unet.register_forward_pre_hook(before_step).remove)
+            unet: Any = model.unet  # diffusers' classes are no modules to mypy
+            attached.callback(unet.register_forward_pre_hook(before_step).remove)
         yield
 
 
