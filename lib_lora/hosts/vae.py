@@ -31,9 +31,9 @@ def in_float32(vae: nn.Module) -> Iterator[None]:
             for name, old in parameters.items():
                 if old is not None:
                     module._parameters[name] = nn.Parameter(old.detach().float(), requires_grad=False)
-            for name, old in buffers.items():
-                if old is not None and old.is_floating_point():
-                    module._buffers[name] = old.float()
+            for name, buffer in buffers.items():
+                if buffer is not None and buffer.is_floating_point():
+                    module._buffers[name] = buffer.float()
         yield
     finally:
         for module, parameters, buffers in before:
