@@ -5,6 +5,7 @@ The set itself is shared: pages that open the same folders look at one `DatasetE
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -67,11 +68,12 @@ class Pages:
             with _page(key):
                 return handler(*args)
 
+        functools.update_wrapper(call, handler)
         own = [p.replace(annotation=p.empty) for p in inspect.signature(handler).parameters.values()]
         first = inspect.Parameter("key", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         call.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]
         call.__annotations__ = {}
-        setattr(call, MARK, needs_of(handler))
+        setattr(call, MARK, needs_of(handler))  # a bound method's own mark is not among what was copied
         return call
 
 
