@@ -123,7 +123,7 @@ def serve(args: argparse.Namespace) -> int:
 def grid(args: argparse.Namespace) -> int:
     """Make a grid and print where it is."""
     from .models.base import GenerationRequest
-    from .tools.grid import make_grid
+    from .tools.grid import make_grid, read_grid
     from .tools.grid_spec import GridSpec
     from .workbench import Workbench
 
@@ -134,6 +134,8 @@ def grid(args: argparse.Namespace) -> int:
     folder = args.output or Places(args.data).grids / (args.training or "-".join(args.lora))
     for cell in make_grid(workbench.host, spec, folder):
         print(f"{cell.done}/{cell.total}  {cell.cell.file.label} × {cell.cell.weight:g}  {cell.path}", flush=True)
+    for remark in read_grid(folder).get("remarks", []):
+        print(remark)
     print(folder / "grid.png")
     return 0
 

@@ -24,7 +24,7 @@ from ..files import write_text
 from ..models.base import Host
 from ..small_files import listed, mapping, number, path, text, tolerated, whole
 from .grid_spec import BlockChoice, Candidate, Cell, GridSpec
-from .lora_files import load_network
+from .lora_files import load_network, remarks_on
 from .pictures import PARAMETERS, fingerprint, generate_missing, read_png, save_png
 from .sheet import Sheet, stacked
 
@@ -128,7 +128,7 @@ def grid_record(content: Any) -> dict[str, Any]:
         shape = [[whole(index) for index in row] for row in table["cells"]]
         if [len(row) for row in shape] != [len(columns)] * len(rows) or any(i >= count for row in shape for i in row):
             raise ValueError("a table does not fit its cells")
-    listed(grid.get("prompts", []), text)
+    listed(grid.get("prompts", []), text), listed(grid.get("remarks", []), text)
     return grid
 
 
@@ -149,6 +149,7 @@ def _describe(host: Host, spec: GridSpec, paths: dict[Cell, Path], folder: Path)
     document = {
         "model": "" if info is None else info.name,
         "files": [{"label": file.label, "path": str(file.path)} for file in spec.files],
+        "remarks": remarks_on({file.label: file.path for file in spec.files}),
         "weights": spec.weights,
         "prompts": spec.prompts,
         "seeds": spec.seeds,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..adapters.file import LoraFile
+from ..adapters.file import LoraFile, open_lora
 from ..adapters.network import Network
 from ..errors import UserError
 from ..names import check_name
@@ -74,6 +74,20 @@ def load_network(file: Path | LoraFile) -> Network:
     for adapter in network.adapters.values():
         adapter.float()
     return network
+
+
+def remarks_on(files: Mapping[str, Path]) -> list[str]:
+    """What a user of these files should know, as :attr:`LoraFile.remarks`; what is true of several is said once.
+
+    Args:
+        files: heading -> file.
+    """
+    headings: dict[str, list[str]] = {}
+    for heading, path in files.items():
+        file = open_lora(path)
+        for remark in file.remarks:
+            headings.setdefault(remark.removeprefix(f"{file.name}: "), []).append(heading)
+    return [f"{', '.join(those)}: {remark}" for remark, those in headings.items()]
 
 
 def _each(folders: Folders) -> Sequence[Path]:

@@ -73,10 +73,11 @@ class GridView:
     pictures: Pictures
 
     def render(self) -> str:
-        """All tables."""
+        """All tables, and below them what the user should know of the files."""
         size = self.grid["settings"]
         tables = "".join(self._table(table) for table in self.grid["tables"])
-        return f'<div style="--lw-ratio: {size["width"]} / {size["height"]}">{tables}</div>'
+        remarks = "".join(html.message(remark, html.WARNING) for remark in self.grid.get("remarks", []))
+        return f'<div style="--lw-ratio: {size["width"]} / {size["height"]}">{tables}</div>{remarks}'
 
     def pictures_of(self, pick: Pick) -> str:
         """A cell for every prompt and seed, to be enlarged."""

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.tools.grid import make_grid
+from lib_lora.tools.grid import make_grid, read_grid
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec
 from lib_lora.tools.lora_files import load_network
 from lib_lora.tools.pictures import BATCH, read_png
@@ -49,6 +51,17 @@ def test_pictures_carry_their_parameters_and_grid_json_names_them(tiny_host, spe
     named = {(c["file"], c["weight"], c["prompt"]): tmp_path / c["image"] for c in written["cells"]}
     assert named == {(c.cell.file.label, c.cell.weight, c.cell.prompt): c.path for c in cells}
     assert all(c.path.exists() for c in cells)
+
+
+def test_layers_that_act_nowhere_are_said_once(tiny_host, spec, tmp_path):
+    for file in spec.files:
+        tensors = safetensors.torch.load_file(file.path)
+        alpha = next(name for name in tensors if name.endswith(".alpha"))
+        safetensors.torch.save_file({**tensors, alpha: torch.tensor(0.0)}, file.path)
+    one = replace(spec, weights=(1.0,), prompts=("1girl",))
+    list(make_grid(tiny_host, one, tmp_path / "grid"))
+    (remark,) = read_grid(tmp_path / "grid")["remarks"]
+    assert remark.startswith("e1, e2: 1 layer has alpha 0")
 
 
 def test_a_second_start_keeps_what_is_there(tiny_host, spec, tmp_path):

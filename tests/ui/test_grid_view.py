@@ -49,6 +49,11 @@ def test_grid_has_pictures_that_are_there_and_places_for_the_others(grid: GridVi
     assert shown.index("epoch 1") < shown.index("epoch 2") < shown.index("lowest loss")
 
 
+def test_what_is_to_be_known_of_the_files_is_below(grid: GridView) -> None:
+    grid.grid["remarks"] = ["e1: 2 layers have <no> place in SDXL"]
+    assert grid.render().endswith("e1: 2 layers have &lt;no&gt; place in SDXL</div>")
+
+
 def test_the_chosen_cell_and_the_starred_ones(grid: GridView) -> None:
     shown = grid.render()
     assert shown.count("lw-chosen") == shown.count(">chosen<") == 1

@@ -10,7 +10,7 @@ from typing import Any
 from modules import scripts, shared
 
 from lib_lora.adapters.blocks import BlockWeights, load_presets
-from lib_lora.adapters.file import read_lora
+from lib_lora.adapters.file import LoraFile, read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
 from lib_lora.errors import UserError
@@ -53,7 +53,7 @@ class PromptWeights:
             extra: further tags, the accordion's, which nobody else sees.
 
         Returns:
-            What the user should know, a sentence each: tags of the prompt that nobody can read.
+            What the user should know, a sentence each: tags that nobody can read, and layers that act nowhere.
 
         Raises:
             UserError: ``extra``, a LoRA or its block weights cannot be used; the image is then made without the tags.
@@ -70,14 +70,16 @@ class PromptWeights:
         mine = partial(split_prompt, ours=lambda tag: not any(tag.needs <= knows for knows in readers))
         found = [mine(text) for text in p.prompts]
         tags = [*own, *found[0][1]]
+        remarks: list[str] = []
         if tags:
             p.prompts[:] = [rest for rest, _ in found]
             for name in ("all_hr_prompts", "hr_prompts"):
                 if texts_of_pass := getattr(p, name, None):
                     setattr(p, name, [mine(text)[0] for text in texts_of_pass])
             _forget_encoded(p)
-            self._attach(p, tags)
-        return [] if readers else [str(problem) for problem in unread_tags(p.prompts[0])]
+            remarks = self._attach(p, tags)
+        unread = [] if readers else [str(problem) for problem in unread_tags(p.prompts[0])]
+        return remarks + unread
 
     def are_wanted(self) -> bool:
         """Whether the user has left the setting on."""
@@ -91,11 +93,16 @@ class PromptWeights:
             self._handle.remove()
             self._handle = None
 
-    def _attach(self, p: Any, tags: Sequence[PromptLora]) -> None:
-        """All of ``tags`` or, after any exception, none of them and nothing of ours in the model."""
+    def _attach(self, p: Any, tags: Sequence[PromptLora]) -> list[str]:
+        """All of ``tags`` or, after any exception, none of them and nothing of ours in the model.
+
+        Returns:
+            Remarks on their files, each once.
+        """
         try:
             model = self._model_of(p.sd_model)
-            scheduled = self._attached_to(model, tags)
+            files = [read_lora(file_named(tag.name) or find_lora(tag.name, self.loras)) for tag in tags]
+            scheduled = self._attached_to(model, list(zip(tags, files, strict=True)))
 
             def before_step(*_: Any) -> None:
                 step, steps = progress(p)
@@ -111,16 +118,19 @@ class PromptWeights:
                 close()
 
             p.close = close_and_end
+            return list(dict.fromkeys(remark for file in files for remark in file.remarks))
         except BaseException:  # out of memory half-way, a host of another version, Ctrl-C
             self.end()
             raise
 
-    def _attached_to(self, model: WebUIModel, tags: Sequence[PromptLora]) -> list[tuple[PromptLora, Network]]:
-        """Attach what ``tags`` name; those whose weight follows the steps."""
+    def _attached_to(
+        self, model: WebUIModel, tags: Sequence[tuple[PromptLora, LoraFile]]
+    ) -> list[tuple[PromptLora, Network]]:
+        """Attach the files of ``tags``; those whose weight follows the steps."""
         layers = model.layers()
         scheduled: list[tuple[PromptLora, Network]] = []
-        for tag in tags:
-            for part, network in self._networks(tag):
+        for tag, file in tags:
+            for part, network in self._networks(tag, file):
                 network.attach(layers)
                 self._attached.append(network)
                 model.place(network)
@@ -128,9 +138,8 @@ class PromptWeights:
                     scheduled.append((tag, network))
         return scheduled
 
-    def _networks(self, tag: PromptLora) -> Iterator[tuple[str, Network]]:
+    def _networks(self, tag: PromptLora, file: LoraFile) -> Iterator[tuple[str, Network]]:
         """The file's text encoder part and U-Net part, each with its weight."""
-        file = read_lora(file_named(tag.name) or find_lora(tag.name, self.loras))
         weights = None
         if tag.blocks is not None:
             weights = BlockWeights.parse(tag.blocks, load_presets(self.presets), file.family)

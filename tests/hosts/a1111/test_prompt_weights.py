@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
+import torch
 
 from lib_lora.errors import UserError
 from lib_lora.ui.prompt_weights import tag
@@ -134,3 +136,12 @@ def test_the_accordion_counts_beside_other_extensions(webui, draw, monkeypatch: 
     assert draw("1girl", extra=tag("hat", "1@0,0@1", "")) == alone
     with pytest.raises(UserError, match="cannot be read"):
         draw("1girl", extra=tag("hat", "[1@0]", ""))
+
+
+def test_layers_of_the_file_that_act_nowhere_are_said(webui, lora, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = webui.host.paths.loras / "hat.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    alpha = next(name for name in tensors if name.endswith(".alpha"))
+    safetensors.torch.save_file({**tensors, alpha: torch.tensor(0.0)}, path)
+    (note,) = remaining(webui, monkeypatch, "1girl <lora:hat:1@0>|<lora:hat:0.5@0>")[1]
+    assert note.startswith("hat: 1 layer has alpha 0")
