@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,8 @@ class Adapter(nn.Module, ABC):
         lycoris: LyCORIS' name for it, where that is another.
         elsewhere: program -> what it does with such layers instead of the same as here; "" is that it leaves them out.
         weight_shape: shape of the adapted weight, [n], [o, i] or [o, i, kh, kw].
+        rank, scale: ΔW is scaled by ``scale``, alpha / ``rank``; every wrappable one has them.
+        scaled_param: the tensor that takes the scale in where it is to be 1; every wrappable one has it.
     """
 
     algorithm: ClassVar[str]
@@ -70,6 +72,9 @@ class Adapter(nn.Module, ABC):
     lycoris: ClassVar[str] = ""
     elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
     weight_shape: torch.Size
+    rank: int
+    scale: float
+    scaled_param: str
 
     @classmethod
     def reads(cls, tensors: Mapping[str, Tensor]) -> bool:
@@ -172,7 +177,8 @@ def apply_weight(x: Tensor, weight: Tensor, layer: nn.Module, bias: Tensor | Non
     """``weight``·x in the way of ``layer``: a linear layer for a matrix, else a convolution with its stride etc."""
     if weight.ndim == 2:
         return F.linear(x, weight, bias)
-    return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)
+    conv = cast(nn.Conv2d, layer)  # or what a web UI has in its place
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation)
 
 
 def channel_axis(layer: nn.Module) -> int:

@@ -47,9 +47,8 @@ def new_adapter(
 ) -> Adapter:
     """A fresh adapter, with ΔW = 0, for the layer called ``key``; on the layer's device."""
     shape, device = weight_shape(layer), computing_device(layer)
-    options = {"generator": generator, "dtype": dtype, "device": device}
     if len(shape) == 1:
-        return Norm.create(shape, LayerSpec(), **options)
+        return Norm.create(shape, LayerSpec(), generator=generator, dtype=dtype, device=device)
     rank, alpha = rank_and_alpha(spec, key, shape)
     layer_spec = LayerSpec(
         rank=rank,
@@ -61,5 +60,6 @@ def new_adapter(
         constraint=spec.constraint,
         bias=layer.bias is not None,
     )
-    adapter = algorithm(spec.algorithm).create(shape, layer_spec, **options)
+    cls = algorithm(spec.algorithm)
+    adapter = cls.create(shape, layer_spec, generator=generator, dtype=dtype, device=device)
     return DoRA.around(adapter, fetch_weight(layer, None, device)) if spec.dora else adapter

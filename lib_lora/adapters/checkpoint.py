@@ -17,7 +17,7 @@ from lib_lora.adapters.carried import carried
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import outline
-from lib_lora.adapters.merge import MergeTerm, layer_delta
+from lib_lora.adapters.merge import MergeTerm, WeighedTerm, layer_delta
 from lib_lora.adapters.recognition import together
 from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
@@ -57,9 +57,9 @@ def merge_into_checkpoint(
     of = [(f"{file.name} is for", file.families or ()) for file, _, _ in terms]
     common = together([*of, (f"{checkpoint.name} is", weights.families)], "Choose a checkpoint of the LoRA's family")
     terms = [(carried(file, common[0]), weight, by_block) for file, weight, by_block in terms]
-    terms = [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms]
+    weighed = [(file, weight, None if by is None else BlockWeights.read(by, file.family)) for file, weight, by in terms]
     keys = list(dict.fromkeys(key for file, _, _ in terms for key in file.modules))
-    changes = _by_tensor(weights, [key for key in keys if key in weights], terms)
+    changes = _by_tensor(weights, [key for key in keys if key in weights], weighed)
     if not changes:
         raise UserError(
             "None of the LoRA's layers exist in this checkpoint", where=checkpoint, fix="Choose one of its family."
@@ -70,7 +70,7 @@ def merge_into_checkpoint(
         for done, (name, entry) in enumerate(source.entries.items(), start=1):
             if name in changes:
                 tensor = source.read([name])[name]
-                _add(tensor, name, changes[name], terms, weights)
+                _add(tensor, name, changes[name], weighed, weights)
                 out.write(container.bytes_of(tensor))
             else:
                 data.seek(source.start + entry.begin)
@@ -81,7 +81,7 @@ def merge_into_checkpoint(
 
 
 def _by_tensor(
-    weights: CheckpointWeights, keys: Sequence[str], terms: Sequence[MergeTerm]
+    weights: CheckpointWeights, keys: Sequence[str], terms: Sequence[WeighedTerm]
 ) -> dict[str, list[tuple[str, Place]]]:
     """Tensor name -> the layers (key, place) that change it; weights and biases."""
     changes: dict[str, list[tuple[str, Place]]] = {}
@@ -98,7 +98,7 @@ def _add(
     tensor: Tensor,
     name: str,
     layers: Sequence[tuple[str, Place]],
-    terms: Sequence[MergeTerm],
+    terms: Sequence[WeighedTerm],
     weights: CheckpointWeights,
 ) -> None:
     """Add what the terms change in one tensor to it, in place."""
@@ -122,7 +122,7 @@ def _add(
         )
 
 
-def _change(key: str, terms: Sequence[MergeTerm], weights: CheckpointWeights, bias: bool) -> Tensor | None:
+def _change(key: str, terms: Sequence[WeighedTerm], weights: CheckpointWeights, bias: bool) -> Tensor | None:
     total: Delta | None = None
     for file, weight, by_block in terms:
         weight *= 1.0 if by_block is None else by_block.of(key)

@@ -101,13 +101,14 @@ class Delta:
     def norm(self) -> float:
         """Frobenius norm; exact under cancellation (``(a - a).norm()`` is rounding noise, not its square root)."""
         if self.dense_part is not None:
-            return self.matrix().double().norm().item()
-        return self._core().norm().item()
+            return float(self.matrix().double().norm())
+        return float(self._core().norm())
 
     def singular_values(self) -> Tensor:
         """Singular values of the matrix view, descending, float64, at most ``rank`` of them where ΔW is factored."""
         matrix = self._core() if self.dense_part is None else self.matrix().double()
-        return torch.linalg.svdvals(matrix)
+        values: Tensor = torch.linalg.svdvals(matrix)
+        return values
 
     def truncated(self, rank: int) -> tuple[Delta, float]:
         """The best approximation of rank ≤ ``rank`` (Eckart–Young) and its relative Frobenius error.
@@ -168,8 +169,8 @@ class Delta:
         """R_up @ R_downᵀ, which has the singular values of ΔW."""
         if self.up is None or self.down is None or self.rank == 0:
             return torch.zeros(0, 0, dtype=torch.float64)
-        r_up = torch.linalg.qr(self.up.double(), mode="r").R
-        r_down = torch.linalg.qr(self.down.double().T, mode="r").R
+        r_up: Tensor = torch.linalg.qr(self.up.double(), mode="r").R
+        r_down: Tensor = torch.linalg.qr(self.down.double().T, mode="r").R
         return r_up @ r_down.T
 
 

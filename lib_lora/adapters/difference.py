@@ -33,7 +33,7 @@ class Difference(Adapter):
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Difference:
         names = cls.param_names[:2]
         missing(tensors, names[0])
-        weight, bias = (tensors.get(name) for name in names)
+        weight, bias = tensors[names[0]], tensors.get(names[1])
         if weight.ndim not in cls.dimensions or (bias is not None and bias.shape != weight.shape[:1]):
             raise unfit(cls.algorithm, {name: tensors[name] for name in names if name in tensors})
         return cls(weight, bias)

@@ -47,10 +47,7 @@ class DoRA(Adapter):
         self.inner = inner
         self.dora_scale = nn.Parameter(dora_scale)
         self.axis = axis
-
-    @property
-    def weight_shape(self) -> torch.Size:
-        return self.inner.weight_shape
+        self.weight_shape = inner.weight_shape
 
     @classmethod
     def around(cls, inner: Adapter, base: Tensor) -> DoRA:
@@ -116,6 +113,7 @@ class DoRA(Adapter):
 
     def fit(self, weight_shape: torch.Size) -> None:
         self.inner.fit(weight_shape)
+        self.weight_shape = self.inner.weight_shape
         if weight_shape[self.axis] != len(self.dora_scale):
             what = f"dora_scale has {len(self.dora_scale)} numbers, the layer is {list(weight_shape)}"
             raise UserError(what, fix="Load a checkpoint of the family the LoRA was trained on.")
@@ -133,4 +131,5 @@ class DoRA(Adapter):
 def _norm(weight: Tensor, axis: int) -> Tensor:
     """Norm of each slice along ``axis``, at least float32, never 0."""
     rows = at_least_float32(weight).movedim(axis, 0).flatten(1)
-    return rows.norm(dim=1).clamp_min(torch.finfo(rows.dtype).eps)
+    lengths: Tensor = rows.norm(dim=1)
+    return lengths.clamp_min(torch.finfo(rows.dtype).eps)

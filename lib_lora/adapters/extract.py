@@ -61,8 +61,8 @@ def extract(
         if delta is not None:
             rank = options.conv_rank if delta.shape[2:].numel() > 1 else options.rank
             reduced, spectra[key] = delta.reduced(min(rank, *delta.matrix_shape), options.energy)
-            ranks[key] = reduced.rank
-            modules[key] = LoRA.from_delta(reduced).tensors()
+            lora = LoRA.from_delta(reduced)
+            ranks[key], modules[key] = lora.rank, lora.tensors()
         if progress is not None:
             progress(done, len(keys))
     if not modules:

@@ -89,8 +89,12 @@ def merged(
     names = (*about_base, "ss_new_sd_model_hash", *(f"modelspec.{n}" for n in about_spec))
     kept = {name: inherited[name] for name in names if name in inherited}
     full = rank == 0
-    values = {"network_module": "lycoris.kohya" if full else "networks.lora", "network_dim": rank or None}
-    values |= {"network_alpha": float(rank) or None, "network_args": {"algo": "full"} if full else {}}
+    values: dict[str, object] = {
+        "network_module": "lycoris.kohya" if full else "networks.lora",
+        "network_dim": rank or None,
+        "network_alpha": float(rank) or None,
+        "network_args": {"algo": "full"} if full else {},
+    }
     return {
         **kept,
         **kohya({**values, "training_comment": f"merge: {formula}"}),

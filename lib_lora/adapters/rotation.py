@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 from lib_lora.adapters.base import Adapter, apply_weight, base_of, channel_axis, misfit, required_base, stored
 from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BLOCKS, RESCALE, ALPHA = "oft_blocks", "rescale", "alpha"
 
@@ -43,7 +47,7 @@ class Rotation(Adapter):
         """The rotation, and the rescaling, of the last axis, which counts the o channels."""
 
     @classmethod
-    def read(cls, tensors: Mapping[str, Tensor]) -> Rotation:
+    def read(cls, tensors: Mapping[str, Tensor]) -> Self:
         """From a file's tensors; the shape of ``oft_blocks`` has been looked at.
 
         Raises:
@@ -82,7 +86,8 @@ class Rotation(Adapter):
             norm = q.norm() + 1e-8
             q = q * (self.alpha * self.weight_shape[0] / norm).clamp(max=1.0)
         identity = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)
-        return ((identity + q) @ torch.linalg.inv(identity - q)).to(dtype)
+        inverse: Tensor = torch.linalg.inv(identity - q)
+        return ((identity + q) @ inverse).to(dtype)
 
 
 def _constraint(tensors: Mapping[str, Tensor]) -> float:

@@ -59,7 +59,7 @@ def gram(matrix: Tensor) -> Tensor:
     width = matrix.shape[1]
     total = torch.zeros(width, width, dtype=torch.float64)
     strips = [slice(begin, min(begin + STRIP, width)) for begin in range(0, width, STRIP)]
-    for rows in matrix.split(ROWS):
+    for rows in torch.split(matrix, ROWS):
         rows = rows.double()
         for strip in strips:  # the lower triangle is the upper one's mirror image
             total[strip, strip.start :].addmm_(rows[:, strip].T, rows[:, strip.start :])

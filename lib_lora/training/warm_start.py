@@ -54,7 +54,7 @@ def _parameters(adapter: Adapter, tensors: Mapping[str, Tensor], path: Path) -> 
     loaded = adapter_from({name: t.float() for name, t in tensors.items()}, adapter.weight_shape)
     ours, theirs = _inner(adapter), _inner(loaded)
     if hasattr(ours, "scaled_param") and hasattr(theirs, "scaled_param") and ours.scale != theirs.scale:
-        name, ratio = str(theirs.scaled_param), float(theirs.scale) / float(ours.scale)  # type: ignore[arg-type]
+        name, ratio = theirs.scaled_param, theirs.scale / ours.scale
         scaled = {**tensors, name: tensors[name].float() * ratio}
         loaded = adapter_from({name: t.float() for name, t in scaled.items()}, adapter.weight_shape)
     expected, found = _shapes(adapter), _shapes(loaded)

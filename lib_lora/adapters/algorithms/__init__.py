@@ -16,7 +16,7 @@ from lib_lora.errors import UserError
 @cache
 def algorithms() -> dict[str, type[Adapter]]:
     """Every algorithm by its name."""
-    found = {}
+    found: dict[str, type[Adapter]] = {}
     for info in iter_modules(__path__):
         module = import_module(f"{__name__}.{info.name}")
         own = (value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__)

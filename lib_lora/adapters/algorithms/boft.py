@@ -67,7 +67,7 @@ class BOFT(Rotation):
         rotation = self.rotations(x.dtype)
         for stage in range(stages):
             apart = 2**stage * (b // 2)
-            x = _swapped(x, 2, apart).unflatten(-1, (n, b))
+            x = torch.unflatten(_swapped(x, 2, apart), -1, (n, b))
             x = torch.einsum("kij,...kj->...ki", rotation[stage], x).flatten(-2)
             x = _swapped(x, apart, 2)
         return x if self.rescale is None else x * self.rescale
@@ -75,4 +75,4 @@ class BOFT(Rotation):
 
 def _swapped(x: Tensor, rows: int, columns: int) -> Tensor:
     """The last axis seen as many matrices [rows, columns], each transposed."""
-    return x.unflatten(-1, (-1, rows, columns)).transpose(-2, -1).flatten(-3)
+    return torch.unflatten(x, -1, (-1, rows, columns)).transpose(-2, -1).flatten(-3)

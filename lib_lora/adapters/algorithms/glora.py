@@ -68,7 +68,8 @@ class GLoRA(Adapter):
         r, bound = spec.rank, 1 / math.sqrt(spec.rank)
         a1, b1 = (torch.empty(n, r).uniform_(-bound, bound, generator=generator) for n in (i, o))
         parts = (a1, torch.zeros(r, i), b1, torch.zeros(r, i * math.prod(kernel)))
-        return cls(*(t.to(device, dtype) for t in parts), spec.alpha or r, torch.Size(layer_shape))
+        a1, a2, b1, b2 = (t.to(device, dtype) for t in parts)
+        return cls(a1, a2, b1, b2, spec.alpha or r, torch.Size(layer_shape))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GLoRA:

@@ -34,6 +34,12 @@ class LoHa(Adapter):
     wrappable = True
     param_names = (*FACTORS, *CORES, "alpha")
     scaled_param = "hada_w1_a"
+    hada_w1_a: Tensor
+    hada_w1_b: Tensor
+    hada_w2_a: Tensor
+    hada_w2_b: Tensor
+    hada_t1: Tensor | None
+    hada_t2: Tensor | None
 
     def __init__(self, tensors: Mapping[str, Tensor], alpha: float, weight_shape: torch.Size):
         super().__init__()
@@ -58,6 +64,7 @@ class LoHa(Adapter):
         r, tucker = spec.rank, spec.tucker and math.prod(kernel) > 1
         inner = (r, i) if tucker else (r, i * math.prod(kernel))
         outer = (r, o) if tucker else (o, r)
+        sizes: dict[str, tuple[tuple[int, ...], float]]
         sizes = {"hada_w1_a": (outer, 0.1), "hada_w1_b": (inner, 1.0), "hada_w2_b": (inner, 1.0)}
         sizes |= {name: ((r, r, *kernel), 0.1) for name in CORES if tucker}
         tensors = {name: torch.randn(size, generator=generator) * std for name, (size, std) in sizes.items()}

@@ -35,13 +35,20 @@ class LoKr(Adapter):
     label, place = "LoKr", 30
     wrappable = True
     param_names = (*NAMES, "alpha")
+    lokr_w1: Tensor | None
+    lokr_w1_a: Tensor  # these two are there where lokr_w1 is None
+    lokr_w1_b: Tensor
+    lokr_w2: Tensor | None
+    lokr_w2_a: Tensor  # and these where lokr_w2 is
+    lokr_w2_b: Tensor
+    lokr_t2: Tensor | None
 
     def __init__(self, tensors: Mapping[str, Tensor], alpha: float, weight_shape: torch.Size | None = None):
         super().__init__()
         for name in NAMES:
             self.register_parameter(name, nn.Parameter(tensors[name]) if name in tensors else None)
         full = self.lokr_w1 is not None and self.lokr_w2 is not None
-        low = self.lokr_w1_b if self.lokr_w2_b is None else self.lokr_w2_b
+        low = self.lokr_w1_b if self.lokr_w2 is not None else self.lokr_w2_b
         self.rank = 1 if full else low.shape[0]
         self.alpha = float(alpha)
         self.scale = 1.0 if full else self.alpha / self.rank
@@ -66,6 +73,8 @@ class LoKr(Adapter):
         low1 = spec.decompose_both and not spec.full_matrix and r < max(o1, i1) / 2
         low2 = not spec.full_matrix and r < max(o2, i2) / 2
         tucker = low2 and spec.tucker and math.prod(kernel) > 1
+        random: dict[str, tuple[int, ...]]
+        zero: dict[str, tuple[int, ...]]
         random = {W1_A: (o1, r), W1_B: (r, i1)} if low1 else {W1: (o1, i1)}
         if tucker:
             random, zero = random | {W2_A: (r, o2), T2: (r, r, *kernel)}, {W2_B: (r, i2)}
@@ -98,12 +107,13 @@ class LoKr(Adapter):
         m, n = w1.shape[1], w2.shape[1]
         shape = weight_shape(layer)
         if len(shape) == 2:
-            h = torch.einsum("...mn,kn->...mk", x.unflatten(-1, (m, n)), w2.flatten(1))
+            h = torch.einsum("...mn,kn->...mk", torch.unflatten(x, -1, (m, n)), w2.flatten(1))
             return torch.einsum("...mk,lm->...lk", h, w1).flatten(-2)
         if w2.ndim == 2:
             w2 = w2.reshape(-1, n // shape[2:].numel(), *shape[2:])
         # Each of the m groups of channels is an image of its own under W2; W1 mixes the groups.
-        h = apply_weight(x.unflatten(1, (m, -1)).flatten(0, 1), w2, layer).unflatten(0, (-1, m))
+        h = apply_weight(torch.unflatten(x, 1, (m, -1)).flatten(0, 1), w2, layer)
+        h = torch.unflatten(h, 0, (-1, m))
         return torch.einsum("bm...,lm->bl...", h, w1).flatten(1, 2)
 
     def delta(self, base: Tensor | None = None) -> Delta:
@@ -127,7 +137,7 @@ class LoKr(Adapter):
         return first, (a.T.contiguous(), tucker_down(at_least_float32(self.lokr_t2), b).flatten(1))
 
     def fits(self, weight_shape: torch.Size) -> bool:
-        known = len(self.weight_shape) == 4 and self.weight_shape[2:].numel() > 1
+        known = len(self.weight_shape) == 4 and math.prod(self.weight_shape[2:]) > 1
         return super().fits(weight_shape) and (not known or weight_shape == self.weight_shape)
 
     def _sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -13,6 +13,7 @@ from lib_lora.adapters.base import (
     Adapter,
     LayerSpec,
     alpha_of,
+    apply_weight,
     at_least_float32,
     channel_axis,
     missing,
@@ -94,6 +95,8 @@ class LoRA(Adapter):
     def from_delta(cls, delta: Delta) -> LoRA:
         """A LoRA with the ΔW of a factored ``delta``, alpha = rank, and factors of equal norm, rank by rank."""
         up, down = delta.up, delta.down
+        if up is None or down is None:
+            raise ValueError("a ΔW that is not factored")
         # Equal norms keep both factors as far from half-precision overflow and underflow as they can be.
         up_norm, down_norm = up.norm(dim=0), down.norm(dim=1)
         ratio = torch.where((up_norm > 0) & (down_norm > 0), (down_norm / up_norm).sqrt(), 1.0)
@@ -132,10 +135,9 @@ class LoRA(Adapter):
         """Activations of the rank: [B, …, r], or [B, r, h, w] for a convolution."""
         if self.down.ndim == 2:
             return F.linear(x, self.down)
-        how = (None, layer.stride, layer.padding, layer.dilation)
         if self.mid is None:
-            return F.conv2d(x, self.down, *how)
-        return F.conv2d(F.conv2d(x, self.down), self.mid, *how)
+            return apply_weight(x, self.down, layer)
+        return apply_weight(F.conv2d(x, self.down), self.mid, layer)
 
     def _up(self, h: Tensor) -> Tensor:
         project = F.linear if self.up.ndim == 2 else F.conv2d

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,4 +41,5 @@ class Norm(Difference):
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         if isinstance(layer, nn.GroupNorm):
             return F.group_norm(x, layer.num_groups, self.weight, self.bias, layer.eps)
-        return F.layer_norm(x, layer.normalized_shape, self.weight, self.bias, layer.eps)
+        norm = cast(nn.LayerNorm, layer)  # or what a web UI has in its place
+        return F.layer_norm(x, norm.normalized_shape, self.weight, self.bias, norm.eps)

@@ -57,5 +57,5 @@ class DiagOFT(Rotation):
 
     def rotated(self, x: Tensor) -> Tensor:
         n, b, _ = self.oft_blocks.shape
-        out = torch.einsum("kij,...ki->...kj", self.rotations(x.dtype), x.unflatten(-1, (n, b))).flatten(-2)
+        out = torch.einsum("kij,...ki->...kj", self.rotations(x.dtype), torch.unflatten(x, -1, (n, b))).flatten(-2)
         return out if self.rescale is None else out * self.rescale
