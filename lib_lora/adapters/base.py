@@ -53,6 +53,7 @@ class Adapter(nn.Module, ABC):
         param_names: names of its tensors in a file, after the layer's key and a dot.
         needs_base: whether ΔW depends on the weight that is adapted.
         label, place: its name for the user, and where it stands in a list of choices.
+        options: the fields of :class:`LayerSpec` that it reads.
         chosen: whether a user may choose it; else it comes with another.
         wrappable: whether DoRA may be put around it.
         lycoris: LyCORIS' name for it, where that is another.
@@ -67,6 +68,7 @@ class Adapter(nn.Module, ABC):
     needs_base: ClassVar[bool] = False
     label: ClassVar[str]
     place: ClassVar[int] = 100
+    options: ClassVar[tuple[str, ...]] = ("rank", "alpha")
     chosen: ClassVar[bool] = True
     wrappable: ClassVar[bool] = False
     lycoris: ClassVar[str] = ""

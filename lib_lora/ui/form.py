@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, replace
 from html import escape
 from typing import Any
@@ -14,6 +14,7 @@ from lib_lora.bounds import check_number
 from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
 from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
+from lib_lora.training.effect import without_effect
 from lib_lora.ui.actions import panel
 from lib_lora.ui.compat import listen
 from lib_lora.ui.curves import lr_chart, timestep_chart
@@ -60,9 +61,16 @@ def component(name: str, value: Any) -> Any:
 
 
 class SettingsForm:
-    """All settings: those that most trainings change always in view, the rest in groups under *More settings*."""
+    """All settings: those that most trainings change always in view, the rest in groups under *More settings*.
 
-    def __init__(self) -> None:
+    A setting without an effect is hidden while it has its default value, so that nothing acts unseen later.
+
+    Args:
+        prediction: of the model that is loaded; empty where there is none.
+    """
+
+    def __init__(self, prediction: Callable[[], str] = lambda: "") -> None:
+        self._prediction = prediction
         self.names = [name for name in settings() if name not in FROM_HOST]
         self.fields: dict[str, Any] = {}
         self.curves: list[gr.HTML] = []  # in the order of CURVES
@@ -127,8 +135,19 @@ class SettingsForm:
         return TrainConfig(**{n: _typed(n, v) for n, v in zip(self.names, values, strict=True)})
 
     def described(self, base: TrainConfig, values: Sequence[Any]) -> list[str]:
-        """What differs from ``base``, and the curves."""
-        return [marks(changed(base, dict(zip(self.names, values, strict=True)))), *self.drawn(values)]
+        """What differs from ``base``, with what is hidden, and the curves."""
+        return [self.noted(base, values), *self.drawn(values)]
+
+    def noted(self, base: TrainConfig, values: Sequence[Any]) -> str:
+        """What differs from ``base``, and styles that mark these fields and hide those without an effect."""
+        return hiding(self.hidden(values)) + marks(changed(base, dict(zip(self.names, values, strict=True))))
+
+    def hidden(self, values: Sequence[Any]) -> dict[str, str]:
+        """Setting -> when it would have an effect, of those that have none and are at their default."""
+        shown = dict(zip(self.names, values, strict=True))
+        known = settings()
+        idle = without_effect(shown, self._prediction())
+        return {name: why for name, why in idle.items() if shown[name] == default_of(known[name])}
 
     def drawn(self, values: Sequence[Any]) -> list[str]:
         """A curve for each of :data:`CURVES`; empty while a setting is not usable."""
@@ -164,7 +183,7 @@ class SettingsForm:
         for trigger in (self._preset.input, self.reset.click):
             self.filled(listen(trigger, self.apply, now, [self.fields[name] for name in self._not_own()]))
         listen(self._typed.change, self.typed, [self._typed, *now], self._shown)
-        listen(self.search.change, search, [self.search], [self.found])
+        listen(self.search.change, self.search_for, [self.search, *self.inputs], [self.found])
 
     def filled(self, event: Any) -> None:
         """Keep and describe what ``event``, a dependency, has filled the form with."""
@@ -190,6 +209,11 @@ class SettingsForm:
         config = self._baseline(preset)
         return [getattr(config, name) for name in self._not_own()]
 
+    @access.looks
+    def search_for(self, text: str, *now: Any) -> str:
+        """Where the settings are that have ``text``."""
+        return search(text, self.hidden(now))
+
     def _not_own(self) -> list[str]:
         return [name for name in self.names if name not in OWN]
 
@@ -214,6 +238,12 @@ def marks(differs: dict[str, Any]) -> str:
         " background: var(--lw-accent); }</style>"
         f'<span class="lw-quiet"><b>{len(differs)} changed:</b> {escape(names)}</span>'
     )
+
+
+def hiding(names: Iterable[str]) -> str:
+    """A style that hides the fields of these settings; empty for none."""
+    fields = ", ".join(f"#lw_page #{PREFIX}{name}" for name in names)
+    return f"<style>{fields} {{ display: none !important; }}</style>" if fields else ""
 
 
 def fault(error: UserError) -> str:
@@ -243,22 +273,27 @@ def in_words(error: UserError) -> UserError:
     return UserError(error.what, where=settings()[name].metadata["label"], fix=error.fix) if name else error
 
 
-@access.looks
-def search(text: str) -> str:
-    """Where the settings are that have ``text`` in their label, help or kohya name."""
+def search(text: str, hidden: Mapping[str, str]) -> str:
+    """Where the settings are that have ``text`` in their label, help or kohya name; of the hidden ones, why."""
     words = text.casefold().replace("_", " ").split()
     if not words:
         return ""
     hits = [f for f in settings().values() if all(word in _searchable(f) for word in words)]
     items = "".join(
-        f'<li><button type="button" class="lw-link" data-lw-goto="{PREFIX}{f.name}" '
-        f'data-lw-group="{escape("" if f.name in BASIC else group_title(group_of(f)))}">'
-        f"{escape(group_title(group_of(f)))} › {escape(f.metadata['label'])}</button> "
-        f"<code>{escape(f.metadata['kohya'])}</code> {escape(f.metadata['help'])}</li>"
+        f"<li>{_way_to(f, hidden)} <code>{escape(f.metadata['kohya'])}</code> {escape(f.metadata['help'])}</li>"
         for f in hits
         if f.name not in FROM_HOST
     )
     return f'<ul class="lw-found">{items}</ul>' if hits else '<span class="lw-quiet">No setting has that.</span>'
+
+
+def _way_to(f: Field, hidden: Mapping[str, str]) -> str:
+    place = f"{escape(group_title(group_of(f)))} › {escape(f.metadata['label'])}"
+    if f.name in hidden:
+        return f"{place} <b>({escape(hidden[f.name])})</b>"
+    group = escape("" if f.name in BASIC else group_title(group_of(f)))
+    go = f'data-lw-goto="{PREFIX}{f.name}" data-lw-group="{group}"'
+    return f'<button type="button" class="lw-link" {go}>{place}</button>'
 
 
 def _searchable(f: Field) -> str:

@@ -42,7 +42,7 @@ class TrainTab:
         self.workbench = workbench
         self.pictures = pictures
         places = workbench.host.paths.places
-        self.form = SettingsForm()
+        self.form = SettingsForm(self._prediction)
         self.presets = OwnPresets(places.presets)
         self.draft = Draft(places.draft)
         self.configs = ConfigPanel(self.form, self.presets)
@@ -91,7 +91,7 @@ class TrainTab:
             self.form.more(start)
         with gr.Accordion("Import, export and own presets", open=False, elem_id="lw_train_configs"):
             self.configs.build()
-        self.changes = panel("lw_train_changes", form.marks({}))
+        self.changes = panel("lw_train_changes", self.form.noted(start, self.form.values(start)))
         self.form.bind(self.preset, self.changes, self._baseline, self.draft)
         self.found = gr.Textbox("", label="Settings kept", elem_id="lw_train_kept", elem_classes=["lw-hidden"])
 
@@ -237,6 +237,10 @@ class TrainTab:
             return self.presets.find(name) if name in self.presets.names() else None
         except UserError:
             return None
+
+    def _prediction(self) -> str:
+        model = self.workbench.host.info()
+        return model.prediction if model is not None else ""
 
     def _first_preset(self) -> Preset:
         return usual_preset(self.workbench.host.info())

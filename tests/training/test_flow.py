@@ -92,7 +92,7 @@ def test_what_has_no_meaning_is_left_out_and_told() -> None:
     unweighted = Denoiser(model, PLAIN).loss(batch, plain)  # type: ignore[arg-type]
     assert torch.equal(denoiser.loss(batch, ours), unweighted)
     assert [note.split(" is left out")[0] for note in denoiser.notes] == [
-        "Min-SNR gamma", "Zero terminal SNR", "Noise offset", "Input perturbation",
+        "Noise offset", "Input perturbation", "Zero terminal SNR", "Min-SNR gamma",
     ]  # fmt: skip
 
 

@@ -78,11 +78,11 @@ def test_a_mistake_is_shown_at_its_field() -> None:
 
 def test_settings_are_found_by_kohyas_name() -> None:
     group = form.group_title(settings()["min_snr_gamma"].metadata["group"])
-    assert f"{group} › Min-SNR gamma" in form.search("min_snr_gamma")
-    assert 'data-lw-goto="lw_train_min_snr_gamma"' in form.search("min_snr_gamma")
-    assert "Rank" in form.search("network_dim")
-    assert "No setting" in form.search("qwertz")
-    assert form.search("  ") == ""
+    assert f"{group} › Min-SNR gamma" in form.search("min_snr_gamma", {})
+    assert 'data-lw-goto="lw_train_min_snr_gamma"' in form.search("min_snr_gamma", {})
+    assert "Rank" in form.search("network_dim", {})
+    assert "No setting" in form.search("qwertz", {})
+    assert form.search("  ", {}) == ""
 
 
 def test_all_faults_are_told_at_once_and_by_the_fields_labels(built: SettingsForm) -> None:
@@ -91,3 +91,25 @@ def test_all_faults_are_told_at_once_and_by_the_fields_labels(built: SettingsFor
     assert {form.field_of(error) for error in found} == {"epochs", "name", "data_dir", "resolution"}
     assert "data_dir" not in {form.in_words(error).where for error in found}
     assert built.faults(built.values(TrainConfig(name="mira", data_dir="sets"))) == []
+
+
+def test_settings_without_an_effect_are_hidden_and_the_search_says_when_they_have_one(built: SettingsForm) -> None:
+    def hidden(prediction: str = "epsilon", **given: object) -> dict[str, str]:
+        built._prediction = lambda: prediction
+        values = dict(zip(built.names, built.values(TrainConfig()), strict=True)) | given
+        return built.hidden(list(values.values()))
+
+    plain = hidden()
+    assert {"lokr_factor", "constraint", "flow_shift", "power", "mask_dir", "conv_alpha"} <= set(plain)
+    assert not {"rank", "alpha", "dora", "tucker", "min_snr_gamma", "epochs", "min_lr"} & set(plain)
+    assert {"lokr_factor", "lokr_full", "lokr_both"}.isdisjoint(hidden(algorithm="lokr"))
+    assert {"alpha", "tucker", "dora", "nested_ranks"} <= set(hidden(algorithm="boft"))
+    assert "constraint" not in hidden(algorithm="boft") and "rank" not in hidden(algorithm="boft")
+    flow = hidden("flow")
+    assert "flow_shift" not in flow and {"min_snr_gamma", "noise_offset", "zero_terminal_snr"} <= set(flow)
+    assert {"flow_shift", "min_snr_gamma"}.isdisjoint(hidden(""))  # no model: nothing is known
+    assert "epochs" in hidden(max_steps=100.0)
+    assert {"lokr_factor", "min_snr_gamma"}.isdisjoint(hidden("flow", lokr_factor=4, min_snr_gamma=1.0))
+    assert "#lw_train_lokr_factor" in form.hiding(plain) and form.hiding({}) == ""
+    found = form.search("lokr factor", plain)
+    assert "Only with the algorithm lokr" in found and 'data-lw-goto="lw_train_lokr_factor"' not in found

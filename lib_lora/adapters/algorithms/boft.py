@@ -22,6 +22,7 @@ class BOFT(Rotation):
 
     algorithm = "boft"
     label, place = "BOFT", 80
+    options = ("rank", "constraint")
     elsewhere: ClassVar[Mapping[str, str]] = {
         "Forge": "",
         "ComfyUI": "applies BOFT with another strength below weight 1",

@@ -19,6 +19,7 @@ class Full(Difference):
 
     algorithm = "full"
     label, place = "full differences", 90
+    options = ("bias",)
     param_names = ("diff", "diff_b", "alpha")  # alpha is written by some trainers and read by none
     dimensions = (2, 4)
 

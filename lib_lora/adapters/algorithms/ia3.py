@@ -35,6 +35,7 @@ class IA3(Adapter):
 
     algorithm = "ia3"
     label, place = "IA3", 60
+    options = ()
     elsewhere: ClassVar[Mapping[str, str]] = {
         "AUTOMATIC1111": "fails on the convolutions of IA3, to which proj_in and proj_out belong",
         "Forge": "",

@@ -31,6 +31,7 @@ class LoHa(Adapter):
 
     algorithm = "loha"
     label, place = "LoHa", 20
+    options = ("rank", "alpha", "tucker")
     wrappable = True
     param_names = (*FACTORS, *CORES, "alpha")
     scaled_param = "hada_w1_a"

@@ -41,6 +41,7 @@ class LoRA(Adapter):
 
     algorithm = "lora"
     label, place = "LoRA", 0
+    options = ("rank", "alpha", "tucker")
     wrappable = True
     lycoris = "locon"
     param_names = (UP, DOWN, MID, ALPHA, BIAS)

@@ -22,6 +22,7 @@ class Norm(Difference):
 
     algorithm = "norm"
     label, place = "normalisation layers", 95
+    options = ()
     chosen = False
     param_names = ("w_norm", "b_norm")
     dimensions = (1,)

@@ -22,6 +22,7 @@ class DiagOFT(Rotation):
 
     algorithm = "oft"
     label, place = "OFT", 70
+    options = ("rank", "constraint")
     lycoris = "diag-oft"
     elsewhere: ClassVar[Mapping[str, str]] = {
         "Forge": "",

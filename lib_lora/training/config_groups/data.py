@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib_lora.training.config_groups.only import given
 from lib_lora.training.config_groups.setting import CAPTIONS, IMAGES, setting
 
 CHUNK_LAYOUTS = ("web UI", "kohya")
@@ -54,7 +55,7 @@ class CaptionSettings:
         "Share of the steps in which captions grow from their first tags to all", low=0, high=1, unit="of all steps",
         kohya="token_warmup_step")
     token_warmup_min: int = setting(1, CAPTIONS, "Token warm-up: first", "Tags at its start",
-        low=0, high=100, unit="tags", kohya="token_warmup_min")
+        low=0, high=100, unit="tags", kohya="token_warmup_min", only=given("token_warmup", "a token warm-up"))
     # fmt: on
 
 

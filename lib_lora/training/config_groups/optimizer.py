@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib_lora.training.config_groups.only import CYCLIC, FALLING, STEPPED, WARMED, given, one_of
 from lib_lora.training.config_groups.setting import OPTIMIZER, SCHEDULE, setting
 
 OPTIMIZERS = (
@@ -42,9 +43,10 @@ class OptimizerSettings:
         "Further ones as name=value, e.g. d_coef=2 for Prodigy", kohya="optimizer_args")
     loraplus_ratio: float = setting(1.0, OPTIMIZER, "LoRA+ ratio",
         "Rate of the up projections against the rest; 1 is off, 4-16", low=0.01, high=256,
-        kohya="network_args.loraplus_unet_lr_ratio")
+        kohya="network_args.loraplus_unet_lr_ratio", only=given("unet_lr", "a U-Net learning rate"))
     loraplus_te_ratio: float = setting(1.0, OPTIMIZER, "LoRA+ ratio, text encoder", "1 is off",
-        low=0.01, high=256, kohya="network_args.loraplus_text_encoder_lr_ratio")
+        low=0.01, high=256, kohya="network_args.loraplus_text_encoder_lr_ratio",
+        only=given("te_lr", "a text encoder learning rate"))
     block_lr: str = setting("", OPTIMIZER, "Rates per block",
         "17 or 26 factors as in Blocks, or the name of a preset; empty is off",
         kohya="network_args.down_lr_weight,mid_lr_weight,up_lr_weight")
@@ -53,9 +55,10 @@ class OptimizerSettings:
     ema_decay: float = setting(0.0, OPTIMIZER, "Moving average",
         "Saves the average of the last steps' weights; 0.99 to 0.999, 0 is off", low=0, high=0.9999)
     stop_te_after: int = setting(0, OPTIMIZER, "Stop the text encoder after", "0 is never",
-        low=0, high=1000, unit="epochs", kohya="stop_text_encoder_training")
+        low=0, high=1000, unit="epochs", kohya="stop_text_encoder_training",
+        only=given("te_lr", "a text encoder learning rate"))
     stop_unet_after: int = setting(0, OPTIMIZER, "Stop the U-Net after", "0 is never",
-        low=0, high=1000, unit="epochs")
+        low=0, high=1000, unit="epochs", only=given("unet_lr", "a U-Net learning rate"))
     # fmt: on
 
 
@@ -65,17 +68,18 @@ class ScheduleSettings:
     schedule: str = setting("cosine", SCHEDULE, "Learning rate schedule", "cosine falls to 0 at the end",
         choices=SCHEDULES, kohya="lr_scheduler")
     warmup: float = setting(0.0, SCHEDULE, "Warm-up", "Share of the steps in which the rate rises from 0",
-        low=0, high=0.5, unit="of all steps", kohya="lr_warmup_steps")
+        low=0, high=0.5, unit="of all steps", kohya="lr_warmup_steps", only=WARMED)
     min_lr: float = setting(0.0, SCHEDULE, "Lowest rate", "Where a falling schedule ends, against its start",
-        low=0, high=1, unit="of the rate", kohya="lr_scheduler_min_lr_ratio")
+        low=0, high=1, unit="of the rate", kohya="lr_scheduler_min_lr_ratio", only=FALLING)
     cycles: int = setting(1, SCHEDULE, "Cycles", "Of a schedule with restarts; falls of the step schedule, plus one",
-        low=1, high=100, kohya="lr_scheduler_num_cycles")
+        low=1, high=100, kohya="lr_scheduler_num_cycles", only=STEPPED)
     cycle_length_factor: float = setting(1.0, SCHEDULE, "Cycle length", "Against the cycle before",
-        low=0.1, high=10, kohya="lr_scheduler_args.cycle_multiplier")
+        low=0.1, high=10, kohya="lr_scheduler_args.cycle_multiplier", only=CYCLIC)
     cycle_decay: float = setting(1.0, SCHEDULE, "Cycle height", "Against the cycle before; the step schedule's factor",
-        low=0.001, high=1, kohya="lr_scheduler_args.gamma")
+        low=0.001, high=1, kohya="lr_scheduler_args.gamma", only=STEPPED)
     power: float = setting(1.0, SCHEDULE, "Power", "Of the polynomial; 1 is linear",
-        low=0.1, high=10, kohya="lr_scheduler_power")
+        low=0.1, high=10, kohya="lr_scheduler_power", only=one_of("schedule", "schedule", ("polynomial",)))
     decay_share: float = setting(0.2, SCHEDULE, "Decay", "Share of the steps in which warmup_stable_decay falls",
-        low=0.01, high=1, unit="of all steps", kohya="lr_decay_steps")
+        low=0.01, high=1, unit="of all steps", kohya="lr_decay_steps",
+        only=one_of("schedule", "schedule", ("warmup_stable_decay",)))
     # fmt: on

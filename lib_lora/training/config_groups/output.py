@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib_lora.training.config_groups.only import given
 from lib_lora.training.config_groups.setting import MEMORY, SAVING, setting
 
 BASE_PRECISIONS = ("as loaded", "bf16", "fp16")
@@ -27,9 +28,10 @@ class SavingSettings:
     sample_prompts: str = setting("", SAVING, "Sample prompts",
         "One a line: prompt --n negative --w 512 --h 512 --s 28 --l 7 --d seed", kohya="sample_prompts")
     sample_every_n_epochs: int = setting(1, SAVING, "Sample every", "0 is off",
-        low=0, high=1000, unit="epochs", kohya="sample_every_n_epochs")
+        low=0, high=1000, unit="epochs", kohya="sample_every_n_epochs", only=given("sample_prompts", "sample prompts"))
     sample_every_n_steps: int = setting(0, SAVING, "Sample also every", "0 is off",
-        low=0, high=1_000_000, unit="steps", kohya="sample_every_n_steps")
+        low=0, high=1_000_000, unit="steps", kohya="sample_every_n_steps",
+        only=given("sample_prompts", "sample prompts"))
     # fmt: on
 
 
@@ -39,7 +41,8 @@ class MemorySettings:
     gradient_checkpointing: bool = setting(False, MEMORY, "Gradient checkpointing",
         "Much less memory, about a third slower", kohya="gradient_checkpointing")
     checkpoint_blocks: str = setting("", MEMORY, "Blocks to checkpoint",
-        "Empty is all. The outer ones keep the most: IN01-IN02 OUT09-OUT11 in SD 1.x; fewer blocks are faster")
+        "Empty is all. The outer ones keep the most: IN01-IN02 OUT09-OUT11 in SD 1.x; fewer blocks are faster",
+        only=given("gradient_checkpointing", "gradient checkpointing"))
     batch_parts: int = setting(1, MEMORY, "Parts of a batch",
         "Computed one after another: less memory, slower, the same result; several processes share them",
         low=1, high=64)

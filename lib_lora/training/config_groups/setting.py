@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from lib_lora.bounds import as_float, check_text, shown
 from lib_lora.errors import UserError
+from lib_lora.training.config_groups.only import Only
 
 RUN, NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS, SAVING, MEMORY = GROUPS = (
     "Run", "Network", "Optimizer", "Learning rate schedule", "Captions", "Images and buckets", "Noise and timesteps",
@@ -27,10 +28,20 @@ def setting(
     unit: str = "",
     choices: tuple[str, ...] = (),
     kohya: str = "",
+    only: Only | None = None,
+    no_flow: str = "",
 ) -> T:
-    """A dataclass field with its group, label, help, range, unit, choices and kohya's name ("": kohya has none)."""
+    """A dataclass field with all that is known of a setting.
+
+    Args:
+        kohya: its name there; empty: kohya has none.
+        only: when it has an effect; None is always.
+        no_flow: why it has no meaning for a rectified flow; empty: it has one.
+    """
     metadata = {"group": group, "label": label, "help": help, "low": low, "high": high, "unit": unit}
-    return field(default=default, metadata={**metadata, "choices": choices, "kohya": kohya})
+    return field(
+        default=default, metadata={**metadata, "choices": choices, "kohya": kohya, "only": only, "no_flow": no_flow}
+    )
 
 
 def default_of(f: Field[Any]) -> Any:
