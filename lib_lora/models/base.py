@@ -106,15 +106,32 @@ class GenerationRequest:
 class LoadedModel(Protocol):
     """The host's live model, borrowed for training."""
 
-    family: str
-    name: str
-    path: Path | None
-    device: torch.device
-    dtype: torch.dtype
-    prediction: str
-    schedule: Schedule
-    latent_scale: float
-    latent_factor: int
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> Path | None: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def prediction(self) -> str: ...
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def latent_scale(self) -> float: ...
+
+    @property
+    def latent_factor(self) -> int: ...
 
     def hashes(self) -> dict[str, str]:
         """``{"model": …, "vae": …}``: SHA-256 of the file and of the VAE's tensors."""
@@ -191,9 +208,14 @@ class GpuLock(Protocol):
 class Host(Protocol):
     """Where we live: a web UI, or nothing but ourselves."""
 
-    name: str
-    gpu_lock: GpuLock
-    paths: HostPaths
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def gpu_lock(self) -> GpuLock: ...
+
+    @property
+    def paths(self) -> HostPaths: ...
 
     def checkpoints(self) -> list[str]:
         """Names that :meth:`load` accepts."""

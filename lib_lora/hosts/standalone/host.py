@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -21,7 +22,7 @@ from lib_lora.hosts.standalone.prompt_tags import tags_applied
 from lib_lora.hosts.standalone.samplers import SAMPLERS
 from lib_lora.hosts.standalone.sampling import batches, decode, sample
 from lib_lora.hosts.standalone.session import borrowed
-from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
+from lib_lora.models.base import GenerationRequest, Host, HostPaths, ModelInfo
 from lib_lora.tools.prompt_loras import PromptLora, all_tags
 
 LANCZOS = "Lanczos"
@@ -79,21 +80,21 @@ class StandaloneHost:
             path = self.checkpoint_path(name)
             if self._model is not None and self._model.path == path:
                 return
-            if self._sessions:
+            if self._sessions and self._model is not None:
                 raise UserError("The model is being trained on", where=self._model.name, fix="Stop the training first")
             self._model = load_checkpoint(path, name, self.device, self.dtype)
 
     def info(self) -> ModelInfo | None:
         """The current model, None before the first :meth:`load`."""
-        m = self._model
-        if m is None:
-            return None
+        return None if self._model is None else self._info(self._model)
+
+    @staticmethod
+    def _info(m: StandaloneModel) -> ModelInfo:
         return ModelInfo(m.name, m.path, m.family, m.prediction, m.latent_factor, m.max_clip_skip)
 
     def ensure_loaded(self) -> ModelInfo:
         """The current model; UserError before the first :meth:`load`, for there is no choice to follow."""
-        self._loaded()
-        return self.info()
+        return self._info(self._loaded())
 
     @contextmanager
     def training_session(self) -> Iterator[StandaloneModel]:
@@ -132,7 +133,7 @@ class StandaloneHost:
 
         Every image carries its parameters in ``info["parameters"]``.
         """
-        images: list[Image.Image | None] = [None] * len(requests)
+        images: dict[int, Image.Image] = {}
         with self.gpu_lock, ExitStack() as attached:
             model = self._loaded()
             for request in requests:
@@ -150,7 +151,7 @@ class StandaloneHost:
                         images[i] = image
                         if on_image is not None:
                             on_image(i, image)
-        return images
+        return [images[i] for i in range(len(requests))]
 
     @staticmethod
     def _by_tags(
@@ -202,3 +203,9 @@ class StandaloneHost:
                 for file in sorted(place.rglob(f"*{suffix}")):
                     found.setdefault(file.relative_to(place).with_suffix("").as_posix(), file)
         return found
+
+
+if TYPE_CHECKING:
+
+    def _is_a_host(ours: StandaloneHost) -> Host:
+        return ours

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modules import call_queue, sd_models, sd_samplers
 from PIL import Image
@@ -24,7 +24,7 @@ from lib_lora.hosts.webui.pictures import WebUiPictures
 from lib_lora.hosts.webui.prompt_weights import PromptWeights
 from lib_lora.hosts.webui.session import Session
 from lib_lora.hosts.webui.settings import data_folder
-from lib_lora.models.base import GenerationRequest, HostPaths, ModelInfo
+from lib_lora.models.base import GenerationRequest, Host, HostPaths, ModelInfo
 
 SYNTAX = re.compile(r"[\\()\[\]]")
 
@@ -70,7 +70,8 @@ class WebUIHost(WebUiPictures, ABC):
             if present is not None and present.path == Path(wanted.filename):
                 return
             if self._sessions:
-                raise UserError("The model is being trained on", where=present.name, fix="Stop the training first")
+                trained = None if present is None else present.name
+                raise UserError("The model is being trained on", where=trained, fix="Stop the training first")
             self._switch_to(wanted)
             self.gpu_lock.used_by_host()
 
@@ -86,7 +87,10 @@ class WebUIHost(WebUiPictures, ABC):
         """
         with self.gpu_lock:
             self._loaded()
-            return self.info()
+            info = self.info()
+        if info is None:
+            raise UserError("No model is loaded", fix="Choose a checkpoint in the web UI's top bar")
+        return info
 
     @abstractmethod
     def refresh_loras(self) -> None:
@@ -120,7 +124,7 @@ class WebUIHost(WebUiPictures, ABC):
 
     def samplers(self) -> list[str]:
         """The web UI's samplers, each with its own schedule; other schedules are appended: ``"Euler Karras"``."""
-        return sd_samplers.visible_sampler_names()
+        return list(sd_samplers.visible_sampler_names())
 
     def generate(
         self,
@@ -202,3 +206,9 @@ def _checkpoint(name: str) -> Any:
     if info is None:
         raise UserError("There is no such checkpoint", where=name, fix="Refresh the list in the web UI's top bar")
     return info
+
+
+if TYPE_CHECKING:
+
+    def _is_a_host(ours: WebUIHost) -> Host:
+        return ours
