@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.faults import dataset, tools
+from bench.faults import dataset, settings, tools, training
 from bench.faults.campaign import HALF, LEFT, LOST, Campaign, Tally, run_campaign
 
 PAIRS = 9  # of each campaign
-CAMPAIGNS = (dataset.campaigns, tools.campaigns)
+CAMPAIGNS = (dataset.campaigns, tools.campaigns, training.campaigns, settings.campaigns)
 MOST = 45  # single faults of each campaign
 
 

@@ -65,14 +65,14 @@ def train(session: Session, requests: Requests) -> Iterator[events.Event]:
             keeper.read_meter(session)
         seconds = time.perf_counter() - started
         yield events.StepDone(session.step, data.total, session.epoch, session.meter.last, lr, seconds)
-        if (yield from _due(session, requests)):
+        if (yield from after_step(session, requests)):
             return
     path = keeper.write_final(session)
     session.run.set_result("finished", session.step, path)
     yield events.Finished(path, session.step)
 
 
-def _due(session: Session, requests: Requests) -> Generator[events.Event, None, bool]:
+def after_step(session: Session, requests: Requests) -> Generator[events.Event, None, bool]:
     """What is to be done after a step: its epoch's end, its state, what was asked for. True when a stop was."""
     config, step, last = session.config, session.step, session.step == session.data.total
     samples = _every(config.sample_every_n_steps, step)

@@ -1,0 +1,102 @@
+"""What the user keeps: presets, the form's draft, notes, stars; and the pictures of a base style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from PIL import Image
+
+from bench.faults.campaign import Campaign, Files, all_or_nothing
+from bench.faults.training import DAMAGES, sweep, undisturbed
+from lib_lora.adapters.block_presets import save_presets
+from lib_lora.models.base import GenerationRequest
+from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset
+from lib_lora.tools.picks import Pick, read_picks, write_picks
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.own_presets import OwnPresets
+from lib_lora.training.run import Record, Run
+from lib_lora.ui.draft import Draft
+
+Act = Callable[[Path], Any]
+
+
+def campaigns() -> list[Campaign]:
+    """Each as it is saved over what was there; base style's pictures go on at the next start."""
+    acts: dict[str, Act] = {
+        "preset": lambda folder: OwnPresets(folder).save("new", TrainConfig(name="mira", rank=8)),
+        "preset deleted": lambda folder: OwnPresets(folder).delete("old"),
+        "block presets": lambda folder: save_presets(folder / "blocks.txt", {"FACE": "1,0.5", "OLD": "0"}, True),
+        "draft": lambda folder: _draft(folder).put("new", {"rank": 8}, {}),
+        "notes": lambda folder: _run(folder).set_notes("Better than the last one"),
+        "notes emptied": lambda folder: _run(folder).set_notes(" "),
+        "stars": _star,
+    }
+    kept = [Campaign(f"settings: {name}", _prepare, act, sweep, all_or_nothing) for name, act in acts.items()]
+    damaged = [_of_damaged(name, damage, acts[act]) for name, act in OVER.items() for damage in DAMAGES]
+    pictures = Campaign("base style", lambda folder: None, _generate, _go_on, undisturbed)
+    return [*kept, *damaged, pictures]
+
+
+# what is there is damaged -> what is saved over it
+OVER = {"old.toml": "preset", "blocks.txt": "block presets", "draft.json": "draft", "picks.json": "stars"}
+
+
+def _prepare(folder: Path) -> None:
+    OwnPresets(folder).save("old", TrainConfig(rank=4))
+    save_presets(folder / "blocks.txt", {"OLD": "1"})
+    _draft(folder).save("old", {"rank": 4, "name": "mira"})
+    _run(folder).set_notes("Mine")
+    _star(folder)
+
+
+def _of_damaged(name: str, damage: str, act: Act) -> Campaign:
+    """Saved over a file that is ``damage``d."""
+
+    def prepare(folder: Path) -> None:
+        _prepare(folder)
+        (folder / name).write_bytes(DAMAGES[damage]((folder / name).read_bytes()))
+
+    return Campaign(f"settings: {name} {damage}", prepare, act, sweep, _nothing_lost)
+
+
+def _nothing_lost(before: Files, after: Files, now: Files) -> list[str]:
+    """Between the two, what is damaged may be set aside already, and the new file not yet there."""
+    aside = {name: data for name, data in after.items() if data in before.values()}
+    return [] if now == aside and {*before.values()} <= {*now.values()} else all_or_nothing(before, after, now)
+
+
+def _draft(folder: Path) -> Draft:
+    return Draft(folder / "draft.json")
+
+
+def _run(folder: Path) -> Run:
+    return Run(folder, Record("run", 1.0, 7, "base"))
+
+
+def _star(folder: Path) -> None:
+    picks = read_picks(folder)
+    write_picks(folder, picks.starred(Pick(f"e{len(picks.stars) + 1}", 0.8)))
+
+
+class _Painter:
+    """A host that paints each picture in the colour of its seed."""
+
+    def info(self) -> Any:
+        return SimpleNamespace(name="base")
+
+    def generate(self, requests: Sequence[GenerationRequest], *_: Any, **__: Any) -> list[Image.Image]:
+        return [Image.new("RGB", (32, 32), (request.seed, 90, 200)) for request in requests]
+
+
+def _generate(folder: Path) -> None:
+    host: Any = _Painter()
+    for _ in generate_dataset(host, BaseStyleSpec(count=3), folder / "style"):
+        pass
+
+
+def _go_on(folder: Path) -> None:
+    sweep(folder)
+    _generate(folder)
