@@ -27,6 +27,7 @@ ROWS = (
         "part_files",
         "patterns",
         "places",
+        "randomness",
         "report",
         "small_files",
     },
@@ -36,8 +37,8 @@ ROWS = (
     {"ui", "api", "cli", "cli_train", "__main__"},
 )
 
-# What remains of the time before: types only, random numbers, LoRA files by name, and a job that asks the workbench.
-CIRCLES = {("adapters", "models"), ("dataset", "training"), ("tools", "training"), ("jobs", "workbench")}
+# What remains of the time before: types only, LoRA files by name, and a job that asks the workbench.
+CIRCLES = {("adapters", "models"), ("tools", "training"), ("jobs", "workbench")}
 
 WEB_UI = {"modules", "modules_forge", "backend", "ldm_patched"}
 MODEL_LIBRARIES = {"diffusers", "transformers"}

@@ -17,7 +17,7 @@ from lib_lora.dataset.scan import Item, Scan
 from lib_lora.dataset.views import PLAIN, View, drawn
 from lib_lora.errors import UserError
 from lib_lora.models.transfer import sent
-from lib_lora.training.randomness import rng
+from lib_lora.randomness import rng
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.problems import Problem
 from lib_lora.dataset.scan import Scan
-from lib_lora.training.randomness import rng
+from lib_lora.randomness import rng
 
 SHOWN_CAPTIONS = 3
 CHUNK = 75  # tokens that the text encoder takes at once, without begin and end

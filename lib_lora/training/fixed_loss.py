@@ -13,10 +13,10 @@ import torch
 
 from lib_lora.dataset.batches import Batches
 from lib_lora.models.transfer import sent
+from lib_lora.randomness import torch_generator
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.noise import NoiseDraw
-from lib_lora.training.randomness import torch_generator
 from lib_lora.training.timesteps import spread_timesteps
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lib_lora.models.schedule import FlowSchedule, Schedule
 from lib_lora.models.transfer import sent
+from lib_lora.randomness import rng, torch_generator
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.randomness import rng, torch_generator
 from lib_lora.training.timesteps import flow_times, timesteps
 
 

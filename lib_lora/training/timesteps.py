@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lib_lora.models.schedule import resolution_shift, shifted
+from lib_lora.randomness import torch_generator
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.randomness import torch_generator
 
 
 def timesteps(count: int, total: int, config: TrainConfig, step: int) -> Tensor:

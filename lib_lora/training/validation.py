@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lib_lora.dataset.scan import Item, Scan
 from lib_lora.errors import UserError
-from lib_lora.training.randomness import rng
+from lib_lora.randomness import rng
 
 
 def split(scan: Scan, share: float, seed: int) -> tuple[Scan, Scan]:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lora.training.randomness import rng, stable_seed, torch_generator
+from lib_lora.randomness import rng, stable_seed, torch_generator
 
 
 def test_seeds_are_the_same_on_every_machine():
