@@ -31,6 +31,7 @@ CURVES = {SCHEDULE: lr_chart, NOISE: timestep_chart}  # a picture at the top of 
 
 
 def group_of(f: Field) -> str:
+    """The group of settings that a field belongs to."""
     return f.metadata["group"]
 
 

@@ -90,6 +90,7 @@ class OnnxTagger:
 
 
 def open_session(path: Path, gpu: bool) -> Any:
+    """An onnxruntime session of the model file, on the GPU where one is wanted and works; UserError for a bad file."""
     if not path.is_file():
         raise UserError("There is no model here", where=path, fix="Give the folder that holds model.onnx")
     runtime = _runtime()

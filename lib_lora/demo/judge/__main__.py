@@ -10,6 +10,7 @@ from .training import train
 
 
 def main() -> None:
+    """The command line of the judge's training."""
     parser = argparse.ArgumentParser(prog="python -m lib_lora.demo.judge", description="Train the judge from scratch.")
     parser.add_argument("--folder", type=Path, default=Path("outputs/judge"), help="rendered pictures and state")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="weights file to write")

@@ -50,6 +50,7 @@ def training_spec(r: random.Random) -> Spec:
 
 
 def labels_of(spec: Spec) -> list[int]:
+    """Per attribute the number of the class that is shown, or ``NOT_SHOWN``."""
     shown = truth(spec)
     return [values.index(shown[name]) if name in shown else NOT_SHOWN for name, values in CLASSES.items()]
 

@@ -38,6 +38,7 @@ def psnr(y: Tensor, x: Tensor) -> float:
 
 
 def crops(pictures: Pictures, size: int, rng: np.random.Generator) -> Tensor:
+    """A batch of random crops [B, 3, size, size] in [-1, 1]; their corners lie on multiples of 8 pixels."""
     n, height, width, _ = pictures.pixels.shape
     b = BATCH[size]
     out = np.empty((b, size, size, 3), np.uint8)

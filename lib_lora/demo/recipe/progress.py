@@ -48,5 +48,6 @@ class Progress:
 
 
 def save_state(path: Path, state: dict) -> None:
+    """Write a training's state, whole or not at all."""
     with atomic_write(path) as part:
         torch.save(state, part)

@@ -16,6 +16,7 @@ CFG = 4.0
 
 
 def specs_for_scoring(count: int, seed: int = 777) -> list[Spec]:
+    """``count`` pictures to ask for, the same for one seed; one person in each."""
     r = random.Random(seed)
     return [random_spec(r, people=1) for _ in range(count)]
 
@@ -47,6 +48,7 @@ def score(
 
 
 def contact_sheet(images: list[Image.Image], path: Path, columns: int = 8, scale: int = 1) -> None:
+    """Save images of one size side by side, ``columns`` in a row, each side ``scale`` times as long."""
     w, h = images[0].size
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (w + 2), rows * (h + 2)), (255, 255, 255))

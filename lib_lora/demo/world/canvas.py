@@ -35,6 +35,7 @@ def smooth(points: list[Point], steps: int = 6) -> list[Point]:
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360, n: int = 28) -> list[Point]:
+    """``n`` + 1 points of an elliptic arc around (x, y); angles in degrees, clockwise on the page from the right."""
     angles = (math.radians(start + (end - start) * i / n) for i in range(n + 1))
     return [(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles]
 

@@ -12,10 +12,12 @@ SHOE: Color = (84, 60, 52)
 
 
 def mirrored(points: list[tuple[float, float]], side: int) -> list[tuple[float, float]]:
+    """The points as they are for ``side`` 1, mirrored at the vertical axis for -1."""
     return [(side * x, y) for x, y in points]
 
 
 def draw_character(cv: Canvas, c: Character, angle: str) -> None:
+    """One character, from what is farthest behind to what is in front, as ``angle`` shows it."""
     behind = angle == "from behind"
     if not behind:
         _back_hair(cv, c)

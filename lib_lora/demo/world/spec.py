@@ -111,6 +111,7 @@ def is_held_out(c: Character) -> bool:
 
 
 def random_character(r: random.Random) -> Character:
+    """A character with every attribute drawn at random."""
     while True:
         gender = "girl" if r.random() < 0.62 else "boy"
         girl = gender == "girl"

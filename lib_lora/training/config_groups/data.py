@@ -12,6 +12,8 @@ CHUNK_LAYOUTS = ("web UI", "kohya")
 
 @dataclass
 class CaptionSettings:
+    """What becomes of a caption before the text encoder reads it."""
+
     # fmt: off
     shuffle: bool = setting(True, CAPTIONS, "Shuffle tags",
         "New order of the tags each time; a sentence counts as one tag", kohya="shuffle_caption")
@@ -61,6 +63,8 @@ class CaptionSettings:
 
 @dataclass
 class ImageSettings:
+    """Sizes of the images, and how they are prepared."""
+
     # fmt: off
     resolution: int = setting(512, IMAGES, "Resolution", "Area of the images is this squared; 512-768 for SD1",
         low=64, high=2048, unit="px", kohya="resolution")

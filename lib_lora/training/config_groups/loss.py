@@ -20,6 +20,8 @@ PREDICTION = "a flow predicts neither noise nor v"
 
 @dataclass
 class NoiseSettings:
+    """The noise, and the timesteps at which it is added."""
+
     # fmt: off
     noise_offset: float = setting(0.0, NOISE, "Noise offset",
         "Lets the LoRA change overall brightness; 0.05-0.1, 0 is off", low=0, high=1, kohya="noise_offset",
@@ -66,6 +68,8 @@ class NoiseSettings:
 
 @dataclass
 class LossSettings:
+    """How the model's answer is judged and weighed."""
+
     # fmt: off
     loss_type: str = setting("l2", LOSS, "Loss", "l2 is usual; huber and smooth_l1 forgive outliers",
         choices=LOSS_TYPES, kohya="loss_type")

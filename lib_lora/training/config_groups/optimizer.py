@@ -20,6 +20,8 @@ SCHEDULES = (
 
 @dataclass
 class OptimizerSettings:
+    """Which optimizer, and its learning rates."""
+
     # fmt: off
     optimizer: str = setting("AdamW", OPTIMIZER, "Optimizer",
         "AdamW works everywhere; Prodigy and DAdapt find the rate themselves, give them learning rates of 1",
@@ -64,6 +66,8 @@ class OptimizerSettings:
 
 @dataclass
 class ScheduleSettings:
+    """How the learning rate changes in the course of a run."""
+
     # fmt: off
     schedule: str = setting("cosine", SCHEDULE, "Learning rate schedule", "cosine falls to 0 at the end",
         choices=SCHEDULES, kohya="lr_scheduler")

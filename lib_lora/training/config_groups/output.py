@@ -13,6 +13,8 @@ SAVE_PRECISIONS = ("fp16", "bf16", "fp32")
 
 @dataclass
 class SavingSettings:
+    """Which files a run writes, and when."""
+
     # fmt: off
     save_every_n_epochs: int = setting(1, SAVING, "Save every",
         "A LoRA file every so many epochs; the last is always saved; 0: only that",
@@ -37,6 +39,8 @@ class SavingSettings:
 
 @dataclass
 class MemorySettings:
+    """What a run may use of memory and precision."""
+
     # fmt: off
     gradient_checkpointing: bool = setting(False, MEMORY, "Gradient checkpointing",
         "Much less memory, about a third slower", kohya="gradient_checkpointing")

@@ -14,6 +14,8 @@ LAYERS = ("attention", "attention+mlp", "attention+mlp+conv")
 
 @dataclass
 class RunSettings:
+    """What is trained, on which pictures, for how long."""
+
     # fmt: off
     name: str = setting("", RUN, "Name", "File name of the LoRA, without .safetensors", kohya="output_name")
     trigger: str = setting("", RUN, "Trigger", "Word put first in every caption; empty for a style", kohya="trigger")
@@ -44,6 +46,8 @@ class RunSettings:
 
 @dataclass
 class NetworkSettings:
+    """The adapter: algorithm, rank, and the layers that get one."""
+
     # fmt: off
     algorithm: str = setting("lora", NETWORK, "Algorithm", "lora with a convolution rank is also called LoCon",
         choices=ALGORITHMS, kohya="network_module")

@@ -38,6 +38,7 @@ THERE = ignored("About that program and its computer")
 
 
 def matches(document: dict[str, Any]) -> bool:
+    """Whether this is a job of AI Toolkit."""
     return bool(_process(document))
 
 

@@ -37,6 +37,7 @@ def rates(value: Any) -> list[float] | str:
 
 
 def dims(value: Any) -> list[float]:
+    """Ranks or alphas of all blocks, 0 to 512 each."""
     found = numbers(value)
     if len(found) not in (23, 25) or any(not 0 <= one <= 512 for one in found):
         raise Unreadable(f"{shown(value)} are no numbers for 25 blocks, or 23 of SDXL")

@@ -56,6 +56,7 @@ def levels(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> 
 
 
 def positive(value: Any) -> float:
+    """A number above 0."""
     found = number(value)
     if found <= 0:
         raise Unreadable(f"{shown(value)} is not above 0")

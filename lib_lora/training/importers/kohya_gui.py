@@ -67,6 +67,7 @@ class _Page:
 
 
 def matches(document: dict[str, Any]) -> bool:
+    """Whether this was saved by the GUI."""
     return "LoRA_type" in document
 
 

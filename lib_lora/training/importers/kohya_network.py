@@ -70,6 +70,7 @@ def _lycoris_convolutions(reading: Reading, given: Mapping[str, Any]) -> None:
 
 
 def rank(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    """The rank; for a LoKr, one above 512 asks for full matrices."""
     if value > 512 and algorithm_of(given) == "lokr":  # LyCORIS' way of asking for it: above every layer's width
         reading.translate(key, "A LoKr whose second factor is not low-rank", lokr_full=True)
     else:
@@ -77,6 +78,7 @@ def rank(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> No
 
 
 def alpha(reading: Reading, key: str, value: float, given: Mapping[str, Any]) -> None:
+    """The alpha; 0 means the rank."""
     if value == 0:
         whole = given.get("network_dim", 4)
         reading.translate(key, f"0 means the rank: Alpha = {whole}", alpha=float(whole))

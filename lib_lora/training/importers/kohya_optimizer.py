@@ -54,6 +54,7 @@ def betas(value: Any) -> tuple[float, ...]:
 
 
 def decay(value: Any) -> float:
+    """A number that is not below 0."""
     found = number(value)
     if found < 0:
         raise Unreadable(f"{shown(value)} is below 0")

@@ -17,6 +17,7 @@ SCHEDULERS = {"rexannealingwarmrestarts": "rex_with_restarts", "cosineannealingw
 
 
 def matches(document: dict[str, Any]) -> bool:
+    """Whether one of the groups is there with arguments."""
     return any(isinstance(document.get(g), dict) and document[g].keys() & {"args", "dataset_args"} for g in GROUPS)
 
 

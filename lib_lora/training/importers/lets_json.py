@@ -28,6 +28,7 @@ OF_THE_SCRIPT = {"save_json_folder", "load_json_path", "multi_run_folder", "json
 
 
 def matches(document: dict[str, Any]) -> bool:
+    """Whether at least three of the options that only these files have are there."""
     return len(OWN & document.keys()) >= 3
 
 

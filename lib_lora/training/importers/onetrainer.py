@@ -43,6 +43,7 @@ THERE = ignored("About that program and its computer")
 
 
 def matches(document: dict[str, Any]) -> bool:
+    """Whether at least two of the options that are OneTrainer's own are there."""
     own = {"training_method", "model_type", "base_model_name", "learning_rate_scheduler", "concept_file_name",
            "loss_weight_fn", "output_model_destination", "lora_rank", "train_dtype", "workspace_dir"}  # fmt: skip
     return len(own & document.keys()) >= 2
