@@ -72,7 +72,7 @@ class LoraFile:
     @property
     def remarks(self) -> list[str]:
         """What a user of this file should know: layers that act nowhere, or do nothing."""
-        zero = [key for key, params in outline(self.modules).items() if _is_zero(params.get("alpha"))]
+        zero = [key for key, params in outline(self.modules).items() if _is_scaled_away(params)]
         lost = sorted({split(name)[0] for name in self.unplaced})
         found = []
         if lost:
@@ -89,7 +89,11 @@ def _layers(count: int) -> str:
     return "1 layer has" if count == 1 else f"{count} layers have"
 
 
-def _is_zero(alpha: Tensor | None) -> bool:
+def _is_scaled_away(params: Params) -> bool:
+    """Whether alpha is 0 and is a scale; OFT and BOFT have a constraint there, and a full difference ignores it."""
+    alpha = params.get("alpha")
+    if {"oft_blocks", "diff"} & params.keys():
+        return False
     return alpha is not None and not alpha.is_meta and alpha.numel() == 1 and float(alpha) == 0
 
 

@@ -52,6 +52,13 @@ def limits_of(program: str, found: Iterable[str]) -> Iterator[str]:
     yield from (f"{program} {what}" for what in otherwise.values() if what)
 
 
+def applied_by(program: str) -> frozenset[str]:
+    """The kinds that one of :data:`WEB_UIS`, or diffusers, applies as they were trained."""
+    if program == "diffusers":
+        return frozenset({"lora"})
+    return frozenset(kind for kind in kinds() if not list(limits_of(program, {kind})))
+
+
 def limits_elsewhere(found: Iterable[str]) -> str:
     """What programs that are no web UI do not apply, as one sentence; empty for plain LoRA. Good to know, no fault."""
     lacking = {kind: label for kind, label in kinds().items() if kind in set(found) - {"lora"}}

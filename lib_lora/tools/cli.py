@@ -19,9 +19,10 @@ PRECISIONS = ("float16", "bfloat16", "float32")
 
 
 def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add ``merge``, ``resize`` and ``extract`` to the commands; ``parents`` give the option ``--data``."""
+    """Add ``merge``, ``resize``, ``convert`` and ``extract``; ``parents`` give the option ``--data``."""
     _add_merge(commands.add_parser("merge", parents=parents, help="add and subtract LoRAs by a formula"))
     _add_resize(commands.add_parser("resize", parents=parents, help="another rank, or any algorithm as LoRA"))
+    _add_convert(commands.add_parser("convert", parents=parents, help="a file with such layers as a program applies"))
     _add_extract(commands.add_parser("extract", parents=parents, help="a LoRA from two checkpoints' difference"))
 
 
@@ -41,6 +42,16 @@ def _add_resize(command: argparse.ArgumentParser) -> None:
     _add_base(command)
     _add_saving(command)
     command.set_defaults(run=resize)
+
+
+def _add_convert(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", help="of a LoRA file of any algorithm")
+    command.add_argument("--for", dest="program", required=True, metavar="PROGRAM",
+                         help="a1111-forge, forge-neo, comfyui or diffusers")  # fmt: skip
+    _add_limits(command, "default: what is needed")
+    _add_base(command)
+    _add_saving(command)
+    command.set_defaults(run=convert, precision=None)
 
 
 def _add_extract(command: argparse.ArgumentParser) -> None:
@@ -88,6 +99,19 @@ def resize(args: argparse.Namespace) -> int:
 
     options = {"rank": args.rank, "energy": args.energy, "base": _base(args)}
     return _report_and_save(args, partial(resize_file, args.name, args.data / "loras", **options))
+
+
+def convert(args: argparse.Namespace) -> int:
+    """One file for one program; in its own precision, if no other is asked for."""
+    from ..adapters.file import open_lora
+    from .convert import convert as convert_file
+    from .convert import precision_of
+    from .lora_files import find_lora
+
+    file = open_lora(find_lora(args.name, args.data / "loras"))
+    args.precision = args.precision or str(precision_of(file)).removeprefix("torch.")
+    options = {"rank": args.rank, "energy": args.energy, "base": _base(args)}
+    return _report_and_save(args, partial(convert_file, file, args.program, **options))
 
 
 def extract(args: argparse.Namespace) -> int:

@@ -67,3 +67,13 @@ def test_a_dora_needs_the_weights_it_acts_on(data, capsys):
     assert run(data, "resize", "D", "--rank", 8, "--save", "plain", "--precision", "float32", *base) == 0
     dora = read_lora(data / "loras" / "D.safetensors").modules[KEY]
     assert torch.allclose(change(data, "plain"), to_delta(dora, torch.eye(8)).dense(), atol=1e-5)
+
+
+def test_a_dora_for_diffusers_is_a_lora(data, capsys):
+    words = ("convert", "D", "--for", "diffusers", "--save", "plain")
+    assert run(data, *words) == 2, "it needs the weights"
+    assert run(data, *words, "--base", data / "model.safetensors") == 0
+    assert "became LoRA" in capsys.readouterr().out
+    dora = read_lora(data / "loras" / "D.safetensors").modules[KEY]
+    assert torch.allclose(change(data, "plain"), to_delta(dora, torch.eye(8)).dense(), atol=1e-5)
+    assert run(data, "convert", "A", "--for", "paint") == 2

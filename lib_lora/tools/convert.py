@@ -1,0 +1,165 @@
+"""A LoRA file for a chosen program: layers of kinds that it does not apply become LoRA, others stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import torch
+
+from ..adapters import metadata as about
+from ..adapters.algorithms.lora import BIAS, DOWN
+from ..adapters.file import LoraFile
+from ..adapters.layers import Layers, Params, outline
+from ..adapters.loaders import applied_by, kinds, kinds_of
+from ..adapters.merge import combine
+from ..adapters.merged import Merged, MergeReport
+from ..errors import UserError
+from .merge import LoadBase, needs_base
+
+
+@dataclass(frozen=True)
+class Program:
+    """A choice of *for*.
+
+    Attributes:
+        label: for the user.
+        loaders: those of :func:`~lib_lora.adapters.loaders.applied_by` that must all apply a layer.
+        runs: names in ``Family.programs``, one of which must be there.
+        layers_only: whether it refuses a file that has anything but LoRA layers.
+    """
+
+    label: str
+    loaders: Sequence[str]
+    runs: Sequence[str]
+    layers_only: bool = False
+
+
+PROGRAMS = {
+    "a1111-forge": Program("A1111 and Forge", ("AUTOMATIC1111", "Forge"), ("AUTOMATIC1111", "Forge")),
+    # Not measured kind by kind: what both Forge and ComfyUI apply, from which its loader comes
+    "forge-neo": Program("Forge Neo", ("Forge", "ComfyUI"), ("Forge Neo",)),
+    "comfyui": Program("ComfyUI", ("ComfyUI",), ("ComfyUI",)),
+    # Of kohya's names, its loader is sure of those of U-Nets, which are the ones that A1111 runs too
+    "diffusers": Program("diffusers", ("diffusers",), ("AUTOMATIC1111",), layers_only=True),
+}
+
+
+def convert(
+    file: LoraFile,
+    program: str,
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    base: LoadBase | None = None,
+) -> Merged:
+    """``file`` with only such layers as ``program`` applies, not saved yet.
+
+    A layer of another kind becomes LoRA through its exact change of the weight. All others keep their tensors.
+    ``.report`` has the relative error of the converted layers, and as remarks what was done and what was left out.
+
+    Args:
+        program: one of :data:`PROGRAMS`.
+        rank: of converted layers, at most; None takes as much as is needed.
+        energy: or the smallest rank that keeps this share of Σσ².
+        base: gives the weights that DoRA, GLoRA, IA3, OFT and BOFT act on; called only where such a layer is converted.
+
+    Raises:
+        UserError: an unknown program, one that does not run the file's family, or weights that are needed and missing.
+    """
+    chosen = _program(program, file)
+    layers = outline(file.modules)
+    kept_kinds = frozenset.intersection(*(applied_by(name) for name in chosen.loaders))
+    unread = {key: kinds_of({key: params}) - kept_kinds for key, params in layers.items()}
+    unread = {key: found for key, found in unread.items() if found}
+    made, report = _as_lora(file, list(unread), rank, energy, base)
+    lost = [key for key, params in made.items() if kinds_of({key: params}) - kept_kinds]
+    shapes = {key: params for key, params in layers.items() if key not in unread}
+    shapes |= {key: params for key, params in made.items() if key not in lost}
+    if not shapes:
+        fix = "Choose another program."
+        raise UserError(f"{chosen.label} applies none of its layers", where=file.name, fix=fix)
+    report.remarks = [*file.remarks, *_remarks(chosen, file, unread, lost)]
+    if chosen.layers_only:
+        shapes = {key: _without_bias(params) for key, params in shapes.items()}
+        if any(BIAS in params for params in (*layers.values(), *made.values())):
+            report.remarks.append(f"{chosen.label} takes no changes of biases; they are left out")
+    report.warnings = list(report.remarks)
+
+    def layer(key: str) -> Params:
+        params = made[key] if key in made else file.modules[key]
+        return _without_bias(params) if chosen.layers_only else params
+
+    widest = max((params[DOWN].shape[0] for params in shapes.values() if DOWN in params), default=0)
+    return Merged(
+        modules=Layers(shapes, layer),
+        report=report,
+        rank=widest,
+        metadata={**file.metadata, **(_plain(widest) if made and kinds_of(shapes) == {"lora"} else {})},
+        sources=() if file.path is None else (file.path,),
+        extras={} if chosen.layers_only else {**file.extras, **file.unplaced},
+    )
+
+
+def precision_of(file: LoraFile) -> torch.dtype:
+    """The type that holds all its numbers, so that saving in it changes none."""
+    types = [
+        tensor.dtype
+        for params in outline(file.modules).values()
+        for name, tensor in params.items()
+        if name != "alpha" and tensor.is_floating_point()
+    ]
+    return reduce(torch.promote_types, types) if types else torch.float32
+
+
+def _program(name: str, file: LoraFile) -> Program:
+    if name not in PROGRAMS:
+        raise UserError(f"Unknown program {name!r}", where="for", fix=f"Use one of {', '.join(PROGRAMS)}.")
+    program = PROGRAMS[name]
+    if file.families and not any(set(program.runs) & set(family.programs) for family in file.families):
+        what = f"{program.label} is not known to read a LoRA for {file.family.label} under these names of layers"
+        fix = f"Use it in {', '.join(file.family.programs)}."
+        raise UserError(what, where=file.name, fix=fix)
+    return program
+
+
+def _as_lora(
+    file: LoraFile, keys: Sequence[str], rank: int | None, energy: float | None, base: LoadBase | None
+) -> tuple[Mapping[str, Params], MergeReport]:
+    """The layers ``keys`` as LoRA, but for those that are no matrix, and what that loses."""
+    if not keys:
+        return {}, MergeReport()
+    shapes = outline(file.modules)
+    part = replace(file, modules=Layers({key: shapes[key] for key in keys}, file.modules.__getitem__), extras={})
+    weights = base() if base is not None and needs_base(part) else None
+    whole = 1.0 if rank is None and energy is None else energy  # all of it, but as factors
+    merged = combine([(part, 1.0, None)], rank=rank, energy=whole, base=weights)
+    return merged.modules, merged.report
+
+
+def _remarks(program: Program, file: LoraFile, unread: Mapping[str, set[str]], lost: Sequence[str]) -> list[str]:
+    found = set().union(*unread.values())
+    labels = ", ".join(label for kind, label in kinds().items() if kind in found)
+    remarks = []
+    if count := len(unread) - len(lost):
+        remarks.append(f"{_layers(count)} became LoRA for {program.label}, which does not apply {labels} as trained")
+    if lost:
+        remarks.append(f"{_layers(len(lost))} left out, as LoRA cannot say their change, such as {lost[0]}")
+    if program.layers_only and (file.extras or file.unplaced):
+        remarks.append(f"{program.label} refuses what is no layer; {len(file.extras | file.unplaced)} tensors left out")
+    return remarks
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
+
+
+def _without_bias(params: Params) -> Params:
+    return {name: tensor for name, tensor in params.items() if name != BIAS}
+
+
+def _plain(rank: int) -> dict[str, str]:
+    """What the metadata say of a file that has become one of LoRA."""
+    values = {"network_module": "networks.lora", "network_dim": rank, "network_alpha": float(rank), "network_args": {}}
+    return about.kohya(values)
