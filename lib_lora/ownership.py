@@ -24,26 +24,32 @@ TRIES = 50
 
 @dataclass(frozen=True)
 class Owner:
-    """Who has it: a process of a machine, when that process was started, and since when (seconds since 1970)."""
+    """Who has it: a process of a machine, when that process was started, since when (seconds since 1970), what for."""
 
     pid: int
     machine: str
     started: str
     since: float
+    title: str = ""
 
     @classmethod
-    def present(cls) -> Owner:
+    def present(cls, title: str = "") -> Owner:
         """This process, from now on."""
-        return cls(os.getpid(), platform.node(), started(os.getpid()) or "", time.time())
+        return cls(os.getpid(), platform.node(), started(os.getpid()) or "", time.time(), title)
 
     @property
     def alive(self) -> bool:
         """Whether its process may still run; those of other machines are taken to."""
         return self.machine != platform.node() or started(self.pid) == self.started
 
+    @property
+    def here(self) -> bool:
+        """Whether it is this process."""
+        return (self.pid, self.machine) == (os.getpid(), platform.node())
+
     def __str__(self) -> str:
         at = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
-        if (self.pid, self.machine) == (os.getpid(), platform.node()):
+        if self.here:
             return f"this program, since {at}"
         return f"process {self.pid} on {self.machine}, since {at}"
 
@@ -62,19 +68,30 @@ class Claim(AbstractContextManager["Claim"]):
 
     Args:
         path: of the lock file; its folder is made.
+        title: what for.
+        silent: seconds without :meth:`sign` after which an owner on another machine counts as gone, where the file
+            system knows no locks; None: it never does.
 
     Raises:
         Taken: it has an owner.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, title: str = "", silent: float | None = None):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _locked(path)
-        self._file: int | None = file
-        os.ftruncate(file, 0)
-        os.lseek(file, 0, os.SEEK_SET)
-        os.write(file, json.dumps(asdict(Owner.present())).encode())
+        self._file: int | None = _locked(path, silent)
+        try:
+            os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, json.dumps(asdict(Owner.present(title))).encode())
+        except BaseException:
+            self.release()
+            raise
+
+    def sign(self) -> None:
+        """Show other machines that the owner lives."""
+        with suppress(OSError):
+            os.utime(self.path)
 
     def __exit__(self, *exc: object) -> None:
         self.release()
@@ -89,9 +106,14 @@ class Claim(AbstractContextManager["Claim"]):
             with suppress(OSError):
                 self.path.unlink()
             return
-        with suppress(OSError):
-            self.path.unlink()
-        os.close(file)
+        try:
+            with suppress(OSError):
+                self.path.unlink()
+                return
+            with suppress(OSError):
+                os.ftruncate(file, 0)  # it stays, and names nobody
+        finally:
+            os.close(file)
 
 
 def owner_of(path: Path) -> Owner | None:
@@ -115,13 +137,15 @@ def started(pid: int) -> str | None:
     return found.stdout.strip() or None
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, silent: float | None) -> int:
     """The open file, with the lock on it."""
     for _ in range(TRIES):
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         try:
             if not _lock(file) and (owner := owner_of(path)) is not None and owner.alive:
-                raise Taken(owner)
+                quiet = time.time() - os.fstat(file).st_mtime
+                if owner.machine == platform.node() or silent is None or quiet < silent:
+                    raise Taken(owner)
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
         except FileNotFoundError:

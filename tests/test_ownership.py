@@ -93,6 +93,31 @@ def test_without_system_locks_the_files_word_counts(tmp_path, monkeypatch):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("error", [PermissionError, RuntimeError, KeyboardInterrupt])
+def test_what_cannot_be_removed_is_let_go_all_the_same(tmp_path, monkeypatch, error):
+    path = tmp_path / "x.lock"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    claim = Claim(path, "training")
+    assert owner_of(path).title == "training"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        if error is PermissionError:
+            claim.release()
+        else:
+            with pytest.raises(error):
+                claim.release()
+    assert path.exists() and (error is not PermissionError or owner_of(path) is None)
+    Claim(path).release()
+    with monkeypatch.context() as patched:
+        patched.setattr(ownership.json, "dumps", refuse)
+        with pytest.raises(error):
+            Claim(path)
+    Claim(path).release()
+
+
 def test_processes_are_told_apart_by_their_start():
     assert started(os.getpid()) == started(os.getpid()) != started(1)
     gone = subprocess.Popen([sys.executable, "-c", ""])

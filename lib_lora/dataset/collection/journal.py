@@ -1,7 +1,7 @@
 """Changes to files, carried out whole or not at all, and undone to the byte, also under two faults in a row.
 
 One change at a time: whatever a crash cut off is finished or taken back before another begins, and nobody touches a
-change that is alive (`Claim`). How a single change is written down is said at `Record`.
+change that is alive (`changing`). How a single change is written down is said at `Record`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lib_lora.dataset.collection.change import Change, check
-from lib_lora.dataset.collection.owner import Busy, Claim
+from lib_lora.dataset.collection.owner import Busy, changing
 from lib_lora.dataset.collection.record import APPLYING, DONE, UNDOING, Entry, Record
 from lib_lora.errors import UserError
 
@@ -27,7 +27,6 @@ class Journal:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        self.claim = Claim(self.folder)
         self.trouble: UserError | None = None
 
     def entries(self) -> list[Entry]:
@@ -56,7 +55,7 @@ class Journal:
 
     def applying(self, change: Change) -> Generator[tuple[int, int], None, Entry]:
         """`apply` operation by operation; yields (done, total). Closing it before the end takes all of it back."""
-        with _named("The change could not be made"), self.claim.held(change.title):
+        with _named("The change could not be made"), changing(self.folder, change.title) as claim:
             self._settle()
             check(change.operations)
             numbers = [record.number for record in self._records()]
@@ -64,7 +63,7 @@ class Journal:
             try:
                 record.begin(change)
                 for done in record.carry_out(change.operations):
-                    self.claim.alive()
+                    claim.sign()
                     yield done
             except BaseException as error:
                 self._take_back(record, error)
@@ -77,7 +76,7 @@ class Journal:
         Raises:
             UserError: there is none, a file has been changed by somebody else since, or see `apply`.
         """
-        with _named("The change could not be taken back"), self.claim.held("Undo"):
+        with _named("The change could not be taken back"), changing(self.folder, "Undo"):
             self._settle()
             record = next((r for r in reversed(self._records()) if _state(r) == DONE), None)
             if record is None:
@@ -97,7 +96,7 @@ class Journal:
         if not any(_unsettled(record) for record in self._records(all_folders=True)):
             return []
         try:
-            with self.claim.held("Recovery"):
+            with changing(self.folder, "Recovery"):
                 return self._settle()
         except Busy:
             return []

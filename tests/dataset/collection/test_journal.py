@@ -5,20 +5,24 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from bench.faults.disk import FULL, KILL, Disk, Killed
+from lib_lora import ownership
 from lib_lora.dataset.collection import record
 from lib_lora.dataset.collection.moving import plan_numbering
-from lib_lora.dataset.collection.owner import Busy, Claim, started
+from lib_lora.dataset.collection.owner import Busy
 from lib_lora.dataset.editor import STATE_FOLDER, DatasetEditor
 from lib_lora.dataset.tags.edits import Add
 from lib_lora.errors import UserError
+from lib_lora.ownership import Owner
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -118,35 +122,47 @@ def test_a_change_that_is_alive_is_not_rolled_back(three, opened, every_byte):
     assert other.history()[-1].title == "Add y"
 
 
-def owner_file(tmp_path: Path, **values: object) -> Path:
-    file = tmp_path / STATE_FOLDER / "journal" / "owner.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    known = {"machine": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid()), "title": "Crop"}
-    file.write_text(json.dumps(known | values), encoding="utf-8")
-    return file
+OWN = """
+import sys
+from pathlib import Path
+from lib_lora.ownership import Claim
+claim = Claim(Path(sys.argv[1]), "Crop")
+print("mine", flush=True)
+input()
+"""
 
 
 def test_processes_know_of_each_other(three, tmp_path):
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        owner_file(tmp_path, pid=other.pid, started=started(other.pid))
+    file = tmp_path / STATE_FOLDER / "journal" / "owner.json"
+    command = [sys.executable, "-c", OWN, str(file)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline().strip() == b"mine"
         with pytest.raises(Busy, match=f"Crop, by process {other.pid}"):
             add(three, "x")
-        other.communicate(b"")
+        other.kill()
+        other.communicate()
+    assert file.exists()  # an orphan
     add(three, "x")
-    for orphan in ({"pid": os.getpid(), "started": "another time"}, {}, {"machine": "elsewhere"}):
-        file = owner_file(tmp_path, **orphan)
-        os.utime(file, (1, 1))
+    assert not file.exists()
+
+
+def test_where_no_locks_are_known_only_the_dead_and_silent_are_succeeded(three, tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "_lock", lambda file: False)
+    file = tmp_path / STATE_FOLDER / "journal" / "owner.json"
+    present = Owner.present("Crop")
+    add(three, "w")
+    for orphan, quiet in ((replace(present, started="another time"), False), (replace(present, machine="far"), True)):
+        file.write_text(json.dumps(asdict(orphan)), encoding="utf-8")
+        if quiet:
+            os.utime(file, (1, 1))
         three.undo()
         assert not file.exists()
         add(three, "x")
-    owner_file(tmp_path, machine="elsewhere")
-    with pytest.raises(Busy, match="elsewhere"):
-        three.undo()
-
-
-def test_a_claim_that_is_no_text_is_no_owner(tmp_path):
-    owner_file(tmp_path).write_bytes(b"\xff")
-    assert Claim(tmp_path / STATE_FOLDER / "journal").owner() is None
+    file.write_bytes(b"\xff")  # names nobody
+    three.undo()
+    file.write_text(json.dumps(asdict(replace(present, machine="far"))), encoding="utf-8")
+    with pytest.raises(Busy, match=r"Crop, by process \d+ on far"):
+        add(three, "y")
 
 
 def test_a_damaged_history_is_passed_over_and_a_damaged_beginning_is_named(three, opened, tmp_path):
