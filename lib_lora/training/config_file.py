@@ -26,7 +26,7 @@ else:
 
 # settings that change what is written or shown, but not one bit of the training itself; images are known by content
 NOT_TRAINING = ("data_dir", "sample_prompts", "sample_every_n_epochs", "state_every_n_steps", "save_every_n_epochs",
-                "save_every_n_steps", "sample_every_n_steps")  # fmt: skip
+                "save_every_n_steps", "sample_every_n_steps", "sample_first")  # fmt: skip
 
 
 def config_to_toml(config: TrainConfig) -> str:

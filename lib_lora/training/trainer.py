@@ -29,6 +29,8 @@ from lib_lora.training.weight_norms import limit_weight_norms
 def train(session: Session, requests: Requests) -> Iterator[events.Event]:
     """Make steps until the run's end or until ``requests`` stop it; the network is attached meanwhile."""
     config, data, network, optimizer = session.config, session.data, session.network, session.optimizer
+    if config.sample_first and session.step == 0:
+        yield events.SampleDue(0, 0)
     while session.step < data.total:
         started = time.perf_counter()
         lr = set_learning_rate(optimizer, config, session.step, data.total, data.steps_per_epoch)

@@ -70,6 +70,8 @@ def sample_strip(files: Sequence[Path], pictures: Pictures) -> str:
 
 
 def sample_name(path: Path) -> str:
-    """``e000002_s00000040_00.png`` → ``epoch 2, step 40``."""
+    """``e000002_s00000040_00.png`` → ``epoch 2, step 40``; of step 0 ``start``."""
     match = SAMPLE_NAME.match(path.stem)
-    return f"epoch {int(match[1])}, step {int(match[2])}" if match else path.stem
+    if match is None:
+        return path.stem
+    return f"epoch {int(match[1])}, step {int(match[2])}" if int(match[2]) else "start"

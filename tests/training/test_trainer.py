@@ -72,6 +72,22 @@ def test_a_whole_run(tiny_host, start):
     assert file.metadata["ss_epoch"] == "2" and file.metadata["ss_steps"] == "6"
 
 
+def test_samples_before_the_first_step_change_nothing_of_the_training(tiny_host, start):
+    def trained(name, **options):
+        with tiny_host.training_session() as model:
+            events = list(start(model, name=name, epochs=1, sample_every_n_epochs=1, **options).run())
+        return events, read_lora(tiny_host.paths.loras / f"{name}.safetensors").modules
+
+    plain, without = trained("plain")
+    sampled, after = trained("sampled", sample_first=True)
+    assert [(e.epoch, e.step) for e in kinds(plain, SampleDue)] == [(1, 3)]
+    assert [(e.epoch, e.step) for e in kinds(sampled, SampleDue)] == [(0, 0), (1, 3)]
+    first = next(i for i, event in enumerate(sampled) if isinstance(event, StepDone))
+    assert any(isinstance(event, SampleDue) for event in sampled[:first])
+    for layer, tensors in without.items():
+        assert all(torch.equal(tensor, after[layer][key]) for key, tensor in tensors.items())
+
+
 def test_it_learns(tiny_host, start):
     with tiny_host.training_session() as model:
         trainer = start(model, epochs=4, fixed_loss_images=6, fixed_loss_timesteps=4, rank=8, alpha=8.0)

@@ -85,7 +85,7 @@ IGNORED: dict[str, str] = {
     **dict.fromkeys(("full_fp16", "full_bf16"), "The LoRA is always trained in fp32"),
     **dict.fromkeys(("face_crop_aug_range",),
                     "Not offered: it would keep latents from being cached. The result will differ"),
-    **dict.fromkeys(("sample_at_first", "save_n_epoch_ratio",
+    **dict.fromkeys(("save_n_epoch_ratio",
                      "validation_seed", "validate_every_n_steps", "validate_every_n_epochs",
                      "max_validation_steps", "validation_timesteps"),
                     "Files, samples and the fixed-noise loss come once per epoch, as set here"),
