@@ -18,7 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.demo.architecture import MINIATURE, random_checkpoint
@@ -163,7 +163,9 @@ def copied_weights(model: torch.nn.Module) -> int:
 
 def _tensors(objects: Iterable[object]) -> Iterator[Tensor]:
     for thing in objects:
-        if issubclass(type(thing), Tensor) and thing.device.type != "meta" and thing.layout == torch.strided:
+        if type(thing) not in (Tensor, nn.Parameter):  # others may have no memory of their own, such as a compiler's
+            continue
+        if thing.device.type != "meta" and thing.layout == torch.strided:
             yield thing
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from modules import sd_models, sd_unet, shared
+from torch import nn
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.leftovers import clean
@@ -33,8 +34,11 @@ class A1111Session(Session):
         self._sd_model = sd_model
         moves = getattr(sd_model, "lowvram", False)  # --medvram, or --lowvram
         self._by_blocks = bool(moves and shared.cmd_opts.lowvram)
-        parts = {name: m for name, m in self.model.movable.items() if not (self._by_blocks and name == "unet")}
-        self._placement = Placement(parts) if moves else None
+        self._placement = Placement(self._moved()) if moves else None
+
+    def _moved(self) -> dict[str, nn.Module]:
+        """What we move ourselves; blocks of the U-Net come by the web UI's hooks."""
+        return {name: m for name, m in self.model.movable.items() if not (self._by_blocks and name == "unet")}
 
     def lend(self) -> None:
         if self._placement is not None:

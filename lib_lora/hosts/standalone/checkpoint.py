@@ -169,6 +169,8 @@ def _fill(
     if missing:
         what = f"The checkpoint's {part} lacks {len(missing)} of {len(wanted)} tensors, first {missing[0]}"
         raise UserError(what, where=path, fix="Download it again, or choose a complete checkpoint")
-    found = {key: state[key].to(device, dtype, copy=True) for key in wanted if key in state}
+    # what counts something, such as the positions of old text models, keeps its type, whatever the file has it in
+    kinds = {key: dtype if own.is_floating_point() else own.dtype for key, own in wanted.items()}
+    found = {key: state[key].to(device, kind, copy=True) for key, kind in kinds.items() if key in state}
     module.load_state_dict(found, strict=False, assign=True)
     nn.Module.to(module, device).eval()  # the buffers

@@ -90,7 +90,7 @@ def test_a_read_only_page_refuses_all_but_looking() -> None:
     act(trigger, partial(Panel().do, "done"), [], None)
     refused, shown, quiet, done = (fn() for fn in connected)
     assert "--enable-insecure-extension-access" in refused[0]
-    assert (shown, done) == (["shown"], ["done"]) and len(quiet) == 2 and "done" not in quiet
+    assert shown[0].startswith("shown") and done[0].startswith("done") and len(quiet) == 2 and "done" not in quiet
 
 
 @pytest.mark.parametrize("outside", ["/etc", "~", "in/../..", "in\n/etc", '"/etc"', "in/\0"])
