@@ -67,7 +67,7 @@ def test_blocks_tab(lora: Path, page: Page, workbench: Workbench, tmp_path: Path
     desk = BlocksDesk(page, tmp_path / "pictures")
     desk.tab("Blocks")
     desk.text_is(ONES)
-    desk.sees("#lw_blocks_about", "LoRA · SD1 or SD2 · rank 2 · 17 blocks")
+    desk.sees("#lw_blocks_about", "LoRA · SD1 · rank 2 · 17 blocks")
     sliders_text_preset(desk)
     kinds_links_solo(desk)
     symptom_and_undo(desk)

@@ -70,7 +70,7 @@ def preview(desk: Desk) -> None:
 
 
 def cancel(desk: Desk, workbench: Workbench) -> None:
-    desk.type("lw_merge_steps", 5000)
+    desk.type("lw_merge_steps", 1000)
     desk.click("lw_merge_preview")
     desk.sees("#lw_merge_preview_progress progress")
     desk.click("lw_merge_cancel")
