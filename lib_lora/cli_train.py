@@ -147,7 +147,7 @@ class Signals:
         """From now on count them in ``presses`` instead."""
         self._counting = True
 
-    def _pressed(self, number: int, frame: object) -> None:
+    def _pressed(self, _number: int, _frame: object) -> None:
         self.presses += 1
         if not self._counting:
             raise KeyboardInterrupt

@@ -35,9 +35,8 @@ def check_name(name: str, where: str, ending: str = ".safetensors") -> str:
         what = f"{name!r} cannot be a name: no dot and no blank at its beginning or end"
         raise UserError(what, where=where, fix=f"For example {name.strip('. ') or 'mira'!r}")
     if DEVICES.fullmatch(name):
-        raise UserError(
-            f"Windows keeps the name {name!r} for a device", where=where, fix=f"For example {name.split('.')[0]}-lora"
-        )
+        other = f"For example {name.partition('.')[0]}-lora"
+        raise UserError(f"Windows keeps the name {name!r} for a device", where=where, fix=other)
     if name.lower().endswith(ending):
         fix = f"Write {name[: -len(ending)]!r}"
         raise UserError(f"The ending {ending} is added by the program", where=where, fix=fix)

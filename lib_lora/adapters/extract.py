@@ -68,7 +68,7 @@ def extract(
     if not modules:
         raise UserError("The two checkpoints do not differ in these layers", where=tuned, fix="Choose two others.")
     widest = max(ranks.values())
-    entries = _metadata(a, b, widest, modules)
+    entries = _metadata(a, b, widest)
     return Merged(modules, reduction_report(spectra, ranks), widest, entries, sources=(a.path, b.path))
 
 
@@ -85,7 +85,7 @@ def _difference(key: str, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> D
     return Delta(first.shape, dense_part=(first - second).flatten(1))
 
 
-def _metadata(a: CheckpointWeights, b: CheckpointWeights, rank: int, keys: Mapping[str, object]) -> dict[str, str]:
+def _metadata(a: CheckpointWeights, b: CheckpointWeights, rank: int) -> dict[str, str]:
     formula = f"{a.path.stem} - {b.path.stem}"
     sources = [{"name": path.stem, "weight": weight} for path, weight in ((a.path, 1.0), (b.path, -1.0))]
     return metadata.merged(sources, metadata.base_model_of(a.family), rank, formula)

@@ -12,12 +12,13 @@ from lib_lora.api import bodies, views
 from lib_lora.errors import UserError
 from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
-from lib_lora.jobs.merge_jobs import MergeJob, Reduction
+from lib_lora.jobs.merge_jobs import MergeJob
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.views import PlainView
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.grid_spec import Candidate, GridSpec
 from lib_lora.tools.lora_files import new_lora_path
+from lib_lora.tools.merge import Reduction
 from lib_lora.training.config import TrainConfig, settings
 from lib_lora.training.config_file import config_from_dict
 from lib_lora.training.presets import preset

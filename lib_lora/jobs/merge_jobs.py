@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,26 +22,9 @@ from lib_lora.jobs.tool_jobs import ToolJob, save_preview
 from lib_lora.jobs.views import CheckpointView, JobView, MergeView, PairView
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.lora_files import load_network
-from lib_lora.tools.merge import energy_curve, merge, merge_to_checkpoint
+from lib_lora.tools.merge import Reduction, energy_curve, merge, merge_to_checkpoint
 
 LOADED_MODEL = ""  # as name of the checkpoint whose weights are the base
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """How small a result is to be.
-
-    Args:
-        rank: of each layer at most; None keeps the exact sum.
-        energy: share of Σσ² that each layer keeps at the smallest rank that does; None keeps what ``rank`` allows.
-    """
-
-    rank: int | None = None
-    energy: float | None = None
-
-    def __str__(self) -> str:
-        limits = [f"rank {self.rank}" if self.rank else "", f"{self.energy:.2%} of the energy" if self.energy else ""]
-        return " and ".join(filter(None, limits)) or "exact"
 
 
 class LayerJob(ToolJob):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lib_lora.adapters.merged import Merged
-    from lib_lora.jobs.merge_jobs import Reduction
     from lib_lora.tools.block_strength import BlockScan
+    from lib_lora.tools.merge import Reduction
 
 WAITING, RUNNING, PAUSED, DONE, STOPPED, CANCELLED, FAILED = (
     "waiting", "running", "paused", "done", "stopped", "cancelled", "failed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,23 @@ from .lora_files import Folders, find_lora, new_path
 from .lora_index import SUFFIX
 
 LoadBase = Callable[[], "Mapping[str, Tensor]"]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How small a result is to be.
+
+    Args:
+        rank: of each layer at most; None keeps the exact sum.
+        energy: share of Σσ² that each layer keeps at the smallest rank that does; None keeps what ``rank`` allows.
+    """
+
+    rank: int | None = None
+    energy: float | None = None
+
+    def __str__(self) -> str:
+        limits = [f"rank {self.rank}" if self.rank else "", f"{self.energy:.2%} of the energy" if self.energy else ""]
+        return " and ".join(filter(None, limits)) or "exact"
 
 
 def merge(

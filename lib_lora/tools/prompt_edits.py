@@ -12,7 +12,7 @@ LAST = "last"
 
 
 def with_epoch(
-    prompt: str, epoch: str, names: Collection[str], last_epoch: Callable[[str], int | None] = lambda name: None
+    prompt: str, epoch: str, names: Collection[str], last_epoch: Callable[[str], int | None] = lambda _name: None
 ) -> str:
     """Every tag of a trained LoRA names the file of ``epoch``, a number or ``"last"``.
 

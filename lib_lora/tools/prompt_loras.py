@@ -101,7 +101,7 @@ class PromptLora:
         return self.te.at(0, 1)
 
 
-def split_prompt(prompt: str, ours: Callable[[PromptLora], bool] = lambda tag: True) -> tuple[str, list[PromptLora]]:
+def split_prompt(prompt: str, ours: Callable[[PromptLora], bool] = lambda _tag: True) -> tuple[str, list[PromptLora]]:
     """The prompt without the tags that need us, and these.
 
     Plain tags stay, they are the web UI's, and so do those that cannot be read and those that are not ``ours``.

@@ -11,9 +11,16 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
-from lib_lora.jobs.base_style import BaseStyle, training_config
 from lib_lora.jobs.views import FolderView, JobView, TrainView
-from lib_lora.tools.base_style import FRAMINGS, SUBJECTS, USUAL_FRAMINGS, BaseStyleSpec, framed, unframed
+from lib_lora.tools.base_style import (
+    FRAMINGS,
+    SUBJECTS,
+    USUAL_FRAMINGS,
+    BaseStyleSpec,
+    framed,
+    training_config,
+    unframed,
+)
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config import settings as config_settings
 from lib_lora.training.presets import PRESETS, preset, usual_preset
@@ -27,6 +34,7 @@ from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.values import lines
 from lib_lora.workbench import Workbench
+from lib_lora.workbench.base_style import BaseStyle
 
 INTRO = (
     "A LoRA of a style also learns what the checkpoint draws anyway. Here the checkpoint draws pictures of its own, a "

@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lora.ui.notice import ELEMENT, TITLE, notice
+
 LOG = logging.getLogger(__name__)
-TITLE, ELEMENT = "LoRA Workbench", "lora_workbench"
 FAILED = """LoRA Workbench could not be built; the rest of the web UI works.
 
     {cause}
@@ -42,13 +43,6 @@ def prompt_weights(prefix: str) -> tuple[list[Any], list[Any]]:
     except Exception:
         LOG.exception("LoRA Workbench could not build its part of %s", prefix)
         return [], []
-
-
-def notice(text: str) -> gr.Blocks:
-    """A tab of nothing but ``text``, in Markdown."""
-    with gr.Blocks(analytics_enabled=False) as page:
-        gr.Markdown(f"### {TITLE}\n\n{text}")
-    return page
 
 
 def _cause(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from lib_lora.errors import UserError
-from lib_lora.jobs.merge_jobs import Reduction
+from lib_lora.tools.merge import Reduction
 
 EXACT = "exact"
 MOST_RANK = 4096

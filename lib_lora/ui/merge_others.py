@@ -96,7 +96,7 @@ class ExtractPanel:
             self.start_button = gr.Button("Calculate difference", variant="primary", elem_id="lw_extract_calculate")
         self.message = panel("lw_extract_message")
 
-    def connect(self, poller: Poller) -> None:
+    def connect(self, _poller: Poller) -> None:
         act(self.start_button.click, self.start, self.asking, self.message)
 
     @property

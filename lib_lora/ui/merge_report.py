@@ -10,7 +10,7 @@ from lib_lora.adapters.blocks import block_of
 from lib_lora.adapters.layers import outline
 from lib_lora.adapters.loaders import kinds_of, limits, limits_elsewhere, read_by
 from lib_lora.adapters.merged import Merged
-from lib_lora.jobs.merge_jobs import Reduction
+from lib_lora.tools.merge import Reduction
 from lib_lora.ui import html
 from lib_lora.ui.charts import energy_chart, spectrum_chart
 

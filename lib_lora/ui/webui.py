@@ -16,7 +16,7 @@ from lib_lora.places import Places
 from lib_lora.ui import prompt_weights
 from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.guard import notice
+from lib_lora.ui.notice import notice
 from lib_lora.ui.poll import News
 from lib_lora.workbench import Workbench
 

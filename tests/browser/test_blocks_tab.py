@@ -90,7 +90,7 @@ def sliders_text_preset(desk: BlocksDesk) -> None:
     desk.slider_is("BASE", 0.5)
     desk.slider_is("OUT11", 0)
     desk.write("1,2,3")
-    desk.sees("#lw_blocks_message", "3 block weights were given")
+    desk.sees("#lw_blocks_message", "has 3 block weights")
     desk.write_all()
     desk.page.locator("[data-lw-group=OUT][data-lw-value='0.5']").click()
     desk.text_is(",".join([*"1" * 8, *["0.5"] * 9]))

@@ -36,9 +36,9 @@ def train(desk: Desk, images: Path) -> None:
     desk.type("lw_train_trigger", "mira")
     desk.type("lw_train_epochs", 2)
     desk.open_settings(*SETTINGS, "sample_prompts")
+    desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")  # how often is asked once there is something to draw
     for name, value in SETTINGS.items():
         desk.type(f"lw_train_{name}", value)
-    desk.type("lw_train_sample_prompts", "mira --s 2 --l 1")
     desk.sees("#lw_train_changes", "Rank (preset: 16)")
     desk.click("lw_train_check")
     desk.sees("#lw_check", "120 steps")

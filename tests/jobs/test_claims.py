@@ -92,7 +92,7 @@ def test_what_is_taken_out_of_the_queue_is_free(benches, config, monkeypatch):
 
 
 def test_the_name_is_tested_before_any_step_is_timed(benches, config, monkeypatch):
-    monkeypatch.setattr("lib_lora.workbench.preflight", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr("lib_lora.workbench.workbench.preflight", lambda *_: pytest.fail("timed"))
     here, _ = benches
     here.host.paths.loras.mkdir(parents=True)
     file = here.host.paths.loras / f"{config.name}-000001.safetensors"  # of a run that was cut off

@@ -12,12 +12,13 @@ from lib_lora.adapters import Network, NetworkSpec, write_lora
 from lib_lora.adapters.extract import Extraction
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.errors import UserError
-from lib_lora.jobs.base_style import BaseStyle
-from lib_lora.jobs.merge_jobs import CheckpointJob, ExtractJob, MergeJob, Reduction
+from lib_lora.jobs.merge_jobs import CheckpointJob, ExtractJob, MergeJob
 from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.base_style import BaseStyleSpec, framed
+from lib_lora.tools.merge import Reduction
 from lib_lora.training.config import TrainConfig
 from lib_lora.workbench import Workbench
+from lib_lora.workbench.base_style import BaseStyle
 
 WAIT = 300
 SMALL = GenerationRequest("", width=64, height=64, steps=1, cfg=1.0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lib_lora.errors import UserError
-from lib_lora.jobs.merge_jobs import Reduction
+from lib_lora.tools.merge import Reduction
 from lib_lora.ui.merge_fields import ReductionFields, energy_of, rank_of
 
 

@@ -5,7 +5,7 @@ import torch
 
 from lib_lora.adapters.merged import Merged, MergeReport
 from lib_lora.errors import UserError
-from lib_lora.jobs.merge_jobs import Reduction
+from lib_lora.tools.merge import Reduction
 from lib_lora.ui import html
 from lib_lora.ui.actions import safely
 from lib_lora.ui.compat import SKIP

@@ -259,10 +259,9 @@ class _Line:
             self.path.unlink(missing_ok=True)
         elif self.kept.exists():
             move(self.kept, self.path)
-        else:
-            if not self.path.exists() or self.path.read_bytes() != self._old(old):
-                with atomic_write(self.path, durable=False) as part:
-                    part.write_bytes(self._old(old))
+        elif not self.path.exists() or self.path.read_bytes() != self._old(old):
+            with atomic_write(self.path, durable=False) as part:
+                part.write_bytes(self._old(old))
 
     def stage_old(self, old: bytes) -> None:
         """Write what was there before beside its place."""

@@ -59,7 +59,7 @@ def _on_a_copy(forward: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: 
     return forward(x.clone() if torch.is_grad_enabled() else x, *args, **kwargs)
 
 
-def _copied(norm: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+def _copied(_norm: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
     return (args[0].clone(), *args[1:]) if torch.is_grad_enabled() else None
 
 

@@ -52,7 +52,7 @@ def _axes(axis: Callable[..., Any], presets: Path) -> list[Any]:
 
 
 def _varying(change: Callable[[str, Any], str]) -> Callable[[Any, Any, Sequence[Any]], None]:
-    def apply(p: Any, x: Any, xs: Sequence[Any]) -> None:
+    def apply(p: Any, x: Any, _xs: Sequence[Any]) -> None:
         p.prompt = change(p.prompt, x)
 
     return apply

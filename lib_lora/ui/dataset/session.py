@@ -228,7 +228,7 @@ class Session:
     def run(self, title: str, work: Callable[[], Iterator[tuple[int, int]]]) -> int:
         """Queue work that yields (done, total); returns the job's id."""
 
-        def pump(host: Any) -> Iterator[Progress]:
+        def pump(_host: Any) -> Iterator[Progress]:
             yield Progress(0, 0)
             for done, total in work():
                 yield Progress(done, total, "pictures")

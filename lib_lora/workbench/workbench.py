@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lib_lora.access import admit
 from lib_lora.adapters.base_weights import CheckpointWeights
-from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
 from lib_lora.file_sets import finish_sets
 from lib_lora.jobs.claims import claim_name, claim_run
@@ -24,51 +20,19 @@ from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.jobs.views import TrainView
 from lib_lora.models.base import Host, HostPaths
-from lib_lora.ownership import Claim
 from lib_lora.part_files import sweep_parts
-from lib_lora.tools.lora_files import find_lora, list_loras, subfolders
-from lib_lora.training.applied import applied_networks
+from lib_lora.tools.lora_files import find_lora, subfolders
 from lib_lora.training.backups import go_back
-from lib_lora.training.checkpoints import epoch_path
-from lib_lora.training.config import TrainConfig, named_paths
+from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
 from lib_lora.training.continuation import extend
-from lib_lora.training.data import usable_scan
 from lib_lora.training.parallel import ALONE, Parallel
 from lib_lora.training.preflight import Preflight, preflight
 from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
-from lib_lora.training.validation import split
 from lib_lora.training.variants import variants
-from lib_lora.training.warm_start import start_file
-
-
-@dataclass(frozen=True)
-class LoraEntry:
-    """A LoRA file; ``name`` is what formulas and prompts call it."""
-
-    name: str
-    path: Path
-
-    @cached_property
-    def metadata(self) -> dict[str, str]:
-        """What the file says about itself; nothing where it is damaged."""
-        try:
-            return read_metadata(self.path)
-        except UserError:
-            return {}  # whoever opens the file is told what is wrong with it
-
-
-@dataclass(frozen=True)
-class EpochFile:
-    """A saved epoch of a run. ``best``: it has the lowest fixed-noise loss of the run."""
-
-    epoch: int
-    step: int
-    path: Path
-    running_loss: float | None
-    fixed_loss: float | None
-    best: bool
+from lib_lora.workbench.files import EpochFile, LoraEntry, epoch_files, lora_entries
+from lib_lora.workbench.starting import Starting
 
 
 class Workbench:
@@ -82,6 +46,7 @@ class Workbench:
         self.host = host
         self.queue = JobQueue(host)
         self.runs = RunStore(host.paths.runs)
+        self.starting = Starting(host, self.runs, self.queue)
         # before what is left of them is swept
         finish_sets([*subfolders(host.paths.loras), host.paths.checkpoints])
         sweep_parts(_written(host.paths))
@@ -94,8 +59,7 @@ class Workbench:
         Raises:
             UserError: it could not start, with the setting concerned.
         """
-        config = _admitted(self._with_model(config).check())
-        self._refuse_existing(config)
+        config = self.starting.admitted(config)
         with self.host.gpu_lock, self.host.training_session() as model:
             return preflight(config, model, self.host.paths)
 
@@ -110,9 +74,9 @@ class Workbench:
     def new_training(self, config: TrainConfig, parallel: Parallel = ALONE) -> TrainJob:
         """A training that is not in the queue yet; it owns its name until it is closed. Errors as
         :meth:`start_training`."""
-        config = self._startable(config)
+        config = self.starting.startable(config)
         with ExitStack() as undo:
-            job = self._created(config, self._own_name(config, undo), undo, parallel)
+            job = self.starting.created(config, self.starting.own_name(config, undo), undo, parallel)
             undo.pop_all()
             return job
 
@@ -122,13 +86,13 @@ class Workbench:
         Raises:
             UserError: as :meth:`start_training`, for any of them; nothing is queued then.
         """
-        wanted = [(variant.label, self._startable(variant.config)) for variant in variants(config, text)]
+        wanted = [(variant.label, self.starting.startable(variant.config)) for variant in variants(config, text)]
         jobs: list[Job] = []
         with ExitStack() as undo:
-            names = [self._own_name(variant, undo) for _, variant in wanted]
-            folder = self._fresh_folder(self.host.paths.places.grids / f"{config.name}-variants")
+            names = [self.starting.own_name(variant, undo) for _, variant in wanted]
+            folder = _fresh_folder(self.host.paths.places.grids / f"{config.name}-variants")
             for (label, variant), name in zip(wanted, names, strict=True):
-                job = self._created(variant, name, undo)
+                job = self.starting.created(variant, name, undo)
                 job.run.join_sweep(label, folder)
                 jobs.append(job)
             runs = [job.run for job in jobs if isinstance(job, TrainJob)]
@@ -145,10 +109,10 @@ class Workbench:
         job = self.queue.find(job_id)
         if not isinstance(job, TrainJob) or job.run.status != "unfinished" or job.run.has_begun:
             raise UserError("Only a training that has not begun can be changed", where=job.title)
-        config = self._startable(config)
+        config = self.starting.startable(config)
         with ExitStack() as undo:
             same = config.name.casefold() == job.config.name.casefold()
-            name = None if same else self._own_name(config, undo)
+            name = None if same else self.starting.own_name(config, undo)
             with self.queue.held_waiting(job_id):
                 job.change(config, name)
             undo.pop_all()
@@ -212,8 +176,7 @@ class Workbench:
 
     def list_loras(self) -> list[LoraEntry]:
         """All LoRA files of the host, by name."""
-        files = sorted(list_loras(self.host.paths.lora_folders).items(), key=lambda item: item[0].casefold())
-        return [LoraEntry(name, path) for name, path in files]
+        return lora_entries(self.host.paths.lora_folders)
 
     def lora_path(self, name: str) -> Path:
         """The file of the LoRA called ``name``; see :func:`find_lora`."""
@@ -230,19 +193,11 @@ class Workbench:
 
     def epoch_files(self, run_id: str) -> list[EpochFile]:
         """The epochs of a run whose LoRA files still exist, in order."""
-        rows = [(row, Path(row.get("lora_path") or "")) for row in self.runs.open(run_id).epochs()]
-        rows = [(row, path) for row, path in rows if path.is_file()]
-        losses = [row.get("fixed_loss") for row, _ in rows]
-        lowest = min((loss for loss in losses if loss is not None), default=None)
-        best = [loss is not None and loss == lowest for loss in losses]
-        return [
-            EpochFile(row["epoch"], row["step"], path, row.get("running_loss"), loss, is_best)
-            for (row, path), loss, is_best in zip(rows, losses, best, strict=True)
-        ]
+        return epoch_files(self.runs.open(run_id))
 
     def unfinished(self, config: TrainConfig) -> Run | None:
         """The newest run of this name and these settings that can be continued."""
-        wanted = training_hash(self._with_model(config))
+        wanted = training_hash(self.starting.with_model(config))
         found = (run for run in self.runs.named(config.name) if run.status != "finished")
         return next((run for run in found if training_hash(run.config()) == wanted), None)
 
@@ -261,60 +216,6 @@ class Workbench:
         names = (name, *(f"{stem}-{count}" for count in range(2, len(taken) + 3)))
         return next(free for free in names if free not in taken)
 
-    def _startable(self, config: TrainConfig) -> TrainConfig:
-        """The config with its checkpoint's name; UserError if it cannot start."""
-        config = _admitted(self._with_model(config).check())
-        self._refuse_existing(config)
-        split(usable_scan(config), config.validation_split, config.seed)
-        if config.start_from and not self._will_be_trained(config.start_from):
-            start_file(config.start_from, self.host.paths.lora_folders)
-        applied_networks(config.apply_loras, self.host.paths.lora_folders)
-        return config
-
-    def _own_name(self, config: TrainConfig, undo: ExitStack) -> Claim:
-        """The claim to the name of ``config``, released by ``undo``; UserError where it is taken."""
-        claim = undo.enter_context(claim_name(self.runs.folder, config.name))
-        self._refuse_existing(config)  # again: until now another process could have finished one
-        return claim
-
-    def _created(self, config: TrainConfig, name: Claim, undo: ExitStack, parallel: Parallel = ALONE) -> TrainJob:
-        run = self.runs.create(config)
-        return TrainJob(run, (name, undo.enter_context(claim_run(run))), parallel)
-
-    def _fresh_folder(self, folder: Path) -> Path:
-        """``folder``, or that name with a number where it exists."""
-        names = (folder, *(folder.with_name(f"{folder.name}-{count}") for count in range(2, 1000)))
-        return next(name for name in names if not name.exists())
-
-    def _with_model(self, config: TrainConfig) -> TrainConfig:
-        """The config with the loaded checkpoint's name filled in; where none is loaded yet, the host loads its own."""
-        if config.model:
-            if config.model not in self.host.checkpoints():
-                raise UserError("There is no such checkpoint", where=config.model, fix="Choose one from the list")
-            return config
-        info = self.host.info() or self.host.ensure_loaded()
-        return replace(config, model=info.name)
-
-    def _refuse_existing(self, config: TrainConfig) -> None:
-        """UserError if a file that the run would write is there already."""
-        # a web UI tells files of several folders apart by name alone
-        final = [folder / f"{config.name}.safetensors" for folder in self.host.paths.lora_folders]
-        epochs = (epoch_path(self.host.paths.loras, config.name, epoch) for epoch in range(1, config.epochs))
-        path = next((path for path in (*final, *epochs) if path.exists()), None)
-        if path is None:
-            return
-        begun = next((run for run in self.runs.named(config.name) if run.status != "finished"), None)
-        fix = f"Continue the run {begun.id}, or choose another name" if begun else "Choose another name"
-        raise UserError("A LoRA of that name exists already", where=path, fix=fix)
-
-    def _will_be_trained(self, name: str) -> bool:
-        """Whether a run in the queue will write this LoRA, e.g. the first stage of two."""
-        return any(self.runs.open(view.run).config().name == name for view in self._trainings())
-
-    def _trainings(self) -> list[TrainView]:
-        """Those that are running or waiting."""
-        return [view for view in self.queue.jobs() if isinstance(view, TrainView) and not view.ended]
-
 
 def _written(paths: HostPaths) -> Iterator[Path]:
     """The folders in which this program writes files."""
@@ -325,8 +226,7 @@ def _written(paths: HostPaths) -> Iterator[Path]:
             yield Path(parent)
 
 
-def _admitted(config: TrainConfig) -> TrainConfig:
-    """The config, if the present caller may name its folders."""
-    for setting, path in named_paths(config).items():
-        admit(path, setting)
-    return config
+def _fresh_folder(folder: Path) -> Path:
+    """``folder``, or that name with a number where it exists."""
+    names = (folder, *(folder.with_name(f"{folder.name}-{count}") for count in range(2, 1000)))
+    return next(name for name in names if not name.exists())

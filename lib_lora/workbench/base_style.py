@@ -1,0 +1,98 @@
+"""The base style step by step: pictures of the model's own, a LoRA of them, and the formula that subtracts it.
+
+Where one has got to is read from the disk, so every step goes on after a cancel, a crash or a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib_lora.adapters.formula import Term, render
+from lib_lora.errors import UserError
+from lib_lora.jobs.base_style import BaseStyleJob
+from lib_lora.names import check_name
+from lib_lora.tools.base_style import BaseStyleSpec, pictures_in, read_spec, training_config
+from lib_lora.tools.lora_files import list_loras
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.run import Run
+from lib_lora.workbench.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class BaseStyle:
+    """One base style called ``name``, which is also the name of its LoRA.
+
+    Raises:
+        UserError: when made, if the name cannot be a file's.
+    """
+
+    workbench: Workbench
+    name: str
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "Name")
+
+    @property
+    def folder(self) -> Path:
+        """Of the pictures and their captions."""
+        return self.workbench.host.paths.places.base_styles / self.name
+
+    def spec(self) -> tuple[str, BaseStyleSpec] | None:
+        """Model and settings of the pictures, once they were begun."""
+        return read_spec(self.folder)
+
+    def pictures(self) -> list[Path]:
+        """Those that are there."""
+        return pictures_in(self.folder)
+
+    def lora(self) -> Path | None:
+        """The trained LoRA."""
+        return list_loras(self.workbench.host.paths.lora_folders).get(self.name)
+
+    def run(self) -> Run | None:
+        """Its newest training."""
+        runs = self.workbench.runs.named(self.name)
+        return next((run for run in runs if Path(run.config().data_dir) == self.folder), None)
+
+    def generate(self, checkpoint: str, spec: BaseStyleSpec) -> int:
+        """Queue the pictures; returns the job's id.
+
+        Raises:
+            UserError: settings that cannot work, or that are not those of the pictures that are there.
+        """
+        spec.requests()
+        begun = self.spec()
+        if begun is not None and begun != (checkpoint, spec):
+            what = f"Pictures with other settings were begun under the name {self.name}"
+            raise UserError(what, where=self.folder, fix="Choose another name, or take those settings back.")
+        queue = self.workbench.queue
+        return queue.submit(BaseStyleJob(queue, self.name, checkpoint, spec, self.folder))
+
+    def train(self, like: TrainConfig) -> int:
+        """Queue the training, or what is left of one that was stopped; returns the job's id.
+
+        Args:
+            like: settings to train with.
+
+        Raises:
+            UserError: pictures are missing, or the LoRA is there already.
+        """
+        begun = self.spec()
+        if begun is None or len(self.pictures()) < begun[1].count:
+            raise UserError("The pictures are not complete", where=self.name, fix="Generate them first.")
+        run = self.run()
+        if run is not None and run.status != "finished":
+            return self.workbench.resume(run.id)
+        model, _ = begun
+        return self.workbench.start_training(training_config(self.name, self.folder, like, model))
+
+    def formula(self, style: str, keep: str, subtract: str) -> str:
+        """``STYLE:1:GP1,BASE:-1:GP2``.
+
+        Raises:
+            UserError: the LoRA is not trained yet.
+        """
+        if self.lora() is None:
+            raise UserError(f"There is no LoRA {self.name} yet", where="base style", fix="Train it first.")
+        return render([Term(style, 1.0, keep), Term(self.name, -1.0, subtract)])
