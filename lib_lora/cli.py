@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     from .demo.recipe.cli import add_arguments
+    from .tools import cli_publish
     from .tools.cli import add_commands
 
     top = argparse.ArgumentParser(prog="python -m lib_lora", description="Train, compare, tune and merge LoRAs.")
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add_train_commands(commands, model, _data_options(), make_host)
     _add_grid(commands.add_parser("grid", parents=[model], help="the same prompts for several LoRA files and weights"))
     add_commands(commands, [_data_options()])
+    cli_publish.add_commands(commands, [_data_options()])
     _add_tour(commands.add_parser("tour", parents=[model], help="a character, its epochs and a merge in minutes"))
     bench_command = commands.add_parser("bench", help="measure; the last line is JSON")
     bench_command.add_argument("name", choices=BENCHMARKS)

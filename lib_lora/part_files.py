@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ def part_name() -> str:
 
 
 def sweep_parts(folders: Iterable[Path]) -> list[Path]:
-    """Remove temporary files in ``folders`` that no living process is writing; returns them.
+    """Remove temporary files, and folders of them, in ``folders`` that no living process is writing; returns them.
 
     What another machine, or an earlier version of this program, wrote goes when nothing was added for a day.
     """
@@ -34,7 +35,7 @@ def sweep_parts(folders: Iterable[Path]) -> list[Path]:
         with suppress(OSError):
             for path in folder.glob(".*.part"):
                 if is_left_over(path):
-                    path.unlink(missing_ok=True)
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
                     gone.append(path)
     return gone
 

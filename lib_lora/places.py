@@ -52,6 +52,11 @@ class Places:
         return self.data / "block-scans"
 
     @property
+    def published(self) -> Path:
+        """A folder or zip for each LoRA that was made ready for others."""
+        return self.data / "published"
+
+    @property
     def latents(self) -> Path:
         """Cache of encoded pictures, and of the hashes that they go by."""
         return self.data / "latents"

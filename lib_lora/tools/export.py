@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,27 +15,11 @@ from ..adapters.file import LoraFile, open_lora, write_lora
 from ..adapters.merge import combine
 from ..file_sets import file_set, finish_sets, refuse_existing
 from ..files import write_text
+from .card_files import Card, card_file, data_url
 from .merge import LoadBase, needs_base
 from .pictures import PARAMETERS, save_png
 
 CARD_SIDE, THUMBNAIL_SIDE = 1024, 256  # pixels
-
-
-@dataclass(frozen=True)
-class Card:
-    """What the web UI shows of a LoRA, and puts into the prompt with it.
-
-    Args:
-        activation: text that is added to the prompt.
-        weight: that is proposed; 1 where it is built into the file.
-        description: for the user.
-        negative: text that is added to the negative prompt.
-    """
-
-    activation: str = ""
-    weight: float = 1.0
-    description: str = ""
-    negative: str = ""
 
 
 def export_lora(
@@ -77,7 +59,7 @@ def export_lora(
     about_it = {**kept.metadata, **_entries(target.stem, card, picture)}
     with file_set(targets) as parts:
         write_lora(parts[0], kept.modules, about_it, dtype, extras={**kept.extras, **kept.unplaced})
-        write_text(parts[1], json.dumps(_card_file(lora, card), indent=4, ensure_ascii=False))
+        write_text(parts[1], json.dumps(card_file(lora, card), indent=4, ensure_ascii=False))
         if picture is not None:
             save_png(_smaller(picture, CARD_SIDE), parts[2])
     return targets
@@ -102,21 +84,8 @@ def _entries(name: str, card: Card, picture: Image.Image | None) -> dict[str, st
             trigger_phrase=card.activation or None,
             description=card.description or None,
             usage_hint=f"weight {card.weight:g}",
-            thumbnail=None if picture is None else _data_url(_smaller(picture, THUMBNAIL_SIDE)),
+            thumbnail=None if picture is None else data_url(_smaller(picture, THUMBNAIL_SIDE)),
         ),
-    }
-
-
-def _card_file(lora: LoraFile, card: Card) -> dict[str, object]:
-    """``NAME.json`` by the names that A1111's card editor reads and writes."""
-    named = any(one.marking.fits(lora.metadata) for one in lora.families or ())
-    return {
-        "description": card.description,
-        "sd version": lora.family.short if named else "Unknown",
-        "activation text": card.activation,
-        "preferred weight": card.weight,
-        "negative text": card.negative,
-        "notes": "",
     }
 
 
@@ -127,9 +96,3 @@ def _smaller(picture: Image.Image, side: int) -> Image.Image:
     if text := picture.info.get(PARAMETERS):
         copy.info[PARAMETERS] = text
     return copy
-
-
-def _data_url(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
