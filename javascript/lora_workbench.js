@@ -1,7 +1,7 @@
-// What the page of LoRA Workbench does by itself: ask for news, enlarge pictures, choose grid cells, copy, sort.
+// What the page of LoRA Workbench does by itself: ask for news, change tabs, choose grid cells, copy, sort.
 (function () {
     "use strict";
-    if (window.loraWorkbench) return;
+    if (window.loraWorkbench?.root) return;
 
     // web UIs with gradio 3 may put everything into a shadow root
     const root = () => {
@@ -51,7 +51,7 @@
         field.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
-    window.loraWorkbench = { root, type };
+    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { root, type });
 
     // put a button's prompt into the web UI's txt2img, behind what a field of ours says, and go there
     function sendToTxt2img({ lwSend, lwBehind }) {
@@ -64,42 +64,10 @@
         document.documentElement.classList.toggle("lw-in-web-ui", Boolean(byId("txt2img_prompt")));
     }
 
-    // pictures of one strip or one grid, in their order: the arrow keys go from one to the next
-    const neighbours = (image) => {
-        const group = image.closest(".lw-strip, .lw-film, #lw_grid_table");
-        return group ? Array.from(group.querySelectorAll("img[data-lw-zoom], [data-lw-cell] img")) : [image];
-    };
-
-    function zoom(image) {
-        const all = neighbours(image);
-        const show = (one) => {
-            large.src = one.src;
-            large.alt = caption.textContent = one.alt;
-        };
-        const dialog = document.createElement("dialog");
-        dialog.className = "lw-zoom";
-        const large = document.createElement("img");
-        const caption = document.createElement("p");
-        let place = all.indexOf(image);
-        show(image);
-        dialog.append(large, caption);
-        dialog.addEventListener("keydown", (event) => {
-            const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-            if (!by || !all[place + by]) return;
-            event.preventDefault();
-            place += by;
-            show(all[place]);
-        });
-        dialog.addEventListener("click", () => dialog.close());
-        dialog.addEventListener("close", () => dialog.remove());
-        document.body.append(dialog);
-        dialog.showModal();
-    }
-
     document.addEventListener("dblclick", (event) => {
         const target = event.composedPath()[0];
         const image = target instanceof Element && target.closest("[data-lw-cell]")?.querySelector("img");
-        if (image) zoom(image);
+        if (image) window.loraWorkbench.zoom(image);
     });
 
     function onClick(event) {
@@ -109,7 +77,7 @@
         const star = target.closest("[data-lw-star]");
         if (star) type("lw_grid_star", star.dataset.lwStar + "|" + Date.now());
         else if (cell) type("lw_grid_pick", cell.dataset.lwCell + "|" + Date.now());
-        else if (target.matches("img[data-lw-zoom]")) zoom(target);
+        else if (target.matches("img[data-lw-zoom]")) window.loraWorkbench.zoom(target);
         const action = target.closest("[data-lw-do]");
         if (action) datasetAction(action.dataset.lwDo, event);
         const word = target.closest("[data-lw-complete]");
@@ -122,6 +90,8 @@
             type(pick.dataset.lwInto, pick.dataset.lwPick + "|" + Date.now());
             remember(pick.dataset.lwInto, pick.dataset.lwPick);
         }
+        const way = target.closest("[data-lw-tab]");
+        if (way) openTab(way.dataset.lwTab);
         const send = target.closest("[data-lw-send]");
         if (send) sendToTxt2img(send.dataset);
     }
@@ -138,6 +108,14 @@
     // ours, not those inside a tab
     const tabs = () => Array.from(root().querySelectorAll("#lw_tabs button[role=tab], #lw_tabs > .tab-nav button"))
         .filter((button) => button.closest(".tabs") === byId("lw_tabs"));
+
+    // gradio 6 puts tabs that find no room into a menu
+    function openTab(name) {
+        const named = (button) => button.textContent.trim() === name;
+        const hidden = root().querySelectorAll("#lw_tabs .overflow-menu button");
+        const button = tabs().find(named) || Array.from(hidden).find(named);
+        if (button) button.click();
+    }
 
     function bringBack() {
         if (!tabs().length) return setTimeout(bringBack, 250);

@@ -36,6 +36,8 @@ DUO = dict(algorithm="loha", rank=8, alpha=1.0, unet_lr=5e-4, te_lr=5e-4, weight
            schedule="cosine", min_snr_gamma=0.0, clip_skip=2, epochs=40, keep_tokens=1, max_grad_norm=1.0,
            gradient_checkpointing=True)
 
+MINIATURE = "Miniature demo"
+
 PRESETS = (
     Preset(
         "Character · SD1.5",
@@ -94,7 +96,7 @@ PRESETS = (
         DUO | dict(resolution=768, batch_size=2),
     ),
     Preset(
-        "Miniature demo",
+        MINIATURE,
         "For the small model that comes with the program: 128 px pictures, a minute or two on a CPU.",
         dict(resolution=128, bucket_step=16, bucket_min=64, bucket_max=256, rank=8, alpha=8.0, unet_lr=6e-3, te_lr=2e-3,
              weight_decay=0.01, beta1=0.9, beta2=0.99, schedule="cosine", warmup=0.05, debiased_estimation=True,
@@ -107,7 +109,7 @@ PRESETS = (
 def usual_preset(model: ModelInfo | None) -> Preset:
     """The one to start with for a checkpoint: by its family; the miniature is known by its name."""
     if model is not None and model.name.lower().startswith("mini"):
-        return preset("Miniature demo")
+        return preset(MINIATURE)
     usual = families()[model.family].preset if model is not None and model.family in families() else ""
     return preset(usual) if usual else PRESETS[0]
 

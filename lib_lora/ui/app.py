@@ -29,6 +29,7 @@ from lib_lora.ui.poll import News, Poller
 from lib_lora.ui.runs_tab import RunsTab
 from lib_lora.ui.status import StatusStrip
 from lib_lora.ui.train_tab import TrainTab
+from lib_lora.ui.way import Way
 from lib_lora.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def build_page(
     dataset = DatasetTab(workbench, pictures)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
     blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
-    status = StatusStrip(workbench)
+    status, way = StatusStrip(workbench), Way(workbench, dataset.pages.opened)
     looks = {"theme": theme(), "fill_width": True} if standalone else {}
     with compat.page(title="LoRA Workbench", **looks) as page:
         if standalone:
@@ -74,6 +75,7 @@ def build_page(
                 gr.HTML(html.error_message(READ_ONLY), elem_id="lw_read_only")
             status.build()
             poller.build()
+            way.build()
             damaged = panel("lw_faults")
             with gr.Tabs(elem_id="lw_tabs") as tabs:
                 for name, key, tab in (
@@ -90,8 +92,9 @@ def build_page(
             _hide(page, PATH_FIELDS)
         with under(access):
             status.connect(poller)
+            way.connect(poller)
             poller.keep(Faults(workbench.host.paths.places).now, [damaged])
-            dataset.connect(page, poller, tabs, train.form)
+            dataset.connect(page, poller, tabs, train)
             train.connect(page, poller, tabs, grid.run)
             grid.connect(poller, tabs, blocks.lora)
             blocks.connect(poller, tabs, merge)

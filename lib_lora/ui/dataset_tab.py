@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.dataset.caption import split_tags
+from lib_lora.dataset.proposals import propose
+from lib_lora.demo.dolls import NAME as DOLL
+from lib_lora.demo.dolls import miniature_of, write_dolls
 from lib_lora.errors import UserError
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.presets import MINIATURE, preset
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, panel
 from lib_lora.ui.compat import listen
@@ -27,8 +33,9 @@ from lib_lora.ui.dataset.tagging_panel import TaggingPanel
 from lib_lora.ui.dataset.tags_panel import ADD_FIRST, TagsPanel
 from lib_lora.ui.dataset.views import Album
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.poll import Poller
+from lib_lora.ui.status import load_checkpoint
+from lib_lora.ui.train_tab import TrainTab
 from lib_lora.workbench import Workbench
 
 
@@ -69,13 +76,15 @@ class DatasetTab:
                 with gr.TabItem(tool.name, id=tool.key, elem_id=f"lw_ds_tool_{tool.key}"):
                     tool.build()
         self.clicked = gr.Textbox(label="Clicked", elem_id="lw_ds_do", elem_classes=["lw-hidden"])
+        self.dolls = gr.Textbox(label="Try it", elem_id="lw_ds_dolls", elem_classes=["lw-hidden"])
         self.message = panel("lw_ds_click_message")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, train_form: SettingsForm) -> None:
-        """``train_form``: that of the Train tab, which gets the set at last."""
+    def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, train: TrainTab) -> None:
+        """``train``: the tab that gets the set."""
         gallery = self.gallery
+        self.form_names = train.form.names
         self.panels = [self.caption, self.change, *self.tools]
         views = [view for shown in self.panels for view in shown.views()]
         self.views = [(gallery.summary, gallery.summary_view), (gallery.pictures, gallery.pictures_view), *views]
@@ -87,21 +96,38 @@ class DatasetTab:
             "clear": gallery.clear, **{name: verb for shown in self.panels for name, verb in shown.verbs().items()},
         }  # fmt: skip
         caption = self.caption.field
-        on(gallery.open.click, self.open, [gallery.folders, *caption], gallery.message,
-           [*caption, *gallery.filters], busy="Opening …")  # fmt: skip
+        filled = [*caption, *gallery.filters]
+        opened = on(
+            gallery.open.click, self.open, [gallery.folders, *caption], gallery.message, filled, busy="Opening …"
+        )
+        self._carry(on, opened, train)
+        given = [gallery.folders, train.preset, *train.form.inputs]
+        played = on(self.dolls.change, self.play, [], gallery.message, [*filled, *given])
+        self._carry(on, played, train)
         for field in gallery.filters:
             for trigger in (field.submit, field.blur):
                 on(trigger, self.filter, [*gallery.filters, *caption], gallery.message, caption)
-        filled = [*caption, self.tray, *gallery.filters]
-        on(self.clicked.change, self.do, [self.clicked, *caption], self.message, filled)
+        clicked = [*caption, self.tray, *gallery.filters]
+        on(self.clicked.change, self.do, [self.clicked, *caption], self.message, clicked)
         for shown in self.panels:
             shown.connect(on)
         gallery.picker.connect(gallery.folders)
         self._carry_trigger()
-        self.report.connect_train(on, poller, tabs, train_form)
+        self.report.connect_train(on, poller, tabs, train.form)
         on.listen(page.load, self.on_load, [], [gallery.folders, *caption, *gallery.filters])
         on.keep(poller, self.now, self.outputs)
         poller.keep(self.change.live, [self.change.progress, self.change.running])
+
+    def _carry(self, on: Connector, event: Any, train: TrainTab) -> None:
+        """The set that ``event`` has opened is Train's folder."""
+        folder = train.form.fields["data_dir"]
+        train.of_set.after_folder(on.listen(event.then, self.folder_for_train, [folder], [folder]))
+
+    @looks
+    def folder_for_train(self, before: str) -> Any:
+        """The folder of the open set, for Train; it takes one."""
+        folders = self.session.editor.folders if self.session.editor else ()
+        return str(folders[0]) if len(folders) == 1 and str(folders[0]) != before else gr.update()
 
     def _carry_trigger(self) -> None:
         """A trigger that was given once is not asked for again: empty fields get it."""
@@ -120,6 +146,27 @@ class DatasetTab:
         if self.session.editor is not None:
             self.caption.keep(caption, base)
         return [self.gallery.do_open(folders), *self.caption.shown(), "", "", ""]
+
+    @changes
+    def play(self) -> list[Any]:
+        """Paper dolls to try everything with: their set, the miniature, and settings that suit both."""
+        host = self.pages.workbench.host
+        model = miniature_of(host)
+        if not model:
+            raise UserError(
+                "The miniature is not among the checkpoints", fix="python -m lib_lora demo export puts it there"
+            )
+        folder = write_dolls(host.paths.data)
+        if (loaded := host.info()) is None or loaded.name != model:
+            load_checkpoint(self.pages.workbench, model)
+        self.gallery.do_open(str(folder))
+        usual = preset(MINIATURE)
+        name = self.pages.workbench.free_name(DOLL)
+        config = replace(usual.applied_to(TrainConfig()), data_dir=str(folder), name=name, trigger=DOLL,
+                         sample_prompts=propose(folder, DOLL, host.literal).prompts)  # fmt: skip
+        text = "24 paper dolls, all of one character. Look around; then go on with step 2, where all is filled in."
+        values = [getattr(config, field) for field in self.form_names]
+        return [html.message(text, html.GOOD), *self.caption.shown(), "", "", "", str(folder), usual.name, *values]
 
     @changes
     def filter(self, all_of: str, any_of: str, none_of: str, caption: str, base: str) -> list[Any]:

@@ -172,7 +172,7 @@ class SettingsForm:
         """
         self._preset, self._baseline, self._draft = preset, baseline, draft
         self._shown = [changes, *self.curves]
-        self._typed = gr.Textbox("", label="Changed fields", elem_id=PREFIX + "typed", elem_classes=["lw-hidden"])
+        self.typing = gr.Textbox("", label="Changed fields", elem_id=PREFIX + "typed", elem_classes=["lw-hidden"])
 
     def connect(self) -> None:
         """Apply presets, keep what is typed, mark what was changed since, draw curves, and search.
@@ -183,7 +183,7 @@ class SettingsForm:
         now = [self._preset, *self.inputs]
         for trigger in (self._preset.input, self.reset.click):
             self.filled(listen(trigger, self.apply, now, [self.fields[name] for name in self._not_own()]))
-        listen(self._typed.change, self.typed, [self._typed, *now], self._shown)
+        listen(self.typing.change, self.typed, [self.typing, *now], self._shown)
         listen(self.search.change, self.search_for, [self.search, *self.inputs], [self.found])
 
     def filled(self, event: Any) -> None:

@@ -46,9 +46,16 @@ def sentence(text: str | None) -> str:
     return text if not text or text[-1] in ".!?" else text + "."
 
 
-def hint(text: str) -> str:
-    """An empty state: what will be here, and how to get it."""
-    return f'<div class="lw-hint">{escape(text)}</div>'
+def hint(text: str, label: str = "", tab: str = "", more: str = "") -> str:
+    """An empty state: what will be here, and how to get it.
+
+    Args:
+        label, tab: of a button that leads to another tab, by its name; the page's script opens it.
+        more: HTML beside the button.
+    """
+    lead = f'<button type="button" class="lw-lead" data-lw-tab="{escape(tab)}">{escape(label)}</button>' if tab else ""
+    said = f"<p>{escape(text)}</p>" if lead or more else escape(text)
+    return f'<div class="lw-hint">{said}{lead}{more}</div>'
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marked: Iterable[int] = ()) -> str:

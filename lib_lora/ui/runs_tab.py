@@ -42,7 +42,7 @@ class RunsTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
-        self.table = panel("lw_runs_table", html.hint(NO_RUNS))
+        self.table = panel("lw_runs_table", html.hint(NO_RUNS, "Train a LoRA", "Train"))
         self.pick = gr.Textbox("", label="Clicked run", elem_id=PICK, elem_classes=["lw-hidden"])
         self.back = gr.Textbox("", label="Step to go back to", elem_id=BACK, elem_classes=["lw-hidden"])
         self.opened = gr.Textbox("", label="Open run", elem_id="lw_runs_opened", elem_classes=["lw-hidden"])
@@ -213,7 +213,7 @@ class RunsTab:
         table = self.rows.draw(names, self._active(), run_id)
         known = [name for name in other_ids or [] if name in names]
         others = gr.update(choices=names) if known == (other_ids or []) else gr.update(choices=names, value=known)
-        return [table or html.hint(NO_RUNS), choices(names, run_id), others]
+        return [table or html.hint(NO_RUNS, "Train a LoRA", "Train"), choices(names, run_id), others]
 
     def details_of(self, run_id: str | None) -> str:
         """The open run, drawn anew only when something changed in its folder."""

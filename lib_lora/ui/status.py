@@ -66,7 +66,7 @@ class StatusStrip:
     @changes
     def load_model(self, name: str) -> str:
         """Load another checkpoint, as a job, so that it never gets under a running one."""
-        self.workbench.submit("model", f"Loading {name}", lambda host: _load(host, name))
+        load_checkpoint(self.workbench, name)
         return ""
 
     @changes
@@ -118,6 +118,11 @@ def speed(job: JobView) -> str:
         return ""
     each = job.remaining / (job.total - job.done)
     return f"{1 / each:.1f} it/s" if each < 1 else f"{each:.1f} s/it"
+
+
+def load_checkpoint(workbench: Workbench, name: str) -> int:
+    """Queue the loading of another checkpoint; returns the job's id."""
+    return workbench.submit("model", f"Loading {name}", lambda host: _load(host, name))
 
 
 def _load(host: Any, name: str) -> Any:

@@ -25,7 +25,7 @@ from lib_lora.ui.run_view import best_epoch, loss_of, sample_strip, warnings_of
 from lib_lora.ui.status import speed
 from lib_lora.workbench import Workbench
 
-EMPTY = "The loss curve and the sample images will appear here while it trains."
+EMPTY = "The loss curve and the sample images will appear here while it trains. It begins with pictures."
 ASKED = {
     "save": "A LoRA file is written after this step; training goes on.",
     "sample": "The sample prompts are drawn after this step; training goes on.",
@@ -41,7 +41,7 @@ class LivePanel:
         self.pictures = pictures
 
     def build(self) -> None:
-        self.live = panel("lw_train_live", html.hint(EMPTY))
+        self.live = panel("lw_train_live", html.hint(EMPTY, "Open a set of pictures", "Dataset"))
         with gr.Row(elem_classes=["lw-actions", "lw-small"], visible=False) as self.controls:
             self.pause = gr.Button("Pause training", elem_id="lw_train_pause", size="sm")
             self.save = gr.Button("Save now", elem_id="lw_train_save", size="sm")
@@ -94,7 +94,12 @@ class LivePanel:
         job = self.job()
         hidden = gr.update(visible=False)
         if job is None:
-            return [html.hint(EMPTY), gr.update(value="Pause training"), hidden, hidden]
+            return [
+                html.hint(EMPTY, "Open a set of pictures", "Dataset"),
+                gr.update(value="Pause training"),
+                hidden,
+                hidden,
+            ]
         try:
             saved = len(self.workbench.epoch_files(job.run))
             live = self._shown(job, self.workbench.runs.open(job.run))

@@ -29,6 +29,7 @@ from lib_lora.ui.poll import Poller
 from lib_lora.ui.train_configs import ConfigPanel
 from lib_lora.ui.train_live import LivePanel
 from lib_lora.ui.train_queue import WaitingList
+from lib_lora.ui.train_set import SetFields
 from lib_lora.workbench import Workbench
 
 # puts what was kept into the fields, but into none that its user has been typing into meanwhile
@@ -45,6 +46,7 @@ class TrainTab:
         self.form = SettingsForm(self._prediction)
         self.presets = OwnPresets(places.presets)
         self.draft = Draft(places.draft)
+        self.of_set = SetFields(workbench, self.form)
         self.configs = ConfigPanel(self.form, self.presets)
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
@@ -119,7 +121,8 @@ class TrainTab:
         """``grid_run``: the run that the epoch grid shows; the link to it carries ours along."""
         self.form.connect()
         self.configs.connect(self.preset)
-        self.form.filled(self.picker.connect(self.form.fields["data_dir"]))
+        self.of_set.after_folder(self.picker.connect(self.form.fields["data_dir"]))
+        self.of_set.connect(self.form.typing)
         listen(self.preset.change, self.describe, [self.preset], [self.preset])
         values = self.form.inputs
         fields = [self.preset, *values]
@@ -182,6 +185,8 @@ class TrainTab:
         if found is None:
             return ["", names, *[SKIP] * (1 + len(self.form.curves))]
         preset, values = found
+        shown = dict(zip(self.form.names, values, strict=True))
+        self.of_set.know(shown["data_dir"] or "", shown["trigger"] or "")
         ids = [component.elem_id for component in (self.preset, *self.form.inputs)]
         kept = json.dumps(dict(zip(ids, (preset, *values), strict=True)))
         return [kept, names, *self.form.described(self._baseline(preset), values)]

@@ -28,6 +28,6 @@ def small_config(folder: Path, name: str = "mira", **changes: Any) -> TrainConfi
         "name": name, "trigger": "mira", "data_dir": str(folder), "epochs": 4, "batch_size": 2, "resolution": 64,
         "bucket_step": 16, "rank": 2, "alpha": 2.0, "flip": True, "shuffle": True, "noise_offset": 0.1, "warmup": 0.1,
         "max_tokens": 75, "fixed_loss_images": 2, "fixed_loss_timesteps": 2, "unet_lr": 1e-3, "te_lr": 1e-3,
-        "sample_every_n_epochs": 0,
+        "sample_every_n_epochs": 0, "sample_first": False,
     }  # fmt: skip
     return TrainConfig(**{**values, **changes})

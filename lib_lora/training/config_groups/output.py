@@ -34,7 +34,7 @@ class SavingSettings:
     sample_every_n_steps: int = setting(0, SAVING, "Sample also every", "0 is off",
         low=0, high=1_000_000, unit="steps", kohya="sample_every_n_steps",
         only=given("sample_prompts", "sample prompts"))
-    sample_first: bool = setting(False, SAVING, "Sample before the first step",
+    sample_first: bool = setting(True, SAVING, "Sample before the first step",
         "What the base draws, to compare with", kohya="sample_at_first", only=given("sample_prompts", "sample prompts"))
     # fmt: on
 

@@ -25,7 +25,7 @@ def neutral(*groups: str) -> dict[str, Any]:
 DEFAULTS: dict[str, Any] = neutral(NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS) | {
     "rank": 4, "alpha": 1.0, "batch_size": 1, "unet_lr": 2e-6, "te_lr": 2e-6, "weight_decay": 0.01,
     "bucket_min": 256, "bucket_max": 1024, "max_steps": 1600, "save_every_n_epochs": 0, "save_every_n_steps": 0,
-    "sample_every_n_epochs": 0, "sample_every_n_steps": 0,
+    "sample_every_n_epochs": 0, "sample_every_n_steps": 0, "sample_first": False,
 }  # fmt: skip
 DATA_DEFAULTS = {n: v for n, v in neutral(CAPTIONS, IMAGES).items() if n not in _OF_THE_COMMAND_LINE} | {
     "batch_size": 1, "bucket_min": 256, "bucket_max": 1024,

@@ -13,6 +13,7 @@ from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.scan import CONCEPT_NAME
 from lib_lora.dataset.tags.index import TagFilter
+from lib_lora.demo.dolls import miniature_of
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
@@ -23,6 +24,7 @@ from lib_lora.ui.folder_picker import FolderPicker, places_of
 
 PAGE = 48
 SHOWN_PROBLEMS = 10
+PLAY = "Try it with the paper dolls"
 EMPTY = "Open a folder of images: kohya's 10_name folders, plain folders, or downloads with their side-cars."
 
 
@@ -53,14 +55,14 @@ class Gallery:
         self.message = panel("lw_ds_message")
 
     def build_folders(self) -> None:
-        self.summary = panel("lw_ds_summary", html.hint(EMPTY))
+        self.summary = panel("lw_ds_summary")
 
     def build_pictures(self) -> None:
         with gr.Row(elem_classes=["lw-fields", "lw-ds-filter"]):
             self.all_of = gr.Textbox(label="With all of", placeholder="1girl, *hair", elem_id="lw_ds_all")
             self.any_of = gr.Textbox(label="With any of", placeholder="smile, grin", elem_id="lw_ds_any")
             self.none_of = gr.Textbox(label="Without", placeholder="monochrome", elem_id="lw_ds_none")
-        self.pictures = panel("lw_ds_pictures")
+        self.pictures = panel("lw_ds_pictures", self._empty())
 
     @property
     def filters(self) -> list[Any]:
@@ -121,7 +123,7 @@ class Gallery:
     def summary_view(self) -> str:
         """Folders with their counts, and files that cannot be used."""
         if self.session.editor is None:
-            return html.hint(EMPTY)
+            return ""
         editor = self.session.editor
         counts = Counter(picture.folder for picture in editor.pictures)
         rows = "".join(self._folder_row(number, *pair) for number, pair in enumerate(counts.items()))
@@ -133,7 +135,7 @@ class Gallery:
     def pictures_view(self) -> str:
         """One page of thumbnails with what can be done about them."""
         if self.session.editor is None:
-            return ""
+            return self._empty()
         shown = self.session.shown()
         pages = max(1, -(-len(shown) // PAGE))
         self.session.page = min(self.session.page, pages - 1)
@@ -141,6 +143,13 @@ class Gallery:
         marks = [self._mark(picture) for picture in page]
         figures = self.album.figures(page, "select", marks=marks) or html.hint("No picture passes the filter.")
         return f'{self._bar(len(shown), pages)}<div class="lw-ds-gallery">{figures}</div>'
+
+    def _empty(self) -> str:
+        """Nothing is open: how to begin."""
+        play = (
+            html.pick_button(PLAY, "lw_ds_dolls", "play", "lw-lead") if miniature_of(self._desk.workbench.host) else ""
+        )
+        return html.hint(EMPTY, more=play)
 
     def _bar(self, shown: int, pages: int) -> str:
         session, total = self.session, len(self.session.opened().pictures)

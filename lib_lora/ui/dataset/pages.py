@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from secrets import token_urlsafe
 from threading import Lock
 from typing import Any
@@ -61,6 +62,11 @@ class Pages:
             self._last = found
             return found
 
+    def opened(self) -> tuple[Path, int] | None:
+        """Folder and number of pictures of the set that was used last, in whatever page; None where there is none."""
+        editor = self._last.editor if self._last else None
+        return (editor.folders[0], len(editor.pictures)) if editor and editor.folders else None
+
     def at(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """``handler`` with the key of the page as a first argument."""
 
@@ -99,9 +105,9 @@ class Connector:
 
     def __call__(
         self, trigger: Any, fn: Any, inputs: Sequence[Any], message: Any, outputs: Sequence[Any] = (), busy: str = ""
-    ) -> None:
+    ) -> Any:
         done = self.act(trigger, fn, inputs, message, outputs, busy=busy)
-        self.listen(done.then, self._now, [], self.outputs)
+        return self.listen(done.then, self._now, [], self.outputs)
 
     def act(
         self, trigger: Any, fn: Any, inputs: Sequence[Any], message: Any, outputs: Sequence[Any] = (), busy: str = ""
