@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lib_lora.hosts.webui.model import WebUIModel, do_nothing
 from lib_lora.models.schedule import NoiseSchedule
+from lib_lora.models.weights import FP8
 
 
 class A1111Model(WebUIModel):
@@ -24,6 +25,16 @@ class A1111Model(WebUIModel):
         # the settings may have rounded or rescaled the schedule in use; the original is what the model was trained on
         alphas = getattr(sd_model, "alphas_cumprod_original", sd_model.alphas_cumprod)
         self.schedule = NoiseSchedule(alphas.detach().float().cpu().clone())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the U-Net is given; the web UI computes in that, or casts it, where the weights are stored in fp8."""
+        return devices.dtype_unet if self._in_fp8 else super().dtype
+
+    @property
+    def _in_fp8(self) -> bool:
+        """The setting *FP8 weight*: linear layers and convolutions of U-Net and text encoder, with their biases."""
+        return next(self.unet.parameters()).dtype in FP8
 
     @property
     def unet(self) -> nn.Module:
@@ -70,6 +81,9 @@ class A1111Model(WebUIModel):
                 yield
         finally:
             devices.dtype_vae = before
+
+    def _needs_autocast(self) -> bool:
+        return self._in_fp8 or super()._needs_autocast()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return devices.autocast()

@@ -53,8 +53,9 @@ class A1111Session(Session):
         clean(m)
         undo.enter_context(frozen([m.model, m.first_stage_model, m.cond_stage_model]))
         undo.enter_context(own_checkpointing_off(m.model))
-        if self._by_blocks:  # when gradients come back through a block it has left the GPU again
-            undo.enter_context(borrowing([m.model], self.model.device, always=True))
+        # by blocks: when gradients come back through one, it has left the GPU again
+        undo.enter_context(borrowing([m.model], self.model.device, always=self._by_blocks))
+        undo.enter_context(borrowing([m.cond_stage_model], self.model.device))
 
     def _restore(self) -> None:
         self._keep_checkpoint()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from lib_lora.errors import UserError
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.sd2 import A1111SD2Model
@@ -14,6 +12,7 @@ from lib_lora.hosts.a1111.sdxl import A1111XLModel, is_complete
 from lib_lora.hosts.webui.family import family
 from lib_lora.hosts.webui.model import do_nothing
 from lib_lora.models.families import families
+from lib_lora.models.weights import FP8, PLAIN
 
 MODELS: dict[str, type[A1111Model]] = {"sd1": A1111Model, "sd2": A1111SD2Model, "sdxl": A1111XLModel}
 TEXT_CONDITIONING = "crossattn"
@@ -51,9 +50,6 @@ def require_trainable(sd_model: Any) -> None:
     if sd_model.model.conditioning_key != TEXT_CONDITIONING:
         raise UserError("Inpainting and instruction models cannot be trained on", where=where, fix="Choose another")
     weights = {p.dtype for p in sd_model.model.parameters()}
-    if not weights <= {torch.float32, torch.float16, torch.bfloat16}:
-        raise UserError(
-            f"The weights are stored as {', '.join(sorted(map(str, weights)))}",
-            where=where,
-            fix="Set FP8 weight to Disable in Settings → Optimizations",
-        )
+    if unknown := {str(dtype).removeprefix("torch.") for dtype in weights - PLAIN - FP8}:
+        what = f"The weights are stored as {', '.join(sorted(unknown))}"
+        raise UserError(what, where=where, fix="Choose a checkpoint of another precision")

@@ -180,7 +180,11 @@ class WebUIModel(CaptionEncoder):
         """The web UI's own precision for half weights, unless the caller has chosen one."""
         chosen = torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
         elsewhere = torch.device(self.device_of(part)).type != torch.device(self.device).type
-        return nullcontext() if chosen or elsewhere or self.dtype == torch.float32 else self._autocast()
+        return nullcontext() if chosen or elsewhere or not self._needs_autocast() else self._autocast()
+
+    def _needs_autocast(self) -> bool:
+        """Whether layers fail, or lose precision, as they are."""
+        return self.dtype != torch.float32
 
     @abstractmethod
     def _unet_output(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor: ...

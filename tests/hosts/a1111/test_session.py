@@ -104,7 +104,7 @@ def test_other_unets_hypernetworks_tiling_and_merging_are_off(webui, network):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.model.diffusion_model.out[2].to(torch.float8_e4m3fn), "float8"),
+        (lambda m: m.model.diffusion_model.out[2].to(torch.complex64), "complex64"),
         (lambda m: (setattr(m, "is_sd1", False), setattr(m, "is_sd3", True)), "family sd3"),
         (lambda m: setattr(m.model, "conditioning_key", "hybrid"), "Inpainting"),
     ],

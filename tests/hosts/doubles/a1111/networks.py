@@ -71,5 +71,6 @@ def network_apply_weights(self):
         if name in network.deltas:
             with torch.no_grad():
                 multiplier = network.te_multiplier if name.startswith("lora_te") else network.unet_multiplier
-                self.weight.add_(network.deltas[name].reshape(self.weight.shape) * multiplier)
+                delta = network.deltas[name].reshape(self.weight.shape) * multiplier
+                self.weight.copy_(self.weight.to(delta.dtype) + delta)
     self.network_current_names = wanted

@@ -7,7 +7,7 @@ import networks
 import torch
 from txt2img_double import TAG, Processed, Processing, encoded, euler, loras_of, picture, run_scripts, settings_of
 
-from modules import paths, sd_hijack, sd_models, sd_unet, shared
+from modules import devices, paths, sd_hijack, sd_models, sd_unet, shared
 
 
 class StableDiffusionProcessingTxt2Img(Processing):
@@ -49,18 +49,20 @@ def process_images_inner(p):
         p.prompts = [TAG.sub("", p.prompt).strip()]
         activate_extra_networks(p)
         settings = (shared.opts.CLIP_stop_at_last_layers, shared.opts.sd_model_checkpoint)
-        uncond, cond = (
-            encoded(p.sd_model.cond_stage_model, text, cache, p, *settings)
-            for text, cache in ((p.negative_prompt, p.cached_uc), (p.prompts[0], p.cached_c))
-        )
+        with devices.autocast():
+            uncond, cond = (
+                encoded(p.sd_model.cond_stage_model, text, cache, p, *settings)
+                for text, cache in ((p.negative_prompt, p.cached_uc), (p.prompts[0], p.cached_c))
+            )
         if not shared.cmd_opts.no_prompt_history:
             with open(os.path.join(paths.data_path, "params.txt"), "w", encoding="utf8") as file:
                 file.write(create_infotext(p, p.prompts, p.all_seeds, p.all_subseeds, index=0))
-        latent = sample(p, cond, uncond)
+        with devices.autocast():
+            latent = sample(p, cond, uncond)
         if shared.state.interrupted:
             return Processed([], [])
         shared.state.nextjob()
-        image = picture(p.sd_model.decode_first_stage(latent))
+        image = picture(p.sd_model.decode_first_stage(latent.float()))
     text = create_infotext(p, p.prompts, p.all_seeds, p.all_subseeds, index=0)
     image.info["parameters"] = text
     return Processed([image], [text])

@@ -71,7 +71,14 @@ def load_model(checkpoint_info=None):
 
 def load_weights(sd_model, info):
     files_read.append(info.filename)
+    sd_model.float()
     sd_model.load_file(info.filename)
+    devices.fp8 = shared.opts.fp8_storage == "Enable"
+    if devices.fp8:
+        for part in (sd_model.model, sd_model.cond_stage_model):
+            for module in part.modules():
+                if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
+                    module.to(torch.float8_e4m3fn)
     sd_model.sd_checkpoint_info = info
     if not SkipWritingToConfig.skip:
         shared.opts.data["sd_model_checkpoint"] = info.title

@@ -15,6 +15,7 @@ DEFAULTS = {
     "sd_unet": "None",
     "token_merging_ratio": 0.0,
     "tiling": False,
+    "fp8_storage": "Disable",
 }
 
 
