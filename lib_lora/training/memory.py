@@ -11,10 +11,10 @@ import torch
 from lib_lora.dataset.scan import Item
 from lib_lora.errors import UserError
 from lib_lora.models.base import LoadedModel
+from lib_lora.models.memory import forget_free_memory
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.probe import largest_part, probe
 
-OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # torch 2.5 renamed it
 RESERVE = 1.1  # working buffers of single operations, and memory in pieces too small to use
 LEAST_RESOLUTION = 256
 
@@ -61,8 +61,7 @@ def fitting_change(
 
 def out_of_memory(model: LoadedModel, config: TrainConfig, items: Sequence[Item], step: int) -> UserError:
     """What to say when step ``step`` did not fit; call it when the step's own tensors are gone."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    forget_free_memory()
     size = max((item.bucket for item in items), key=lambda bucket: bucket[0] * bucket[1])
     caption = max((item.caption for item in items), key=len)
     fix = fitting_change(model, config, size, capacity(model.device), caption)

@@ -14,9 +14,10 @@ from torch import nn
 
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths, LoadedModel
+from lib_lora.models.memory import OUT_OF_MEMORY
 from lib_lora.training import events, keeper
 from lib_lora.training.backups import back_up
-from lib_lora.training.memory import OUT_OF_MEMORY, out_of_memory
+from lib_lora.training.memory import out_of_memory
 from lib_lora.training.meter import Diverged
 from lib_lora.training.optim import set_learning_rate
 from lib_lora.training.parallel import ALONE, Parallel

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
+from lib_lora.hosts.batches import drawn
 from lib_lora.hosts.gpu_lock import GpuLock
 from lib_lora.hosts.requests import check
 from lib_lora.hosts.standalone.checkpoint import SUFFIXES, load_checkpoint
@@ -142,15 +143,17 @@ class StandaloneHost:
             for network in networks:
                 attached.enter_context(network.attached_to(layers))
             for tags, indices, plain in self._by_tags(requests):
-                for batch in batches(model, plain):
-                    steps = plain[batch[0]].steps
-                    with tags_applied(model, tags, self.paths.lora_folders, self.paths.data, steps):
-                        latents = sample(model, [plain[i] for i in batch], networks, cancelled)
-                    for i, image in zip([indices[i] for i in batch], decode(model, latents), strict=True):
-                        image.info["parameters"] = infotext(requests[i], model.name, model.hashes()["model"], networks)
-                        images[i] = image
-                        if on_image is not None:
-                            on_image(i, image)
+
+                def draw(batch: list[int], tags: Any = tags, plain: Any = plain) -> list[Image.Image]:
+                    with tags_applied(model, tags, self.paths.lora_folders, self.paths.data, plain[batch[0]].steps):
+                        return decode(model, sample(model, [plain[i] for i in batch], networks, cancelled))
+
+                for place, image in drawn(batches(model, plain), draw):
+                    i = indices[place]
+                    image.info["parameters"] = infotext(requests[i], model.name, model.hashes()["model"], networks)
+                    images[i] = image
+                    if on_image is not None:
+                        on_image(i, image)
         return [images[i] for i in range(len(requests))]
 
     @staticmethod

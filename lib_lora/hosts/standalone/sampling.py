@@ -11,11 +11,11 @@ from torch import Tensor
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import Cancelled, UserError
+from lib_lora.hosts.batches import alike, multipliers_kept, room, set_rows, settings_of, weights_of
 from lib_lora.hosts.standalone.model import StandaloneModel
 from lib_lora.hosts.standalone.samplers import make_scheduler
 from lib_lora.models.base import GenerationRequest
 
-SAMPLE_PIXELS = 8 * 512 * 512  # of one batch through the U-Net
 DECODE_PIXELS = 2 * 512 * 512  # of one batch through the VAE, which needs far more memory per pixel
 
 
@@ -24,16 +24,11 @@ def batches(model: StandaloneModel, requests: Sequence[GenerationRequest]) -> li
 
     Prompts of different numbers of chunks are kept apart: padding one with empty chunks would change its image.
     """
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for index, r in enumerate(requests):
-        chunks = chunk_count(model, r)
-        groups.setdefault((r.width, r.height, r.steps, r.sampler, r.cfg, r.clip_skip, chunks), []).append(index)
-    found = []
-    for group in groups.values():
-        r = requests[group[0]]
-        size = max(1, SAMPLE_PIXELS // (r.width * r.height))
-        found += [group[start : start + size] for start in range(0, len(group), size)]
-    return found
+    return alike(
+        requests,
+        lambda r: (*settings_of(r), chunk_count(model, r)),
+        lambda r: room(r, model.latent_factor, model.device, model.dtype),
+    )
 
 
 def chunk_count(model: StandaloneModel, request: GenerationRequest) -> int:
@@ -109,17 +104,9 @@ def image_weights(
     device: torch.device | None = None,
 ) -> Iterator[None]:
     """Give each image its own network weights, in a batch of ``copies`` × images × ``chunks`` rows on ``device``."""
-    before = [network.multiplier for network in networks]
-    try:
-        for index, network in enumerate(networks):
-            weights = [r.weights[index] if r.weights else network.multiplier for r in requests]
-            equal = all(w == weights[0] for w in weights)  # one number is cheaper, and nothing at all where it is 0
-            rows = torch.tensor(weights, device=device).repeat_interleave(chunks).repeat(copies)
-            network.multiplier = weights[0] if equal else rows
+    with multipliers_kept(networks):
+        set_rows(networks, weights_of(networks, requests), copies, chunks, device)
         yield
-    finally:
-        for network, multiplier in zip(networks, before, strict=True):
-            network.multiplier = multiplier
 
 
 def decode(model: StandaloneModel, latents: Tensor) -> list[Image.Image]:

@@ -1,8 +1,13 @@
-"""Images by the web UI's own ``processing``: a sample is what the user will get."""
+"""Images by the web UI's own ``processing``: a sample is what the user will get.
+
+Several that differ in prompt, seed and weights alone share a batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -12,10 +17,17 @@ from torch import nn
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import Cancelled, UserError
+from lib_lora.hosts.batches import Apart, multipliers_kept, settings_of
 from lib_lora.hosts.requests import lora_tags
+from lib_lora.hosts.webui.cells import Cells
 from lib_lora.models.base import GenerationRequest
+from lib_lora.models.memory import is_out_of_memory
 
+logger = logging.getLogger(__name__)
 JOB = "LoRA Workbench"
+TAG = re.compile(r"<\w+:[^>]+>")  # of extra networks, which act on a whole batch
+COMPOSED = re.compile(r"\bAND\b")  # several conditionings for one image, so rows are counted otherwise
+ADAPTIVE = "adaptive"  # these samplers choose their steps by the error of the whole batch
 
 
 @contextmanager
@@ -34,30 +46,59 @@ def progress(count: int) -> Iterator[None]:
 
 
 def draw(
-    request: GenerationRequest, sd_model: Any, networks: Sequence[Network], settings: Mapping[str, Any]
-) -> Image.Image:
-    """One image with the attached ``networks`` at the request's weights; call it while holding the host's lock.
+    requests: Sequence[GenerationRequest],
+    sd_model: Any,
+    unet: nn.Module,
+    networks: Sequence[Network],
+    settings: Mapping[str, Any],
+) -> list[Image.Image]:
+    """One image for each request with the attached ``networks`` at its weights; call it while holding the host's lock.
 
     The prompt is the web UI's: parentheses and ``<lora:…>`` mean what they always mean there. Always-on scripts of
     other extensions do not run.
 
     Args:
-        request: what to make.
-        sd_model: the web UI's model.
+        requests: what to make, in one batch; all of one :func:`kind`.
+        sd_model, unet: the web UI's model, and its U-Net.
         networks: as in :meth:`lib_lora.models.base.Host.generate`.
-        settings: the web UI's settings that must have these values for this image, besides the clip skip.
+        settings: the web UI's settings that must have these values for these images, besides the clip skip.
 
     Raises:
         Cancelled: the user pressed Interrupt.
+        Apart: they cannot share a batch.
     """
-    overrides = _overrides({**settings, "CLIP_stop_at_last_layers": request.clip_skip})
-    with _weights(networks, request), _unset_after(overrides), closing(_processing(request, sd_model, overrides)) as p:
-        images = processing.process_images(p).images
-        if shared.state.interrupted or shared.state.stopping_generation or not images:
-            raise Cancelled
-        image = images[0]
-        image.info["parameters"] = _infotext(p, request, networks)
-        return image
+    overrides = _overrides({**settings, "CLIP_stop_at_last_layers": requests[0].clip_skip})
+    with multipliers_kept(networks), _unset_after(overrides):
+        cells = Cells(unet, networks, requests)
+        with closing(_processing(requests, sd_model, overrides, cells)) as p, cells.acting():
+            images = _made(p, len(requests))
+            for index, image in enumerate(images):
+                image.info["parameters"] = _infotext(p, index, cells.requests[index], networks)
+            return images
+
+
+def kind(request: GenerationRequest) -> Hashable:
+    """Equal for requests that may share a batch; None for one that is made alone."""
+    if ADAPTIVE in request.sampler.lower() or COMPOSED.search(request.prompt):
+        return None
+    return *settings_of(request), tuple(TAG.findall(request.prompt))
+
+
+def _made(p: Any, count: int) -> list[Image.Image]:
+    try:
+        images: list[Image.Image] = processing.process_images(p).images
+    except (Apart, Cancelled, UserError):
+        raise
+    except Exception as error:
+        if count == 1 or is_out_of_memory(error):
+            raise
+        logger.warning("This web UI could not make %d images at once, so each is made alone", count, exc_info=True)
+        raise Apart from error
+    if shared.state.interrupted or shared.state.stopping_generation or not images:
+        raise Cancelled
+    if len(images) != count:
+        raise Apart
+    return images
 
 
 @contextmanager
@@ -75,13 +116,22 @@ def stopping(unet: nn.Module, cancelled: Callable[[], bool] | None) -> Iterator[
         handle.remove()
 
 
-def _processing(request: GenerationRequest, sd_model: Any, overrides: dict[str, Any]) -> Any:
-    r = request
+def _processing(
+    requests: Sequence[GenerationRequest], sd_model: Any, overrides: dict[str, Any], cells: Cells
+) -> Any:
+    r = requests[0]
+    several = {
+        "prompt": [r.prompt for r in requests], "negative_prompt": [r.negative for r in requests],
+        "seed": [r.seed for r in requests],
+    }  # fmt: skip
+    what = {"prompt": r.prompt, "negative_prompt": r.negative, "seed": r.seed} if len(requests) == 1 else several
     p = processing.StableDiffusionProcessingTxt2Img(
-        sd_model=sd_model, prompt=r.prompt, negative_prompt=r.negative, seed=r.seed, steps=r.steps, cfg_scale=r.cfg,
-        width=r.width, height=r.height, batch_size=1, n_iter=1, do_not_save_samples=True, do_not_save_grid=True,
+        sd_model=sd_model, **what, steps=r.steps, cfg_scale=r.cfg, width=r.width, height=r.height,
+        batch_size=len(requests), n_iter=1, do_not_save_samples=True, do_not_save_grid=True,
         override_settings=dict(overrides), **_sampler(r.sampler),
     )  # fmt: skip
+    if len(requests) > 1:
+        cells.encode_apart(p)
     p.scripts = scripts.ScriptRunner()  # nobody's; reForge looks into it without asking whether there is one
     p.clip_skip = r.clip_skip  # for the infotext, which is made when the settings are the user's again
     # the shared cache of prompts does not know our networks
@@ -120,21 +170,10 @@ def _unset_after(overrides: Iterable[str]) -> Iterator[None]:
             shared.opts.data.pop(name, None)
 
 
-def _infotext(p: Any, request: GenerationRequest, networks: Sequence[Network]) -> str:
+def _infotext(p: Any, index: int, request: GenerationRequest, networks: Sequence[Network]) -> str:
     """The web UI's text, with tags for our networks; without its scripts it would leave all tags out."""
-    prompt = " ".join([request.prompt, *lora_tags(request, networks)])
+    prompts = [""] * index + [" ".join([request.prompt, *lora_tags(request, networks)])]
+    negatives = [""] * index + [request.negative]
     return processing.create_infotext(
-        p, [prompt], p.all_seeds, p.all_subseeds, index=0, all_negative_prompts=[request.negative]
+        p, prompts, p.all_seeds, p.all_subseeds, index=index, all_negative_prompts=negatives
     )
-
-
-@contextmanager
-def _weights(networks: Sequence[Network], request: GenerationRequest) -> Iterator[None]:
-    before = [network.multiplier for network in networks]
-    try:
-        for network, weight in zip(networks, request.weights, strict=False):  # no weights: the networks' own
-            network.multiplier = weight
-        yield
-    finally:
-        for network, multiplier in zip(networks, before, strict=True):
-            network.multiplier = multiplier

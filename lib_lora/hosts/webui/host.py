@@ -7,18 +7,21 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modules import call_queue, sd_models, sd_samplers
+import torch
+from modules import call_queue, devices, sd_models, sd_samplers
 from PIL import Image
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
+from lib_lora.hosts.batches import alike, drawn, room
 from lib_lora.hosts.queue_lock import QueueLock
 from lib_lora.hosts.requests import check
 from lib_lora.hosts.webui.folders import checkpoint_folder, lora_folders
-from lib_lora.hosts.webui.generation import draw, progress, stopping
+from lib_lora.hosts.webui.generation import draw, kind, progress, stopping
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.pictures import WebUiPictures
 from lib_lora.hosts.webui.prompt_weights import PromptWeights
@@ -136,24 +139,34 @@ class WebUIHost(WebUiPictures, ABC):
         """One image per request, in order, by the web UI itself; see :meth:`lib_lora.models.base.Host.generate`."""
         for request in requests:
             check(request, WebUIModel.latent_factor, networks)
-        images = []
+        images: dict[int, Image.Image] = {}
         with self.gpu_lock, ExitStack() as around:
             for session in self._sessions:
                 session.reclaim()  # a sample shows the model that is being trained on, not one chosen meanwhile
             around.callback(self.gpu_lock.used_by_host)
             self._lend()
             sd_model = self._loaded()
+            unet = self._unet(sd_model)
             around.enter_context(self._made_current(sd_model))
             if networks:
                 self._attach(networks, sd_model, around)
-            around.enter_context(stopping(self._unet(sd_model), cancelled))
-            around.enter_context(progress(len(requests)))
-            for index, request in enumerate(requests):
-                image = draw(request, sd_model, networks, self._settings(sd_model))
-                images.append(image)
+            around.enter_context(stopping(unet, cancelled))
+            batches = alike(requests, kind, partial(self._room, unet))
+
+            def draw_batch(batch: list[int]) -> list[Image.Image]:
+                return draw([requests[i] for i in batch], sd_model, unet, networks, self._settings(sd_model))
+
+            around.enter_context(progress(len(batches)))
+            for index, image in drawn(batches, draw_batch):
+                images[index] = image
                 if on_image is not None:
                     on_image(index, image)
-        return images
+        return [images[index] for index in range(len(requests))]
+
+    def _room(self, unet: Any, request: GenerationRequest) -> int:
+        stored = next(unet.parameters()).dtype
+        computed = stored if stored.itemsize > 1 else torch.float16  # fp8 is only kept in
+        return room(request, WebUIModel.latent_factor, devices.device, computed)
 
     def prompt_weights(self) -> PromptWeights:
         """Schedules of LoRA tags for the user's own images."""

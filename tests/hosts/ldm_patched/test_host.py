@@ -9,6 +9,7 @@ import pytest
 
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest
+from tests.hosts.cells import CELLS, are_one_by_one
 from tests.hosts.common import visible_network
 
 HAT = GenerationRequest("1girl, red hat", "blurry", width=64, height=64, steps=2, seed=5)
@@ -45,3 +46,7 @@ def test_a_sample_with_a_network_while_it_trains(host):
         assert host.generate([HAT], [network])[0].tobytes() != plain.tobytes()
         assert host.generate([HAT])[0].tobytes() == plain.tobytes()
     assert host.generate([HAT])[0].tobytes() == plain.tobytes()
+
+
+def test_cells_of_a_grid_in_one_batch(host):
+    assert are_one_by_one(host, CELLS, [visible_network(host)]) == [3]

@@ -5,13 +5,17 @@ from contextlib import contextmanager
 
 import networks
 import torch
-from txt2img_double import TAG, Processed, Processing, encoded, euler, loras_of, picture, run_scripts, settings_of
+from txt2img_double import Processed, Processing, denoiser_of_a1111, euler, loras_of, pictures, run_scripts, settings_of
 
 from modules import devices, paths, sd_hijack, sd_models, sd_unet, shared
 
 
 class StableDiffusionProcessingTxt2Img(Processing):
-    pass
+    def encode(self, texts):
+        return self.sd_model.cond_stage_model(texts)
+
+    def conds_depend_on(self):
+        return shared.opts.CLIP_stop_at_last_layers, shared.opts.sd_model_checkpoint
 
 
 # whatever is passed, it is always the current one
@@ -46,47 +50,41 @@ def process_images_inner(p):
         sd_unet.apply_unet()
         sd_models.reload_model_weights()
         run_scripts(p)
-        p.prompts = [TAG.sub("", p.prompt).strip()]
         activate_extra_networks(p)
-        settings = (shared.opts.CLIP_stop_at_last_layers, shared.opts.sd_model_checkpoint)
         with devices.autocast():
-            uncond, cond = (
-                encoded(p.sd_model.cond_stage_model, text, cache, p, *settings)
-                for text, cache in ((p.negative_prompt, p.cached_uc), (p.prompts[0], p.cached_c))
-            )
+            p.setup_conds()
         if not shared.cmd_opts.no_prompt_history:
             with open(os.path.join(paths.data_path, "params.txt"), "w", encoding="utf8") as file:
                 file.write(create_infotext(p, p.prompts, p.all_seeds, p.all_subseeds, index=0))
         with devices.autocast():
-            latent = sample(p, cond, uncond)
+            latents = sample(p)
         if shared.state.interrupted:
             return Processed([], [])
+        images = pictures(p.sd_model.decode_first_stage, latents.float())
         shared.state.nextjob()
-        image = picture(p.sd_model.decode_first_stage(latent.float()))
-    text = create_infotext(p, p.prompts, p.all_seeds, p.all_subseeds, index=0)
-    image.info["parameters"] = text
-    return Processed([image], [text])
+    texts = [create_infotext(p, p.prompts, p.all_seeds, p.all_subseeds, index=i) for i in range(len(images))]
+    for image, text in zip(images, texts, strict=True):
+        image.info["parameters"] = text
+    return Processed(images, texts)
 
 
 def activate_extra_networks(p):
     names, weights = loras_of(p)
     networks.load_networks(names, weights, weights)
     shared.loaded_hypernetworks.clear()
-    shared.loaded_hypernetworks.extend(name for kind, name, _ in TAG.findall(p.prompt) if kind == "hypernet")
+    shared.loaded_hypernetworks.extend(name for kind, name, _ in p.tags if kind == "hypernet")
 
 
-def sample(p, cond, uncond):
-    both = torch.cat([cond, uncond])
+def sample(p):
+    def predict(x, t, cond):
+        return p.sd_model.apply_model(x, t, {"c_crossattn": [cond]})
 
-    def predict(x, t):
-        return p.sd_model.apply_model(x, t, {"c_crossattn": [both]})
-
-    return euler(p, p.sd_model.alphas_cumprod, predict, shared.state)
+    return euler(p, p.sd_model.alphas_cumprod, denoiser_of_a1111(p, predict, shared.opts), shared.state)
 
 
 def create_infotext(p, all_prompts, all_seeds, all_subseeds, comments=None, iteration=0, position_in_batch=0,
                     use_main_prompt=False, index=None, all_negative_prompts=None):  # fmt: skip
-    negative = (all_negative_prompts or [p.negative_prompt])[index]
+    negative = (all_negative_prompts or p.negative_prompts)[index]
     skip = getattr(p, "clip_skip", shared.opts.CLIP_stop_at_last_layers)
     settings = {
         "Steps": p.steps, "Sampler": p.sampler_name, "Schedule type": p.scheduler, "CFG scale": p.cfg_scale,

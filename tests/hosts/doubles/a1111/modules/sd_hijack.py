@@ -33,7 +33,7 @@ class EmbeddingsWithFixes(nn.Module):
 
 
 class FrozenCLIPEmbedderWithCustomWords(nn.Module):
-    """One chunk of 75 tokens; ``(words)`` weigh 1.1."""
+    """Chunks of 75 tokens; ``(words)`` weigh 1.1."""
 
     def __init__(self, wrapped):
         super().__init__()
@@ -52,7 +52,10 @@ class FrozenCLIPEmbedderWithCustomWords(nn.Module):
             found = self.tokenize([part.strip("()") if strong else part])[0]
             tokens += found
             weights += [1.1 if strong else 1.0] * len(found)
-        tokens, weights = tokens[:75], weights[:75]
+        starts = range(0, max(len(tokens), 1), 75)
+        return torch.cat([self._chunk(tokens[i : i + 75], weights[i : i + 75]) for i in starts], 1)
+
+    def _chunk(self, tokens, weights):
         padding = 75 - len(tokens)
         ids = torch.tensor([[49406, *tokens, *[49407] * (padding + 1)]])
         factors = torch.tensor([1.0, *weights, *[1.0] * (padding + 1)])

@@ -16,6 +16,8 @@ DEFAULTS = {
     "token_merging_ratio": 0.0,
     "tiling": False,
     "fp8_storage": "Disable",
+    "batch_cond_uncond": True,
+    "skip_early_cond": 0.0,
 }
 
 

@@ -2,6 +2,7 @@
 
 current_loaded_models = []  # patchers
 moves = []  # for the tests
+chunks_at_once = 2  # as many go through the U-Net in one call
 
 
 def move(module):

@@ -5,13 +5,17 @@ import os
 import networks
 import torch
 from backend import memory_management
-from txt2img_double import TAG, Processed, Processing, encoded, euler, loras_of, picture, run_scripts, settings_of
+from txt2img_double import Processed, Processing, denoiser_of_forge, euler, loras_of, pictures, run_scripts, settings_of
 
 from modules import paths, sd_models, shared
 
 
 class StableDiffusionProcessingTxt2Img(Processing):
-    pass
+    def encode(self, texts):
+        return self.sd_model.get_learned_conditioning(texts)
+
+    def conds_depend_on(self):
+        return shared.opts.CLIP_stop_at_last_layers, id(self.sd_model)
 
 
 def process_images(p):
@@ -32,29 +36,27 @@ def process_images_inner(p):
     networks.load_networks(names, weights, weights)
     model.forge_objects = model.forge_objects_after_applying_lora.shallow_copy()
     model.set_clip_skip(int(shared.opts.CLIP_stop_at_last_layers))
-    prompts = [TAG.sub("", p.prompt).strip(), p.negative_prompt]
-    cond, uncond = (
-        encoded(model.get_learned_conditioning, text, cache, p, shared.opts.CLIP_stop_at_last_layers, id(model))
-        for text, cache in zip(prompts, (p.cached_c, p.cached_uc), strict=True)
-    )
+    p.setup_conds()
     if not shared.cmd_opts.no_prompt_history:
         with open(os.path.join(paths.data_path, "params.txt"), "w", encoding="utf8") as file:
-            file.write(prompts[0])
-    latent = sample(p, cond, uncond)
+            file.write(p.prompts[0])
+    latents = sample(p)
     if shared.state.interrupted:
         return Processed([], [])
-    return Processed([picture(model.decode_first_stage(latent))], [""])
+    images = pictures(model.decode_first_stage, latents)
+    return Processed(images, [""] * len(images))
 
 
-def sample(p, cond, uncond):
+def sample(p):
     patcher = p.sd_model.forge_objects.unet
     memory_management.load_models_gpu([patcher])
-    unet, both = patcher.model.diffusion_model, torch.cat([cond, uncond])
+    unet = patcher.model.diffusion_model
 
-    def predict(x, t):
-        return unet(x, t, context=both, transformer_options={})
+    def predict(x, t, cond):
+        return unet(x, t, context=cond, transformer_options={})
 
-    return euler(p, patcher.model.predictor.alphas_cumprod, predict, shared.state)
+    denoise = denoiser_of_forge(p, predict, lambda: memory_management.chunks_at_once)
+    return euler(p, patcher.model.predictor.alphas_cumprod, denoise, shared.state)
 
 
 def create_infotext(p, all_prompts, all_seeds, all_subseeds, index=None, all_negative_prompts=None):

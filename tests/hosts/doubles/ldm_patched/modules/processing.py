@@ -2,7 +2,7 @@
 
 import torch
 from ldm_patched.modules import model_management
-from txt2img_double import TAG, Processed, Processing, encoded, euler, picture, run_scripts, settings_of
+from txt2img_double import Processed, Processing, denoiser_of_forge, euler, pictures, run_scripts, settings_of
 
 from modules import sd_models, shared
 
@@ -13,6 +13,12 @@ class StableDiffusionProcessingTxt2Img(Processing):
     def __init__(self, sd_model=None, **settings):
         assert "scheduler" not in settings, "unexpected keyword argument"
         super().__init__(sd_model=sd_model, **settings)
+
+    def encode(self, texts):
+        return self.sd_model.cond_stage_model(texts)
+
+    def conds_depend_on(self):
+        return (shared.opts.CLIP_stop_at_last_layers,)
 
 
 def process_images(p):
@@ -28,19 +34,17 @@ def process_images(p):
 def process_images_inner(p):
     run_scripts(p)
     assert not [script for script in p.scripts.alwayson_scripts if script.name]  # reForge looks in any case
-    prompts = [TAG.sub("", p.prompt).strip(), p.negative_prompt]
     objects = p.sd_model.forge_objects
     model_management.load_model_gpu(objects.clip.patcher)
-    cond, uncond = (
-        encoded(p.sd_model.cond_stage_model, text, cache, p, shared.opts.CLIP_stop_at_last_layers)
-        for text, cache in zip(prompts, (p.cached_c, p.cached_uc), strict=True)
-    )
+    p.setup_conds()
     model_management.load_model_gpu(objects.unet)
-    unet, both = objects.unet.model.diffusion_model, torch.cat([cond, uncond])
-    latent = euler(p, p.sd_model.alphas_cumprod, lambda x, t: unet(x, t, context=both), shared.state)
+    unet = objects.unet.model.diffusion_model
+    denoise = denoiser_of_forge(p, lambda x, t, cond: unet(x, t, context=cond), lambda: 2)
+    latents = euler(p, p.sd_model.alphas_cumprod, denoise, shared.state)
     if shared.state.interrupted:
         return Processed([], [])
-    return Processed([picture(p.sd_model.decode_first_stage(latent))], [""])
+    images = pictures(p.sd_model.decode_first_stage, latents)
+    return Processed(images, [""] * len(images))
 
 
 def create_infotext(p, all_prompts, all_seeds, all_subseeds, index=None, all_negative_prompts=None):

@@ -4,6 +4,7 @@ import torch
 
 current_loaded_models = []  # patchers
 moves = []  # for the tests
+chunks_at_once = 2  # as many go through the U-Net in one call
 free = [True]  # whether whole models fit
 
 

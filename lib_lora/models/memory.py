@@ -1,0 +1,26 @@
+"""How much room there is on a device, and how it says that there is none."""
+
+from __future__ import annotations
+
+import torch
+
+OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # torch 2.5 renamed it
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that a device is full; backends other than CUDA's say so in words."""
+    return isinstance(error, OUT_OF_MEMORY) or (isinstance(error, RuntimeError) and "out of memory" in str(error))
+
+
+def free_memory(device: torch.device | str) -> int | None:
+    """Bytes that a graphics card has left, with those that torch keeps for later; None where that is not known."""
+    if torch.device(device).type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + kept)
+
+
+def forget_free_memory() -> None:
+    """Give back what torch keeps for later, so that larger pieces can be had."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
