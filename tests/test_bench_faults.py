@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.faults import campaigns
 from bench.faults.campaign import HALF, LEFT, LOST, Campaign, all_or_nothing, run_campaign
+from bench.faults.catalogue import campaigns
+from bench.faults.kills import run_kills
 
 SLOW = ("extract", " zeros")  # computes for seconds; goes the way of what is cut off
 QUICK = [campaign for campaign in campaigns() if not any(word in campaign.name for word in SLOW)]
@@ -15,6 +16,12 @@ QUICK = [campaign for campaign in campaigns() if not any(word in campaign.name f
 def test_nothing_is_lost_half_or_left_over(campaign, tmp_path):
     found = run_campaign(campaign, tmp_path / "work", pairs=1, most=4, seed=3)
     assert found.faults >= 2 and found.recovered == found.faults, found.stories
+
+
+def test_a_killed_process_leaves_nothing_half(tmp_path):
+    tools = [campaign for campaign in QUICK if campaign.name.startswith("dataset: ")]  # needs no torch
+    found = run_kills(tools, tmp_path / "work", 4, seed=5)
+    assert found.recovered == found.faults == 4, found.stories
 
 
 def test_the_harness_sees_what_is_wrong(tmp_path):

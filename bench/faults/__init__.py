@@ -1,6 +1,7 @@
-"""Faults at every operation of what writes files, alone and in pairs; see :mod:`bench.faults.campaign`.
+"""Faults at every operation of what writes files, alone and in pairs (`bench.faults.campaign`), and processes that are
+killed (`bench.faults.kills`).
 
-A new tool gets a campaign in `CAMPAIGNS`.
+What is tried is listed in `bench.faults.catalogue`.
 """
 
 from __future__ import annotations
@@ -8,34 +9,43 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from bench.faults import dataset, settings, tools, training
-from bench.faults.campaign import HALF, LEFT, LOST, Campaign, Tally, run_campaign
+if TYPE_CHECKING:
+    from bench.faults.campaign import Tally
 
-PAIRS = 9  # of each campaign
-CAMPAIGNS = (dataset.campaigns, tools.campaigns, training.campaigns, settings.campaigns)
-MOST = 45  # single faults of each campaign
-
-
-def campaigns() -> list[Campaign]:
-    """All there are."""
-    return [campaign for some in CAMPAIGNS for campaign in some()]
+PAIRS = 5  # of each campaign
+MOST = 25  # single faults of each campaign
+KILLS = 30  # processes
 
 
-def run(most: int | None = MOST, pairs: int = PAIRS) -> dict[str, object]:
+def run(most: int | None = MOST, pairs: int = PAIRS, kills: int = KILLS) -> dict[str, object]:
     """Try them all; one line each, and what went wrong, goes to standard error.
 
     Returns:
-        ``faults`` (``pairs`` among them), ``recovered``, ``lost``, ``half`` and ``leftovers``: attempts after which
-        something of the user's was gone, a file or set was half there, or a file was left over after the next start.
+        ``faults`` (``pairs`` and ``kills`` of processes among them), ``recovered``, ``lost``, ``half`` and
+        ``leftovers``: attempts after which something of the user's was gone, a file or set was half there, or a file
+        was left over after the next start.
     """
+    # here, so that a process that is to be killed reads no more than its own campaign
+    from bench.faults.campaign import HALF, LEFT, LOST, Tally, run_campaign
+    from bench.faults.catalogue import campaigns
+    from bench.faults.kills import run_kills
+
     total = Tally()
     with TemporaryDirectory() as name:
+        work = Path(name) / "work"
         for campaign in campaigns():
-            found = run_campaign(campaign, Path(name) / "work", pairs, most=most)
-            print(f"{campaign.name}: {found.faults} faults, {found.recovered} recovered", file=sys.stderr, flush=True)
+            _report(campaign.name, found := run_campaign(campaign, work, pairs, most=most))
             total.add(found)
+        _report("killed processes", killed := run_kills(campaigns(), work, kills))
+        total.add(killed)
     for story in total.stories:
         print(story, file=sys.stderr)
     wrong = {"lost": total.wrong[LOST], "half": total.wrong[HALF], "leftovers": total.wrong[LEFT]}
-    return {"faults": total.faults, "pairs": total.pairs, "recovered": total.recovered, **wrong}
+    tried = {"faults": total.faults, "pairs": total.pairs, "kills": killed.faults}
+    return {**tried, "recovered": total.recovered, **wrong}
+
+
+def _report(name: str, found: Tally) -> None:
+    print(f"{name}: {found.faults} faults, {found.recovered} recovered", file=sys.stderr, flush=True)

@@ -73,31 +73,38 @@ def run_campaign(campaign: Campaign, work: Path, pairs: int, seed: int = 0, most
         most: at most so many single faults, drawn by ``seed``.
     """
     rng = random.Random(seed)
+    template, place, before, after, seen = prepared(campaign, work)
+    singles = list(_faults(seen))
+    wanted = len(singles) if most is None else min(most, len(singles))
+    tally = Tally()
+    for at, kind in sorted(rng.sample(singles, min(wanted, int(len(singles) * campaign.share) or 1))):
+        with Fresh(template, place):
+            _disturbed(campaign.act, Disk(place, at, kind))
+            campaign.start(place)
+            now = files_of(place, campaign.ignored)
+            verdict(tally, campaign, before, after, now, f"{kind} at {at} ({seen[at - 1]})")
+    for _ in range(TRIES * pairs):  # some kills leave nothing to put right
+        if tally.pairs < pairs:
+            _pair(tally, campaign, template, place, before, after, len(seen), rng)
+    shutil.rmtree(work, ignore_errors=True)
+    return tally
+
+
+def prepared(campaign: Campaign, work: Path) -> tuple[Path, Path, Files, Files, list[str]]:
+    """Below ``work``: the prepared folder and where its copies are used; the files before and after the work
+    undisturbed, and its operations."""
     template, place = work / "template", work / "place"
     shutil.rmtree(work, ignore_errors=True)
     place.mkdir(parents=True)
     campaign.prepare(place)  # where it will be used: journals hold whole paths
     place.rename(template)
-    with _fresh(template, place):
+    with Fresh(template, place):
         before = files_of(place, campaign.ignored)
         disk = Disk(place)
         with disk.mounted():
             campaign.act(place)
         campaign.start(place)
-        after = files_of(place, campaign.ignored)
-    singles = list(_faults(disk.seen))
-    wanted = len(singles) if most is None else min(most, len(singles))
-    tally = Tally()
-    for at, kind in sorted(rng.sample(singles, min(wanted, int(len(singles) * campaign.share) or 1))):
-        with _fresh(template, place):
-            _disturbed(campaign.act, Disk(place, at, kind))
-            campaign.start(place)
-            _verdict(tally, campaign, before, after, place, f"{kind} at {at} ({disk.seen[at - 1]})")
-    for _ in range(TRIES * pairs):  # some kills leave nothing to put right
-        if tally.pairs < pairs:
-            _pair(tally, campaign, template, place, before, after, len(disk.seen), rng)
-    shutil.rmtree(work, ignore_errors=True)
-    return tally
+        return template, place, before, files_of(place, campaign.ignored), disk.seen
 
 
 def _pair(
@@ -106,7 +113,7 @@ def _pair(
 ) -> None:  # fmt: skip
     """A kill, then a fault while the next start puts things right, then a start without faults."""
     first = rng.randint(1, count)
-    with _fresh(template, place):
+    with Fresh(template, place):
         _disturbed(campaign.act, Disk(place, first, KILL))
         shutil.copytree(place, place.with_name("killed"), dirs_exist_ok=True)
         counted = Disk(place)
@@ -115,12 +122,12 @@ def _pair(
         shutil.rmtree(place.with_name("killed"))
         return
     second, kind = rng.randint(1, len(counted.seen)), rng.choice((KILL, KILL, FULL, DENIED))
-    with _fresh(place.with_name("killed"), place):
+    with Fresh(place.with_name("killed"), place):
         _disturbed(campaign.start, Disk(place, second, kind))
         campaign.start(place)
         tally.pairs += 1
         story = f"kill at {first}, then {kind} at {second} of the start ({counted.seen[second - 1]})"
-        _verdict(tally, campaign, before, after, place, story)
+        verdict(tally, campaign, before, after, files_of(place, campaign.ignored), story)
     shutil.rmtree(place.with_name("killed"))
 
 
@@ -145,16 +152,17 @@ def _dead_name() -> str:
     return re.sub(r"-[0-9a-f]{8}-", "-00000000-", part_name())
 
 
-def _verdict(tally: Tally, campaign: Campaign, before: Files, after: Files, place: Path, story: str) -> None:
+def verdict(tally: Tally, campaign: Campaign, before: Files, after: Files, now: Files, story: str) -> None:
+    """Count one fault, and what is wrong after it."""
     tally.faults += 1
-    wrong = campaign.judge(before, after, files_of(place, campaign.ignored))
+    wrong = campaign.judge(before, after, now)
     tally.recovered += not wrong
     tally.wrong.update(kind for kind in WRONG if any(found.startswith(kind) for found in wrong))
     if wrong:
         tally.stories.append(f"{campaign.name}: {story}: {'; '.join(wrong[:3])}")
 
 
-class _fresh:
+class Fresh:
     """A copy of a folder, for one try."""
 
     def __init__(self, template: Path, place: Path):

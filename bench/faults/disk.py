@@ -10,6 +10,7 @@ import builtins
 import errno
 import io
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,12 +35,14 @@ class Disk:
         at: the number of the operation that goes wrong, counted from 1; 0: none.
         kind: how.
         lasting: a full disk stays full.
+        really: a kill ends this process, as SIGKILL does.
     """
 
     root: Path
     at: int = 0
     kind: str = KILL
     lasting: bool = True
+    really: bool = False
     seen: list[str] = field(default_factory=list)
     dead: bool = False
 
@@ -69,6 +72,8 @@ class Disk:
         if not self.at or number < self.at:
             return False
         if self.kind == KILL and number == self.at:
+            if self.really:
+                os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # on Windows every signal is final
             self.dead = True
             raise Killed
         if self.kind in (FULL, SHORT) and name in WRITES and (number == self.at or self.lasting):

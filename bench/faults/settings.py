@@ -1,19 +1,14 @@
-"""What the user keeps: presets, the form's draft, notes, stars; and the pictures of a base style."""
+"""What the user keeps: presets, the form's draft, notes, stars."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from PIL import Image
-
 from bench.faults.campaign import Campaign, Files, all_or_nothing
-from bench.faults.training import DAMAGES, sweep, undisturbed
+from bench.faults.training import DAMAGES, sweep
 from lib_lora.adapters.block_presets import save_presets
-from lib_lora.models.base import GenerationRequest
-from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset
 from lib_lora.tools.picks import Pick, read_picks, write_picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.own_presets import OwnPresets
@@ -24,7 +19,7 @@ Act = Callable[[Path], Any]
 
 
 def campaigns() -> list[Campaign]:
-    """Each as it is saved over what was there; base style's pictures go on at the next start."""
+    """Each as it is saved over what was there, whole or damaged."""
     acts: dict[str, Act] = {
         "preset": lambda folder: OwnPresets(folder).save("new", TrainConfig(name="mira", rank=8)),
         "preset deleted": lambda folder: OwnPresets(folder).delete("old"),
@@ -36,8 +31,7 @@ def campaigns() -> list[Campaign]:
     }
     kept = [Campaign(f"settings: {name}", _prepare, act, sweep, all_or_nothing) for name, act in acts.items()]
     damaged = [_of_damaged(name, damage, acts[act]) for name, act in OVER.items() for damage in DAMAGES]
-    pictures = Campaign("base style", lambda folder: None, _generate, _go_on, undisturbed)
-    return [*kept, *damaged, pictures]
+    return [*kept, *damaged]
 
 
 # what is there is damaged -> what is saved over it
@@ -79,24 +73,3 @@ def _run(folder: Path) -> Run:
 def _star(folder: Path) -> None:
     picks = read_picks(folder)
     write_picks(folder, picks.starred(Pick(f"e{len(picks.stars) + 1}", 0.8)))
-
-
-class _Painter:
-    """A host that paints each picture in the colour of its seed."""
-
-    def info(self) -> Any:
-        return SimpleNamespace(name="base")
-
-    def generate(self, requests: Sequence[GenerationRequest], *_: Any, **__: Any) -> list[Image.Image]:
-        return [Image.new("RGB", (32, 32), (request.seed, 90, 200)) for request in requests]
-
-
-def _generate(folder: Path) -> None:
-    host: Any = _Painter()
-    for _ in generate_dataset(host, BaseStyleSpec(count=3), folder / "style"):
-        pass
-
-
-def _go_on(folder: Path) -> None:
-    sweep(folder)
-    _generate(folder)

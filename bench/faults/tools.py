@@ -44,12 +44,12 @@ def _campaign(name: str, work: Callable[[Path], object]) -> Campaign:
 
 
 def _prepare(folder: Path) -> None:
-    for name, content in _inputs().items():
+    for name, content in inputs().items():
         (folder / name).write_bytes(content)
 
 
 @lru_cache(maxsize=1)
-def _inputs() -> Files:
+def inputs() -> Files:
     """A checkpoint with its yaml, another of other weights, and two small LoRAs of it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -23,6 +23,7 @@ from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.part_files import sweep_parts
 from lib_lora.training import keeper, state
 from lib_lora.training.averaging import Averaging
+from lib_lora.training.backups import back_up, go_back
 from lib_lora.training.checkpoints import Checkpoints
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.meter import Meter
@@ -51,6 +52,8 @@ def campaigns() -> list[Campaign]:
         Campaign("training: cut off", _first_epoch, _train, sweep, _progress, (EVENTS,)),
         Campaign("training: resume", _first_epoch, _train, _go_on, undisturbed, (EVENTS,)),
         Campaign("training: save now", _first_epoch, _train_and_save, _go_on_and_save, undisturbed, (EVENTS,)),
+        Campaign("training: go back", _backed_up, _back, _go_back_again, _gone_back, (EVENTS,)),
+        Campaign("training: go back, cut off", _backed_up, _back, sweep, _state_kept, (EVENTS,)),
         *(_of_damaged(name, damage) for name in DAMAGED for damage in DAMAGES),
     ]
 
@@ -64,7 +67,7 @@ def undisturbed(before: Files, after: Files, now: Files) -> list[str]:
     """As if nothing had happened."""
     wrong = [f"{LOST}: {name}" for name in after if name not in now]
     wrong += [f"{LEFT}: {name}" for name in now if name not in after]
-    return wrong + [f"{HALF}: {name}" for name in now if name in after and _plain(now[name]) != _plain(after[name])]
+    return wrong + [f"{HALF}: {name}" for name in now if name in after and plain(now[name]) != plain(after[name])]
 
 
 def _of_damaged(name: str, damage: str) -> Campaign:
@@ -96,7 +99,7 @@ def _train(folder: Path, asked: str = "", until: int = TOTAL) -> None:
         return
     session, requests = _session(folder, run), Requests()
     measured = {"fixed_loss": 0.25, "fixed_losses": [0.25, 0.25]}
-    with patch.object(keeper, "epoch_losses", lambda *_: measured), patch.object(state, "save_file", _save_file):
+    with patch.object(keeper, "epoch_losses", lambda *_: measured), patch.object(state, "save_file", save_file):
         while session.step < until:
             _step(session)
             if asked and session.step == SAVED_AT:
@@ -105,6 +108,46 @@ def _train(folder: Path, asked: str = "", until: int = TOTAL) -> None:
                 pass
         if until == TOTAL:
             run.set_result("finished", session.step, keeper.write_final(session))
+
+
+def _backed_up(folder: Path) -> None:
+    """All epochs are done, and the state after the first was kept."""
+    _first_epoch(folder)
+    back_up(_run(folder))
+    _train_and_save(folder)  # the newest state is in the second slot then, and another step in the first
+
+
+def _back(folder: Path) -> None:
+    go_back(_run(folder), EPOCH)
+
+
+def _go_back_again(folder: Path) -> None:
+    sweep(folder)
+    _back(folder)
+
+
+def _gone_back(before: Files, after: Files, now: Files) -> list[str]:
+    """As if nothing had happened, in whichever slot the state is."""
+
+    def renamed(files: Files) -> Files:
+        return {name.replace("/state/b.", "/state/a."): data for name, data in files.items()}
+
+    return undisturbed(before, renamed(after), renamed(now))
+
+
+def _state_kept(before: Files, after: Files, now: Files) -> list[str]:
+    """The run stands at one of both steps, and the other can be gone to."""
+    newest = max((position(data) for name, data in now.items() if "/state/" in name and "tensors" in name), default=0)
+    kept = {position(data) for name, data in now.items() if "/backups/" in name}
+    wrong = [] if newest in (EPOCH, TOTAL) else [f"{HALF}: the run stands at step {newest}"]
+    wrong += [] if {EPOCH, TOTAL} <= {*kept, newest} else [f"{LOST}: there are states of {sorted({*kept, newest})}"]
+    return wrong + [f"{LEFT}: {name}" for name in now if name not in {*before, *after}]
+
+
+def position(data: bytes) -> int:
+    """The step of a state."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return int(json.loads(header["__metadata__"]["position"])["step"])
 
 
 def _go_on(folder: Path) -> None:
@@ -157,7 +200,7 @@ def _step(session: Session) -> None:
     keeper.read_meter(session)
 
 
-def _save_file(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+def save_file(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     """safetensors' own writes go past `open`, and so past the disk's faults."""
     with open(path, "wb") as file:
         file.write(save(tensors, metadata))
@@ -167,8 +210,8 @@ def _progress(before: Files, after: Files, now: Files) -> list[str]:
     """Everything is whole, and no step behind what it was."""
     wrong = [f"{LOST}: {name}" for name in before if name not in now]
     wrong += [f"{LEFT}: {name}" for name in now if name not in after]
-    known = {_plain(data) for data in (*before.values(), *after.values())}
-    for name in [name for name in now if name in after and _plain(now[name]) not in known]:
+    known = {plain(data) for data in (*before.values(), *after.values())}
+    for name in [name for name in now if name in after and plain(now[name]) not in known]:
         if name.endswith("metrics.jsonl"):
             whole = after[name].startswith(now[name])  # a line that was cut off is no step
         elif name.endswith("epochs.json"):
@@ -180,7 +223,7 @@ def _progress(before: Files, after: Files, now: Files) -> list[str]:
     return wrong
 
 
-def _plain(data: bytes) -> bytes:
+def plain(data: bytes) -> bytes:
     """A safetensors file with its header in order, which is a matter of chance; others as they are."""
     length = int.from_bytes(data[:8], "little")
     try:

@@ -19,6 +19,7 @@ from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.scan import Item, Scan
 from lib_lora.dataset.views import PLAIN, View, recoloured
 from lib_lora.files import atomic_write
+from lib_lora.small_files import UNREADABLE
 
 FORMAT_VERSION = 1  # raise it whenever the pixels or the file layout change
 MEMORY_LIMIT = 256 << 20  # bytes of latents held in memory
@@ -134,9 +135,11 @@ def _read_entry(path: Path, key: str) -> Tensor | None:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             latents = file.get_tensor("latents").clone()  # not a view of the mapped file, which Windows would lock
-    except (SafetensorError, OSError, ValueError):
+    except (SafetensorError, OSError, *UNREADABLE):
         return None
-    intact = metadata.get("key") == key and metadata.get("checksum") == _checksum(latents)
+    intact = (
+        latents.dtype == torch.float32 and metadata.get("key") == key and metadata.get("checksum") == _checksum(latents)
+    )
     return latents if intact else None
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from lib_lora.files import sha256_file, write_text
+from lib_lora.small_files import mapping, text, tolerated, whole
 
 INDEX_NAME = "hashes.json"
+Row = tuple[int, int, str]  # modification time in ns, bytes, digest
 
 
 class FileHashes:
@@ -18,7 +21,7 @@ class FileHashes:
 
     def __init__(self, folder: Path | None = None):
         self._index = None if folder is None else Path(folder) / INDEX_NAME
-        self._known: dict[str, list] = _read_index(self._index)
+        self._known = _read_index(self._index)
         self._changed = False
 
     def sha256(self, path: Path) -> str:
@@ -28,11 +31,11 @@ class FileHashes:
             OSError: the file cannot be read.
         """
         state = path.stat()
-        stamp = [state.st_mtime_ns, state.st_size]
+        stamp = (state.st_mtime_ns, state.st_size)
         key = str(path.resolve())
         known = self._known.get(key)
         if known is None or known[:2] != stamp:
-            known = self._known[key] = [*stamp, sha256_file(path)]
+            known = self._known[key] = (*stamp, sha256_file(path))
             self._changed = True
         return known[2]
 
@@ -43,11 +46,9 @@ class FileHashes:
             self._changed = False
 
 
-def _read_index(path: Path | None) -> dict[str, list]:
-    if path is None or not path.is_file():
-        return {}
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        return {str(key): [int(mtime), int(size), str(digest)] for key, (mtime, size, digest) in index.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+def _read_index(path: Path | None) -> dict[str, Row]:
+    return {} if path is None else tolerated(path, _rows, {})
+
+
+def _rows(content: Any) -> dict[str, Row]:
+    return {key: (whole(mtime), whole(size), text(digest)) for key, (mtime, size, digest) in mapping(content).items()}

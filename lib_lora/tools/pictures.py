@@ -15,6 +15,7 @@ from ..files import atomic_write
 from ..models.base import GenerationRequest, Host
 
 BATCH = 8  # pictures between two looks at what the user wants; the host splits them further where memory is short
+DAMAGE = (OSError, SyntaxError, ValueError)  # what Pillow raises at damaged files
 PARAMETERS = "parameters"  # the PNG text chunk that web UIs read back
 
 
@@ -38,6 +39,16 @@ def read_png(path: str | Path) -> Image.Image:
     return picture
 
 
+def _kept(path: Path) -> Image.Image | None:
+    """The picture in ``path``; None where there is none that can be read."""
+    if not path.exists():
+        return None
+    try:
+        return read_png(path)
+    except DAMAGE:
+        return None
+
+
 @dataclass(frozen=True)
 class Made:
     """A picture that is there now. ``kept``: it was there already."""
@@ -55,6 +66,8 @@ def generate_missing(
 ) -> Iterator[Made]:
     """First the pictures that are there already, then the others, generated and written a few at a time.
 
+    A picture that cannot be read, as after a crash of the whole machine, is made anew.
+
     Args:
         wanted: files and how to make them.
         networks: loads what to attach; called only if something is missing.
@@ -62,10 +75,12 @@ def generate_missing(
     Raises:
         UserError, Cancelled: as ``host.generate``; what is done stays.
     """
-    present = [path for path, _ in wanted if path.exists()]
-    for path in present:
-        yield Made(path, read_png(path), True)
-    missing = [pair for pair in wanted if pair[0] not in present]
+    missing = []
+    for pair in wanted:
+        if (image := _kept(pair[0])) is None:
+            missing.append(pair)
+        else:
+            yield Made(pair[0], image, True)
     attached = networks() if missing else ()
     for start in range(0, len(missing), BATCH):
         batch = missing[start : start + BATCH]

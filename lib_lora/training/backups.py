@@ -46,12 +46,12 @@ def go_back(run: Run, step: int) -> None:
     source = _folder(run) / f"step{step:08d}.safetensors"
     if not source.is_file():
         raise UserError(f"There is no backup of step {step}", where=run.id, fix="Choose another one")
-    if StateSlots(run.state).position() is not None:
+    present = StateSlots(run.state).newest()
+    if present is not None:
         back_up(run)
-    first, *others = (run.state / name for name in SLOTS)
-    for slot in others:
-        slot.unlink(missing_ok=True)  # first, since the newest slot counts
-    _copy(source, first)
+    newest = run.state / SLOTS[1] if present is None else present.slot
+    _copy(source, next(run.state / name for name in SLOTS if name != newest.name))
+    newest.unlink(missing_ok=True)  # until here the run stands where it stood
     run.rewind(step)
 
 

@@ -30,7 +30,10 @@ def test_a_file_is_read_again_only_when_it_has_changed(tmp_path, monkeypatch):
     assert len(reads) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 1}', b'{"a": ["x", 2, "y"]}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"a": 1}', b'{"a": ["x", 2, "y"]}', b"\xff\xfe", b"[" * 50_000, b'{"a": [Infinity, 2, "y"]}'],
+)
 def test_a_damaged_index_is_made_anew(tmp_path, content):
     (tmp_path / INDEX_NAME).write_bytes(content)
     path = tmp_path / "a.png"

@@ -74,6 +74,17 @@ def test_a_second_start_keeps_what_is_there(tiny_host, spec, tmp_path):
     assert kept.items() <= before.items()
 
 
+def test_a_damaged_picture_is_drawn_again(tiny_host, spec, tmp_path):
+    """One kept the grid from ever being finished."""
+    paths = list(dict.fromkeys(cell.path for cell in make_grid(tiny_host, spec, tmp_path / "grid")))
+    damages = (b"", b"\x89PNG", bytes(3000), paths[3].read_bytes()[:400])
+    for path, damage in zip(paths, damages, strict=False):
+        path.write_bytes(damage)
+    again = [cell for cell in make_grid(tiny_host, spec, tmp_path / "grid") if not cell.kept]
+    assert {cell.path for cell in again} == set(paths[:4])
+    assert all(read_png(path).size == again[0].image.size for path in paths)
+
+
 def test_a_picture_of_other_settings_or_another_file_is_not_kept(tiny_host, spec, make_lora, tmp_path):
     list(make_grid(tiny_host, spec, tmp_path))
     other = replace(spec, settings=replace(spec.settings, steps=3))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.faults.disk import FULL, Disk
 from lib_lora.adapters.file import read_lora, read_metadata
 from lib_lora.errors import UserError
 from lib_lora.training.backups import back_up, backups, go_back
 from lib_lora.training.continuation import extend, rate_jump, steps_per_epoch
 from lib_lora.training.events import BackedUp, SampleDue, Saved, StepDone, Stopped, Warned
 from lib_lora.training.run_store import RunStore
+from lib_lora.training.state import StateSlots
 from lib_lora.training.trainer import Trainer
 from tests.training.worlds import image_folder, small_config
 
@@ -97,6 +99,18 @@ def test_back_to_a_backup(tiny_host, train):
     empty = RunStore(tiny_host.paths.runs).create(run.config())
     with pytest.raises(UserError, match="No progress"):
         back_up(empty)
+
+
+def test_a_full_disk_leaves_a_run_where_it_stood(train):
+    """However its two slots lie: there is no step in between at which it could end up."""
+    for many in (2, 3):
+        run, _ = train(name=f"mira{many}", epochs=many, at={2: "backup", 4: "save"})
+        before = StateSlots(run.state).position()
+        with Disk(run.state, 1, FULL).mounted(), pytest.raises(UserError, match="disk is full"):
+            go_back(run, 2)
+        assert StateSlots(run.state).position() == before and before.step == 3 * many
+        go_back(run, 2)
+        assert StateSlots(run.state).position().step == 2
 
 
 def test_warm_start(tiny_host, train):

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from lib_lora.dataset.collection.picture import Picture
+from lib_lora.errors import UserError
 from lib_lora.files import atomic_write
+from lib_lora.small_files import UNREADABLE
 
 WAY = 2  # of making grids; those made in another way cannot be compared
 Grids = tuple[np.ndarray, np.ndarray, float]  # coarse and fine mean colours, width ÷ height
@@ -31,12 +33,12 @@ class SignatureStore:
         self._changed = True
 
     def save(self) -> None:
-        """Write what is new; a folder that cannot be written costs only the time of the next search."""
+        """Write what is new; a full disk or missing rights cost only the time of the next search."""
         if not self._changed:
             return
         keys, grids = list(self._known), list(self._known.values())
         coarse, fine = (np.stack([grid[part] for grid in grids]) for part in (0, 1))
-        with suppress(OSError), atomic_write(self._file, durable=False) as part, open(part, "wb") as file:
+        with suppress(OSError, UserError), atomic_write(self._file, durable=False) as part, open(part, "wb") as file:
             np.savez(
                 file, way=WAY, keys=np.array(keys), coarse=coarse, fine=fine, aspects=np.array([g[2] for g in grids])
             )
@@ -55,5 +57,5 @@ def _read(file: Path) -> dict[str, Grids]:
                 return {}
             rows = zip(data["keys"], data["coarse"], data["fine"], data["aspects"], strict=True)
             return {str(key): (coarse, fine, float(aspect)) for key, coarse, fine, aspect in rows}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, *UNREADABLE, EOFError, MemoryError, zipfile.BadZipFile):
         return {}

@@ -8,7 +8,9 @@ import zlib
 import pytest
 from PIL import Image
 
+from bench.faults.disk import FULL, Disk
 from lib_lora.dataset.collection import headers
+from lib_lora.dataset.duplicates.groups import find_duplicates
 from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
@@ -101,6 +103,39 @@ def test_headers_are_read_once(add_image, opened, monkeypatch):
     opened()
     monkeypatch.setattr(headers, "read_header", lambda path: pytest.fail(f"read again: {path}"))
     assert opened().pictures[0].size == (40, 20)
+
+
+@pytest.mark.parametrize("content", ["", "[" * 50_000, '{"a.png": [1, 2]}', '{"%s": [%d, %d, "x", null, 3, 0]}', "[]"])
+def test_damaged_headers_are_read_anew(add_image, opened, content):
+    path = add_image("a.png", (40, 20))
+    editor = opened()
+    state = path.stat()
+    values = (path, state.st_mtime_ns, state.st_size) if "%" in content else ()
+    (editor.thumbnails.folder.parent / "headers.json").write_text(content % values, encoding="utf-8")
+    assert opened().pictures[0].size == (40, 20)
+
+
+def test_a_full_disk_costs_headers_and_signatures_only_their_time(add_image, opened):
+    for name in ("a.png", "b.png"):
+        add_image(name, (40, 20))
+    cache = opened().thumbnails.folder.parent
+    (cache / "headers.json").unlink()
+    with Disk(cache, 1, FULL).mounted():
+        editor = opened()
+        assert len(editor.pictures) == 2
+        for _ in find_duplicates(editor.pictures, cache=cache):
+            pass
+    assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_thumbnail_that_was_cut_off_is_made_anew(add_image, opened, keep):
+    add_image("a.png", (600, 300))
+    editor = opened()
+    path = editor.thumbnails.path(editor.pictures[0])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    assert editor.thumbnails.path(editor.pictures[0]).read_bytes() == whole
 
 
 def test_thumbnails_are_small_and_made_once(add_image, opened):
