@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from html import escape
@@ -45,6 +46,20 @@ class Axes:
         parts.append(f'<text x="0" y="{self.height - 8}">{escape(x_label)}</text>')
         return "".join(parts)
 
+    def data(self, lines: Sequence[tuple[str, str, Sequence[Point]]], unit: str = "step") -> str:
+        """What the page's script needs to show values under the pointer and to zoom, as JSON.
+
+        Args:
+            lines: (name, CSS class, points) of each; those whose class begins with ``lw-dot`` are dots.
+        """
+        box = [LEFT, self.width - RIGHT, TOP, self.height - BOTTOM]
+        drawn = [
+            {"name": name, "css": css, "points": [[float(f"{x:.6g}"), float(f"{y:.5g}")] for x, y in points]}
+            for name, css, points in lines
+        ]
+        shown = {"box": box, "range": [self.x0, self.x1, self.y0, self.y1], "unit": unit, "lines": drawn}
+        return json.dumps(shown, separators=(",", ":"))
+
     def line(self, points: Sequence[Point], css: str) -> str:
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         return f'<polyline class="{css}" points="{path}"/>'
@@ -67,7 +82,7 @@ def loss_chart(
         fixed: (step, fixed-noise loss) at the end of each epoch.
         held_out: the same of pictures that are not trained on.
     """
-    smooth = thinned(smoothed(_finite(losses)))
+    smooth = _without_first_spike(thinned(smoothed(_finite(losses))))
     dots = [
         (css, name, _finite(points))
         for css, name, points in (
@@ -85,7 +100,8 @@ def loss_chart(
         parts.append(axes.dots([p for p in points if p != best], css, name))
         parts.append(axes.dots([best] if best else [], f"{css} lw-best", f"Lowest: {name}"))
     names = [("lw-line-a", "running loss"), *((css, f"{name}, lowest filled") for css, name, _ in dots)]
-    return figure("".join(parts), title, names)
+    lines = [("running loss", "lw-line-a", smooth), *((name, css, points) for css, name, points in dots)]
+    return figure("".join(parts), title, names, data=axes.data(lines))
 
 
 def runs_chart(curves: Sequence[tuple[str, Sequence[Point]]], title: str) -> str:
@@ -100,7 +116,8 @@ def runs_chart(curves: Sequence[tuple[str, Sequence[Point]]], title: str) -> str
         css = f"lw-run lw-run-{number}"
         drawn.append(axes.line(points, css) if len(points) > 1 else axes.dots(points, css, name))
         names.append((css, name))
-    return figure("".join(drawn), title, names)
+    shown = [(name, f"lw-run lw-run-{number}", points) for number, (name, points) in enumerate(lines)]
+    return figure("".join(drawn), title, names, data=axes.data(shown))
 
 
 def spectrum_chart(values: Sequence[float], kept: int) -> str:
@@ -160,6 +177,15 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def _without_first_spike(points: Sequence[Point]) -> Sequence[Point]:
+    """Without those of a run's first steps that stand out above all others: the rest would be a flat line."""
+    begin = len(points) // 20 + 1
+    rest = max((y for _, y in points[begin:]), default=0.0)
+    if len(points) < 20 or max(y for _, y in points) < 1.5 * rest:
+        return points
+    return [(x, y) for x, y in points if y <= rest]
+
+
 def _finite(points: Sequence[Point]) -> list[Point]:
     return [p for p in points if math.isfinite(p[1])]
 
@@ -171,10 +197,13 @@ def _padded(low: float, high: float, share: float) -> tuple[float, float]:
     return low - share * (high - low), high + share * (high - low)
 
 
-def figure(content: str, title: str, names: Sequence[tuple[str, str]], size: tuple[int, int] = (WIDTH, HEIGHT)) -> str:
-    """A drawing with its title and a legend of (CSS class, name)."""
+def figure(
+    content: str, title: str, names: Sequence[tuple[str, str]], size: tuple[int, int] = (WIDTH, HEIGHT), data: str = ""
+) -> str:
+    """A drawing with its title and a legend of (CSS class, name); ``data`` is that of :meth:`Axes.data`."""
+    live = f' data-lw-chart="{escape(data)}"' if data else ""
     legend = "".join(f'<span><i class="{css}"></i>{escape(name)}</span>' for css, name in names)
     return (
-        f'<figure class="lw-chart"><figcaption><b>{escape(title)}</b>{legend}</figcaption>'
+        f'<figure class="lw-chart"{live}><figcaption><b>{escape(title)}</b>{legend}</figcaption>'
         f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(title)}">{content}</svg></figure>'
     )

@@ -14,7 +14,9 @@ from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.charts import runs_chart, smoothed, thinned
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.run_view import best_epoch, epoch_losses, loss_of, losses, sample_strip, warnings_of
+from lib_lora.ui.run_log import run_log
+from lib_lora.ui.run_matrix import sample_matrix
+from lib_lora.ui.run_view import best_epoch, epoch_losses, loss_of, losses, lowest_epoch, warnings_of
 from lib_lora.ui.runs_table import BACK, state_of
 
 
@@ -29,9 +31,10 @@ def details(run: Run, active: str | None, pictures: Pictures) -> str:
         warnings_of(run),
         loss_of(run) or html.hint("No step was recorded yet."),
         best_epoch(run),
-        sample_strip(sorted(Path(run.samples).glob("*.png")), pictures),
+        sample_matrix(run, pictures, lowest_epoch(run)),
         _sweep(run, pictures),
         _backups(run),
+        f"<details><summary>What happened</summary>{run_log(run)}</details>",
         html.table(["Setting", "Value", "Default"], changed),
     ]
     return "".join(parts)

@@ -1,20 +1,13 @@
-"""A run in pictures: its loss, its best epoch and its samples."""
+"""How a run went: its loss, its best epoch and its warnings."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Sequence
-from pathlib import Path
 
 from lib_lora.training.best_epoch import Suggestion, suggest_epoch
 from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.charts import Point, loss_chart
-from lib_lora.ui.files import Pictures
 
-SHOWN = 60
 SHOWN_WARNINGS = 5  # the latest
-SAMPLE_NAME = re.compile(r"e(\d+)_s(\d+)_(\d+)")
 
 
 def losses(run: Run) -> list[Point]:
@@ -31,6 +24,13 @@ def loss_of(run: Run, title: str = "Loss") -> str:
     """Chart of the running, the fixed-noise and the held-out loss; empty before the first value."""
     held_out = epoch_losses(run, "validation_loss")
     return loss_chart(losses(run), epoch_losses(run, "fixed_loss"), held_out, title=title)
+
+
+def lowest_epoch(run: Run) -> int | None:
+    """The epoch of the lowest fixed-noise or held-out loss; None before two were measured."""
+    rows = run.epochs()
+    found = suggest_epoch(rows)
+    return found.epoch if found is not None and len(rows) > 1 else None
 
 
 def best_epoch(run: Run) -> str:
@@ -57,21 +57,9 @@ def best_epoch_text(found: Suggestion) -> str:
 
 def warnings_of(run: Run) -> str:
     """What is damaged in its folder, and what went wrong without ending it."""
-    found = [*run.damaged().values(), *run.warnings()[-SHOWN_WARNINGS:]]
-    return "".join(html.message(text, html.WARNING) for text in found)
+    return damage_of(run) + "".join(html.message(text, html.WARNING) for text in run.warnings()[-SHOWN_WARNINGS:])
 
 
-def sample_strip(files: Sequence[Path], pictures: Pictures) -> str:
-    """The latest sample images, newest at the right."""
-    if not files:
-        return ""
-    shown = "".join(html.picture(pictures.url(path), sample_name(path)) for path in files[-SHOWN:])
-    return f'<div class="lw-strip" tabindex="0" aria-label="Samples">{shown}</div>'
-
-
-def sample_name(path: Path) -> str:
-    """``e000002_s00000040_00.png`` → ``epoch 2, step 40``; of step 0 ``start``."""
-    match = SAMPLE_NAME.match(path.stem)
-    if match is None:
-        return path.stem
-    return f"epoch {int(match[1])}, step {int(match[2])}" if int(match[2]) else "start"
+def damage_of(run: Run) -> str:
+    """Files in its folder that cannot be read."""
+    return "".join(html.message(text, html.WARNING) for text in run.damaged().values())

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import torch
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
-from lib_lora.jobs.views import PAUSED, PREPARING, SAMPLING, WAITING, TrainView
+from lib_lora.jobs.views import PAUSED, PREPARING, SAMPLING, TRAINING, WAITING, TrainView
 from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
@@ -21,11 +22,15 @@ from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.job_view import of_type
 from lib_lora.ui.poll import Poller
-from lib_lora.ui.run_view import best_epoch, loss_of, sample_strip, warnings_of
+from lib_lora.ui.run_log import run_log
+from lib_lora.ui.run_matrix import sample_matrix
+from lib_lora.ui.run_view import best_epoch, damage_of, loss_of, lowest_epoch
 from lib_lora.ui.status import speed
 from lib_lora.workbench import Workbench
 
 EMPTY = "The loss curve and the sample images will appear here while it trains. It begins with pictures."
+DOING = {PREPARING: "preparing", TRAINING: "training", SAMPLING: "drawing samples"}
+PAGE = 4096  # bytes, of /proc
 ASKED = {
     "save": "A LoRA file is written after this step; training goes on.",
     "sample": "The sample prompts are drawn after this step; training goes on.",
@@ -39,6 +44,7 @@ class LivePanel:
     def __init__(self, workbench: Workbench, pictures: Pictures):
         self.workbench = workbench
         self.pictures = pictures
+        self._known: tuple[Any, list[str]] = (None, [])  # what the pictures were drawn from, and they
 
     def build(self) -> None:
         self.live = panel("lw_train_live", html.hint(EMPTY, "Open a set of pictures", "Dataset"))
@@ -49,8 +55,11 @@ class LivePanel:
             self.backup = gr.Button("Back up now", elem_id="lw_train_backup", size="sm")
             self.stop_save = gr.Button("Stop and save", elem_id="lw_train_stop_save", size="sm")
             self.stop = gr.Button("Stop training", elem_id="lw_train_stop", size="sm")
+        self.chart = panel("lw_train_chart")
+        self.samples = panel("lw_train_samples")
         with gr.Row(elem_classes=["lw-actions"]):
             self.compare = gr.Button("Compare the epochs →", elem_id="lw_train_compare", visible=False)
+        self.log = panel("lw_train_log")
 
     def connect(self, poller: Poller, message: gr.HTML, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
         act(self.pause.click, self.pause_or_go_on, [], message)
@@ -60,7 +69,8 @@ class LivePanel:
         act(self.stop_save.click, partial(self.end, save=True), [], message)
         act(self.stop.click, partial(self.end, save=False), [], message)
         act(self.compare.click, self.to_grid, [], message, [tabs, grid_run])
-        poller.keep(self.now, [self.live, self.pause, self.controls, self.compare])
+        shown = [self.live, self.chart, self.samples, self.log]
+        poller.keep(self.now, [*shown, self.pause, self.controls, self.compare])
 
     @changes
     def pause_or_go_on(self) -> str:
@@ -90,24 +100,21 @@ class LivePanel:
     # -- what is shown ------------------------------------------------------------------------------------------------
 
     def now(self) -> Sequence[Any]:
-        """Live panel and its buttons."""
+        """The dashboard and its buttons; parts that did not change are not sent."""
         job = self.job()
         hidden = gr.update(visible=False)
         if job is None:
-            return [
-                html.hint(EMPTY, "Open a set of pictures", "Dataset"),
-                gr.update(value="Pause training"),
-                hidden,
-                hidden,
-            ]
+            empty = html.hint(EMPTY, "Open a set of pictures", "Dataset")
+            return [empty, "", "", "", gr.update(value="Pause training"), hidden, hidden]
         try:
+            run = self.workbench.runs.open(job.run)
             saved = len(self.workbench.epoch_files(job.run))
-            live = self._shown(job, self.workbench.runs.open(job.run))
+            shown = [where_it_is(job), *self._drawn(job, run)]
         except UserError as error:  # the run was deleted meanwhile
-            saved, live = 0, html.error_message(error)
+            saved, shown = 0, [html.error_message(error), "", "", ""]
         link = f"{html.plural(saved, 'epoch')} saved. Compare them in Epoch grid →"
         pause = gr.update(value="Go on" if job.state == PAUSED else "Pause training")
-        return [live, pause, gr.update(visible=not job.ended), gr.update(visible=saved > 0, value=link)]
+        return [*shown, pause, gr.update(visible=not job.ended), gr.update(visible=saved > 0, value=link)]
 
     def job(self) -> TrainView | None:
         """The training that is running, else the one that ran last, else the first that waits."""
@@ -115,13 +122,23 @@ class LivePanel:
         begun = [job for job in jobs if job.state != WAITING and not (job.ended and job.elapsed == 0)]
         return next(iter([*begun[::-1], *jobs]), None)
 
-    def _shown(self, job: TrainView, run: Run) -> str:
-        parts = [html.job_error(job.error)] if job.error else [where_it_is(job)]
-        parts.append(warnings_of(run))
-        parts.append(loss_of(run, f"Loss of {job.title}"))
-        parts.append(best_epoch(run))
-        parts.append(sample_strip(sorted(Path(run.samples).glob("*.png")), self.pictures))
-        return "".join(parts)
+    def _drawn(self, job: TrainView, run: Run) -> list[str]:
+        """Chart, samples and log, drawn anew only when something in the run's folder changed."""
+        places = (run.folder, run.samples, run.folder / "metrics.jsonl", run.folder / "backups")
+        key = (
+            job.run,
+            job.state,
+            job.phase,
+            job.error,
+            [place.exists() and place.stat().st_mtime_ns for place in places],
+        )
+        if self._known[0] != key:
+            error = html.job_error(job.error) if job.error else ""
+            chart = error + loss_of(run, f"Loss of {job.title}") + best_epoch(run)
+            state = "Paused" if job.state == PAUSED else "" if job.ended else DOING.get(job.phase, "")
+            matrix = sample_matrix(run, self.pictures, lowest_epoch(run))
+            self._known = (key, [chart, matrix, run_log(run, state) + damage_of(run)])
+        return self._known[1]
 
     def _running(self) -> TrainView:
         job = self.job()
@@ -131,18 +148,35 @@ class LivePanel:
 
 
 def where_it_is(job: TrainView) -> str:
-    """``mira · step 412 of 1500 · epoch 3 of 10, loss 0.123 · 1.8 it/s · 9 min left, until about 14:05``."""
-    facts = [job.note or job.state]
-    if job.phase != PREPARING:
-        loss = "" if job.loss is None else f", loss {job.loss:.3g}"
-        facts = [f"step {job.done} of {job.total}", f"epoch {job.epoch} of {job.epochs}{loss}"]
-    if job.phase == SAMPLING and not job.ended:
-        facts.append("drawing sample images")
-    if job.state == PAUSED:
-        facts.append("paused")
-    elif job.remaining is not None:
+    """Title and progress, and what one asks of a training: step, epoch, loss, speed, time left, memory."""
+    facts: list[tuple[str, str]] = []
+    if job.phase != PREPARING or job.ended:
+        facts += [("Step", f"{job.done} of {job.total}"), ("Epoch", f"{job.epoch} of {job.epochs}")]
+        facts += [("Loss", f"{job.loss:.3g}")] if job.loss is not None else []
+    if job.remaining is not None and job.state != PAUSED:
         end = time.strftime("%H:%M", time.localtime(time.time() + job.remaining))
-        facts += [speed(job), f"{html.duration(job.remaining)} left, until about {end}"]
-    elif job.ended:
-        facts.append(f"{job.state} after {html.duration(job.elapsed)}")
-    return f'<p class="lw-where"><b>{escape(job.title)}</b> {escape(" · ".join(filter(None, facts)))}</p>'
+        facts += [("Speed", speed(job)), ("Left", f"{html.duration(job.remaining)}, until {end}")]
+    if job.ended:
+        facts.append(("Took", html.duration(job.elapsed)))
+    else:
+        facts.append(("Memory", memory_in_use()))
+    doing = job.state if job.ended else "paused" if job.state == PAUSED else DOING.get(job.phase, "")
+    doing = f"{job.note or doing}" if job.phase == PREPARING and not job.ended else doing
+    share = 100 * job.done / job.total if job.total else 0
+    bar = f'<progress max=100 value={share:.1f} aria-label="Progress of the training"></progress>'
+    rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts if value)
+    state = "off" if job.ended else "on"
+    return (
+        f'<div class="lw-where" data-lw-training="{state}"><p><b>{escape(job.title)}</b>'
+        f"<span>{escape(doing)}</span></p>"
+        f'{"" if job.ended else bar}<dl class="lw-facts">{rows}</dl></div>'
+    )
+
+
+def memory_in_use() -> str:
+    """``6.1 of 8.0 GB`` of the graphics card, by all programs; without one, this program's in main memory."""
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        return f"{(total - free) / 2**30:.1f} of {total / 2**30:.1f} GB"
+    pages = Path("/proc/self/statm")
+    return f"{int(pages.read_text().split()[1]) * PAGE / 2**30:.1f} GB" if pages.exists() else ""

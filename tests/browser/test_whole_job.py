@@ -56,8 +56,10 @@ def reload_in_the_middle(desk: Desk, workbench: Workbench) -> None:
     desk.page.locator("#lw_pause", has_text="Go on").click()
     assert workbench.queue.wait(workbench.queue.jobs()[-1].id, TRAINED).state == "done"
     desk.sees("#lw_train_compare", "2 epochs saved")
-    desk.sees("#lw_train_live figure.lw-chart", "running loss")
-    desk.sees("#lw_train_live figure.lw-picture", "epoch 2")
+    desk.sees("#lw_train_chart figure.lw-chart", "running loss")
+    desk.page.get_by_role("columnheader", name="epoch 2").wait_for()
+    desk.sees_picture("#lw_train_samples td img", 64, 3)  # before the first step, and at each epoch
+    desk.sees("#lw_train_log li", "Epoch 2 saved as mira.safetensors")
     desk.photograph("train")
 
 

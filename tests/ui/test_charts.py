@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import math
 import xml.etree.ElementTree as ET
+from html import unescape
 
 import pytest
 
@@ -14,11 +16,17 @@ def svg(figure: str) -> ET.Element:
 
 
 def test_the_line_stays_inside_the_drawing() -> None:
-    drawing = svg(charts.loss_chart([(step, 1 / step) for step in range(1, 2000)]))
+    drawing = svg(charts.loss_chart([(step, 1 / (step + 2000)) for step in range(1, 2000)]))
     points = [tuple(map(float, p.split(","))) for p in drawing.find("polyline").get("points").split()]
     assert len(points) == charts.POINTS
     assert all(0 <= x <= charts.WIDTH and 0 <= y <= charts.HEIGHT for x, y in points)
     assert points[0][1] < points[-1][1]  # a falling loss falls on the screen
+
+
+def test_a_spike_of_the_first_steps_does_not_flatten_the_rest() -> None:
+    figure = charts.loss_chart([(1, 90.0), (2, 40.0), *((step, 1 + 1 / step) for step in range(3, 200))])
+    data = json.loads(unescape(figure.partition('data-lw-chart="')[2].partition('"')[0]))
+    assert data["range"][3] < 40 and data["lines"][0]["points"][-1][0] == 199
 
 
 def test_the_lowest_fixed_noise_loss_is_filled() -> None:

@@ -157,7 +157,7 @@ def test_where_a_training_is() -> None:
     job = replace(waiting(1, "train"), state="running", done=412, total=1500, remaining=600.0)
     job = replace(job, phase=TRAINING, epoch=3, loss=0.08)
     shown = where_it_is(job)
-    assert "step 412 of 1500" in shown and "epoch 3 of 10, loss 0.08" in shown and "10 min left, until about" in shown
+    assert "<dd>412 of 1500</dd>" in shown and "<dd>3 of 10</dd>" in shown and "10 min, until " in shown
     assert "1.8 it/s" in shown
     assert "Encoding images" in where_it_is(replace(job, phase=PREPARING, note="Encoding images"))
     assert "paused" in where_it_is(replace(job, state="paused"))
