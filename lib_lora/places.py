@@ -62,6 +62,11 @@ class Places:
         return self.data / "latents"
 
     @property
+    def texts(self) -> Path:
+        """Cache of encoded captions, of models whose text encoders are not trained."""
+        return self.data / "texts"
+
+    @property
     def dataset(self) -> Path:
         """Caches of opened sets: thumbnails, headers, signatures."""
         return self.data / "dataset"

@@ -64,10 +64,10 @@ class LatentCache:
         if key in self._memory:
             return self._memory[key]
         path = self.folder / f"{key}.safetensors"
-        latents = _read_entry(path, key)
+        latents = read_entry(path, key)
         if latents is None:
             latents = self._encode(item, view)
-            _write_entry(path, key, latents)
+            write_entry(path, key, latents)
         if self._held + latents.nbytes <= MEMORY_LIMIT:
             self._memory[key] = latents
             self._held += latents.nbytes
@@ -122,12 +122,13 @@ class LatentCache:
         return latents
 
 
-def _write_entry(path: Path, key: str, latents: Tensor) -> None:
+def write_entry(path: Path, key: str, latents: Tensor) -> None:
+    """Write one tensor, with its key and a checksum."""
     with atomic_write(path) as part:
         save_file({"latents": latents}, part, metadata={"key": key, "checksum": _checksum(latents)})
 
 
-def _read_entry(path: Path, key: str) -> Tensor | None:
+def read_entry(path: Path, key: str) -> Tensor | None:
     """The entry's latents, or None if it is missing, foreign or damaged."""
     if not path.is_file():
         return None
@@ -145,4 +146,5 @@ def _read_entry(path: Path, key: str) -> Tensor | None:
 
 def _checksum(latents: Tensor) -> str:
     layout = f"{latents.dtype} {tuple(latents.shape)} ".encode()
-    return hashlib.sha256(layout + latents.numpy().tobytes()).hexdigest()
+    numbers = latents.contiguous().view(torch.uint8)  # numpy has no bfloat16
+    return hashlib.sha256(layout + numbers.numpy().tobytes()).hexdigest()

@@ -53,6 +53,9 @@ class CaptionEncoder(ABC):
         """Chunks of 75 tokens that a caption needs."""
         return min(len(split_tokens(self.tokens(caption))), MAX_TOKENS // CHUNK)
 
+    def put_text_away(self, away: bool) -> None:  # noqa: B027 — one of many, and most need not do more
+        """Nothing: CLIP is small."""
+
     def encode_text(self, captions: Sequence[str], **options: Any) -> Tensor:
         """Conditioning ``[B, 77·n, D]`` of captions, differentiable; ``options`` are :class:`TextOptions`'."""
         return self._conditioning(captions, TextOptions(**options))

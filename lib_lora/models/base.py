@@ -134,7 +134,8 @@ class LoadedModel(Protocol):
     def latent_factor(self) -> int: ...
 
     def hashes(self) -> dict[str, str]:
-        """``{"model": …, "vae": …}``: SHA-256 of the file and of the VAE's tensors."""
+        """``{"model": …, "vae": …}``: SHA-256 of the file and of the VAE's tensors; of a family whose text encoders are
+        never trained also ``"text"``, which tells these apart."""
 
     def layers(self, part: str | None = None) -> dict[str, nn.Module]:
         """Kohya key -> live module: linear, convolution and norm of ``"unet"``, ``"te"`` or (None) both."""
@@ -156,6 +157,9 @@ class LoadedModel(Protocol):
         conditioning on need not know.
         """
 
+    def put_text_away(self, away: bool) -> None:
+        """Let text encoders that nobody trains wait in main memory until they are asked, or no longer."""
+
     def chunk_count(self, caption: str) -> int:
         """Chunks of 75 tokens that a literal caption needs."""
 
@@ -163,14 +167,14 @@ class LoadedModel(Protocol):
         """Tokens of a caption, without begin, end and padding."""
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        """The U-Net's raw output ``[B, 4, h, w]`` for noisy latents, timesteps ``[B]`` and conditioning.
+        """The denoiser's output ``[B, C, h, w]`` for noisy latents, timesteps ``[B]`` and conditioning.
 
         Models of a family with ``sizes`` also take these, ``[B, 6]`` in pixels: height and width of the original image,
         top and left of the crop, height and width of what is trained on; None for an uncropped image.
         """
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Scaled latents ``[B, 4, H/8, W/8]`` (posterior mean) of images ``[B, 3, H, W]`` in [-1, 1]."""
+        """Scaled latents ``[B, C, h, w]`` (posterior mean) of images ``[B, 3, H, W]`` in [-1, 1]."""
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [-1, 1] of scaled latents."""

@@ -200,6 +200,8 @@ class Family:
         sizes: whether it is told the sizes of original, crop and target.
         text_is_trained: whether trainers adapt its text encoders; else their output is computed once and kept.
         clip_skip: whether the layer of the text encoder can be chosen.
+        chunks: whether captions are read in chunks of 75 tokens, and a shorter one is filled up with empty chunks; else
+            it is filled up with rows that do not count.
         bucket_step: pixels.
         marking: of its files; ``markings`` by prediction, where it differs.
         preset: name of the training preset to begin with.
@@ -228,6 +230,7 @@ class Family:
     sizes: bool = False
     text_is_trained: bool = False
     clip_skip: bool = False
+    chunks: bool = False
     bucket_step: int = 64
     preset: str = ""
     adopts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

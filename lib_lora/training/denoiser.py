@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,30 +30,35 @@ class Denoiser:
     Args:
         model: borrowed from the host.
         config: the settings of the run.
+        texts: folder for encoded captions; None: none are kept on the disk.
 
     Attributes:
         config: without the settings that have no meaning for the model's prediction.
         notes: what is to be said about these.
     """
 
-    def __init__(self, model: LoadedModel, config: TrainConfig):
+    def __init__(self, model: LoadedModel, config: TrainConfig, texts: Path | None = None):
         self.model = model
         self.notes: list[str] = []
         if model.prediction == "flow":
             config, self.notes = meaningful(config)
         self.config = config
-        self.train_text = config.te_lr > 0
+        of = family(model.family)
+        self.train_text = config.te_lr > 0 and of.text_is_trained
         self.schedule: Schedule = model.schedule
         if config.zero_terminal_snr and isinstance(model.schedule, NoiseSchedule):
             self.schedule = NoiseSchedule(zero_terminal_alphas(model.schedule.alphas_cumprod))
         weighting = model.schedule if config.zero_terminal_old_snr else self.schedule
         self._loss = DenoisingLoss(config, self.schedule, model.prediction, weighting)
-        self._text_options: dict[str, Any] = {"max_tokens": config.max_tokens, "clip_skip": config.clip_skip}
-        if config.weighted_captions:
-            self._text_options["weighted"] = True
-        if config.chunk_layout == "kohya":
-            self._text_options["kohya_layout"] = True
-        self._cache = TextCache(model, **self._text_options)
+        self._text_options: dict[str, Any] = {}
+        if of.chunks:
+            self._text_options = {"max_tokens": config.max_tokens, "clip_skip": config.clip_skip}
+            if config.weighted_captions:
+                self._text_options["weighted"] = True
+            if config.chunk_layout == "kohya":
+                self._text_options["kohya_layout"] = True
+        self._kept = not (self.train_text or config.shuffle or config.tag_dropout or config.wildcards)
+        self._cache = TextCache(model, texts, **self._text_options)
 
     @property
     def steps(self) -> int:
@@ -87,10 +93,17 @@ class Denoiser:
             cond = self._encode(captions or batch.captions, batch.min_chunks, cached=captions is None)
             return self.model.predict(x_t.to(self.model.dtype), t, cond, **told)
 
+    def read(self, captions: Iterable[str]) -> Iterator[tuple[int, int]]:
+        """Encode what the text encoders will be asked for, yielding (done, total), and let them leave the device.
+
+        Nothing where they are trained, are CLIP, which is small, or read other captions in every step.
+        """
+        if self._kept and not family(self.model.family).chunks:
+            yield from self._cache.prepare(captions)
+            self.model.put_text_away(True)
+
     def _encode(self, captions: list[str], min_chunks: int, cached: bool) -> Tensor:
-        config = self.config
-        varied = config.shuffle or config.tag_dropout or config.wildcards
-        if cached and not self.train_text and not varied:
+        if self._kept and (cached or not family(self.model.family).chunks):
             return self._cache.encode(captions, min_chunks)
         with torch.set_grad_enabled(self.train_text and torch.is_grad_enabled()):
             options = self._text_options | ({"min_chunks": min_chunks} if min_chunks > 1 else {})

@@ -11,6 +11,7 @@ from torch import Tensor
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch, told_sizes
 from lib_lora.models.base import LoadedModel
+from lib_lora.models.families import family
 from lib_lora.models.weights import how_stored
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
@@ -42,7 +43,8 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
     layers = model.layers()
     network = Network.create(layers, network_spec(config), config.seed)
     batch = largest_part(config)
-    latents = torch.zeros(batch, 4, *(side // model.latent_factor for side in reversed(size)))
+    channels = family(model.family).latents.channels
+    latents = torch.zeros(batch, channels, *(side // model.latent_factor for side in reversed(size)))
     sizes = torch.tensor([told_sizes(size, size)]).repeat(batch, 1)
     samples = MicroBatch(latents, [caption] * batch, [], torch.ones(batch), sizes).on(model.device)
     t = torch.full((batch,), len(model.schedule) // 2, device=model.device)

@@ -20,7 +20,7 @@ from lib_lora.training.checkpoints import Checkpoints
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
 from lib_lora.training.denoiser import Denoiser
-from lib_lora.training.events import Event, Warned
+from lib_lora.training.events import Event, Preparing, Warned
 from lib_lora.training.length import epochs_begun
 from lib_lora.training.loss_scaler import LossScaler
 from lib_lora.training.meter import Meter
@@ -28,7 +28,7 @@ from lib_lora.training.noise import NoiseDraw, draw_noise
 from lib_lora.training.optim import build_optimizer
 from lib_lora.training.optimizer_state import optimizer_state
 from lib_lora.training.parallel import ALONE, Parallel
-from lib_lora.training.preservation import preservation_loss
+from lib_lora.training.preservation import preservation_loss, without_trigger
 from lib_lora.training.run import Run
 from lib_lora.training.run_data import RunData, run_data
 from lib_lora.training.run_metadata import network_spec, run_metadata
@@ -156,6 +156,8 @@ def prepare(
         yield Warned(f"The settings file was empty or cut off: {run.folder}. Its copy was taken")
     data = yield from run_data(config, model, LatentCache(paths.places.latents, model), parallel)
     steps = data.batches.steps_per_epoch
+    denoiser = Denoiser(model, config, paths.places.texts)
+    yield from _captions_read(denoiser, data)
     metadata = run_metadata(run.record, config, data.trained, model, steps, data.total, data.steps_per_epoch)
     checkpoints = Checkpoints(paths.loras, config.name, config.save_precision, metadata)
     checkpoints.refuse_foreign(epochs_begun(config, data.steps_per_epoch), data.total, config.save_every_n_steps)
@@ -170,7 +172,6 @@ def prepare(
         notes = start_from(network, start_file(config.start_from, paths.lora_folders))
     optimizer = build_optimizer(network, config)
     averaging = Averaging(network, optimizer, config.ema_decay)
-    denoiser = Denoiser(model, config)
     notes += denoiser.notes
     scaler = LossScaler(optimizer, denoiser.half_precision)
     step = 0
@@ -186,3 +187,14 @@ def prepare(
         run, config, model, data, slots, checkpoints, network, denoiser, optimizer, scaler, averaging,
         Meter(torch.device(model.device)), step, applied, notes, parallel,
     )  # fmt: skip
+
+
+def _captions_read(denoiser: Denoiser, data: RunData) -> Iterator[Event]:
+    """The captions of the first epoch, and of the held-out images, through text encoders that are not trained."""
+    lots = [lot for lot in (data.batches, data.held_out) if lot is not None]
+    captions = [draw.caption for lot in lots for step in range(lot.steps_per_epoch) for draw in lot.draws(step)]
+    config = denoiser.config
+    if config.preserve_weight:
+        captions += [without_trigger(caption, config.trigger, config.preserve_class) for caption in captions]
+    for done, total in denoiser.read(captions):
+        yield Preparing("Encoding captions", done, total)

@@ -17,11 +17,11 @@ from lib_lora.hosts.batches import drawn
 from lib_lora.hosts.gpu_lock import GpuLock
 from lib_lora.hosts.requests import check
 from lib_lora.hosts.standalone.checkpoint import SUFFIXES, load_checkpoint
+from lib_lora.hosts.standalone.dit.loading import folders_in, load_file, load_folder, transformer_family
 from lib_lora.hosts.standalone.infotext import infotext
-from lib_lora.hosts.standalone.model import StandaloneModel
 from lib_lora.hosts.standalone.prompt_tags import tags_applied
 from lib_lora.hosts.standalone.samplers import SAMPLERS
-from lib_lora.hosts.standalone.sampling import batches, decode, sample
+from lib_lora.hosts.standalone.sampling import Standalone, batches, decode, sample
 from lib_lora.hosts.standalone.session import borrowed
 from lib_lora.models.base import GenerationRequest, Host, HostPaths, ModelInfo
 from lib_lora.tools.prompt_loras import PromptLora, all_tags
@@ -53,11 +53,11 @@ class StandaloneHost:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.float16)
         self._places = (paths.checkpoints, *more_checkpoints)
-        self._model: StandaloneModel | None = None
+        self._model: Standalone | None = None
         self._sessions = 0
 
     def checkpoints(self) -> list[str]:
-        """Checkpoint files of all folders, relative to their folder and without suffix."""
+        """Checkpoint files and folders of diffusers, relative to where they lie and without suffix."""
         return sorted(self._files())
 
     def checkpoint_path(self, name: str) -> Path:
@@ -83,14 +83,22 @@ class StandaloneHost:
                 return
             if self._sessions and self._model is not None:
                 raise UserError("The model is being trained on", where=self._model.name, fix="Stop the training first")
-            self._model = load_checkpoint(path, name, self.device, self.dtype)
+            self._model = self._read(path, name)
+
+    def _read(self, path: Path, name: str) -> Standalone:
+        if path.is_dir():
+            return load_folder(path, name, self.device, self.dtype)
+        if path.suffix == ".safetensors" and transformer_family(path) is not None:
+            folders = [folder for place in self._places for folder in folders_in(place)]
+            return load_file(path, name, folders, self.device, self.dtype)
+        return load_checkpoint(path, name, self.device, self.dtype)
 
     def info(self) -> ModelInfo | None:
         """The current model, None before the first :meth:`load`."""
         return None if self._model is None else self._info(self._model)
 
     @staticmethod
-    def _info(m: StandaloneModel) -> ModelInfo:
+    def _info(m: Standalone) -> ModelInfo:
         return ModelInfo(m.name, m.path, m.family, m.prediction, m.latent_factor, m.max_clip_skip)
 
     def ensure_loaded(self) -> ModelInfo:
@@ -98,7 +106,7 @@ class StandaloneHost:
         return self._info(self._loaded())
 
     @contextmanager
-    def training_session(self) -> Iterator[StandaloneModel]:
+    def training_session(self) -> Iterator[Standalone]:
         """The model, frozen and in evaluation mode; given back as it was, whatever happens.
 
         The lock is not held: take ``gpu_lock`` around every slice of work.
@@ -190,20 +198,25 @@ class StandaloneHost:
         """See :meth:`lib_lora.models.base.Host.tag_probabilities`."""
         raise UserError("There is no such tagger", where=name, fix="Give the folder of a tagger model")
 
-    def _loaded(self) -> StandaloneModel:
+    def _loaded(self) -> Standalone:
         if self._model is None:
             raise UserError("No model is loaded", fix="Choose a checkpoint first")
         return self._model
 
     def _files(self) -> dict[str, Path]:
-        """Name -> file; of two files of one name the safetensors, and the earlier folder, wins."""
+        """Name -> file, or diffusers' folder; of two of one name the safetensors, and the earlier place, wins."""
         found: dict[str, Path] = {}
         for place in self._places:
             if place.is_file():
                 found.setdefault(place.stem, place)
                 continue
+            folders = folders_in(place)
+            for folder in folders:
+                found.setdefault(folder.relative_to(place).as_posix() if folder != place else folder.name, folder)
             for suffix in SUFFIXES:
                 for file in sorted(place.rglob(f"*{suffix}")):
+                    if any(folder in file.parents for folder in folders):
+                        continue
                     found.setdefault(file.relative_to(place).with_suffix("").as_posix(), file)
         return found
 

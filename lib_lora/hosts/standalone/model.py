@@ -38,6 +38,10 @@ class StandaloneModel(CaptionEncoder):
     family = "sd1"
     latent_scale = LATENT_SCALE
     latent_factor = 8
+    latent_channels = 4
+    shift = 1.0  # of a flow's times when it is sampled
+    guided = False  # no guidance is built in
+    guidance = 1.0
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
-from lib_lora.hosts.standalone.model import StandaloneModel
+from lib_lora.hosts.standalone.sampling import Standalone
 from lib_lora.tools.lora_files import Folders, find_lora
 from lib_lora.tools.prompt_loras import PromptLora
 
@@ -20,7 +20,7 @@ PRESETS_FILE = "block_presets.txt"
 
 @contextmanager
 def tags_applied(
-    model: StandaloneModel, tags: Sequence[PromptLora], loras: Folders, data: Path, steps: int
+    model: Standalone, tags: Sequence[PromptLora], loras: Folders, data: Path, steps: int
 ) -> Iterator[None]:
     """The LoRAs of ``tags`` on the model for one batch of images of ``steps`` steps.
 
@@ -44,7 +44,7 @@ def tags_applied(
             step += 1
 
         if scheduled:
-            unet: Any = model.unet  # diffusers' classes are no modules to mypy
+            unet = model.modules["unet"]
             attached.callback(unet.register_forward_pre_hook(before_step).remove)
         yield
 

@@ -59,13 +59,16 @@ class FlowEuler:
         return _Stepped(x + width * output)
 
 
-def make_scheduler(sampler: str, prediction: str, zero_terminal: bool = False) -> SchedulerMixin | FlowEuler:
+def make_scheduler(
+    sampler: str, prediction: str, zero_terminal: bool = False, shift: float = 1.0
+) -> SchedulerMixin | FlowEuler:
     """A fresh scheduler for one batch.
 
     Args:
         sampler: a key of ``SAMPLERS``.
         prediction: ``"epsilon"``, ``"v"``, or ``"flow"``, which goes by Euler's method whatever the sampler is called.
         zero_terminal: whether the model was trained on noise without any signal; sampling then starts there.
+        shift: of a flow's times.
 
     Raises:
         UserError: unknown sampler.
@@ -73,7 +76,7 @@ def make_scheduler(sampler: str, prediction: str, zero_terminal: bool = False) -
     if sampler not in SAMPLERS:
         raise UserError("There is no such sampler", where=sampler, fix=f"Choose one of {', '.join(SAMPLERS)}")
     if prediction == "flow":
-        return FlowEuler()
+        return FlowEuler(shift)
     scheduler, options = SAMPLERS[sampler]
     return scheduler(
         num_train_timesteps=STEPS,

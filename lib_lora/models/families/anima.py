@@ -1,8 +1,8 @@
 """Anima: 28 blocks (2B), or 40 of the same width (2.9B and 3.8B).
 
-Names: circlestone-labs/Anima as in Forge Neo's ``backend/nn/anima.py``; no loader knows others. Choice of layers:
-sd-scripts ``lora_anima.py`` (no modulation, norms, embedders, final layer). The blocks of the larger model are said to
-be made of those of the smaller in the order of ``FROM_28``; that order was not found in a loader's source.
+Names: circlestone-labs/Anima as in Forge Neo's ``backend/nn/anima.py``; diffusers' CosmosTransformer3DModel. Choice of
+layers: sd-scripts ``lora_anima.py`` (no modulation, norms, embedders, final layer). The blocks of the larger model are
+said to be made of those of the smaller in the order of ``FROM_28``; it was not found in a loader's source.
 """
 
 from __future__ import annotations
@@ -18,29 +18,33 @@ FROM_28 = (
     0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9, 10, 11, 11, 12, 13,
     14, 14, 15, 16, 16, 17, 18, 18, 19, 20, 20, 21, 22, 22, 23, 24, 24, 25, 26, 27,
 )  # fmt: skip
+_ATTENTIONS = ((1, "self"), (2, "cross"))
 _LAYERS: Mapping[str, Sequence[str]] = {
-    **{f"{part}_attn.{x}_{kind}": () for part in ("self", "cross") for x in "qkv" for kind in ("proj", "norm")},
-    **{f"{part}_attn.output_proj": () for part in ("self", "cross")},
-    "mlp.layer1": (),
-    "mlp.layer2": (),
-    **{f"adaln_modulation_{part}.{n}": () for part in ("self_attn", "cross_attn", "mlp") for n in (1, 2)},
+    **{f"{part}_attn.{x}_proj": (f"attn{n}.to_{x}",) for n, part in _ATTENTIONS for x in "qkv"},
+    **{f"{part}_attn.output_proj": (f"attn{n}.to_out.0",) for n, part in _ATTENTIONS},
+    **{f"{part}_attn.{x}_norm": (f"attn{n}.norm_{x}",) for n, part in _ATTENTIONS for x in "qk"},
+    **{f"{part}_attn.v_norm": () for _, part in _ATTENTIONS},
+    "mlp.layer1": ("ff.net.0.proj",),
+    "mlp.layer2": ("ff.net.2",),
+    **{
+        f"adaln_modulation_{part}.{n}": (f"norm{place}.linear_{n}",)
+        for place, part in enumerate(("self_attn", "cross_attn", "mlp"), start=1)
+        for n in (1, 2)
+    },
 }
 _SINGLE: Mapping[str, Sequence[str]] = {
-    name: ()
-    for name in (
-        "x_embedder.proj.1",
-        "t_embedder.1.linear_1",
-        "t_embedder.1.linear_2",
-        "t_embedding_norm",
-        "final_layer.linear",
-        "final_layer.adaln_modulation.1",
-        "final_layer.adaln_modulation.2",
-    )
+    "x_embedder.proj.1": ("patch_embed.proj",),
+    "t_embedder.1.linear_1": ("time_embed.t_embedder.linear_1",),
+    "t_embedder.1.linear_2": ("time_embed.t_embedder.linear_2",),
+    "t_embedding_norm": ("time_embed.norm",),
+    "final_layer.linear": ("proj_out",),
+    "final_layer.adaln_modulation.1": ("norm_out.linear_1",),
+    "final_layer.adaln_modulation.2": ("norm_out.linear_2",),
 }
 
 
 def _anima(count: int) -> tuple[DiTNames, tuple[Stack, ...]]:
-    stacks = (Stack("blocks", count, _LAYERS, "B{n:02}"),)
+    stacks = (Stack("blocks", count, _LAYERS, "B{n:02}", ("transformer_blocks",)),)
     return DiTNames(stacks, _SINGLE), stacks
 
 
@@ -75,6 +79,6 @@ ANIMA_40 = replace(
     order=46,
     names=_NAMES_40,
     blocks=dit_blocks(_STACKS_40, _TEXT),
-    marks=(re.compile(r"lora_unet_blocks_(?:2[89]|3\d)_"),),
+    marks=(re.compile(r"lora_unet_(?:transformer_)?blocks_(?:2[89]|3\d)_"),),
     adopts={"anima": FROM_28},
 )

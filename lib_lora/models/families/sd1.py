@@ -28,6 +28,7 @@ SD1 = Family(
     latents=Latents(scale=0.18215),
     text_is_trained=True,
     clip_skip=True,
+    chunks=True,
     marking=Marking("sd_v1", "stable-diffusion-v1", "diffusers"),
     programs=("AUTOMATIC1111", "Forge", "Forge Neo", "ComfyUI"),
     preset="Character · SD1.5",

@@ -68,6 +68,7 @@ SDXL = Family(
     latents=Latents(scale=0.13025),
     sizes=True,
     text_is_trained=True,
+    chunks=True,
     marking=Marking(
         "sdxl_base_v1-0",
         "stable-diffusion-xl-v1-base",

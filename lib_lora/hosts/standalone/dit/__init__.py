@@ -1,0 +1,1 @@
+"""Transformers through diffusers: one file for each class, found by listing the folder (:mod:`.calls`)."""
