@@ -31,6 +31,12 @@ READ_ONLY = Refused(
 )
 
 
+NO_INSTALLS = Refused(
+    "Packages cannot be installed from here: this web UI is open to the network, or hides its folders",
+    fix="Install it on the machine itself, or start the web UI without these options",
+)
+
+
 @dataclass(frozen=True)
 class Access:
     """The rules; the defaults are those of a program that serves its own machine only.
@@ -60,6 +66,11 @@ class Access:
     def confined(self) -> bool:
         """Whether paths must lie in ``roots``: also where anybody on the network may look."""
         return self.hide_paths or self.read_only
+
+    @property
+    def may_install(self) -> bool:
+        """Whether packages may be installed: where the web UI would let extensions be."""
+        return not self.confined
 
     def within(self, *folders: Path) -> Access:
         """The same with more ``roots``."""
@@ -184,6 +195,16 @@ def permits(path: str | Path) -> bool:
     """Whether the present caller may name ``path``."""
     access = _CALLING.get()
     return not access.confined or _inside(Path(path), access.roots)
+
+
+def admit_install() -> None:
+    """Refuse to install a package where the present caller may not.
+
+    Raises:
+        UserError: saying why.
+    """
+    if not _CALLING.get().may_install:
+        raise NO_INSTALLS
 
 
 def admit(path: str | Path, setting: str) -> None:

@@ -24,6 +24,7 @@ ROWS = (
         "files",
         "names",
         "ownership",
+        "packages",
         "part_files",
         "patterns",
         "places",

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 
+from lib_lora import packages
 from lib_lora.errors import UserError
+from lib_lora.packages import Package
 from lib_lora.training.arguments import literal, pairs
 
 TORCH, EXTRA, BITS = "torch.optim", "pytorch_optimizer", "bitsandbytes.optim"
-PIP_NAMES = {EXTRA: "pytorch-optimizer", BITS: "bitsandbytes"}
+OPTIONAL = {EXTRA: packages.OPTIMIZERS, BITS: packages.BITS}
 RENAMED = {
     "decouple": "weight_decouple",
     "use_bias_correction": "bias_correction",
@@ -103,6 +105,12 @@ def make(
     return optimizer
 
 
+def needed_package(name: str | None) -> Package | None:
+    """The optional package that an optimizer comes from; None for torch's own, and for names that are none."""
+    recipe = RECIPES.get(name or "")
+    return OPTIONAL.get(recipe.package) if recipe else None
+
+
 def parse_arguments(text: str) -> dict[str, Any]:
     """``"d_coef=2 weight_decouple=True betas=(0.9,0.99)"`` as a dict; kohya's names are translated.
 
@@ -123,9 +131,9 @@ def _load(name: str, recipe: Recipe) -> type[torch.optim.Optimizer]:
         found: type[torch.optim.Optimizer] = getattr(importlib.import_module(recipe.package), recipe.kind)
         return found
     except ImportError as error:
-        package = PIP_NAMES[recipe.package]
-        what = f"{name} needs the package {package}, which is not installed or does not work here"
-        fix = f"Choose AdamW, or install it without its dependencies: pip install --no-deps {package}"
+        package = OPTIONAL[recipe.package]
+        what = f"{name} needs the package {package.name}, which is not installed or does not work here"
+        fix = f"Choose AdamW, or install it without its dependencies: pip install --no-deps {package.pin}"
         raise UserError(what, where="optimizer", fix=fix) from error
 
 

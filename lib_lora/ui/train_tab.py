@@ -13,6 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.views import GridView
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.optimizers import needed_package
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.training.presets import Preset, usual_preset
 from lib_lora.ui import form, html
@@ -25,6 +26,7 @@ from lib_lora.ui.files import Pictures
 from lib_lora.ui.folder_picker import FolderPicker, places_of
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.job_view import newest, of_type
+from lib_lora.ui.packages_panel import PackageOffer
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.train_configs import ConfigPanel
 from lib_lora.ui.train_live import LivePanel
@@ -51,6 +53,7 @@ class TrainTab:
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
         self.picker = FolderPicker(lambda: places_of(workbench))
+        self.package = PackageOffer("This optimizer", needed_package, "lw_train_package")
 
     # -- components ---------------------------------------------------------------------------------------------------
 
@@ -89,6 +92,7 @@ class TrainTab:
             with gr.Row(elem_classes=["lw-fields"]):
                 for name in row:
                     self.form.basic(name, start)
+        self.package.build(start.optimizer)
         with gr.Accordion("More settings", open=False, elem_id="lw_train_more"):
             self.form.more(start)
         with gr.Accordion("Import, export and own presets", open=False, elem_id="lw_train_configs"):
@@ -120,6 +124,7 @@ class TrainTab:
     def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
         """``grid_run``: the run that the epoch grid shows; the link to it carries ours along."""
         self.form.connect()
+        self.package.connect([self.form.fields["optimizer"]])
         self.configs.connect(self.preset)
         self.of_set.after_folder(self.picker.connect(self.form.fields["data_dir"]))
         self.of_set.connect(self.form.typing)

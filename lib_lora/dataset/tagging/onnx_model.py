@@ -14,6 +14,7 @@ from lib_lora.dataset.tagging.choice import TagChoice, choose
 from lib_lora.dataset.tagging.labels import read_labels
 from lib_lora.dataset.tags.edits import Tags
 from lib_lora.errors import UserError
+from lib_lora.packages import ONNX
 
 MODEL_NAME = "model.onnx"
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -110,6 +111,6 @@ def _runtime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
-        fix = "Install onnxruntime into the Python that runs this program"
+        fix = f"Press Install below the tagger, or: pip install --no-deps {ONNX.pin}"
         raise UserError("This tagger needs onnxruntime, which is not installed", fix=fix) from error
     return onnxruntime

@@ -15,14 +15,16 @@ from lib_lora.dataset.tagging.labels import CSV_NAME, JSON_NAME
 from lib_lora.dataset.tagging.onnx_model import MODEL_NAME, OnnxTagger
 from lib_lora.dataset.tagging.run import APPEND, MISSING, REPLACE, Tagger, chosen, plan_tagging, tag_pictures
 from lib_lora.errors import UserError
+from lib_lora.packages import ONNX, Package
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.dataset.panel import Panel
+from lib_lora.ui.packages_panel import PackageOffer
 
 NO_TAGGER = (
     "No tagger yet. Put model.onnx and selected_tags.csv of one, such as SmilingWolf/wd-eva02-large-tagger-v3 on "
-    "huggingface.co, into a folder of its own in {}, then look for taggers again. It needs the package onnxruntime."
+    "huggingface.co, into a folder of its own in {}, then look for taggers again."
 )
 MODES = {"only images without tags": MISSING, "add to the tags that are there": APPEND, "replace all tags": REPLACE}
 
@@ -67,6 +69,8 @@ class TaggingPanel(Panel):
             self.rating = gr.Checkbox(value=False, label="Rating tag at the end", elem_id="lw_ds_rating")
             self.gpu = gr.Checkbox(value=False, label="On the graphics card", elem_id="lw_ds_gpu")
         self.hint = panel("lw_ds_tagger_hint", self.hint_view(names[0] if names else None, ""))
+        self.package = PackageOffer("This tagger", self._needed_package, "lw_ds_tagger_package")
+        self.package.build(names[0] if names else None, "")
         with gr.Row(elem_classes=["lw-actions"]):
             self.start = gr.Button("Tag the images", variant="primary", elem_id="lw_ds_tag")
             self.refresh = gr.Button("Look for taggers again", elem_id="lw_ds_taggers")
@@ -78,6 +82,7 @@ class TaggingPanel(Panel):
         on.act(self.refresh.click, self.do_look, [], self.message, [self.model])
         for field in (self.model, self.folder):
             on.listen(field.change, self.hint_view, [self.model, self.folder], [self.hint])
+        self.package.connect([self.model, self.folder], on.listen, on.act)
 
     def model_names(self) -> list[str]:
         """Folders of models, then what the host brings."""
@@ -123,6 +128,11 @@ class TaggingPanel(Panel):
 
         session.run("Tag images", work)
         return html.message("When all are tagged, the result is shown before anything is written.")
+
+    def _needed_package(self, model: str | None, folder: str | None) -> Package | None:
+        """What runs ONNX models; the web UI's own tagger needs nothing, nor does none."""
+        own = not (folder or "").strip() and (not model or model in self.session.workbench.host.taggers())
+        return None if own else ONNX
 
     def _tagger(self, model: str | None, folder: str, choice: TagChoice, gpu: bool) -> Tagger:
         host = self.session.workbench.host
