@@ -18,7 +18,7 @@ from lib_lora.demo.architecture import random_checkpoint
 from lib_lora.file_sets import finish_sets
 from lib_lora.part_files import sweep_parts
 from lib_lora.tools.export import Card, export_lora
-from lib_lora.tools.merge import merge, merge_to_checkpoint, resize
+from lib_lora.tools.merge import merge, merge_to_checkpoint
 
 LAYERS = 4
 RANK = 2
@@ -29,7 +29,7 @@ def campaigns() -> list[Campaign]:
     return [
         _campaign("keep this one", _keep),
         _campaign("merge", lambda folder: _save(folder, merge("A:1,B:-0.5", folder).file)),
-        _campaign("resize", lambda folder: _save(folder, resize("A", folder, rank=1).file)),
+        _campaign("resize", lambda folder: _save(folder, merge("A:1", folder, rank=1).file)),
         _campaign("extract", _extract),
         _campaign("merge into a checkpoint", _into_checkpoint),
     ]

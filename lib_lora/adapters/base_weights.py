@@ -141,6 +141,11 @@ class CheckpointWeights(Mapping[str, Tensor]):
             raise UserError(error.what, where=self.path, fix=error.fix) from error
 
     @property
+    def name(self) -> str:
+        """The checkpoint's, without folder and ending."""
+        return self.path.stem
+
+    @property
     def family(self) -> Family:
         """The likeliest of the families that it may be of."""
         return self.families[0]
@@ -165,10 +170,10 @@ def shapes_of(base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
 
 
 class LayerWeights(Mapping[str, Tensor]):
-    """The weights of live layers, by layer key."""
+    """The weights of live layers, by layer key; ``name`` is that of their checkpoint."""
 
-    def __init__(self, layers: Mapping[str, nn.Module]):
-        self._layers = layers
+    def __init__(self, layers: Mapping[str, nn.Module], name: str = "the loaded model"):
+        self._layers, self.name = layers, name
 
     def __getitem__(self, key: str) -> Tensor:
         return fetch_weight(self._layers[key], torch.float32, torch.device("cpu"))

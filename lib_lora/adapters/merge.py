@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from lib_lora.adapters.algorithms.full import Full
 from lib_lora.adapters.algorithms.lora import ALPHA, BIAS, DOWN, UP, LoRA
 from lib_lora.adapters.algorithms.norm import Norm
 from lib_lora.adapters.base import Adapter
-from lib_lora.adapters.base_weights import CheckpointWeights, shapes_of
+from lib_lora.adapters.base_weights import CheckpointWeights, LayerWeights, shapes_of
 from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.carried import carried
@@ -81,7 +82,7 @@ def combine(
     shapes = outline(modules)
     ranks = {key: params[DOWN].shape[0] for key, params in shapes.items() if DOWN in params}
     report = reduction_report(spectra, {key: ranks.get(key, 0) for key in spectra})
-    report.remarks = [remark for file, _, _ in terms for remark in file.remarks]
+    report.remarks = [remark for file, _, _ in terms for remark in (*file.remarks, *_acts_on(file, base))]
     if any(DOWN in params and BIAS in params for params in shapes.values()):
         report.remarks.append(BIAS_WARNING)
     report.warnings = list(report.remarks)
@@ -94,6 +95,18 @@ def combine(
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
         extras={name: tensor for file, _, _ in reversed(terms) for name, tensor in file.extras.items()},
     )
+
+
+def _acts_on(file: LoraFile, base: Mapping[str, Tensor] | None) -> list[str]:
+    """Whose weights the file's change was calculated from, where it depends on them."""
+    if not isinstance(base, (CheckpointWeights, LayerWeights)):
+        return []
+    if not any(adapter_from(params).needs_base for params in outline(file.modules).values()):
+        return []
+    trained_on = file.metadata.get("ss_sd_model_name", "")
+    differs = trained_on and PurePath(trained_on).stem != PurePath(base.name).stem
+    note = f", and was trained on {trained_on}" if differs else ""
+    return [f"{file.name} depends on its checkpoint; it is calculated on {base.name}{note}"]
 
 
 def _check_limits(rank: int | None, energy: float | None) -> None:

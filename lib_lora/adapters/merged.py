@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class Merged:
         rank: of the widest layer that has one; 0 where all are full differences.
         extras: what the inputs carry besides layers, such as textual inversions.
         sources: the input files, which :meth:`save` never replaces.
+        spelled: the layers under the names that are written; None for ours, which are kohya's.
     """
 
     modules: Mapping[str, Params]
@@ -61,6 +62,7 @@ class Merged:
     metadata: dict[str, str]
     sources: tuple[Path, ...] = ()
     extras: dict[str, Tensor] = field(default_factory=dict)
+    spelled: Callable[[Mapping[str, Params]], Mapping[str, Params]] | None = None
 
     def file(self) -> LoraFile:
         """The merge as an unsaved file, to preview it or to merge it further."""
@@ -88,7 +90,8 @@ class Merged:
         if path.resolve() in {source.resolve() for source in self.sources}:
             raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
         self.report.warnings = self.report.remarks + self.rounding_warnings(dtype)
-        return write_lora(path, self.modules, self.metadata, dtype, overwrite, extras=self.extras)
+        modules = self.modules if self.spelled is None else self.spelled(self.modules)
+        return write_lora(path, modules, self.metadata, dtype, overwrite, extras=self.extras)
 
 
 def reduction_report(spectra: Mapping[str, Tensor], ranks: Mapping[str, int]) -> MergeReport:

@@ -64,10 +64,17 @@ class Grid:
 
 @dataclass(frozen=True)
 class Merge:
-    """``POST merge``: ``rank`` 0 is exact; with ``save`` the result is written under that name."""
+    """``POST merge``: with ``save`` the result is written under that name.
+
+    ``rank`` 0 is exact, ``energy`` 0 is all of it. ``base`` is the checkpoint that DoRA and its like act on, by default
+    the loaded model; ``program`` the one that the result is for.
+    """
 
     formula: str
     rank: int = 0
+    energy: float = 0.0
+    base: str = ""
+    program: str = ""
     save: str = ""
 
 

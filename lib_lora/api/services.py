@@ -13,9 +13,9 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.merge_jobs import MergeJob
-from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.views import PlainView
 from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.tools.convert import program_called
 from lib_lora.tools.grid_spec import Candidate, GridSpec
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.tools.merge import Reduction
@@ -34,8 +34,8 @@ class SavedMergeJob(MergeJob):
 
     kind = "api merge"  # the page offers those of its own kind for saving
 
-    def __init__(self, queue: JobQueue, formula: str, reduction: Reduction, presets: Path, target: Path | None):
-        super().__init__(queue, formula, reduction, presets)
+    def __init__(self, *args: Any, target: Path | None, **options: Any):
+        super().__init__(*args, **options)
         self.target = target
 
     def work(self, host: Host) -> Generator[Progress, None, Any]:
@@ -121,14 +121,21 @@ class Services:
 
     @changes
     def merge(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Add and subtract LoRAs."""
+        """Add and subtract LoRAs, resize one, or convert it for a program."""
         wanted = bodies.read(bodies.Merge, body)
         bounds.check_number(wanted.rank, "rank", *bounds.RANK)
+        bounds.check_number(wanted.energy, "energy", 0, 1)
         bounds.check_text(wanted.formula, "formula", bounds.FORMULA)
         host, queue = self.workbench.host, self.workbench.queue
+        if wanted.base:
+            host.checkpoint_path(wanted.base)
+        if wanted.program:
+            program_called(wanted.program, where="program")
         target = new_lora_path(wanted.save, host.paths.loras) if wanted.save else None
-        presets = host.paths.places.block_presets
-        job = SavedMergeJob(queue, wanted.formula, Reduction(wanted.rank or None), presets, target)
+        presets, reduction = host.paths.places.block_presets, Reduction(wanted.rank or None, wanted.energy or None)
+        job = SavedMergeJob(
+            queue, wanted.formula, reduction, presets, wanted.base, program=wanted.program, target=target
+        )
         return self.job(queue.submit(job))
 
     # -- small parts --------------------------------------------------------------------------------------------------

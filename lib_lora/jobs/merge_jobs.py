@@ -21,8 +21,9 @@ from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob, save_preview
 from lib_lora.jobs.views import CheckpointView, JobView, MergeView, PairView
 from lib_lora.models.base import GenerationRequest, Host
+from lib_lora.tools.convert import merge_for
 from lib_lora.tools.lora_files import load_network
-from lib_lora.tools.merge import Reduction, energy_curve, merge, merge_to_checkpoint
+from lib_lora.tools.merge import Reduction, energy_curve, merge_to_checkpoint
 
 LOADED_MODEL = ""  # as name of the checkpoint whose weights are the base
 
@@ -67,18 +68,22 @@ class MergedJob(LayerJob):
 
 
 class MergeJob(MergedJob):
-    """Merges by formula; ``base`` names the checkpoint that DoRA and its like act on."""
+    """Merges by formula; ``base`` names the checkpoint that DoRA and its like act on.
+
+    ``program``: one of :data:`~lib_lora.tools.convert.PROGRAMS` that the result is for, or an empty text.
+    """
 
     def __init__(
         self, queue: JobQueue, formula: str, reduction: Reduction, presets: Path, base: str = LOADED_MODEL,
-        name: str = "merged",
+        name: str = "merged", program: str = "",
     ):  # fmt: skip
         super().__init__(queue, formula, reduction, name)
-        self.formula, self.presets, self.base = formula, presets, base
+        self.formula, self.presets, self.base, self.program = formula, presets, base, program
 
     def make(self, host: Host) -> Merged:
         with ExitStack() as borrowed:
-            return merge(
+            return merge_for(
+                self.program,
                 self.formula,
                 host.paths.lora_folders,
                 presets=self.presets,
@@ -152,4 +157,6 @@ def base_weights(host: Host, name: str, borrowed: ExitStack) -> Mapping[str, Ten
     """The weights of a checkpoint, or of the loaded model, which is borrowed until ``borrowed`` is closed."""
     if name != LOADED_MODEL:
         return CheckpointWeights(host.checkpoint_path(name))
-    return LayerWeights(borrowed.enter_context(host.training_session()).layers())
+    model = borrowed.enter_context(host.training_session())
+    info = host.info()
+    return LayerWeights(model.layers(), info.name if info else "the loaded model")

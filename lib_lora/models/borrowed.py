@@ -94,9 +94,7 @@ class _Borrowed(torch.autograd.Function):
 
 
 @contextmanager
-def borrowing(
-    modules: Iterable[nn.Module], device: torch.device | None = None, always: bool = False
-) -> Iterator[None]:
+def borrowing(modules: Iterable[nn.Module], device: torch.device | None = None, always: bool = False) -> Iterator[None]:
     """Let gradients pass the layers of ``modules`` wherever and however their frozen weights are stored, keeping none.
 
     Layers are told by the names of their classes or of these' bases: Forge's ``Linear`` is not PyTorch's. Each keeps

@@ -44,9 +44,8 @@ class UNetNames:
         self._to_diffusers = _table([depth > 0 for depth in depths])
         self._to_ldm = {b: a for a, b in self._to_diffusers.items()}
         self._flat_to_diffusers = _flat(self._to_diffusers)
-        self._flat_to_ldm = _flat(self._to_ldm) | {
-            f"add_embedding_linear_{n}": f"label_emb_0_{2 * n - 2}" for n in (1, 2)
-        }
+        self._embeddings = {f"label_emb_0_{2 * n - 2}": f"add_embedding_linear_{n}" for n in (1, 2)}  # of SDXL
+        self._flat_to_ldm = _flat(self._to_ldm) | {b: a for a, b in self._embeddings.items()}
 
     def to_diffusers(self, path: str) -> str:
         """``input_blocks.1.1.proj_in`` -> ``down_blocks.0.attentions.0.proj_in``: a module or parameter path."""
@@ -55,6 +54,10 @@ class UNetNames:
     def to_ldm(self, path: str) -> str:
         """The inverse of :meth:`to_diffusers`."""
         return translate(path, self._to_ldm)
+
+    def diffusers_name(self, name: str) -> str:
+        """What diffusers calls the layer ``name``, a key without its beginning, with underscores in either spelling."""
+        return translate(name, self._flat_to_diffusers | self._embeddings, "_") if self.sgm else name
 
     def place(self, path: str) -> Place | None:
         ldm = translate(path, self._flat_to_ldm, "_")

@@ -30,6 +30,7 @@ def _add_merge(command: argparse.ArgumentParser) -> None:
     command.add_argument("formula", help="NAME:weight:BLOCKS,… for example STYLE:1:GP1,BASE:-1:GP2")
     _add_limits(command, "default: exact")
     _add_base(command)
+    _add_program(command)
     command.add_argument("--into", type=Path, metavar="FILE",
                          help="merge into this checkpoint; --save names the new one, which lies beside it")  # fmt: skip
     _add_saving(command)
@@ -40,14 +41,14 @@ def _add_resize(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", help="of a LoRA file of any algorithm")
     _add_limits(command, "default: exact")
     _add_base(command)
+    _add_program(command)
     _add_saving(command)
     command.set_defaults(run=resize)
 
 
 def _add_convert(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", help="of a LoRA file of any algorithm")
-    command.add_argument("--for", dest="program", required=True, metavar="PROGRAM",
-                         help="a1111-forge, forge-neo, comfyui or diffusers")  # fmt: skip
+    _add_program(command, required=True)
     _add_limits(command, "default: what is needed")
     _add_base(command)
     _add_saving(command)
@@ -75,6 +76,12 @@ def _add_base(command: argparse.ArgumentParser) -> None:
                          help="checkpoint that DoRA, GLoRA, IA3, OFT and BOFT act on")  # fmt: skip
 
 
+def _add_program(command: argparse.ArgumentParser, required: bool = False) -> None:
+    command.add_argument("--for", dest="program", required=required, default="", metavar="PROGRAM",
+                         help="only such layers as it applies, under its names: "
+                              "a1111-forge, forge-neo, comfyui or diffusers")  # fmt: skip
+
+
 def _add_saving(command: argparse.ArgumentParser) -> None:
     command.add_argument("--save", metavar="NAME", help="write it among the LoRAs; without, only the report is shown")
     command.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
@@ -85,20 +92,22 @@ def _add_saving(command: argparse.ArgumentParser) -> None:
 
 def merge(args: argparse.Namespace) -> int:
     """Merge, report and perhaps save."""
-    from .merge import merge as merge_formula
+    from .convert import merge_for
 
     if args.into is not None:
         return _merge_into(args)
     options = {"presets": _presets(args), "rank": args.rank, "energy": args.energy, "base": _base(args)}
-    return _report_and_save(args, partial(merge_formula, args.formula, args.data / "loras", **options))
+    return _report_and_save(args, partial(merge_for, args.program, args.formula, args.data / "loras", **options))
 
 
 def resize(args: argparse.Namespace) -> int:
     """One file as LoRA of a chosen rank or retained energy."""
-    from .merge import resize as resize_file
+    from ..adapters.formula import Term, render
+    from .convert import merge_for
 
+    formula = render([Term(args.name, 1.0)])
     options = {"rank": args.rank, "energy": args.energy, "base": _base(args)}
-    return _report_and_save(args, partial(resize_file, args.name, args.data / "loras", **options))
+    return _report_and_save(args, partial(merge_for, args.program, formula, args.data / "loras", **options))
 
 
 def convert(args: argparse.Namespace) -> int:
@@ -127,9 +136,9 @@ def extract(args: argparse.Namespace) -> int:
 def _merge_into(args: argparse.Namespace) -> int:
     from .merge import merge_to_checkpoint, new_checkpoint_path
 
-    if args.save is None or args.rank is not None or args.energy is not None:
+    if args.save is None or args.rank is not None or args.energy is not None or args.program:
         what = "A merge into a checkpoint is exact, and needs a name"
-        raise UserError(what, where="--into", fix="Give --save NAME, and neither --rank nor --energy.")
+        raise UserError(what, where="--into", fix="Give --save NAME, and none of --rank, --energy and --for.")
     target = new_checkpoint_path(args.save, args.into.parent)
     left_out = merge_to_checkpoint(args.formula, args.data / "loras", args.into, target, presets=_presets(args))
     if left_out:

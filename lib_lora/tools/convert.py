@@ -1,22 +1,29 @@
-"""A LoRA file for a chosen program: layers of kinds that it does not apply become LoRA, others stay as they are."""
+"""A LoRA for a chosen program: layers of kinds that it does not apply become LoRA, others stay as they are.
+
+A1111, Forge, Forge Neo and ComfyUI read our names, kohya's; for diffusers it is written under that library's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
+from pathlib import Path
 
 import torch
 
 from ..adapters import metadata as about
 from ..adapters.algorithms.lora import BIAS, DOWN
-from ..adapters.file import LoraFile
+from ..adapters.diffusers_names import for_diffusers
+from ..adapters.file import LoraFile, open_lora
+from ..adapters.formula import Term, parse
 from ..adapters.layers import Layers, Params, outline
 from ..adapters.loaders import applied_by, kinds, kinds_of
 from ..adapters.merge import combine
 from ..adapters.merged import Merged, MergeReport
 from ..errors import UserError
-from .merge import LoadBase, needs_base
+from .lora_files import Folders, find_lora
+from .merge import LoadBase, merge, needs_base
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,13 @@ class Program:
         label: for the user.
         loaders: those of :func:`~lib_lora.adapters.loaders.applied_by` that must all apply a layer.
         runs: names in ``Family.programs``, one of which must be there.
-        layers_only: whether it refuses a file that has anything but LoRA layers.
+        own_names: whether it is written under diffusers' names, which have room for LoRA layers alone.
     """
 
     label: str
     loaders: Sequence[str]
     runs: Sequence[str]
-    layers_only: bool = False
+    own_names: bool = False
 
 
 PROGRAMS = {
@@ -41,8 +48,8 @@ PROGRAMS = {
     # Not measured kind by kind: what both Forge and ComfyUI apply, from which its loader comes
     "forge-neo": Program("Forge Neo", ("Forge", "ComfyUI"), ("Forge Neo",)),
     "comfyui": Program("ComfyUI", ("ComfyUI",), ("ComfyUI",)),
-    # Of kohya's names, its loader is sure of those of U-Nets, which are the ones that A1111 runs too
-    "diffusers": Program("diffusers", ("diffusers",), ("AUTOMATIC1111",), layers_only=True),
+    # Its names are known here of U-Nets, which are what A1111 runs too
+    "diffusers": Program("diffusers", ("diffusers",), ("AUTOMATIC1111",), own_names=True),
 }
 
 
@@ -81,7 +88,7 @@ def convert(
         fix = "Choose another program."
         raise UserError(f"{chosen.label} applies none of its layers", where=file.name, fix=fix)
     report.remarks = [*file.remarks, *_remarks(chosen, file, unread, lost)]
-    if chosen.layers_only:
+    if chosen.own_names:
         shapes = {key: _without_bias(params) for key, params in shapes.items()}
         if any(BIAS in params for params in (*layers.values(), *made.values())):
             report.remarks.append(f"{chosen.label} takes no changes of biases; they are left out")
@@ -89,17 +96,58 @@ def convert(
 
     def layer(key: str) -> Params:
         params = made[key] if key in made else file.modules[key]
-        return _without_bias(params) if chosen.layers_only else params
+        return _without_bias(params) if chosen.own_names else params
 
     widest = max((params[DOWN].shape[0] for params in shapes.values() if DOWN in params), default=0)
     return Merged(
         modules=Layers(shapes, layer),
         report=report,
         rank=widest,
-        metadata={**file.metadata, **(_plain(widest) if made and kinds_of(shapes) == {"lora"} else {})},
+        metadata={
+            **(about.base_model_of(file.family) if chosen.own_names else {}),  # SDXL's names are SD1's there
+            **file.metadata,
+            **(_plain(widest) if made and kinds_of(shapes) == {"lora"} else {}),
+        },
         sources=() if file.path is None else (file.path,),
-        extras={} if chosen.layers_only else {**file.extras, **file.unplaced},
+        extras={} if chosen.own_names else {**file.extras, **file.unplaced},
+        spelled=partial(for_diffusers, family=file.family) if chosen.own_names else None,
     )
+
+
+def for_program(merged: Merged, program: str, base: LoadBase | None = None) -> Merged:
+    """A merge for one of :data:`PROGRAMS`, as :func:`convert`; the report still says what the merge itself lost.
+
+    Layers that become LoRA do so exactly, whatever limits the merge had: these chose their rank.
+    """
+    made = convert(merged.file(), program, base=base)
+    known = merged.report.remarks
+    remarks = [*known, *(remark for remark in made.report.remarks if remark not in known)]
+    made.report = replace(merged.report, remarks=remarks, warnings=list(remarks))
+    made.sources = merged.sources
+    return made
+
+
+def merge_for(
+    program: str,
+    formula: str,
+    loras: Folders,
+    *,
+    presets: Path | None = None,
+    rank: int | None = None,
+    energy: float | None = None,
+    base: LoadBase | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Merged:
+    """As :func:`~lib_lora.tools.merge.merge`, for one of :data:`PROGRAMS`; an empty text is none.
+
+    One file as it is, without a limit, keeps the layers that the program applies; all else that a merge makes is LoRA
+    or a full difference anyway.
+    """
+    terms = parse(formula)
+    if program and terms == [Term(terms[0].name, 1.0)] and rank is None and energy is None:
+        return convert(open_lora(find_lora(terms[0].name, loras)), program, base=base)
+    merged = merge(formula, loras, presets=presets, base=base, progress=progress, rank=rank, energy=energy)
+    return for_program(merged, program, base) if program else merged
 
 
 def precision_of(file: LoraFile) -> torch.dtype:
@@ -113,10 +161,15 @@ def precision_of(file: LoraFile) -> torch.dtype:
     return reduce(torch.promote_types, types) if types else torch.float32
 
 
-def _program(name: str, file: LoraFile) -> Program:
+def program_called(name: str, where: str = "for") -> Program:
+    """One of :data:`PROGRAMS`; a UserError at the setting ``where`` for another name."""
     if name not in PROGRAMS:
-        raise UserError(f"Unknown program {name!r}", where="for", fix=f"Use one of {', '.join(PROGRAMS)}.")
-    program = PROGRAMS[name]
+        raise UserError(f"Unknown program {name!r}", where=where, fix=f"Use one of {', '.join(PROGRAMS)}.")
+    return PROGRAMS[name]
+
+
+def _program(name: str, file: LoraFile) -> Program:
+    program = program_called(name)
     if file.families and not any(set(program.runs) & set(family.programs) for family in file.families):
         what = f"{program.label} is not known to read a LoRA for {file.family.label} under these names of layers"
         fix = f"Use it in {', '.join(file.family.programs)}."
@@ -146,7 +199,7 @@ def _remarks(program: Program, file: LoraFile, unread: Mapping[str, set[str]], l
         remarks.append(f"{_layers(count)} became LoRA for {program.label}, which does not apply {labels} as trained")
     if lost:
         remarks.append(f"{_layers(len(lost))} left out, as LoRA cannot say their change, such as {lost[0]}")
-    if program.layers_only and (file.extras or file.unplaced):
+    if program.own_names and (file.extras or file.unplaced):
         remarks.append(f"{program.label} refuses what is no layer; {len(file.extras | file.unplaced)} tensors left out")
     return remarks
 

@@ -16,7 +16,6 @@ from ..adapters.blocks import BlockWeights, load_presets
 from ..adapters.build import adapter_from
 from ..adapters.checkpoint import merge_into_checkpoint
 from ..adapters.file import LoraFile, open_lora
-from ..adapters.formula import Term
 from ..adapters.layers import outline
 from ..adapters.merge import MergeTerm, combine
 from ..adapters.merged import Merged
@@ -73,23 +72,6 @@ def merge(
     terms = read_terms(formula, loras, presets)
     weights = base() if base is not None and any(needs_base(file) for file, _, _ in terms) else None
     return combine(terms, rank=rank, energy=energy, base=weights, formula=formula, progress=progress)
-
-
-def resize(
-    name: str,
-    loras: Folders,
-    *,
-    rank: int | None = None,
-    energy: float | None = None,
-    base: LoadBase | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Merged:
-    """One file of any algorithm as LoRA: of a smaller rank, layer by layer, or exact where neither limit is given.
-
-    Arguments and errors are those of :func:`merge`.
-    """
-    formula = formulas.render([Term(name, 1.0)])
-    return merge(formula, loras, rank=rank, energy=energy, base=base, progress=progress)
 
 
 def merge_to_checkpoint(

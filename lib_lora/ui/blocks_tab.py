@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,7 @@ from lib_lora.ui.blocks_stage import Stage, weight_of_lora
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.merge_fields import BaseField
 from lib_lora.ui.merge_rows import ALL, with_row
 from lib_lora.ui.merge_tab import MergeTab
 from lib_lora.ui.poll import Poller
@@ -38,6 +40,7 @@ class BlocksTab:
         self.scan = ScanPanel(self.desk, pictures, self.stage)
         self.symptoms = SymptomPanel(self.desk)
         self.range = RangePanel(self.desk)
+        self.base_field = BaseField(workbench, "lw_blocks", " of the tuned LoRA")
 
     # -- components ---------------------------------------------------------------------------------------------------
 
@@ -83,6 +86,7 @@ class BlocksTab:
         self.scan.build()
         with gr.Row(elem_classes=["lw-actions"]):
             self.name = gr.Textbox("", label="Save tuned LoRA as", info=SAVED_AS, elem_id="lw_blocks_name")
+            self.base = self.base_field.build()
             self.save = gr.Button("Save as LoRA", elem_id="lw_blocks_save")
             self.merge = gr.Button("Use in Merge →", elem_id="lw_blocks_merge")
         self.saved = panel("lw_blocks_saved")
@@ -115,7 +119,7 @@ class BlocksTab:
         self.symptoms.connect(self.lora, self.scale, self.now, now, self.stage.follows)
         self.range.connect(self.lora, self.scale, self.preset, self.now, now, self.stage.follows)
         self.scan.connect(poller, self.lora, self.scale)
-        act(self.save.click, self.save_tuned, [self.lora, self.vector, self.scale, self.name], self.saved)
+        act(self.save.click, self.save_tuned, [self.lora, self.vector, self.scale, self.name, self.base], self.saved)
         self.other = merge.formula
         there = [self.other.formula, self.other.shown]
         filled = [tabs, merge.ways, self.other.formula, *self.other.filled]
@@ -168,10 +172,11 @@ class BlocksTab:
         return [NO_MESSAGE, self.now(name, weight)[-1]]
 
     @changes
-    def save_tuned(self, name: str, vector: str, scale: float | None, new_name: str) -> str:
+    def save_tuned(self, name: str, vector: str, scale: float | None, new_name: str, base: str) -> str:
         target = new_lora_path(new_name, self.workbench.host.paths.loras)
         weights, scaled = self.desk.parsed(name, vector), weight_of_lora(scale)
-        bake(self.desk.entry(name).path, weights, target, scaled, base=self.workbench.weights_of)
+        acting_on = partial(self.workbench.weights_of, self.base_field.read(base))
+        bake(self.desk.entry(name).path, weights, target, scaled, base=acting_on)
         self.workbench.host.refresh_loras()
         return html.message(f"Saved {target.name}. The block weights are built in.", html.GOOD)
 

@@ -1,4 +1,4 @@
-"""How large a merge is to be: the same two fields wherever one makes a LoRA."""
+"""What every form asks that makes a LoRA out of others: how large, on which weights, for which program."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Any
 import gradio as gr
 
 from lib_lora.errors import UserError
+from lib_lora.jobs.merge_jobs import LOADED_MODEL
+from lib_lora.tools.convert import PROGRAMS
 from lib_lora.tools.merge import Reduction
+from lib_lora.workbench import Workbench
 
+LOADED = "the loaded model"
+ANY = "any program"
 EXACT = "exact"
 MOST_RANK = 4096
 
@@ -46,6 +51,63 @@ class ReductionFields:
     def read(self, rank: str, energy: str) -> Reduction:
         """What the fields say; errors name the field."""
         return Reduction(rank_of(rank, where=f"Rank of the {self.title}"), energy_of(energy))
+
+
+class BaseField:
+    """The checkpoint on whose weights the change of a DoRA, GLoRA, IA3 or OFT depends.
+
+    Args:
+        prefix: of the element id.
+        title: distinguishes the label of this form from those of others.
+    """
+
+    def __init__(self, workbench: Workbench, prefix: str, title: str = ""):
+        self.workbench, self.prefix, self.title = workbench, prefix, title
+
+    def build(self) -> gr.Dropdown:
+        """The field, with the loaded model chosen."""
+        return gr.Dropdown(
+            choices=[LOADED, *self.workbench.host.checkpoints()],
+            value=LOADED,
+            label=f"Base weights{self.title}",
+            info="what DoRA, GLoRA, IA3 and OFT act on; others need none",
+            elem_id=f"{self.prefix}_base",
+            interactive=True,
+            scale=1,
+        )
+
+    @staticmethod
+    def read(choice: str | None) -> str:
+        """The checkpoint's name, or :data:`~lib_lora.jobs.merge_jobs.LOADED_MODEL`."""
+        return LOADED_MODEL if choice in (None, "", LOADED) else choice
+
+
+class ProgramField:
+    """The program that a file is for.
+
+    Args:
+        elem_id, label: of the field.
+    """
+
+    def __init__(self, elem_id: str, label: str):
+        self.elem_id, self.label = elem_id, label
+
+    def build(self) -> gr.Dropdown:
+        """The field, with any program chosen."""
+        return gr.Dropdown(
+            choices=[ANY, *(program.label for program in PROGRAMS.values())],
+            value=ANY,
+            label=self.label,
+            info="only such layers as it applies; others become LoRA",
+            elem_id=self.elem_id,
+            interactive=True,
+            scale=1,
+        )
+
+    @staticmethod
+    def read(choice: str | None) -> str:
+        """One of :data:`~lib_lora.tools.convert.PROGRAMS`; an empty text for any."""
+        return next((key for key, program in PROGRAMS.items() if program.label == choice), "")
 
 
 def rank_of(text: str, where: str = "Rank") -> int | None:

@@ -10,21 +10,20 @@ import gradio as gr
 from lib_lora.access import changes, looks
 from lib_lora.adapters.blocks import load_presets
 from lib_lora.errors import UserError
-from lib_lora.jobs.merge_jobs import LOADED_MODEL, CheckpointJob, MergeJob
+from lib_lora.jobs.merge_jobs import CheckpointJob, MergeJob
 from lib_lora.jobs.views import DONE, CheckpointView
 from lib_lora.tools.merge import new_checkpoint_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.job_view import newest, of_type, progress
-from lib_lora.ui.merge_fields import ReductionFields
+from lib_lora.ui.merge_fields import BaseField, ReductionFields
 from lib_lora.ui.merge_rows import ALL, to_formula, to_rows
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
 ROWS = 6
 START = 2  # rows in view at first
-LOADED = "the loaded model"
 
 
 class FormulaPanel:
@@ -37,6 +36,7 @@ class FormulaPanel:
         self.loras = lora_names(workbench)
         self.rows: list[tuple[Any, Any, Any]] = []
         self.size = ReductionFields("lw_merge", "merge")
+        self.base_field = BaseField(workbench, "lw_merge")
 
     # -- components ---------------------------------------------------------------------------------------------------
 
@@ -55,15 +55,7 @@ class FormulaPanel:
         )
         with gr.Row(elem_classes=["lw-fields"]):
             self.size.build()
-            self.base = gr.Dropdown(
-                choices=[LOADED, *self.workbench.host.checkpoints()],
-                value=LOADED,
-                label="Base weights",
-                info="what DoRA, GLoRA, IA3 and OFT act on",
-                elem_id="lw_merge_base",
-                interactive=True,
-                scale=1,
-            )
+            self.base = self.base_field.build()
         with gr.Row(elem_classes=["lw-actions"]):
             self.calculate = gr.Button("Calculate", variant="primary", elem_id="lw_merge_calculate")
         with gr.Accordion("Write into a checkpoint instead", open=False, elem_id="lw_merge_into"):
@@ -166,9 +158,8 @@ class FormulaPanel:
     def start(self, formula: str, base: str, *size: str) -> str:
         """Queue the merge."""
         name = f"{self._first(formula)}-merged"
-        acting_on = LOADED_MODEL if base == LOADED else base
         queue = self.workbench.queue
-        job = MergeJob(queue, formula, self.size.read(*size), self._presets, acting_on, name)
+        job = MergeJob(queue, formula, self.size.read(*size), self._presets, self.base_field.read(base), name)
         self.asked(queue.submit(job), self.way, formula, base, *size)
         return ""
 

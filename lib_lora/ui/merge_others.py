@@ -11,16 +11,16 @@ from lib_lora.access import changes
 from lib_lora.adapters.extract import Extraction
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
-from lib_lora.jobs.merge_jobs import LOADED_MODEL, ExtractJob, MergeJob
+from lib_lora.jobs.merge_jobs import ExtractJob, MergeJob
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.choices import choices, lora_names
-from lib_lora.ui.merge_fields import EXACT, ReductionFields
+from lib_lora.ui.merge_fields import EXACT, BaseField, ProgramField, ReductionFields
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
 
 class ResizePanel:
-    """One LoRA of any algorithm, as LoRA of another rank."""
+    """One LoRA of any algorithm, as LoRA of another rank, or with such layers as one program applies."""
 
     way = "resize"
 
@@ -28,6 +28,8 @@ class ResizePanel:
         self.workbench, self.asked = workbench, asked
         self.loras = lora_names(workbench)
         self.size = ReductionFields("lw_resize", "new file")
+        self.base_field = BaseField(workbench, "lw_resize", " of this LoRA")
+        self.program_field = ProgramField("lw_resize_for", "Convert for")
 
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
@@ -35,12 +37,14 @@ class ResizePanel:
                 choices=self.loras(),
                 value=None,
                 label="LoRA to resize",
-                info="LoHa, LoKr, DoRA and all others become LoRA",
+                info="LoHa, LoKr, DoRA and all others become LoRA, but for what the program below applies",
                 elem_id="lw_resize_lora",
                 interactive=True,
                 scale=2,
             )
             self.size.build()
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.program, self.base = self.program_field.build(), self.base_field.build()
         with gr.Row(elem_classes=["lw-actions"]):
             self.start_button = gr.Button("Calculate new size", variant="primary", elem_id="lw_resize_calculate")
         self.message = panel("lw_resize_message")
@@ -52,17 +56,19 @@ class ResizePanel:
     @property
     def asking(self) -> list[Any]:
         """The fields that decide the result, in the order of :meth:`start`."""
-        return [self.lora, *self.size.components]
+        return [self.lora, self.program, self.base, *self.size.components]
 
     @changes
-    def start(self, name: str | None, *size: str) -> str:
+    def start(self, name: str | None, program: str, base: str, *size: str) -> str:
         if not name:
             raise UserError("No LoRA is chosen", where="LoRA to resize", fix="Choose one")
         reduction = self.size.read(*size)
-        new_name = f"{name.rsplit('/')[-1]}-{'lora' if reduction.rank is None else f'r{reduction.rank}'}"
+        wanted = self.program_field.read(program)
+        new_name = f"{name.rsplit('/')[-1]}-{f'r{reduction.rank}' if reduction.rank else wanted or 'lora'}"
         queue, presets = self.workbench.queue, self.workbench.host.paths.places.block_presets
-        job = MergeJob(queue, render([Term(name, 1.0)]), reduction, presets, LOADED_MODEL, new_name)
-        self.asked(queue.submit(job), self.way, name, *size)
+        formula, acting_on = render([Term(name, 1.0)]), self.base_field.read(base)
+        job = MergeJob(queue, formula, reduction, presets, acting_on, new_name, wanted)
+        self.asked(queue.submit(job), self.way, name, program, base, *size)
         return ""
 
 

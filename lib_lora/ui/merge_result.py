@@ -13,6 +13,7 @@ from lib_lora.adapters.merged import Merged
 from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import CheckpointJob, MergedJob, MergePreviewJob
 from lib_lora.jobs.views import DONE, CheckpointView, MergeView, PairView
+from lib_lora.tools.convert import for_program
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
@@ -21,6 +22,7 @@ from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import GenerationFields
 from lib_lora.ui.job_view import compare, newest, of_kind, of_type, progress
+from lib_lora.ui.merge_fields import ProgramField
 from lib_lora.ui.merge_report import merge_report
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
@@ -37,6 +39,7 @@ class ResultPanel:
         self.workbench = workbench
         self.pictures = pictures
         self.generation = GenerationFields("Merge preview", "lw_merge")
+        self.program_field = ProgramField("lw_merge_for", "Save for")
         self._asked: dict[int, tuple[str, tuple[Any, ...]]] = {}  # job -> the way, and what its fields said
 
     def remember(self, job: int, way: str, *values: Any) -> None:
@@ -66,6 +69,7 @@ class ResultPanel:
                     interactive=True,
                     scale=1,
                 )
+                self.program = self.program_field.build()
                 self.save = gr.Button("Save merge", elem_id="lw_merge_save")
         self.saved = panel("lw_merge_saved")
         self.named = gr.State(0)  # the job that the name field was filled for
@@ -75,7 +79,7 @@ class ResultPanel:
         self._counts = {way: len(fields) for way, fields in ways.items()}
         fields = [field for of_way in ways.values() for field in of_way]
         act(self.cancel.click, self.end, [], self.saved)
-        act(self.save.click, self.save_merge, [self.name, self.precision, *fields], self.saved)
+        act(self.save.click, self.save_merge, [self.name, self.precision, self.program, *fields], self.saved)
         request = [self.prompt, self.seed, *self.generation.components]
         act(self.preview.click, self.start_preview, request, self.saved)
         shown = [self.progress, self.cancel, self.report, self.next, self.progress_preview, self.result]
@@ -99,11 +103,13 @@ class ResultPanel:
         return ""
 
     @changes
-    def save_merge(self, name: str, precision: str, *fields: Any) -> str:
+    def save_merge(self, name: str, precision: str, program: str, *fields: Any) -> str:
         job, merged = self._calculated()
         if self._stale(job, fields):
             raise UserError("The fields were changed after this was calculated", fix="Press Calculate again")
         target = new_lora_path(name, self.workbench.host.paths.loras)
+        if wanted := self.program_field.read(program):
+            merged = for_program(merged, wanted)
         merged.save(target, getattr(torch, precision))
         self.workbench.host.refresh_loras()
         return html.message(f"Saved {target.name}: {job.title}.", html.GOOD) + "".join(

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from lib_lora.access import Access, confined
+from lib_lora.adapters.container import open_container
 from lib_lora.adapters.file import read_lora
 from lib_lora.api.doors import DoorKeeper, Doors
 from lib_lora.api.routes import PREFIX, add_api
@@ -83,10 +84,15 @@ def test_the_whole_job(caller: Caller, images: Path) -> None:
 
     merged = caller.finished(caller.post("merge", formula="mira:1,mira-000001:-0.5", rank=2, save="both"))
     assert merged["result"]["saved"] == "both.safetensors" and merged["result"]["rank"] == 2
+    caller.finished(caller.post("merge", formula="mira:1", program="diffusers", energy=0.999, base="tiny", save="d"))
+    names = open_container(caller.workbench.lora_path("d")).entries
+    assert names and all(name.startswith(("unet.", "text_encoder.")) for name in names)
     assert read_lora(caller.workbench.lora_path("both")).modules
 
     status = caller.get("status").json()
-    assert [job["kind"] for job in status["jobs"]] == ["train", "grid", "api merge"] and status["current"] is None
+    assert [job["kind"] for job in status["jobs"]] == ["train", "grid", "api merge", "api merge"] and status[
+        "current"
+    ] is None
     assert status["model"]["family"] == "sd1" and status["read_only"] is False
 
 
@@ -120,6 +126,9 @@ def test_a_preset_is_the_base_of_the_settings(caller: Caller, images: Path) -> N
         ("merge", {"formula": 3}, "formula"),
         ("merge", {"formula": "a:1", "save": "../../evil"}, "name"),
         ("merge", {"formula": "a:1", "overwrite": True}, "overwrite"),
+        ("merge", {"formula": "a:1", "program": "paint"}, "program"),
+        ("merge", {"formula": "a:1", "base": "../other"}, "../other"),
+        ("merge", {"formula": "a:1", "energy": 2}, "energy"),
     ],
 )
 def test_mistakes_are_named(caller: Caller, path: str, body: dict[str, Any], where: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib_lora.adapters import Network, NetworkSpec, write_lora
+from lib_lora.tools.convert import merge_for
 from lib_lora.tools.merge import merge
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Case:
         return {part: relative(output, self.ours[part]) for part, output in self.outputs().items()}
 
 
-@pytest.fixture(params=["lora", "locon", "merged"])
+@pytest.fixture(params=["lora", "locon", "merged", "for diffusers"])
 def case(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path: Path) -> Iterator[Case]:
     from lib_lora.hosts.standalone.checkpoint import load_checkpoint
 
@@ -53,7 +54,9 @@ def case(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path: Path) 
     for name, spec in SPECS.items():
         network = random_network(model, spec)
         write_lora(tmp_path / f"{name}.safetensors", network.modules(), {}, torch.float32)
-    merge("locon:0.7:GP1,lora:-1:GP2", tmp_path).save(tmp_path / "merged.safetensors", torch.float32)
+    formula = "locon:0.7:GP1,lora:-1:GP2"
+    merge(formula, tmp_path).save(tmp_path / "merged.safetensors", torch.float32)
+    merge_for("diffusers", formula, tmp_path).save(tmp_path / "for diffusers.safetensors", torch.float32)
     result = Case(tmp_path / f"{request.param}.safetensors", model, {}, {})
     result.plain = result.outputs()
     with Network.from_file(result.path).attached_to(model.layers()) as report:

@@ -26,7 +26,7 @@ def inject(root, part, modules):
     paths = {path: kohya_key(part, path) for path, _ in root.named_modules() if path}
     paths = {path: key for path, key in paths.items() if key in modules}
     ranks = {path: len(modules[key]["lora_down.weight"]) for path, key in paths.items()}
-    alphas = {path: modules[key]["alpha"].item() for path, key in paths.items()}
+    alphas = {path: float(modules[key].get("alpha", ranks[path])) for path, key in paths.items()}
     config = LoraConfig(target_modules=list(paths), rank_pattern=ranks, alpha_pattern=alphas)
     inject_adapter_in_model(config, root)
     for path, key in paths.items():

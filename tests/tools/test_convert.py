@@ -11,7 +11,7 @@ from lib_lora.adapters.loaders import applied_by, kinds_of
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.errors import UserError
-from lib_lora.tools.convert import PROGRAMS, convert, precision_of
+from lib_lora.tools.convert import PROGRAMS, convert, merge_for, precision_of
 
 SPECS = {
     **{name: NetworkSpec(algorithm=name, rank=2, conv_rank=2) for name in algorithms() if name != "norm"},
@@ -60,11 +60,27 @@ def test_a_program_gets_what_it_applies_and_the_same_changes(mixed, tmp_path, pr
     for key in set(saved.modules) - {NORM}:
         before, after = (to_delta(of.modules[key], base[key]).dense() for of in (file, saved))
         assert (before - after).norm() <= 1e-6 * before.norm(), key
-        if not kinds_of({key: file.modules[key]}) - applied:
+        if program != "diffusers" and not kinds_of({key: file.modules[key]}) - applied:
             assert all(torch.equal(tensor, file.modules[key][name]) for name, tensor in saved.modules[key].items())
     assert made.report.total_error <= 1e-6 and "became LoRA" in made.report.remarks[0]
     if program == "diffusers":
-        StableDiffusionLoraLoaderMixin.lora_state_dict(str(tmp_path / "new.safetensors"))
+        state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(str(tmp_path / "new.safetensors"))
+        assert not alphas and len(state) == 2 * len(saved.modules)
+        assert all(name.startswith("unet.") and ".lora_" in name for name in state)
+
+
+def test_a_merge_for_a_program_keeps_what_it_lost_and_its_names(mixed, tmp_path) -> None:
+    _, base = mixed
+    options = {"base": lambda: base}
+    for_comfy = merge_for("comfyui", "mixed:1", tmp_path, **options)
+    assert "dora" in kinds_of(for_comfy.modules), "one file as it is keeps what the program applies"
+    assert kinds_of(merge_for("", "mixed:1", tmp_path, **options).modules) == {"lora", "full", "norm"}
+    half = merge_for("diffusers", "mixed:0.5", tmp_path, rank=1, **options)
+    assert half.report.total_error == merge_for("", "mixed:0.5", tmp_path, rank=1, **options).report.total_error > 0.01
+    saved = read_lora(half.save(tmp_path / "half.safetensors", torch.float32))
+    assert kinds_of(saved.modules) == {"lora"} and NORM not in saved.modules
+    with pytest.raises(UserError, match="cannot replace"):
+        half.save(tmp_path / "mixed.safetensors", overwrite=True)
 
 
 def test_a_smaller_rank_has_an_error_and_missing_weights_are_told(mixed) -> None:

@@ -22,9 +22,7 @@ PACKINGS = ("fp8", "nf4")
 
 
 @contextmanager
-def stored(
-    layers: Iterable[nn.Module], device: torch.device, packing: str = "", away: float = 0.0
-) -> Iterator[None]:
+def stored(layers: Iterable[nn.Module], device: torch.device, packing: str = "", away: float = 0.0) -> Iterator[None]:
     """Linear layers and convolutions among ``layers`` stored otherwise for the length of a ``with`` block.
 
     Norms and biases of packed layers stay, and so do weights beyond fp8's largest number, 448. At the end every

@@ -45,9 +45,7 @@ LEVEL = ("constant", "constant_with_warmup", "inverse_sqrt")  # schedules that e
 NESTED = one_of("algorithm", "algorithm", ("lora",))
 WITH_MASKS = Only("with masks", lambda config: config.masks != "off")
 HUBER = one_of("loss_type", "loss", ("huber", "smooth_l1"))
-SHAPED = Only(
-    "where timesteps are not drawn evenly", lambda config: config.timestep_distribution != "uniform"
-)
+SHAPED = Only("where timesteps are not drawn evenly", lambda config: config.timestep_distribution != "uniform")
 FALLING = Only("with a schedule that falls", lambda config: config.schedule not in LEVEL)
 WARMED = Only("with another schedule than constant", lambda config: config.schedule != "constant")
 CYCLIC = one_of("schedule", "schedule", ("cosine_with_restarts", "rex_with_restarts"))
