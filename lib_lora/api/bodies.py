@@ -78,6 +78,20 @@ class Merge:
     save: str = ""
 
 
+@dataclass(frozen=True)
+class Publish:
+    """``POST publish``: a LoRA for others, under ``name`` (none: its own), with pictures of its own epoch."""
+
+    lora: str
+    name: str = ""
+    trigger: str = ""
+    weight: float = 1.0
+    description: str = ""
+    licence: str = ""
+    base_model: str = ""
+    zip: bool = False
+
+
 def read(kind: type[T], body: Mapping[str, Any]) -> T:
     """``body`` as a ``kind``.
 

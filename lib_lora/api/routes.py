@@ -45,9 +45,11 @@ def add_api(app: Any, workbench: Workbench, access: Access) -> None:
             ("jobs/{job_id}", services.job),
             ("runs", services.runs),
             ("runs/{run_id}", services.run),
+            ("loras", services.loras),
+            ("loras/{name:path}", services.lora),
         ):
             add("GET", path, _answering(service))
-        for change in (services.start, services.stop, services.grid, services.merge):
+        for change in (services.start, services.stop, services.grid, services.merge, services.publish):
             add("POST", change.__name__, _taking_a_body(change))
 
 

@@ -16,9 +16,13 @@ from lib_lora.jobs.merge_jobs import MergeJob
 from lib_lora.jobs.views import PlainView
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.convert import program_called
+from lib_lora.tools.examples import examples_of
 from lib_lora.tools.grid_spec import Candidate, GridSpec
+from lib_lora.tools.inspection import look_at
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.tools.merge import Reduction
+from lib_lora.tools.model_card import CardText
+from lib_lora.tools.publish import Publication, publish
 from lib_lora.training.config import TrainConfig, settings
 from lib_lora.training.config_file import config_from_dict
 from lib_lora.training.presets import preset
@@ -137,6 +141,29 @@ class Services:
             queue, wanted.formula, reduction, presets, wanted.base, program=wanted.program, target=target
         )
         return self.job(queue.submit(job))
+
+    @looks
+    def loras(self) -> dict[str, Any]:
+        return {"loras": [entry.name for entry in self.workbench.list_loras()]}
+
+    @looks
+    def lora(self, name: str) -> dict[str, Any]:
+        """What the header of a LoRA file and the card beside it say."""
+        return views.lora(look_at(self.workbench.lora_path(name)))
+
+    @changes
+    def publish(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Write a folder or zip that others can take; answers with its name among the published."""
+        wanted = bodies.read(bodies.Publish, body)
+        path, folder = self.workbench.lora_path(wanted.lora), self.workbench.host.paths.places.published
+        found = examples_of(path, self.workbench.runs)
+        trigger = wanted.trigger or look_at(path).trigger
+        text = CardText(
+            wanted.name or path.stem, trigger, wanted.weight, wanted.description, wanted.licence, wanted.base_model
+        )
+        pictures = found.pictures[: found.usual]
+        made = publish(path, folder, Publication(text, pictures, found.sheet, wanted.zip), found.run)
+        return {"published": made.name, "pictures": len(pictures)}
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

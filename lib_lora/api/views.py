@@ -9,6 +9,7 @@ from typing import Any
 
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import JobView, TrainView
+from lib_lora.tools.inspection import Facts
 from lib_lora.training.run import Run
 from lib_lora.workbench import Workbench
 
@@ -59,6 +60,11 @@ def run_details(workbench: Workbench, run: Run) -> dict[str, Any]:
     """A run with its settings and its saved epochs."""
     epochs = [{**asdict(epoch), "path": Path(epoch.path).name} for epoch in workbench.epoch_files(run.id)]
     return {**run_line(run), "settings": asdict(run.config()), "epochs": epochs, "result": run.result() or None}
+
+
+def lora(facts: Facts) -> dict[str, Any]:
+    """What is known of a LoRA file; of its place only the name."""
+    return {**asdict(facts), "path": facts.path.name}
 
 
 def finite(value: Any) -> Any:

@@ -74,15 +74,20 @@ def trigger_in(metadata: Mapping[str, str]) -> str:
 
 def preview_of(lora: Path, side: int) -> Image.Image | None:
     """The picture beside a LoRA file, else the thumbnail in its header, at most ``side`` pixels high and wide."""
-    for ending in PREVIEWS:
-        with suppress(OSError, ValueError, Image.DecompressionBombError):
-            path = lora.with_suffix(ending)
-            if path.is_file():
-                return _small(Image.open(path), side)
+    for path in map(lora.with_suffix, PREVIEWS):
+        if path.is_file() and (picture := thumbnail(path, side)) is not None:
+            return picture
     with suppress(OSError, ValueError, UserError, binascii.Error, Image.DecompressionBombError):
         _, found, data = read_metadata(lora).get("modelspec.thumbnail", "").partition(DATA_URL)
         if found:
             return _small(Image.open(io.BytesIO(base64.b64decode(data))), side)
+    return None
+
+
+def thumbnail(path: Path, side: int) -> Image.Image | None:
+    """A picture file, at most ``side`` pixels high and wide; None where it cannot be read."""
+    with suppress(OSError, ValueError, Image.DecompressionBombError):
+        return _small(Image.open(path), side)
     return None
 
 

@@ -79,7 +79,7 @@ def publish(args: argparse.Namespace) -> int:
         args.base_model,
     )
     folder = args.to or Places(args.data).published
-    print(write(path, folder, Publication(text, pictures, own.sheet, args.zip)))
+    print(write(path, folder, Publication(text, pictures, own.sheet, args.zip), own.run))
     return 0
 
 

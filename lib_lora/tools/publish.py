@@ -21,6 +21,8 @@ from ..file_sets import file_set, refuse_existing
 from ..files import move, naming_full_disk, sha256_file, write_text
 from ..names import check_name
 from ..part_files import part_name
+from ..small_files import write_json
+from ..training.run import Run
 from .card_files import Card
 from .examples import Example
 from .export import export_lora
@@ -31,6 +33,7 @@ from .prompt_loras import TAG
 
 MOST_PICTURES = 20  # as many as Civitai takes at once
 IMAGES = "images"
+PUBLISHED = "published.json"  # in a run's folder
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Publication:
             known = ", ".join(filter(None, LICENCES))
             raise UserError("There is no such licence", where="Licence", fix=f"Use one of {known}")
         if not -10 <= self.text.weight <= 10:
-            raise UserError("The weight must be between -10 and 10", where="Recommended weight", fix="1 is usual")
+            raise UserError("The weight must be between -10 and 10", where="Use at weight", fix="1 is usual")
         if self.text.base and self.text.base.count("/") != 1:
             fix = "Write it as on its page: owner/name"
             raise UserError("This is no name of a model on Hugging Face", where="Base model", fix=fix)
@@ -67,12 +70,15 @@ class Publication:
                 raise UserError("This picture is gone", where=example.path, fix="Choose another one")
 
 
-def publish(source: Path, folder: Path, wanted: Publication) -> Path:
+def publish(source: Path, folder: Path, wanted: Publication, run: Run | None = None) -> Path:
     """Write ``folder/NAME/`` or ``folder/NAME.zip``; returns it.
 
     It has the file with ``NAME.json`` and ``NAME.preview.png`` for web UIs, ``README.md`` for Hugging Face,
     ``civitai.md`` with what its form asks for, and the pictures with their parameters below ``images/``. The tensors
     are those of ``source``, bit for bit.
+
+    Args:
+        run: that made the LoRA; it remembers that something of it was published.
 
     Raises:
         UserError: something of that name is there, ``source`` is damaged, or a field cannot be used.
@@ -95,6 +101,8 @@ def publish(source: Path, folder: Path, wanted: Publication) -> Path:
                 move(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    if run is not None:
+        write_json(run.folder / PUBLISHED, {"name": name, "path": str(target)})
     return target
 
 

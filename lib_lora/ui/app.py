@@ -26,6 +26,7 @@ from lib_lora.ui.grid_tab import GridTab
 from lib_lora.ui.head_script import HeadScript
 from lib_lora.ui.merge_tab import MergeTab
 from lib_lora.ui.poll import News, Poller
+from lib_lora.ui.publish_tab import PublishTab
 from lib_lora.ui.runs_tab import RunsTab
 from lib_lora.ui.status import StatusStrip
 from lib_lora.ui.train_tab import TrainTab
@@ -65,6 +66,7 @@ def build_page(
     dataset = DatasetTab(workbench, pictures)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
     blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
+    publish = PublishTab(workbench, pictures)
     status, way = StatusStrip(workbench), Way(workbench, dataset.pages.opened)
     looks = {"theme": theme(), "fill_width": True} if standalone else {}
     with compat.page(title="LoRA Workbench", **looks) as page:
@@ -84,6 +86,7 @@ def build_page(
                     ("Epoch grid", "grid", grid),
                     ("Blocks", "blocks", blocks),
                     ("Merge", "merge", merge),
+                    ("Publish", "publish", publish),
                     ("Runs", "runs", runs),
                 ):
                     with gr.TabItem(name, id=key, elem_id=f"lw_tab_{key}"):
@@ -96,9 +99,10 @@ def build_page(
             poller.keep(Faults(workbench.host.paths.places).now, [damaged])
             dataset.connect(page, poller, tabs, train)
             train.connect(page, poller, tabs, grid.run)
-            grid.connect(poller, tabs, blocks.lora)
+            grid.connect(poller, tabs, blocks.lora, publish.lora)
             blocks.connect(poller, tabs, merge)
             merge.connect(poller)
+            publish.connect(poller)
             runs.connect(poller, tabs, grid.run, train.form, train.message)
             poller.connect(page)
         if standalone:

@@ -35,6 +35,7 @@ class GridExport:
             with gr.Row(elem_classes=["lw-actions"]):
                 self.keep = gr.Button("Keep this one", elem_id="lw_grid_keep", size="sm")
                 self.tune = gr.Button("Tune its blocks →", elem_id="lw_grid_tune", size="sm")
+                self.publish = gr.Button("Publish →", elem_id="lw_grid_publish", size="sm")
             with gr.Row(elem_classes=["lw-fields"]):
                 self.name = gr.Textbox("", label="Keep as", info=SAVED_AS, elem_id="lw_grid_name")
                 self.activation = gr.Textbox(
@@ -57,10 +58,11 @@ class GridExport:
         """In the order of :meth:`of_choice`."""
         return [self.name, self.activation]
 
-    def connect(self, run: gr.Dropdown, tabs: gr.Tabs, blocks_lora: gr.Dropdown) -> None:
+    def connect(self, run: gr.Dropdown, tabs: gr.Tabs, blocks_lora: gr.Dropdown, publish_lora: gr.Dropdown) -> None:
         what = [run, self.name, self.activation, self.picture, self.built_in]
         act(self.keep.click, self.write, what, self.saved)
-        act(self.tune.click, self.to_blocks, [run, self.name], self.saved, [tabs, blocks_lora])
+        for button, tab, lora in ((self.tune, "blocks", blocks_lora), (self.publish, "publish", publish_lora)):
+            act(button.click, partial(self.carry, tab), [run, self.name], self.saved, [tabs, lora])
 
     def of_choice(self, name: str | None) -> list[Any]:
         """A name and an activation text for the chosen cell: ``mira-e4-w0.8`` and the trigger."""
@@ -98,12 +100,12 @@ class GridExport:
         return html.message(f"Saved {files}. Tune its blocks, or subtract the base style under Merge.", html.GOOD)
 
     @looks
-    def to_blocks(self, run: str, name: str) -> list[Any]:
-        """Carry the kept LoRA along, or the file of the chosen cell if it was not kept."""
+    def carry(self, tab: str, run: str, name: str) -> list[Any]:
+        """Take the kept LoRA to another tab, or the file of the chosen cell if it was not kept."""
         names = [lora.name for lora in self.workbench.list_loras()]
         place = GridPlace(self.workbench, run or "")
         pick: Pick | None = place.picks().chosen
         if name not in names and pick is not None:
             source = place.source(pick)
             name = next((lora.name for lora in self.workbench.list_loras() if lora.path == source), name)
-        return [NO_MESSAGE, gr.update(selected="blocks"), gr.update(choices=names, value=name)]
+        return [NO_MESSAGE, gr.update(selected=tab), gr.update(choices=names, value=name)]

@@ -67,15 +67,15 @@ class GridTab:
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def connect(self, poller: Poller, tabs: gr.Tabs, blocks_lora: gr.Dropdown) -> None:
-        """``blocks_lora``: the LoRA that the blocks tab shows; the link to it carries the kept one along."""
+    def connect(self, poller: Poller, tabs: gr.Tabs, blocks_lora: gr.Dropdown, publish_lora: gr.Dropdown) -> None:
+        """``blocks_lora``, ``publish_lora``: what those tabs show; the links to them carry the kept one along."""
         what, run = self.fields.components, self.run
         act(run.change, self.fill, [run], self.message, [*self.fields.filled, *self.export.filled])
         act(self.make.click, self.start, what, self.message)
         act(self.cancel.click, self.end, [], self.message)
         act(self.pick.change, self.choose, [run, self.pick], self.message, self.export.filled)
         act(self.star.change, self.give_star, [run, self.star], self.message)
-        self.export.connect(run, tabs, blocks_lora)
+        self.export.connect(run, tabs, blocks_lora, publish_lora)
         shown = [self.progress, self.cancel, self.grid, self.chosen, self.export.panel]
         poller.keep(self.now, [run, self.fields.others, *shown], [run])
         poller.keep(lambda *values: [self.announce(*values)], [self.plan], what)

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import PREPARING, TrainView
+from lib_lora.tools.publish import PUBLISHED
 from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.job_view import of_type
 from lib_lora.ui.poll import Poller, Watched
 from lib_lora.workbench import Workbench
-
-PUBLISHED = "published.json"  # in a run's folder, once a LoRA of it was published
 
 
 @dataclass(frozen=True)

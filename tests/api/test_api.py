@@ -89,6 +89,13 @@ def test_the_whole_job(caller: Caller, images: Path) -> None:
     assert names and all(name.startswith(("unet.", "text_encoder.")) for name in names)
     assert read_lora(caller.workbench.lora_path("both")).modules
 
+    assert caller.get("loras").json()["loras"] == ["both", "d", "mira", "mira-000001"]
+    about = caller.get("loras/mira").json()
+    assert (about["trigger"], about["path"], about["ranks"]) == ("mira", "mira.safetensors", {"2": about["layers"]})
+    sent = caller.post("publish", lora="mira", licence="cc-by-4.0", zip=True).json()
+    assert sent["published"] == "mira.zip" and sent["pictures"] == 0  # no sample, and nothing was chosen in the grid
+    assert (caller.workbench.runs.open(line["id"]).folder / "published.json").is_file()
+
     status = caller.get("status").json()
     assert [job["kind"] for job in status["jobs"]] == ["train", "grid", "api merge", "api merge"] and status[
         "current"
@@ -129,6 +136,7 @@ def test_a_preset_is_the_base_of_the_settings(caller: Caller, images: Path) -> N
         ("merge", {"formula": "a:1", "program": "paint"}, "program"),
         ("merge", {"formula": "a:1", "base": "../other"}, "../other"),
         ("merge", {"formula": "a:1", "energy": 2}, "energy"),
+        ("publish", {"lora": "x", "weight": "1"}, "weight"),
     ],
 )
 def test_mistakes_are_named(caller: Caller, path: str, body: dict[str, Any], where: str) -> None:
@@ -166,7 +174,7 @@ def test_links_do_not_lead_outside(tmp_path: Path) -> None:
 def test_read_only_can_be_looked_at(workbench: Workbench, images: Path) -> None:
     caller = Caller(workbench, Access(read_only=True))
     assert caller.get("status").json()["read_only"] is True
-    for path in ("start", "stop", "grid", "merge"):
+    for path in ("start", "stop", "grid", "merge", "publish"):
         answer = caller.post(path, settings=small(images))
         assert answer.status_code == 403 and "--enable-insecure-extension-access" in answer.json()["error"]["fix"]
     assert not workbench.queue.jobs()
@@ -222,7 +230,7 @@ FOREIGN = (
 
 @pytest.mark.parametrize("types", TYPES)
 def test_only_json_changes_anything(caller: Caller, types: dict[str, str]) -> None:
-    for path in ("start", "stop", "grid", "merge"):
+    for path in ("start", "stop", "grid", "merge", "publish"):
         for body in (b'{"formula": "a:1"}', b""):
             assert caller.client.post(f"{PREFIX}/{path}", content=body, headers=types).status_code == 415
     assert not caller.workbench.queue.jobs()
@@ -231,7 +239,7 @@ def test_only_json_changes_anything(caller: Caller, types: dict[str, str]) -> No
 @pytest.mark.parametrize("headers", FOREIGN)
 def test_other_sites_start_stop_and_read_nothing(caller: Caller, headers: dict[str, str]) -> None:
     assert caller.get("status", headers=headers).status_code == 403
-    for path in ("start", "stop", "grid", "merge"):
+    for path in ("start", "stop", "grid", "merge", "publish"):
         answer = caller.client.post(f"{PREFIX}/{path}", json={"formula": "a:1"}, headers=headers)
         assert answer.status_code == 403
     assert not caller.workbench.queue.jobs()

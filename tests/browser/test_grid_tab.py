@@ -34,6 +34,7 @@ def test_grid(loras: list[Path], page: Page, workbench: Workbench, tmp_path: Pat
     star_and_choose(desk)
     desk.photograph("grid-files")
     export(desk, workbench)
+    publish(desk, workbench)
     cancel(desk, workbench)
 
 
@@ -79,6 +80,18 @@ def export(desk: Desk, workbench: Workbench) -> None:
     card = json.loads((folder / "final.json").read_text(encoding="utf-8"))
     assert (card["activation text"], card["preferred weight"]) == ("mira, 1girl", 1.0)
     assert (folder / "final.preview.png").stat().st_size > 1000
+
+
+def publish(desk: Desk, workbench: Workbench) -> None:
+    desk.click("lw_grid_publish")
+    desk.sees("#lw_inspect_head h4", "final")
+    desk.sees("#lw_inspect_blocks li", "M00")
+    desk.sees_value("lw_publish_trigger", "mira, 1girl")
+    desk.sees("#lw_publish_pictures [aria-pressed=true]", "cover")
+    desk.click("lw_publish_make")
+    desk.says("lw_publish_message", "Published final with 1 picture")
+    assert (workbench.host.paths.places.published / "final" / "README.md").is_file()
+    desk.tab("Epoch grid")
 
 
 def cancel(desk: Desk, workbench: Workbench) -> None:

@@ -105,7 +105,7 @@ def test_nothing_is_overwritten_and_nothing_is_half(source, picture, tmp_path, m
     [
         (CardText("a/b"), "Name"),
         (CardText("a", licence="mine"), "Licence"),
-        (CardText("a", weight=float("nan")), "Recommended weight"),
+        (CardText("a", weight=float("nan")), "Use at weight"),
         (CardText("a", base="https://x/y/z"), "Base model"),
     ],
 )

@@ -1,0 +1,87 @@
+"""The Publish tab's handlers on LoRA files, as the page calls them, without a browser or a model."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from lib_lora.adapters.file import write_lora
+from lib_lora.errors import UserError
+from lib_lora.models.base import HostPaths
+from lib_lora.tools.inspection import Strengths
+from lib_lora.tools.model_card import LICENCES
+from lib_lora.tools.pictures import save_png
+from lib_lora.training.config import TrainConfig
+from lib_lora.ui import inspect_view as view
+from lib_lora.ui.files import Pictures
+from lib_lora.ui.inspector import Measured
+from lib_lora.ui.publish_tab import FOLDER, ZIP, PublishTab
+from lib_lora.workbench import Workbench
+
+KEY = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> PublishTab:
+    """A run with three samples, two of the epoch that its LoRA was saved at, and a file of someone else's."""
+    paths = HostPaths(*(tmp_path / name for name in ("loras", "models", "runs", "data")))
+    bench = Workbench(SimpleNamespace(paths=paths, info=lambda: None))
+    run = bench.runs.create(TrainConfig(name="mira"))
+    for name in ("e000001_s1_00", "e000002_s2_00", "e000002_s2_01"):
+        save_png(Image.new("RGB", (8, 8)), run.samples / f"{name}.png")
+    layer = {"lora_up.weight": torch.ones(320, 2), "lora_down.weight": torch.ones(2, 320), "alpha": torch.tensor(2.0)}
+    about = {"ss_session_id": str(run.record.session_id), "ss_epoch": "2", "modelspec.trigger_phrase": "mira <hat>"}
+    write_lora(paths.loras / "mira.safetensors", {KEY: layer}, about)
+    write_lora(paths.loras / "other.safetensors", {KEY: layer}, {})
+    return PublishTab(bench, Pictures(paths))
+
+
+def test_from_a_file_to_a_folder(tab: PublishTab) -> None:
+    message, name, trigger, weight, description, picked, gallery = tab.fill("mira")
+    assert (message, name, trigger, weight, description) == ("", "mira", "mira <hat>", 1.0, "")
+    assert picked == ["e000002_s2_00.png", "e000002_s2_01.png"] and gallery.count("data-lw-pick") == 3
+    _, picked, _ = tab.toggle("mira", "e000001_s1_00.png|17", picked)
+    _, picked, gallery = tab.toggle("mira", "e000002_s2_00.png|18", picked)
+    assert picked == ["e000002_s2_01.png", "e000001_s1_00.png"] and gallery.count('aria-pressed="true"') == 2
+    said = tab.write("mira", " Mira ", trigger, 0.8, "", LICENCES["mit"], "", FOLDER, True, picked)
+    made = tab.workbench.host.paths.places.published / "Mira"
+    assert "Published Mira with 2 pictures" in said and (made / "images" / "02.png").is_file()
+    assert "license: mit" in (made / "README.md").read_text(encoding="utf-8")
+    said = tab.write("mira", "Mira", "", 1, "", LICENCES[""], "", ZIP, True, [])
+    assert made.with_suffix(".zip").is_file() and "no licence yet" in said
+
+
+def test_mistakes_name_the_field(tab: PublishTab) -> None:
+    fields = ("Mira", "", 1, "", LICENCES[""], "", FOLDER, True, [])
+    with pytest.raises(UserError, match="No LoRA is chosen"):
+        tab.write(None, *fields)
+    with pytest.raises(UserError, match="weight is empty"):
+        tab.write("mira", "Mira", "", None, *fields[3:])
+    assert tab.fill(None)[1:5] == ["", "", 1.0, ""] and "no pictures" in tab.fill("other")[-1]
+
+
+def test_the_figures_come_by_themselves(tab: PublishTab) -> None:
+    listed, head, _, figures, about = tab.now("mira")
+    assert listed["choices"] == ["mira", "other"] and "mira &lt;hat&gt;" in head and "AUTOMATIC1111" in about
+    end = time.monotonic() + 60
+    while "lw_inspect_blocks" not in figures and time.monotonic() < end:
+        time.sleep(0.02)
+        figures = tab.now("mira")[3]
+    assert "M00" in figures and "Rank that is used, of 2" in figures
+    assert "nothing about how it was trained" in tab.now("other")[2] and "Choose a LoRA" in tab.now("gone")[1]
+
+
+def test_what_cannot_be_read_is_said(tab: PublishTab) -> None:
+    path = tab.workbench.lora_path("other")
+    path.write_bytes(path.read_bytes()[:100])
+    assert "lw-error" in tab.now("other")[1]
+
+
+def test_bars_of_a_file_that_does_nothing() -> None:
+    assert "up to 0" in view.figures(Measured(found=Strengths(())))
+    assert "measuring, 2 of 4 layers" in view.figures(Measured(2, 4))
