@@ -27,14 +27,14 @@ class BlockCheckpointing:
     """Switches checkpointing of the blocks of some models on and off.
 
     Args:
-        modules: models whose blocks, told by their class names, are checkpointed.
+        modules: models whose blocks are checkpointed, told by their class names, or of a transformer its stacks.
         precision: what a block is computed in besides PyTorch's autocast, which its checkpoint takes along by itself. A
             web UI's own way of casting, on devices without autocast, ends with the forward pass.
     """
 
     def __init__(self, modules: Iterable[nn.Module], precision: Precision = nullcontext):
         self._precision = precision
-        self._blocks = [m for module in modules for m in module.modules() if type(m).__name__ in BLOCKS]
+        self._blocks = [block for module in modules for block in _blocks_of(module)]
         self._before: list[tuple[nn.Module, Any]] = []
 
     def set(self, on: bool, among: set[nn.Module] | None = None) -> None:
@@ -52,6 +52,12 @@ class BlockCheckpointing:
             if among is None or not among.isdisjoint(block.modules()):
                 self._before.append((block, vars(block).get("forward", ABSENT)))
                 block.forward = partial(_checkpointed, self._precision, block.forward)
+
+
+def _blocks_of(model: nn.Module) -> list[nn.Module]:
+    known = [m for m in model.modules() if type(m).__name__ in BLOCKS]
+    stacks = (stack for stack in model.children() if isinstance(stack, nn.ModuleList))
+    return known or [block for stack in stacks for block in stack]
 
 
 def layers_in(layers: Mapping[str, nn.Module], blocks: Collection[str]) -> set[nn.Module] | None:

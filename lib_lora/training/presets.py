@@ -36,6 +36,12 @@ DUO = dict(algorithm="loha", rank=8, alpha=1.0, unet_lr=5e-4, te_lr=5e-4, weight
            schedule="cosine", min_snr_gamma=0.0, clip_skip=2, epochs=40, keep_tokens=1, max_grad_norm=1.0,
            gradient_checkpointing=True)
 
+# The diffusion transformers; a time is the sigmoid of a normal number, which their trainers have in common
+DIT = dict(resolution=1024, bucket_step=16, bucket_max=2048, rank=16, alpha=16.0, unet_lr=1e-4, te_lr=0.0,
+           weight_decay=0.01, schedule="constant_with_warmup", warmup=0.02, min_snr_gamma=0.0, batch_size=1, epochs=10,
+           keep_tokens=1, shuffle=False, max_grad_norm=1.0, precision="bf16", gradient_checkpointing=True,
+           timestep_distribution="logit-normal", timestep_a=0.0, timestep_b=1.0, flow_shift=1.0)
+
 MINIATURE = "Miniature demo"
 
 PRESETS = (
@@ -94,6 +100,41 @@ PRESETS = (
         "Two subjects · stage 2",
         "Composites of two subjects side by side, at a higher resolution.",
         DUO | dict(resolution=768, batch_size=2),
+    ),
+    Preset(
+        "Character · Anima",
+        "Enough rank for an outfit, blocks only. Captions: quality, count, character, series, artist, tags, sentences.",
+        DIT | dict(rank=32, alpha=32.0, flow_shift=3.0),
+    ),
+    Preset(
+        "Style · Anima",
+        "Half a character's rank, and times as they are drawn: details of a style lie at low noise too.",
+        DIT,
+    ),
+    Preset(
+        "Z-Image",
+        "Train on Base. Turbo loses its few steps unless a training adapter stands under Apply while training.",
+        DIT | dict(flow_shift=3.0),
+    ),
+    Preset(
+        "Flux.1",
+        "The shift follows the resolution, as in its sampling; guidance is trained at 1. Captions are sentences.",
+        DIT | dict(flow_shift=0.0),
+    ),
+    Preset(
+        "Flux.2 Klein",
+        "Train on Base, not on the distilled model; the shift is that of its sampling.",
+        DIT | dict(flow_shift=2.02),
+    ),
+    Preset(
+        "Krea 2",
+        "Train on Raw: rank and alpha 32, as its authors have them.",
+        DIT | dict(rank=32, alpha=32.0, flow_shift=2.5),
+    ),
+    Preset(
+        "Other transformers",
+        "What the recipes for these models share: rank 16, rate 1e-4, logit-normal times, text encoders as they are.",
+        DIT,
     ),
     Preset(
         MINIATURE,

@@ -66,6 +66,7 @@ ANIMA = Family(
     shift=3.0,
     latents=WAN_VAE,
     bucket_step=16,
+    preset="Character · Anima",
     marking=Marking(
         "anima", "anima-preview", "https://huggingface.co/circlestone-labs/Anima", architectures=("anima",)
     ),

@@ -90,6 +90,7 @@ FLUX1 = Family(
     programs=("Forge", "Forge Neo", "ComfyUI"),
     latents=FLUX_VAE,
     bucket_step=16,
+    preset="Flux.1",
     marking=Marking(
         "flux1",
         "flux-1-dev",

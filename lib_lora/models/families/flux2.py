@@ -57,6 +57,7 @@ def _klein(size: str, order: int, width: int, double: int, single: int) -> Famil
         shift=2.02,
         latents=Latents(channels=128, factor=16),
         bucket_step=16,
+        preset="Flux.2 Klein",
         marking=Marking(
             f"flux_2_klein_{size}",
             f"Flux.2-klein-{size}",

@@ -50,5 +50,6 @@ KREA2 = Family(
     shift=2.5,
     latents=WAN_VAE,
     bucket_step=16,
+    preset="Krea 2",
     marking=Marking("krea2", "Krea-2", "https://github.com/krea-ai/krea-2"),
 )

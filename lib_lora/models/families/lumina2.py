@@ -57,5 +57,6 @@ LUMINA2 = Family(
     shift=6.0,
     latents=FLUX_VAE,
     bucket_step=16,
+    preset="Other transformers",
     marking=Marking("lumina2", "lumina-2", "https://github.com/Alpha-VLLM/Lumina-Image-2.0", architectures=("lumina",)),
 )

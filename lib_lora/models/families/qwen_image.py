@@ -43,5 +43,6 @@ QWEN_IMAGE = Family(
     shift=1.15,
     latents=WAN_VAE,
     bucket_step=16,
+    preset="Other transformers",
     marking=Marking("qwen_image", "Qwen-Image", "https://github.com/QwenLM/Qwen-Image"),
 )

@@ -67,6 +67,7 @@ def _sd35(size: str, order: int, width: int, count: int) -> Family:
         programs=("ComfyUI",),
         latents=Latents(channels=16, scale=1.5305, shift=0.0609),
         bucket_step=16,
+        preset="Other transformers",
         marking=Marking(
             f"sd3.5-{size}",
             f"stable-diffusion-3-5-{size}",

@@ -54,6 +54,7 @@ Z_IMAGE = Family(
     shift=3.0,
     latents=FLUX_VAE,
     bucket_step=16,
+    preset="Z-Image",
     marking=Marking(
         "z_image", "Z-Image", "https://github.com/Tongyi-MAI/Z-Image", versions=("z_image", "zimage", "z-image")
     ),

@@ -285,5 +285,8 @@ def test_export_and_import_give_the_settings_back(imported, preset):
     again = found.applied_to(TrainConfig())
     own = {"beta2": again.beta2} if config.optimizer.startswith("Adafactor") else {}  # which has no such betas
     own |= {name: getattr(again, name) for name in ("caption_extension", "bucket_min", "bucket_max")}
+    if config.timestep_distribution != "uniform":  # the export is for kohya's trainer of SD and SDXL, and says so
+        own |= {name: getattr(again, name) for name in ("timestep_distribution", "flow_shift")}
+        assert "# Not in this file: Timestep" in to_kohya_toml(config)
     assert replace(again, **own) == replace(config, model=again.model, **own)
     assert found.with_outcome(APPLIED) and found.with_outcome(TRANSLATED)
