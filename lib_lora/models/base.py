@@ -221,6 +221,10 @@ class Host(Protocol):
     @property
     def paths(self) -> HostPaths: ...
 
+    @property
+    def shows_checkpoints(self) -> bool:
+        """Whether its own page has the choice of the checkpoint, so that ours needs none."""
+
     def checkpoints(self) -> list[str]:
         """Names that :meth:`load` accepts."""
 

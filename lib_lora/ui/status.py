@@ -17,34 +17,38 @@ from lib_lora.workbench import Workbench
 
 
 class StatusStrip:
-    """Checkpoint, running job with its progress, Pause and Stop."""
+    """Checkpoint, where the host's own page has no choice of it; running job with its progress, Pause and Stop."""
 
     def __init__(self, workbench: Workbench):
         self.workbench = workbench
 
     def build(self) -> None:
-        info = self.workbench.host.info()
         with gr.Row(elem_id="lw_status", elem_classes=["lw-status"]):
-            self.model = gr.Dropdown(
-                choices=self.workbench.host.checkpoints(),
-                value=info.name if info else None,
-                label="Checkpoint",
-                elem_id="lw_model",
-                scale=2,
-                min_width=180,
-                interactive=True,
-            )
+            self.model = None if self.workbench.host.shows_checkpoints else self._choice()
             self.job = panel("lw_job")
             self.pause = gr.Button("Pause", elem_id="lw_pause", size="sm", scale=0, min_width=84)
             self.stop = gr.Button("Stop", elem_id="lw_stop", size="sm", scale=0, min_width=84)
         self.message = panel("lw_status_message")
 
+    def _choice(self) -> gr.Dropdown:
+        info = self.workbench.host.info()
+        return gr.Dropdown(
+            choices=self.workbench.host.checkpoints(),
+            value=info.name if info else None,
+            label="Checkpoint",
+            elem_id="lw_model",
+            scale=2,
+            min_width=180,
+            interactive=True,
+        )
+
     def connect(self, poller: Poller) -> None:
-        act(self.model.input, self.load_model, [self.model], self.message)
+        if self.model is not None:
+            act(self.model.input, self.load_model, [self.model], self.message)
+            poller.keep(self.checkpoint, [self.model])
         act(self.pause.click, self.pause_or_go_on, [], self.message)
         act(self.stop.click, self.end, [], self.message)
         poller.keep(self.now, [self.job, self.pause, self.stop])
-        poller.keep(self.checkpoint, [self.model])
 
     def now(self) -> list[Any]:
         """What the strip shows."""
@@ -59,7 +63,7 @@ class StatusStrip:
         ]
 
     def checkpoint(self) -> list[Any]:
-        """The one that is loaded; web UIs load it after the page is built, and whenever another is chosen there."""
+        """The one that is loaded."""
         info = self.workbench.host.info()
         return [info.name if info else None]
 

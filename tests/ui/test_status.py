@@ -1,4 +1,4 @@
-"""The strip above the tabs follows the web UI's choice of a checkpoint."""
+"""The strip above the tabs shows the checkpoint that is loaded."""
 
 from __future__ import annotations
 

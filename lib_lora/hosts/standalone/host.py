@@ -40,6 +40,7 @@ class StandaloneHost:
     """
 
     name = "standalone"
+    shows_checkpoints = False
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class WebUIHost(WebUiPictures, ABC):
     """The running web UI: its model, its queue, its samplers and its folders."""
 
     name: str
+    shows_checkpoints = True
 
     def __init__(self) -> None:
         data = data_folder()

@@ -65,6 +65,8 @@ def test_the_tab_is_built_without_loading_a_model(webui, run_script):
     assert (title, element) == ("LoRA Workbench", "lora_workbench")
     assert webui.host.info() is None and not webui.modules.sd_models.files_read
     assert len(page.blocks) > 50 and all(block.do_not_save_to_config for block in page.blocks.values())
+    ids = {getattr(block, "elem_id", None) for block in page.blocks.values()}
+    assert "lw_job" in ids and "lw_model" not in ids  # the web UI has its own choice of a checkpoint at the top
 
 
 def test_reload_ui_keeps_the_workbench(webui, run_script):
