@@ -138,4 +138,3 @@ def _last_line(text: str) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
-

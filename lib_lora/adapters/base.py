@@ -195,7 +195,12 @@ def base_of(layer: nn.Module, x: Tensor) -> Tensor:
 
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Detached, and what is narrower than float32 widened."""
-    return tensor.detach().to(torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+    return tensor.detach().to(wide_type(tensor.dtype))
+
+
+def wide_type(dtype: torch.dtype) -> torch.dtype:
+    """float32, or float64 where that is given; torch itself does not promote 8-bit floats."""
+    return dtype if dtype == torch.float64 else torch.float32
 
 
 def required_base(base: Tensor | None, algorithm: str) -> Tensor:

@@ -166,7 +166,7 @@ def open_container(path: Path) -> Container:
         raise _damaged(path, "its metadata is not a table")
     try:
         entries = _entries(header, stamp[0] - LENGTH_BYTES - length)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except ValueError as error:
         raise _damaged(path, str(error)) from error
     return Container(path, {k: str(v) for k, v in metadata.items()}, entries, LENGTH_BYTES + length, stamp)
 
@@ -249,24 +249,33 @@ def _entries(header: Mapping[str, Any], size: int) -> dict[str, Entry]:
     """The tensors of a header in the order of the data, of which there are ``size`` bytes.
 
     Raises:
-        KeyError, TypeError, ValueError, OverflowError: they do not fill the data without a gap.
+        ValueError: they do not fill the data without a gap.
     """
     entries: dict[str, Entry] = {}
     place = 0
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, begin, end)):
-            raise ValueError(f"the shape of {name}")
-        bits = 8 * TYPES[kind].itemsize if kind in TYPES else _BITS.get(kind)
+    found = {name: _entry(name, values) for name, values in header.items()}
+    for name, entry in sorted(found.items(), key=lambda item: (item[1].begin, item[1].end)):
+        bits = 8 * TYPES[entry.type].itemsize if entry.type in TYPES else _BITS.get(entry.type)
         if bits is None:
-            raise ValueError(f"{name} is of the unknown type {kind}")
-        if begin != place or 8 * (end - place) != math.prod(shape) * bits:
+            raise ValueError(f"{name} is of the unknown type {entry.type}")
+        if entry.begin != place or 8 * (entry.end - place) != math.prod(entry.shape) * bits:
             raise ValueError(f"the place of {name}")
-        entries[name] = Entry(kind, tuple(shape), begin, end)
-        place = end
+        entries[name] = entry
+        place = entry.end
     if place != size:
         raise ValueError(f"{size} bytes instead of {place}")
     return entries
+
+
+def _entry(name: str, values: Any) -> Entry:
+    try:
+        kind, shape, (begin, end) = values["dtype"], values["shape"], values["data_offsets"]
+        sound = all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, begin, end))
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound or not isinstance(kind, str):
+        raise ValueError(f"what it says of {name}")
+    return Entry(kind, tuple(shape), begin, end)
 
 
 def _not_safetensors(path: Path, begin: bytes, size: int | None) -> UserError:

@@ -11,11 +11,10 @@ import math
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from lib_lora.adapters.algorithms.lora import DOWN, UP
-from lib_lora.adapters.base import alpha_of
+from lib_lora.adapters.base import alpha_of, at_least_float32
 from lib_lora.adapters.layers import Layers, Params, outline
 from lib_lora.errors import UserError
 from lib_lora.models.family import UNET, Family
@@ -61,7 +60,7 @@ def _spelled(params: Params) -> dict[str, Tensor]:
     scale = alpha_of(params, len(down)) / len(down)
     if scale == 1:
         return {A: down, B: up}
-    up, down = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (up, down))
+    up, down = map(at_least_float32, (up, down))
     share = 1.0
     if not up.is_meta and scale and up.any() and down.any():
         share = 2.0 ** round(math.log2(abs(scale) * float(up.abs().max() / down.abs().max())) / 2)

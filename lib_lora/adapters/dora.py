@@ -87,8 +87,7 @@ class DoRA(Adapter):
         inner = self.inner
         tensors = inner.tensors()
         name = inner.scaled_param
-        wide = torch.promote_types(tensors[name].dtype, torch.float32)
-        scaled = tensors[name].to(wide) * inner.scale
+        scaled = at_least_float32(tensors[name]) * inner.scale
         tensors[name] = scaled.to(tensors[name].dtype)
         tensors = {key: stored(t, dtype) for key, t in tensors.items()}
         kernel = [1] * (len(self.weight_shape) - 2)

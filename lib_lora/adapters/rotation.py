@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lib_lora.adapters.base import Adapter, apply_weight, base_of, channel_axis, misfit, required_base, stored
+from lib_lora.adapters.base import (
+    Adapter,
+    apply_weight,
+    base_of,
+    channel_axis,
+    misfit,
+    required_base,
+    stored,
+    wide_type,
+)
 from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
 
@@ -80,7 +89,7 @@ class Rotation(Adapter):
 
     def rotations(self, dtype: torch.dtype) -> Tensor:
         """The Cayley transform (I + Q)(I − Q)⁻¹ of each block, with Q = B − Bᵀ bounded by the constraint."""
-        blocks = self.oft_blocks.to(torch.promote_types(self.oft_blocks.dtype, torch.float32))
+        blocks = self.oft_blocks.to(wide_type(self.oft_blocks.dtype))
         q = blocks - blocks.transpose(-1, -2)
         if self.alpha > 0:
             norm = q.norm() + 1e-8

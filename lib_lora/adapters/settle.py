@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lib_lora.adapters.base import at_least_float32
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.dora import SCALE
 from lib_lora.adapters.layers import NUMBERS, Params
@@ -53,7 +54,7 @@ def settled(params: Params, config: PeftConfig | None = None, path: str = "") ->
 
 def _times(tensor: Tensor, scale: float) -> Tensor:
     """At least float32; without memory, only the type is looked at."""
-    wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    wide = at_least_float32(tensor)
     return wide if wide.is_meta else wide * scale
 
 

@@ -152,13 +152,16 @@ def merge_for(
 
 def precision_of(file: LoraFile) -> torch.dtype:
     """The type that holds all its numbers, so that saving in it changes none."""
-    types = [
+    types = {
         tensor.dtype
         for params in outline(file.modules).values()
         for name, tensor in params.items()
         if name != "alpha" and tensor.is_floating_point()
-    ]
-    return reduce(torch.promote_types, types) if types else torch.float32
+    }
+    if len(types) == 1:
+        return types.pop()
+    # Float16 holds all numbers of both 8-bit types, which torch does not promote
+    return reduce(torch.promote_types, (t if t.itemsize > 1 else torch.float16 for t in types), torch.float16)
 
 
 def program_called(name: str, where: str = "for") -> Program:

@@ -116,9 +116,7 @@ def stopping(unet: nn.Module, cancelled: Callable[[], bool] | None) -> Iterator[
         handle.remove()
 
 
-def _processing(
-    requests: Sequence[GenerationRequest], sd_model: Any, overrides: dict[str, Any], cells: Cells
-) -> Any:
+def _processing(requests: Sequence[GenerationRequest], sd_model: Any, overrides: dict[str, Any], cells: Cells) -> Any:
     r = requests[0]
     several = {
         "prompt": [r.prompt for r in requests], "negative_prompt": [r.negative for r in requests],

@@ -194,7 +194,7 @@ def denoiser_of_forge(p, predict, at_once):
         waiting = [(cond, 0) for cond in conds] + [(uncond, 1)]
         found = [[], []]
         while waiting:
-            now = [i for i, (cond, _) in enumerate(waiting) if cond.shape == waiting[0][0].shape][::-1][:at_once()]
+            now = [i for i, (cond, _) in enumerate(waiting) if cond.shape == waiting[0][0].shape][::-1][: at_once()]
             chunks = [waiting.pop(i) for i in now]
             rows = x.repeat(len(chunks), 1, 1, 1)
             out = predict(rows, t.expand(len(rows)), torch.cat([cond for cond, _ in chunks]))
