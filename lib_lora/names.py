@@ -66,6 +66,12 @@ def epochs_of(base: str, names: Collection[str]) -> list[int]:
     return sorted(int(match[1]) for match in found if match and int(match[1]) <= HIGHEST_EPOCH)
 
 
+def steps_of(base: str, names: Collection[str]) -> dict[int, str]:
+    """The steps of a run that have a file of their own, in order, and its name."""
+    found = {name: STEP.search(name) for name in names if STEP.sub("", name) == base}
+    return dict(sorted((int(match[1]), name) for name, match in found.items() if match))
+
+
 def file_of_epoch(base: str, epoch: int, names: Collection[str], last: Callable[[str], int | None]) -> str | None:
     """The file of an epoch of a run; the last one's has no number in its name.
 

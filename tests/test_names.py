@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib_lora.errors import UserError
-from lib_lora.names import base_of, check_name, epochs_of, file_of_epoch
+from lib_lora.names import base_of, check_name, epochs_of, file_of_epoch, steps_of
 
 GOOD = ["mira", "日本語", "emoji🎨", "name, with comma", "mira-000003", "mira-240101", "v1.5", "100%", "a'b", "%20",
         "con-lora",
@@ -38,6 +38,8 @@ def test_the_run_of_a_file():
     assert base_of("mira-000004", NAMES) == base_of("mira-step00000500", NAMES) == base_of("mira", NAMES) == "mira"
     assert base_of("style-240101", NAMES) == base_of("style-240101-000002", NAMES) == "style-240101"
     assert base_of("date-240101", NAMES) == "date-240101" and base_of("new-000007", NAMES) == "new"
+    names = [*NAMES, "mira-step00001000", "mira-step00000050", "mira-step5", "mira-b-step00000001"]
+    assert list(steps_of("mira", names)) == [50, 500, 1000] and steps_of("mira", names)[500] == "mira-step00000500"
     assert epochs_of("mira", NAMES) == [2, 4, 6] and epochs_of("style", NAMES) == []
 
 

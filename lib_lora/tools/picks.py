@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,13 @@ from lib_lora.files import write_text
 from lib_lora.small_files import record, set_aside, tolerated
 
 RECORD = "picks.json"
+_OF_RUN = re.compile(r"([es])(\d+)")
+
+
+def spoken(label: str) -> str:
+    """The heading of a file in words: ``e4`` is epoch 4, ``s500`` step 500, any other is a name."""
+    match = _OF_RUN.fullmatch(label)
+    return f"{'epoch' if match[1] == 'e' else 'step'} {match[2]}" if match else label
 
 
 @dataclass(frozen=True)
@@ -22,9 +30,12 @@ class Pick:
     blocks: str = ""
 
     def __str__(self) -> str:
-        epoch = self.file.removeprefix("e")
-        name = f"epoch {epoch}" if epoch.isdigit() and epoch != self.file else self.file
-        return f"{name} at {self.weight:g}" + (f" with blocks {self.blocks}" if self.blocks else "")
+        return f"{spoken(self.file)} at {self.weight:g}" + (f" with blocks {self.blocks}" if self.blocks else "")
+
+    @property
+    def of_run(self) -> bool:
+        """Whether it is one that a run saved, by epoch or step."""
+        return _OF_RUN.fullmatch(self.file) is not None
 
     @property
     def epoch(self) -> int | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 
 from ..errors import UserError
-from ..names import base_of, epochs_of, file_of_epoch
+from ..names import base_of, epochs_of, file_of_epoch, steps_of
 from .prompt_loras import TAG
 
 LAST = "last"
+STEP = re.compile(r"s(?:tep)?\s*(\d{1,9})", re.IGNORECASE)
 
 
 def with_epoch(
     prompt: str, epoch: str, names: Collection[str], last_epoch: Callable[[str], int | None] = lambda _name: None
 ) -> str:
-    """Every tag of a trained LoRA names the file of ``epoch``, a number or ``"last"``.
+    """Every tag of a trained LoRA names the file of ``epoch``, a number or ``"last"``; ``"s500"`` is that of a step.
 
     Args:
         names: of the LoRA files that exist; tags of LoRAs without such an epoch stay as they are.
@@ -24,12 +26,16 @@ def with_epoch(
         UserError: no tag has such an epoch; lists those that it has.
     """
     found = False
-    number = None if epoch.strip() == LAST else _number(epoch)
+    step = STEP.fullmatch(epoch.strip())
+    number = None if step or epoch.strip() == LAST else _number(epoch)
 
     def edit(name: str, rest: str) -> str:
         nonlocal found
         base = base_of(name.strip(), names)
-        file = base if number is None else file_of_epoch(base, number, names, last_epoch)
+        if step:
+            file = steps_of(base, names).get(int(step[1]))
+        else:
+            file = base if number is None else file_of_epoch(base, number, names, last_epoch)
         if file not in names:
             return f"<lora:{name}{rest}>"
         found = True
@@ -39,8 +45,9 @@ def with_epoch(
     if not found:
         bases = {base_of(match[1].strip(), names) for match in TAG.finditer(prompt)}
         known = sorted({number for base in bases for number in epochs_of(base, names)})
-        there = ", ".join([*map(str, known), LAST])
-        fix = f"There are {there}" if known else "Put the tag of a LoRA trained here into the prompt"
+        steps = sorted({number for base in bases for number in steps_of(base, names)})
+        there = ", ".join([*map(str, known), *(f"s{number}" for number in steps), LAST])
+        fix = f"There are {there}" if known or steps else "Put the tag of a LoRA trained here into the prompt"
         raise UserError(f"No LoRA of the prompt has an epoch {epoch.strip()}", where="prompt", fix=fix)
     return changed
 

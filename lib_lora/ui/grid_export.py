@@ -73,7 +73,7 @@ class GridExport:
             return [SKIP, SKIP]
         if pick is None:
             return ["", config.trigger if config else ""]
-        stem = f"{config.name}-{pick.file}" if config and pick.epoch is not None else pick.file.rsplit("/")[-1]
+        stem = f"{config.name}-{pick.file}" if config and pick.of_run else pick.file.rsplit("/")[-1]
         parts = [stem, f"w{pick.weight:g}" if pick.weight != 1 else "", pick.blocks]
         return ["-".join(filter(None, parts)), config.trigger if config else ""]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from lib_lora.adapters.file import open_lora
 from lib_lora.errors import UserError
 from lib_lora.models.family import Family
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
+from lib_lora.tools.picks import spoken
 from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.generation import GenerationFields
@@ -19,6 +21,7 @@ from lib_lora.ui.grid_place import FILES, GridPlace, saved_grids
 from lib_lora.ui.values import lines, numbers, show, whole_numbers
 from lib_lora.workbench import Workbench
 
+STEP_LABEL = re.compile(r"s(?:tep)?\s*(\d{1,9})", re.IGNORECASE)
 AXES = {"Epoch or file": "file", "Weight": "weight", "Prompt": "prompt", "Seed": "seed", "Block preset": "blocks"}
 ALL = "ALL"  # a block preset: every block at 1
 
@@ -37,7 +40,10 @@ class GridFields:
         with gr.Row(elem_classes=["lw-fields"]):
             self.run = _dropdown("Run to compare", "run", self.names(), None, scale=2, allow_custom_value=True)
             self.epochs = gr.Textbox(
-                "", label="Epochs to compare", info="empty: all; a list or range: 2, 4-8", elem_id="lw_grid_epochs"
+                "",
+                label="Epochs to compare",
+                info="empty: all; a list or range: 2, 4-8; s500 is a step",
+                elem_id="lw_grid_epochs",
             )
             self.weights = gr.Textbox(
                 "0.6-1.0:0.2",
@@ -153,14 +159,15 @@ class GridFields:
         found = place.candidates()
         if not place.of_run:
             return found
-        saved = {saved.epoch: one for saved, one in zip(place.epochs(), found, strict=True)}
-        wanted = whole_numbers(epochs, where="Epochs to compare") if (epochs or "").strip() else list(saved)
+        saved = {candidate.label: candidate for candidate in found}
+        wanted = _labels(epochs) if (epochs or "").strip() else list(saved)
         if not wanted:
             raise no_epoch(place)
-        if missing := [e for e in wanted if e not in saved]:
-            fix = f"Saved are {show(list(saved))}" if saved else "Wait until the first epoch is saved"
-            raise UserError(f"Epoch {missing[0]} has no LoRA file", where="Epochs to compare", fix=fix)
-        return [saved[e] for e in wanted]
+        if missing := [label for label in wanted if label not in saved]:
+            there = ", ".join(label.removeprefix("e") for label in saved)
+            fix = f"Saved are {there}" if saved else "Wait until the first epoch is saved"
+            raise UserError(f"{spoken(missing[0]).capitalize()} has no LoRA file", where="Epochs to compare", fix=fix)
+        return [saved[label] for label in wanted]
 
     def _blocks(self, names: Any, files: Sequence[Candidate]) -> tuple[BlockChoice, ...]:
         """Each preset with its numbers for all blocks of the files, so that a later change of it changes nothing."""
@@ -176,6 +183,17 @@ class GridFields:
     @property
     def _presets(self) -> Any:
         return self.workbench.host.paths.places.block_presets
+
+
+def _labels(text: str) -> list[str]:
+    """``"2, 4-5, s500"`` as the headings ``e2 e4 e5 s500``, in that order."""
+    labels = []
+    for part in text.split(","):
+        if match := STEP_LABEL.fullmatch(part.strip()):
+            labels.append(f"s{int(match[1])}")
+        else:
+            labels += [f"e{epoch}" for epoch in whole_numbers(part, where="Epochs to compare")]
+    return labels
 
 
 def no_epoch(place: GridPlace) -> UserError:

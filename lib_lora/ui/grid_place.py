@@ -66,9 +66,13 @@ class GridPlace:
         return self.workbench.epoch_files(self.name) if self.of_run else []
 
     def candidates(self) -> list[Candidate]:
-        """What it compares by itself: the saved epochs, or the files of the grid that is there; of FILES nothing."""
+        """What it compares by itself: what a run saved, ``e4`` by epoch and ``s500`` by step, in the order of training;
+        or the files of the grid that is there; of FILES nothing."""
         if self.of_run:
-            return [Candidate(f"e{saved.epoch}", saved.path) for saved in self.epochs()]
+            found = [(saved.step, Candidate(f"e{saved.epoch}", saved.path)) for saved in self.epochs()]
+            steps = self.workbench.step_files(self.name)
+            found += [(saved.step, Candidate(f"s{saved.step}", saved.path)) for saved in steps]
+            return [candidate for _, candidate in sorted(found, key=lambda item: item[0])]
         files = [] if self.name == FILES else self.read().get("files", [])
         return [Candidate(file["label"], Path(file["path"])) for file in files if Path(file["path"]).is_file()]
 

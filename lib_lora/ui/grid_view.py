@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.tools.likeness import FileLikeness
-from lib_lora.tools.picks import Pick, Picks
+from lib_lora.tools.picks import Pick, Picks, spoken
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
 from lib_lora.workbench import EpochFile
@@ -111,11 +111,10 @@ class GridView:
     def _heading(self, text: str, side: str) -> str:
         if self.grid[side] != "file":
             return escape(text)
-        epoch = Pick(text, 1.0).epoch
         hints = "".join(
             f'<small title="{escape(badge.why)}">{escape(badge.text)}</small>' for badge in self.badges.get(text, ())
         )
-        return (escape(text) if epoch is None else f"epoch {epoch}") + (hints or "<small>&nbsp;</small>")
+        return escape(spoken(text)) + (hints or "<small>&nbsp;</small>")
 
     def _cell(self, cell: dict[str, Any]) -> str:
         path = self._file(cell)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
+from lib_lora.names import steps_of
 from lib_lora.tools.lora_files import Folders, list_loras
 from lib_lora.training.run import Run
 
@@ -40,10 +42,26 @@ class EpochFile:
     best: bool
 
 
+@dataclass(frozen=True)
+class StepFile:
+    """What a run saved within an epoch, by its step."""
+
+    step: int
+    path: Path
+
+
 def lora_entries(folders: Folders) -> list[LoraEntry]:
     """All LoRA files of the folders, by name."""
     files = sorted(list_loras(folders).items(), key=lambda item: item[0].casefold())
     return [LoraEntry(name, path) for name, path in files]
+
+
+def step_files(run: Run, folder: Path) -> list[StepFile]:
+    """The steps of a run that have a file of their own in ``folder``, in order, but for those where an epoch ends."""
+    ends = {saved.step for saved in epoch_files(run)}
+    files = {path.stem: path for path in folder.glob(f"{escape(run.config().name)}-step*.safetensors")}
+    found = steps_of(run.config().name, files)
+    return [StepFile(step, files[name]) for step, name in found.items() if step not in ends]
 
 
 def epoch_files(run: Run) -> list[EpochFile]:

@@ -31,7 +31,7 @@ from lib_lora.training.preflight import Preflight, preflight
 from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.variants import variants
-from lib_lora.workbench.files import EpochFile, LoraEntry, epoch_files, lora_entries
+from lib_lora.workbench.files import EpochFile, LoraEntry, StepFile, epoch_files, lora_entries, step_files
 from lib_lora.workbench.starting import Starting
 
 
@@ -194,6 +194,10 @@ class Workbench:
     def epoch_files(self, run_id: str) -> list[EpochFile]:
         """The epochs of a run whose LoRA files still exist, in order."""
         return epoch_files(self.runs.open(run_id))
+
+    def step_files(self, run_id: str) -> list[StepFile]:
+        """The steps of a run that were saved and still exist, in order."""
+        return step_files(self.runs.open(run_id), self.host.paths.loras)
 
     def unfinished(self, config: TrainConfig) -> Run | None:
         """The newest run of this name and these settings that can be continued."""

@@ -108,7 +108,7 @@ def mutate_name(rng: random.Random, header: Header, data: bytearray) -> None:
 
 def mutate_shape(rng: random.Random, header: Header, data: bytearray) -> None:
     entry = header.get(tensor(rng, header))
-    if not isinstance(entry, dict):
+    if not isinstance(entry, dict) or not isinstance(entry.get("shape"), list):
         return
     shape = list(entry.get("shape") or [])
     change = rng.randrange(5)

@@ -18,6 +18,15 @@ def test_the_epoch_of_what_was_trained_changes(epoch: str, file: str, now: str) 
     assert with_epoch(f"<lora:other:1> <lora:{now}:1>", epoch, NAMES) == f"<lora:other:1> <lora:{file}:1>"
 
 
+def test_a_step_is_one_too() -> None:
+    names = {*NAMES, "mira-step00000500"}
+    assert with_epoch("<lora:mira-000002:1>", "s500", names) == "<lora:mira-step00000500:1>"
+    assert with_epoch("<lora:mira-step00000500:1>", "2", names) == "<lora:mira-000002:1>"
+    with pytest.raises(UserError) as error:
+        with_epoch("<lora:mira:1>", "step 3", names)
+    assert error.value.fix == "There are 2, 4, s500, last"
+
+
 def test_an_epoch_that_is_not_there_lists_those_that_are() -> None:
     with pytest.raises(UserError) as error:
         with_epoch("<lora:mira:1>", "3", NAMES)

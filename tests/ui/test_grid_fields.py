@@ -54,6 +54,22 @@ def ask(bench: Workbench, run: str, **changes: object):
     return GridFields(bench).spec(run, *{**fields, **changes}.values(), *SIZE)
 
 
+def test_steps_are_among_the_epochs_in_the_order_of_training(bench):
+    run = bench.runs.list()[0]
+    for step in (2, 30, 4):  # an epoch ends at 2
+        write_lora(bench.host.paths.loras / f"mira-step{step:08}.safetensors", LORA, {})
+    write_lora(bench.host.paths.loras / "mira-b-step00000003.safetensors", LORA, {})
+    place = GridPlace(bench, run.id)
+    assert [candidate.label for candidate in place.candidates()] == ["e1", "e2", "s4", "s30"]
+    assert [file.label for file in ask(bench, run.id, epochs="s30, 1-2").files] == ["s30", "e1", "e2"]
+    with pytest.raises(UserError, match=r"Step 5 has no LoRA file.*Saved are 1, 2, s4, s30"):
+        ask(bench, run.id, epochs="step 5")
+    pick = Pick("s30", 0.8)
+    assert str(pick) == "step 30 at 0.8" and pick.of_run and pick.epoch is None
+    place.choose(pick)
+    assert run.chosen() == {}, "a run's choice is an epoch"
+
+
 def test_epochs_files_presets_and_words(bench):
     run = bench.runs.list()[0].id
     spec = ask(bench, run, others=["luna"], blocks=["ALL", "OUTS"], replaced="red hat, cap", columns="Block preset")

@@ -13,7 +13,7 @@ from lib_lora.adapters.blocks import load_presets
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
 from lib_lora.hosts.webui.folders import lora_folders
-from lib_lora.names import base_of, epochs_of
+from lib_lora.names import base_of, epochs_of, steps_of
 from lib_lora.tools.lora_files import find_lora, list_loras
 from lib_lora.tools.prompt_edits import LAST, with_blocks, with_epoch, with_weight
 
@@ -71,7 +71,9 @@ def _last_epoch(name: str) -> int | None:
 
 
 def _epochs() -> list[str]:
-    """Every epoch that some LoRA has a file of."""
+    """Every epoch and every step that some LoRA has a file of."""
     names = _names()
-    found = {epoch for base in {base_of(name, names) for name in names} for epoch in epochs_of(base, names)}
-    return [*map(str, sorted(found)), LAST]
+    bases = {base_of(name, names) for name in names}
+    found = {epoch for base in bases for epoch in epochs_of(base, names)}
+    steps = {step for base in bases for step in steps_of(base, names)}
+    return [*map(str, sorted(found)), *(f"s{step}" for step in sorted(steps)), LAST]
