@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
-BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults")
+BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste")
 EXIT_USER_ERROR = 2
 
 

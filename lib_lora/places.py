@@ -57,6 +57,11 @@ class Places:
         return self.data / "published"
 
     @property
+    def taste(self) -> Path:
+        """A folder for each LoRA that is tuned by taste."""
+        return self.data / "taste"
+
+    @property
     def latents(self) -> Path:
         """Cache of encoded pictures, and of the hashes that they go by."""
         return self.data / "latents"

@@ -17,6 +17,7 @@ from lib_lora.ui.blocks_desk import SAVED_AS, BlocksDesk
 from lib_lora.ui.blocks_panels import RangePanel, SymptomPanel
 from lib_lora.ui.blocks_scan_panel import ScanPanel
 from lib_lora.ui.blocks_stage import Stage, weight_of_lora
+from lib_lora.ui.blocks_taste_panel import TastePanel
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
@@ -41,6 +42,7 @@ class BlocksTab:
         self.symptoms = SymptomPanel(self.desk)
         self.range = RangePanel(self.desk)
         self.base_field = BaseField(workbench, "lw_blocks", " of the tuned LoRA")
+        self.taste = TastePanel(self.desk, pictures, self.stage)
 
     # -- components ---------------------------------------------------------------------------------------------------
 
@@ -81,6 +83,7 @@ class BlocksTab:
             self.undo = gr.Button("↶ Undo", elem_id="lw_blocks_undo", interactive=False, min_width=80, scale=1)
             self.redo = gr.Button("↷ Redo", elem_id="lw_blocks_redo", interactive=False, min_width=80, scale=1)
         self.message = panel("lw_blocks_message")
+        self.taste.build()
         self.symptoms.build()
         self.range.build()
         self.scan.build()
@@ -124,6 +127,8 @@ class BlocksTab:
         there = [self.other.formula, self.other.shown]
         filled = [tabs, merge.ways, self.other.formula, *self.other.filled]
         act(self.merge.click, self.to_merge, [*which, *there], self.saved, filled)
+        to_merge = (self.other, tabs, merge.ways)
+        self.taste.connect(poller, self.lora, self.scale, self.now, now, self.stage.follows, to_merge)
         poller.keep(self.now_choices, [self.lora], [self.lora])
 
     @looks

@@ -1,0 +1,144 @@
+"""What is tuned, and what the simulated user likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, load_presets
+from lib_lora.adapters.blocks import BLOCKS_17, BlockWeights
+from lib_lora.demo import CHECKPOINT
+from lib_lora.demo.judge import CLASSES, Judge, truth
+from lib_lora.demo.judge.network import pixels, to_tensor
+from lib_lora.demo.tour.datasets import style_caption, style_specs, write_dataset
+from lib_lora.demo.tour.tour import PICTURE, STYLE, TRIGGER, Amounts, Tour
+from lib_lora.demo.world import MIRA, Character, Spec, tags
+from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import HostPaths
+from lib_lora.models.families import family
+from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, training_config
+from lib_lora.tools.taste.drawing import Painter
+from lib_lora.tools.taste.proposals import Point
+from lib_lora.tools.taste.recipe import Recipe
+from lib_lora.tools.taste.space import Tuned
+
+STATE = Path(__file__).resolve().parents[2] / ".state" / "taste"
+QUICK = replace(PICTURE, steps=5, cfg=1.0)  # enough for the judge, at a sixth of the tour's time
+PLACES = {"white": "arms down", "pink": "arms up", "green": "waving", "night": "arms down"}
+PROMPTS = 4  # and as many seeds: each prompt is always drawn from the same noise
+AMOUNTS = Amounts(
+    character=16,
+    style=16,
+    character_training=(("epochs", 4), ("rank", 8), ("repeats", "3")),
+    style_training=(("epochs", 4), ("rank", 8), ("repeats", "3")),
+)
+Utility = Callable[[Sequence[Image.Image], Sequence[Spec]], list[float]]
+
+
+@dataclass
+class Task:
+    """One thing to tune. ``wanted`` has the specs that the prompts ask for."""
+
+    name: str
+    recipe: Recipe
+    tuned: Tuned
+    wanted: tuple[Spec, ...]
+    utility: Utility
+    bench: Bench
+
+    @cached_property
+    def painter(self) -> Painter:
+        loras = self.bench.host.paths.loras
+        return Painter(self.tuned, {name: loras / f"{name}.safetensors" for name in (self.tuned.name, self.tuned.base)})
+
+    def scores(self, point: Point, number: int) -> float:
+        """The utility of one picture: that of prompt ``number``."""
+        request = replace(QUICK, prompt=self.recipe.prompts[number], seed=number)
+        images = self.painter.draw(self.bench.host, point, [request])
+        return self.utility(images, [self.wanted[number]])[0]
+
+
+class Bench:
+    """The miniature with its LoRAs, and the judge."""
+
+    def __init__(self, state: Path = STATE):
+        torch.set_num_threads(1)
+        paths = HostPaths(state / "loras", state / "checkpoints", state / "runs", state)
+        self.host = StandaloneHost(paths, [CHECKPOINT])
+        self.host.load("miniature")
+        self.judge = Judge.load()
+        self.tour = Tour(self.host, state / "tour", AMOUNTS, self.judge)
+
+    def train_styles(self) -> None:
+        """STYLE from rendered pictures, and BASE from half as many of the model's own."""
+        specs = style_specs(STYLE, AMOUNTS.style)
+        captions = [style_caption(spec) for spec in specs]
+        write_dataset(self.tour.folder / STYLE, specs, captions)
+        training = dict(AMOUNTS.style_training)
+        style = self.tour.config("STYLE", self.tour.folder / STYLE, keep_tokens=0, **training)
+        self.tour.train(style)
+        own = BaseStyleSpec(tuple(captions[::2]), len(captions[::2]), replace(PICTURE, steps=8))
+        for _ in generate_dataset(self.host, own, self.tour.folder / "base"):
+            pass
+        self.tour.train(training_config("BASE", self.tour.folder / "base", like=style))
+
+    @torch.inference_mode()
+    def probabilities(self, images: Sequence[Image.Image]) -> list[dict[str, dict[str, float]]]:
+        """Attribute -> value -> the judge's probability, for each picture."""
+        shown = to_tensor(torch.stack([torch.from_numpy(pixels(image).copy()) for image in images]).numpy())
+        logits = self.judge.network(shown)
+        found = []
+        for i in range(len(images)):
+            found.append({n: dict(zip(CLASSES[n], x[i].softmax(0).tolist(), strict=True)) for n, x in logits.items()})
+        return found
+
+    def style(self, images: Sequence[Image.Image], specs: Sequence[Spec]) -> list[float]:
+        """Drawn in the new style, times how much of what was asked is there."""
+        found = []
+        for read, spec in zip(self.probabilities(images), specs, strict=True):
+            asked = truth(spec)
+            kept = [read[name][asked[name]] for name in ("hair", "hat", "outfit", "background") if name in asked]
+            found.append(read["style"][STYLE] * sum(kept) / len(kept))
+        return found
+
+    def character(self, images: Sequence[Image.Image], specs: Sequence[Spec]) -> list[float]:
+        """The character's three attributes, times a background as it was asked."""
+        found = []
+        for read, spec in zip(self.probabilities(images), specs, strict=True):
+            own = read["hair"][MIRA.hair] + read["hat"][MIRA.hat] + read["outfit"][MIRA.top]
+            found.append(own / 3 * read["background"][spec.background])
+        return found
+
+
+def tasks() -> Iterator[Task]:
+    """Style minus base style, from GP1 and GP2; and a character, from all blocks at 1."""
+    bench = Bench()
+    bench.train_styles()
+    sd1 = family("sd1")
+    specs = tuple(style_specs("anime", PROMPTS, seed=1))
+    prompts = tuple(", ".join(tags(spec)) for spec in specs)
+    recipe = Recipe("STYLE", 1.0, "GP1", "BASE", "GP2", prompts=prompts, seeds=tuple(range(PROMPTS)), settings=QUICK)
+    weights = {name: BlockWeights.parse(name, load_presets(BUILT_IN_PRESETS), sd1) for name in ("GP1", "GP2", "ALL")}
+    style = Tuned("STYLE", 1.0, weights["GP1"], BLOCKS_17, base="BASE", base_blocks=weights["GP2"])
+    yield Task("style", recipe, style, specs, bench.style, bench)
+    bench.tour.train_character()
+    shown = tuple(Spec((replace(MIRA, pose=pose),), background=place) for place, pose in PLACES.items())
+    asked = tuple(f"{TRIGGER}, 1girl, solo, {_pose(s.characters[0])}full body, {_place(s)}" for s in shown)
+    recipe = Recipe(TRIGGER, prompts=asked, seeds=tuple(range(PROMPTS)), settings=QUICK)
+    character = Tuned(TRIGGER, 1.0, weights["ALL"], BLOCKS_17)
+    yield Task("character", recipe, character, shown, bench.character, bench)
+
+
+
+
+def _pose(c: Character) -> str:
+    return "" if c.pose == "arms down" else f"{c.pose}, "
+
+
+def _place(spec: Spec) -> str:
+    return spec.background if spec.background == "night" else f"simple background, {spec.background} background"
