@@ -111,7 +111,7 @@
 
     // gradio 6 puts tabs that find no room into a menu
     function openTab(name) {
-        const named = (button) => button.textContent.trim() === name;
+        const named = (button) => [name, window.loraWorkbench.shown(name)].includes(button.textContent.trim());
         const hidden = root().querySelectorAll("#lw_tabs .overflow-menu button");
         const button = tabs().find(named) || Array.from(hidden).find(named);
         if (button) button.click();

@@ -10,7 +10,8 @@
 
     function open(title) {
         const bars = Array.from(root().querySelectorAll("#lw_tab_train .label-wrap"));
-        const bar = bars.find((one) => one.textContent.trim().startsWith(title) && shown(one));
+        const titles = [title, window.loraWorkbench.shown(title)];
+        const bar = bars.find((one) => shown(one) && titles.some((text) => one.textContent.trim().startsWith(text)));
         if (bar && !bar.classList.contains("open")) bar.click();
     }
 

@@ -31,6 +31,7 @@ from lib_lora.ui.runs_tab import RunsTab
 from lib_lora.ui.status import StatusStrip
 from lib_lora.ui.train_tab import TrainTab
 from lib_lora.ui.way import Way
+from lib_lora.ui.words import Words
 from lib_lora.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,8 @@ def build_page(
                 ):
                     with gr.TabItem(name, id=key, elem_id=f"lw_tab_{key}"):
                         tab.build()
+            if standalone:  # a web UI has a setting for it
+                gr.HTML(Words().switch(), elem_id="lw_languages")
         if access.hide_paths:
             _hide(page, PATH_FIELDS)
         with under(access):
@@ -156,6 +159,7 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     )
     pictures.serve_on(app)
     news.serve_on(app)
+    Words().serve_on(app)
     add_api(app, workbench, Access())
     server = Server(page, page.local_url)
     print(f"LoRA Workbench is at {server.address} (Ctrl+C ends it)", flush=True)

@@ -18,6 +18,7 @@ from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.notice import notice
 from lib_lora.ui.poll import News
+from lib_lora.ui.words import Words
 from lib_lora.workbench import Workbench
 
 NEWS = News()
@@ -50,6 +51,7 @@ def add_routes(app: Any) -> None:
     access = web_ui_access()
     Pictures(bench.host.paths).serve_on(app, access)
     NEWS.serve_on(app, access)
+    Words().serve_on(app)
     add_api(app, bench, access)
 
 
