@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from http.client import HTTPConnection
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import gradio as gr
 import pytest
 
 from lib_lora.api.routes import PREFIX
-from lib_lora.models.base import HostPaths
 from lib_lora.ui.app import build_page, serve
 from lib_lora.ui.files import Pictures
 from lib_lora.workbench import Workbench
+from tests.ui.bare_host import bare_host
 
 
 @pytest.fixture
 def workbench(tmp_path: Path) -> Workbench:
-    paths = HostPaths(*(tmp_path / name for name in ("loras", "models", "runs", "data")))
-    lists = {"checkpoints": [], "taggers": [], "upscalers": ["Lanczos"], "samplers": ["Euler"]}
-    host = SimpleNamespace(paths=paths, info=lambda: None, **{name: (lambda v=v: v) for name, v in lists.items()})
-    return Workbench(host)
+    return Workbench(bare_host(tmp_path))
 
 
 def test_no_two_fields_have_the_same_name(workbench: Workbench) -> None:

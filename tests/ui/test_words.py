@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from types import SimpleNamespace
 
 import pytest
 
-from lib_lora.models.base import HostPaths
 from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.words import FOLDER, NAMES
 from lib_lora.workbench import Workbench
+from tests.ui.bare_host import bare_host
 from tests.ui.texts import page_texts, source_texts
 
 MARK = "LoRA Workbench: language"  # lora_workbench_words.js knows our files by it
@@ -20,7 +19,8 @@ MARK = "LoRA Workbench: language"  # lora_workbench_words.js knows our files by 
 SAME = re.compile(
     r"[a-z0-9_.]+|[A-Z0-9_]+|[A-Z]\d+|Ada\w+|AdamW\w*|AdEMA\w+|DAdapt\w+|Lion\w*|\w*AdamW8bit|ScheduleFree\w+|Euler.*"
     r"|Prodigy\w*|Lanczos|Lo(RA|Con)( (\d|{}))?|DoRA|Tucker|U-Net|clip skip|logit-normal"
-    r"|LoRA Workbench.*|Illustrious|NAI 1\.5|English|1girl, \*hair|smile, grin|CharLeft/.*|rank = 4, 8.*"
+    r"|LoRA Workbench.*|Illustrious|ComfyUI|Flux\.[12]\w*( Klein)?|Forge Neo|Krea 2|Z-Image|NAI 1\.5|English"
+    r"|1girl, \*hair|smile, grin|CharLeft/.*|rank = 4, 8.*"
     r"|Cache-Control|subsets.*|[^A-Za-z]*[a-z]?:[a-z]+=.*|ALL0\.5"
 )
 SHORT = 6  # letters beside the holes; what has fewer fits nearly everything, and stays English
@@ -29,10 +29,8 @@ SHORT = 6  # letters beside the holes; what has fewer fits nearly everything, an
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     folder = tmp_path_factory.mktemp("host")
-    paths = HostPaths(*(folder / name for name in ("loras", "models", "runs", "data")))
-    lists = {"checkpoints": [], "taggers": [], "upscalers": ["Lanczos"], "samplers": ["Euler"]}
-    host = SimpleNamespace(paths=paths, info=lambda: None, **{name: (lambda v=v: v) for name, v in lists.items()})
-    shown = page_texts(build_page(Workbench(host), Pictures(paths), standalone=True))
+    host = bare_host(folder)
+    shown = page_texts(build_page(Workbench(host), Pictures(host.paths), standalone=True))
     return {re.sub(re.escape(str(folder)) + r"[\w/]*", "{}", text) for text in shown} | source_texts()
 
 
