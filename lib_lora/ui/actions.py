@@ -11,8 +11,9 @@ import gradio as gr
 from lib_lora.access import around, guarded, looks
 from lib_lora.errors import UserError
 from lib_lora.ui import html
-from lib_lora.ui.compat import SKIP, connect, listen
+from lib_lora.ui.compat import SKIP, connect, listen, source_of
 
+ONCE = "lw-once"  # class of buttons that wait for an answer
 NO_MESSAGE = ""  # what a handler returns first where it has nothing to say
 
 
@@ -69,11 +70,25 @@ def act(
 ) -> Any:
     """Connect an event to a handler as described at :func:`safely`; returns the dependency, whose ``then`` is an event.
 
+    A button takes no second click until the answer to the first is there (``javascript/lora_workbench_once.js``).
+
     Args:
         fn: marked with ``looks`` or ``changes`` (``lib_lora.access``).
         busy: shown until a handler that takes longer has an answer.
     """
     run = _stamped(safely(guarded(fn), len(outputs), error_html))
+    pressed = source_of(trigger)
     if busy:
         trigger = listen(trigger, looks(lambda: html.message(busy)), [], [message]).then
-    return connect(trigger, run, inputs, [message, *outputs])
+    done = connect(trigger, run, inputs, [message, *outputs])
+    if isinstance(pressed, gr.Button):
+        _once(pressed, done)
+    return done
+
+
+def _once(button: gr.Button, done: Any) -> None:
+    """``button`` waits for ``done``, an answer to it."""
+    button.elem_id = button.elem_id or f"lw_button_{button._id}"
+    if ONCE not in (classes := list(button.elem_classes or [])):
+        button.elem_classes = [*classes, ONCE]
+    listen(done.then, None, js=f"() => window.loraWorkbench.answered('{button.elem_id}')")

@@ -80,6 +80,13 @@ def connect(
     )
 
 
+def source_of(trigger: Callable) -> Any:
+    """The component whose event ``trigger`` is; None for that of a page or of another event's end."""
+    if getattr(trigger, "trigger_after", None) is not None:  # gradio 3 says there whose event the other was
+        return None
+    return getattr(trigger, "trigger", None) or getattr(trigger, "__self__", None)
+
+
 def functions(page: gr.Blocks) -> Iterator[Callable[..., Any]]:
     """The handlers that a page has connected, in whatever way."""
     found = page.fns.values() if isinstance(page.fns, dict) else page.fns

@@ -1,0 +1,49 @@
+"""A double click asks once; the tests of web UIs take this test too, for their versions of gradio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+
+import gradio as gr
+
+from lib_lora.access import changes
+from lib_lora.errors import UserError
+from lib_lora.ui import compat, html
+from lib_lora.ui.actions import act, panel
+from tests.browser.window import chromium, window
+
+SCRIPT = Path(__file__).parents[2] / "javascript" / "lora_workbench_once.js"
+BUTTON = "document.querySelector('.lw-once')"
+
+
+def test_a_button_takes_no_second_click_until_the_answer_is_there() -> None:
+    asked: list[int] = []
+    answer = Event()
+
+    @changes
+    def slow() -> str:
+        asked.append(len(asked))
+        assert answer.wait(60)
+        if len(asked) == 2:
+            raise UserError("Not so", fix="Ask again")
+        return html.message(f"answer {len(asked)}")
+
+    with compat.page(title="once") as blocks:
+        button, message = gr.Button("Ask"), panel("lw_message")
+        act(button.click, slow, [], message)
+        compat.listen(blocks.load, None, js=f"() => {{ {SCRIPT.read_text(encoding='utf-8')} }}")
+    compat.launch(blocks)
+    with chromium() as browser, window(browser.new_context(), blocks.local_url, own=False) as page:
+        page.wait_for_function("window.loraWorkbench?.answered")
+        for said in ("answer 1", "Not so", "answer 3"):
+            answer.clear()
+            page.locator(".lw-once").dblclick()
+            page.evaluate(f"{BUTTON}.click()")
+            page.keyboard.press("Enter")
+            assert page.evaluate(f"{BUTTON}.getAttribute('aria-disabled')") == "true"
+            answer.set()
+            page.get_by_text(said).wait_for()
+            page.wait_for_function(f"!{BUTTON}.hasAttribute('aria-disabled')")
+    blocks.close()
+    assert len(asked) == 3
