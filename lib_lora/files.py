@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lib_lora.errors import UserError
@@ -19,15 +19,18 @@ RENAME_TRIES = 20  # virus scanners and previews hold new files open for a momen
 
 
 @contextmanager
-def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: str | Path, durable: bool = True, new: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success fsync it (if ``durable``) and rename it into place.
 
     The temporary name starts with a dot and ends in ``.part``, so hosts do not list it; what a killed process left is
     swept by :func:`lib_lora.part_files.sweep_parts` at the next start. If the body raises, the
     temporary file is removed and ``path`` is as it was.
 
+    Args:
+        new: replace nothing, not even what another process writes meanwhile.
+
     Raises:
-        UserError: the disk is full.
+        UserError: the disk is full, or ``path`` exists where a ``new`` file is wanted.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +41,7 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
             if durable:
                 with open(part, "rb+") as f:
                     os.fsync(f.fileno())
-            move(part, path)
+            (move_new if new else move)(part, path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -65,6 +68,24 @@ def move(source: Path, target: Path) -> None:
             if attempt == RENAME_TRIES - 1:
                 raise
             time.sleep(0.05 * (attempt + 1))
+
+
+def move_new(source: Path, target: Path) -> None:
+    """Rename within one file system; a UserError where there is a ``target``, though it came this moment."""
+    try:
+        os.link(source, target)
+        with suppress(OSError):
+            source.unlink()
+        return
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        if not target.exists():  # a file system without links: only the moment in between is not guarded
+            move(source, target)
+            return
+    raise UserError("There is a file of this name already", where=target, fix="Choose another name")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from lib_lora import file_sets, files
 from lib_lora.errors import UserError
 from lib_lora.file_sets import file_set, finish_sets
+from lib_lora.files import atomic_write
 
 NAMES = ("mira.safetensors", "mira.json", "mira.preview.png")
 
@@ -89,3 +91,21 @@ def test_plans_of_others_and_damaged_ones_are_let_be(tmp_path, monkeypatch):
     assert seen(tmp_path) == {}
     monkeypatch.setattr(file_sets, "is_left_over", lambda part: part.name == ".a.part")
     assert finish_sets([tmp_path]) == [tmp_path / "a"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_replaces_nothing_that_came_meanwhile(tmp_path, monkeypatch, links):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "mira.safetensors"
+    with pytest.raises(UserError, match="file of this name"), atomic_write(path, new=True) as part:
+        part.write_text("mine", encoding="utf-8")
+        path.write_text("theirs", encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == "theirs" and list(tmp_path.iterdir()) == [path]
+    path.unlink()
+    with atomic_write(path, new=True) as part:
+        part.write_text("mine", encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == "mine" and list(tmp_path.iterdir()) == [path]

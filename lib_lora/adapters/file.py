@@ -170,7 +170,7 @@ def write_lora(
     entries = serialise.layout({name: as_stored(name, tensor.to("meta"), dtype) for name, tensor in names.items()})
     metadata = {str(k): str(v) for k, v in metadata.items()}
     training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
-    with atomic_write(path) as part, open(part, "w+b") as file:
+    with atomic_write(path, new=not overwrite) as part, open(part, "w+b") as file:
         start = file.write(serialise.head(entries, about.without_hashes(metadata)))
         made = made_ahead(lambda key: _as_stored(join_keys({key: layers[key]}), dtype), layers)
         for tensors in chain([_as_stored(extras or {}, dtype)], made):

@@ -1,33 +1,47 @@
-"""Asking twice makes one: a training owns its name and its run from the queue to its end, in all processes."""
+"""Asking twice makes one: a training owns its name and its run from the queue to its end, in all processes.
+
+The name is owned in the folder of LoRAs, which several installations may share.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from lib_lora.errors import UserError
 from lib_lora.ownership import Claim, Taken
 from lib_lora.training.run import Run
 
-FOLDER = ".claims"  # among the runs
+NAMES = ".lw-*.lock"  # among the LoRAs; a folder of its own would be shown by web UIs
 OWNER = "owner.lock"  # in a run's folder
 
 
-def claim_name(runs: Path, name: str) -> Claim:
+def claim_name(loras: Path, name: str) -> Claim:
     """Own the name of a LoRA that is to be trained.
 
     Args:
-        runs: the folder of all runs, which other processes may work in too.
+        loras: the folder that it will be written to.
 
     Raises:
-        UserError: a training of that name is running or waiting.
+        UserError: a training of that name is running or waiting, or the folder cannot be written.
     """
     digest = hashlib.sha256(name.casefold().encode("utf-8", "surrogatepass")).hexdigest()[:24]
     try:
-        return Claim(runs / FOLDER / f"{digest}.lock")
+        return Claim(loras / NAMES.replace("*", digest))
     except Taken as taken:
         what = f"A training of that name is running or in the queue ({taken.owner or 'another process'})"
         raise UserError(what, where=name, fix="Wait for it, or choose another name") from None
+    except OSError as error:
+        what = f"The LoRA folder cannot be written ({error.strerror or error})"
+        raise UserError(what, where=loras, fix="Check the folder and its permissions") from error
+
+
+def sweep_claims(loras: Path) -> None:
+    """Remove what claims to names were left by processes that are gone."""
+    for path in loras.glob(NAMES):
+        with suppress(Taken, OSError):
+            Claim(path).release()
 
 
 def claim_run(run: Run) -> Claim:

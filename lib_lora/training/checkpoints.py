@@ -59,9 +59,10 @@ class Checkpoints:
     def write(self, path: Path, network: Network, *, epoch: int, step: int) -> Path:
         """Write the network's present weights; replaces only a file of this same run."""
         metadata = {**self.metadata, "ss_epoch": str(epoch), "ss_steps": str(step)}
-        if path.exists() and not self._is_ours(path):
+        there = path.exists()
+        if there and not self._is_ours(path):
             raise UserError("A LoRA of that name exists already", where=path, fix="Choose another name")
-        return write_lora(path, network.modules(), metadata, dtype=self.dtype, overwrite=True)
+        return write_lora(path, network.modules(), metadata, dtype=self.dtype, overwrite=there)
 
     def _is_ours(self, path: Path) -> bool:
         try:

@@ -59,7 +59,7 @@ class Starting:
 
     def own_name(self, config: TrainConfig, undo: ExitStack) -> Claim:
         """The claim to the name of ``config``, released by ``undo``; UserError where it is taken."""
-        claim = undo.enter_context(claim_name(self.runs.folder, config.name))
+        claim = undo.enter_context(claim_name(self.host.paths.loras, config.name))
         self.refuse_existing(config)  # again: until now another process could have finished one
         return claim
 

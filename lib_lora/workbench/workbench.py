@@ -13,7 +13,7 @@ from torch import Tensor
 from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.errors import UserError
 from lib_lora.file_sets import finish_sets
-from lib_lora.jobs.claims import claim_name, claim_run
+from lib_lora.jobs.claims import claim_name, claim_run, sweep_claims
 from lib_lora.jobs.job import GeneratorJob, Job
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.sweep_job import SweepGridJob
@@ -50,6 +50,7 @@ class Workbench:
         # before what is left of them is swept
         finish_sets([*subfolders(host.paths.loras), host.paths.checkpoints])
         sweep_parts(_written(host.paths))
+        sweep_claims(host.paths.loras)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class Workbench:
                 extend(run, more_epochs)
             if run.status == "finished":
                 raise UserError("This run is finished", where=run_id, fix="Give it more epochs, or start a new one")
-            name = undo.enter_context(claim_name(self.runs.folder, run.config().name))
+            name = undo.enter_context(claim_name(self.host.paths.loras, run.config().name))
             job = TrainJob(run, (name, owner), parallel)
             undo.pop_all()
             return job

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 
 import pytest
 import torch
 
 from lib_lora.errors import UserError
-from lib_lora.jobs.claims import FOLDER
+from lib_lora.jobs.claims import NAMES, claim_name
+from lib_lora.models.base import HostPaths
 from lib_lora.workbench import Workbench
 from tests.jobs.end_worker import one_step
 from tests.jobs.test_workbench import WAIT, until
@@ -27,7 +29,7 @@ def config(tmp_path):
 
 
 def locks(bench: Workbench) -> list:
-    return [*(bench.runs.folder / FOLDER).glob("*"), *bench.runs.folder.rglob("*.lock")]
+    return [*bench.host.paths.loras.glob(NAMES), *bench.runs.folder.rglob("*.lock")]
 
 
 def test_many_clicks_on_start_make_one_run(benches, config):
@@ -102,6 +104,35 @@ def test_the_name_is_tested_before_any_step_is_timed(benches, config, monkeypatc
             ask(config)
         assert caught.value.where == str(file)
     assert here.runs.list() == []
+
+
+def test_two_installations_that_share_one_lora_folder(tiny_host, config, tmp_path):
+    """Each with runs and data of its own: what one is training, the other does not begin."""
+    other = copy.copy(tiny_host)
+    paths = tiny_host.paths
+    other.paths = HostPaths(paths.loras, paths.checkpoints, tmp_path / "other-runs", tmp_path / "other-data")
+    here, there = Workbench(tiny_host), Workbench(other)
+    with tiny_host.gpu_lock:
+        job = here.start_training(config)
+        with pytest.raises(UserError, match="running or in the queue"):
+            there.start_training(config)
+        Workbench(other)  # started now, it sweeps no claim that is alive
+        with pytest.raises(UserError, match="running or in the queue"):
+            claim_name(paths.loras, config.name.upper())
+        here.queue.cancel(job)
+    here.queue.wait(job, WAIT)
+    assert not locks(here) and there.runs.list() == []
+    left = paths.loras / NAMES.replace("*", "0" * 24)
+    left.write_text("", encoding="utf-8")
+    Workbench(other)
+    assert not left.exists()
+
+
+def test_a_lora_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "loras").write_text("a file", encoding="utf-8")
+    with pytest.raises(UserError, match="LoRA folder cannot be written") as caught:
+        claim_name(tmp_path / "loras", "mira")
+    assert caught.value.where == str(tmp_path / "loras")
 
 
 def _named(config, name):
