@@ -1,4 +1,4 @@
-"""The epoch × weight grid on the miniature: ours against one generation per cell with the LoRA merged for it."""
+"""The epoch × weight grid on the miniature: ours against one generation per cell, standalone and in a web UI."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from bench.start import started_web_ui
 from lib_lora.adapters import Network, NetworkSpec, write_lora
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.demo.architecture import MINIATURE, random_checkpoint
 from lib_lora.hosts.standalone.host import StandaloneHost
-from lib_lora.models.base import GenerationRequest, HostPaths
+from lib_lora.models.base import GenerationRequest, Host, HostPaths
 from lib_lora.tools.grid import make_grid
 from lib_lora.tools.grid_spec import Candidate, Cell, GridSpec
 
@@ -34,8 +37,9 @@ def run() -> dict[str, object]:
     The model has the miniature's shape and random weights, which do not change the time.
 
     Returns:
-        ``speedup``: median seconds of the usual way ÷ ours. Besides: ``seconds``, ``usual_seconds``, ``cells``,
-        ``largest_difference`` of any pixel in levels of 255, ``threads``.
+        ``speedup``: median seconds of the usual way, with the LoRA merged for each cell, ÷ ours. Besides: ``seconds``,
+        ``usual_seconds``, ``cells``, ``largest_difference`` of any pixel in levels of 255, ``threads``; ``webui``: the
+        same of a column in the double of A1111, where the usual way is our own one by one.
 
     Raises:
         AssertionError: the two ways did not make the same pictures.
@@ -65,11 +69,34 @@ def run() -> dict[str, object]:
         "usual_seconds": medians["usual"],
         "cells": len(spec.cells()),
         "largest_difference": difference,
+        "webui": in_a_web_ui(),
         "threads": torch.get_num_threads(),
     }
 
 
-def write_epoch(host: StandaloneHost, folder: Path, number: int) -> Path:
+def in_a_web_ui() -> dict[str, float]:
+    """One file at all weights, by A1111's ``processing``: in one batch, and one by one."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        checkpoint = random_checkpoint(folder / "models" / "model.safetensors", seed=0, shape=MINIATURE)
+        host = started_web_ui(checkpoint, folder / "webui")
+        network = Network.from_file(write_epoch(host, folder, 1))
+        cells = [replace(SETTINGS, prompt="1girl, red hat", sampler="Euler", weights=(w,)) for w in WEIGHTS]
+        times: dict[str, list[float]] = {"seconds": [], "usual_seconds": []}
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            ours = dict(enumerate(host.generate(cells, [network])))
+            times["seconds"].append(time.perf_counter() - start)
+            start = time.perf_counter()
+            usual = {i: host.generate([cell], [network])[0] for i, cell in enumerate(cells)}
+            times["usual_seconds"].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    difference = largest_difference(ours, usual)
+    assert difference <= 1, f"the pictures differ by {difference} levels"
+    return {"speedup": medians["usual_seconds"] / medians["seconds"], **medians, "largest_difference": difference}
+
+
+def write_epoch(host: Host, folder: Path, number: int) -> Path:
     """A LoRA with an effect that one can see."""
     with host.training_session() as model:
         network = Network.create(model.layers(), NetworkSpec(rank=RANK, alpha=RANK), seed=number)
@@ -104,6 +131,6 @@ def add_to_weights(layers: Mapping[str, nn.Module], cell: Cell) -> dict[str, Ten
     return kept
 
 
-def largest_difference(a: Mapping[Cell, Image.Image], b: Mapping[Cell, Image.Image]) -> int:
+def largest_difference(a: Mapping[Any, Image.Image], b: Mapping[Any, Image.Image]) -> int:
     """Over all pixels of all cells, in levels of 255."""
     return max(int(np.abs(np.asarray(a[cell], int) - np.asarray(b[cell], int)).max()) for cell in a)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
-BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste")
+BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card")
 EXIT_USER_ERROR = 2
 
 
@@ -156,7 +156,12 @@ def bench(args: argparse.Namespace) -> int:
         raise UserError("The measurements are not installed", where=ROOT / "bench", fix="Run this in a checkout.")
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    print(json.dumps(importlib.import_module(f"bench.{args.name}").run()))
+    try:
+        measurement = importlib.import_module(f"bench.{args.name}")
+    except ModuleNotFoundError as error:
+        fix = f"pip install {error.name}"
+        raise UserError("This measurement needs a package", where=error.name, fix=fix) from error
+    print(json.dumps(measurement.run()))
     return 0
 
 
