@@ -62,8 +62,9 @@ def _spelled(params: Params) -> dict[str, Tensor]:
         return {A: down, B: up}
     up, down = map(at_least_float32, (up, down))
     share = 1.0
-    if not up.is_meta and scale and up.any() and down.any():
-        share = 2.0 ** round(math.log2(abs(scale) * float(up.abs().max() / down.abs().max())) / 2)
+    if not up.is_meta and up.any() and down.any():
+        sizes = abs(scale) * float(up.abs().max()) / float(down.abs().max())
+        share = 2.0 ** round(math.log2(sizes) / 2) if 0 < sizes < math.inf else 1.0
     return {A: down * share, B: up * (scale / share)}
 
 

@@ -37,9 +37,9 @@ def with_epoch(
         else:
             file = base if number is None else file_of_epoch(base, number, names, last_epoch)
         if file not in names:
-            return f"<lora:{name}{rest}>"
+            return f"{name}{rest}"
         found = True
-        return f"<lora:{file}{rest}>"
+        return f"{file}{rest}"
 
     changed = _edited(prompt, edit)
     if not found:
@@ -78,11 +78,12 @@ def with_blocks(prompt: str, blocks: str) -> str:
 def _changed(prompt: str, change: Callable[[str, list[str]], list[str]]) -> str:
     if not TAG.search(prompt):
         raise UserError("There is no LoRA in the prompt", where="prompt", fix="Add a tag such as <lora:mira:1>")
-    return _edited(prompt, lambda name, rest: f"<lora:{':'.join(change(name, rest.split(':')[1:]))}>")
+    return _edited(prompt, lambda name, rest: ":".join(change(name, rest.split(":")[1:])))
 
 
 def _edited(prompt: str, edit: Callable[[str, str], str]) -> str:
-    return TAG.sub(lambda match: edit(match[1], match[2]), prompt)
+    """``edit`` gets name and entries of each tag, and gives what is to stand between its kind and its end."""
+    return TAG.sub(lambda match: f"{match[0].partition(':')[0]}:{edit(match[1], match[2])}>", prompt)
 
 
 def _named(part: str, *names: str) -> bool:

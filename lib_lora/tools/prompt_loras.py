@@ -8,8 +8,11 @@ The notation is that of sd-webui-loractl and LoRA Block Weight::
     <lora:mira:te=0.5:unet=1@0,0@1>          text encoder and U-Net apart
     <lora:mira:1:OUTS>, <lora:mira:1:1,0,…>  block weights without their name
     <lora:mira:1:step=5-15>                  the same as start=5:stop=15
-    <lora:mira:1:lbw=1,X,…:x=0.5>            the same weight for each X
+    <lora:mira:1:lbw=1,X,…:x=0.5>            the same weight for each X; R and U are random ones
+    <lora:mira:1:ROUT:0.7>                   the same: a preset's X
     <lora:mira:1:lbw=ALL:lbwe=ATTNDEEPOFF>   elements by one of Block Weight's names
+    <lora:mira:0.5:hr=1>                     another weight in the hires pass; hrte and hrunet, apart
+    <lyco:mira:…>, <loractl:mira:…>          other names of the same
 
 Positions up to 1 are shares of the steps; a list with one above 1 counts steps from 0. ``start`` and ``stop`` are
 shares when written with a decimal point, else steps. The text is encoded once, with the weight of the first step.
@@ -28,16 +31,16 @@ from dataclasses import dataclass
 
 from lib_lora.errors import UserError
 
-TAG = re.compile(r"<lora:([^<>:]+)((?::[^<>:]*)*)>")
+TAG = re.compile(r"<(?:lora|lyco|loractl):([^<>:]+)((?::[^<>:]*)*)>")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _PLAIN = re.compile(rf"(?:(?:te|unet|dyn)=)?{_NUMBER}?")
 _CURVE = re.compile(r"[^,;@~A-Za-z]*|nan|inf|(?=.*[@~]).*|[^,;A-Za-z]*(?:[,;][^,;A-Za-z]*){1,5}")  # else blocks
-NAMED = ("te", "unet", "lbw", "start", "stop", "step", "x", "lbwe")
+NAMED = ("te", "unet", "lbw", "w", "start", "stop", "step", "x", "lbwe", "hr", "hrte", "hrunet")
 ELEMENTS = {  # Block Weight's own; attn and proj are its names of kinds of layers
     "ATTNDEEPON": "IN05-OUT05.attn=1", "ATTNDEEPOFF": "IN05-OUT05.attn=0", "PROJDEEPOFF": "IN05-OUT05.proj=0",
 }  # fmt: skip
 OTHERS = "["  # a weight in brackets is a notation that is not ours
-SCHEDULE, BLOCKS, BOUNDS = "schedule", "blocks", "bounds"
+SCHEDULE, BLOCKS, BOUNDS, HIRES = "schedule", "blocks", "bounds", "hires"
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,12 @@ class Bound:
 class PromptLora:
     """One tag.
 
-    ``blocks`` is as :func:`lib_lora.adapters.blocks.BlockWeights.parse` takes it; None: all alike. ``needs``: what a
-    reader of the tag has to know, of ``SCHEDULE`` (weights at positions), ``BLOCKS`` and ``BOUNDS`` (start and stop).
+    Attributes:
+        blocks: as :func:`lib_lora.tools.prompt_networks.block_weights` reads it; None: all alike.
+        hires, hires_te: of the hires pass; None: as in the first.
+        x: what each X in the block weights stands for.
+        needs: what a reader of the tag has to know, of ``SCHEDULE`` (weights at positions), ``BLOCKS``, ``BOUNDS``
+            (start and stop) and ``HIRES``.
     """
 
     name: str
@@ -88,13 +95,16 @@ class PromptLora:
     blocks: str | None = None
     start: Bound | None = None
     stop: Bound | None = None
+    hires: Curve | None = None
+    hires_te: Curve | None = None
+    x: float = 1.0
     needs: frozenset[str] = frozenset()
 
-    def unet_weight(self, step: int, steps: int) -> float:
-        """What the U-Net's part weighs in a step."""
+    def unet_weight(self, step: int, steps: int, hires: bool = False) -> float:
+        """What the U-Net's part weighs in a step of the first pass, or of the hires pass."""
         if (self.start and not self.start.reached(step, steps)) or (self.stop and self.stop.reached(step, steps)):
             return 0.0
-        return self.unet.at(step, steps)
+        return (self.hires if hires and self.hires else self.unet).at(step, steps)
 
     def te_weight(self) -> float:
         """What the text encoder's part weighs."""
@@ -189,6 +199,7 @@ def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
             values[key] = value
         elif not equals and not _CURVE.fullmatch(part):  # a preset's name, or its numbers
             values.setdefault("lbw", part)
+            free = iter(("x",))  # what comes behind them is their X
         elif (place := next(free, None)) and not equals:
             values.setdefault(place, part)
         else:
@@ -197,17 +208,19 @@ def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
         _expand(values)
         te = curve(values.get("te") or values.get("unet") or "1")
         unet = curve(values.get("unet") or values.get("te") or "1")
+        hires, hires_te = (curve(text) if text else None for text in map(values.get, ("hrunet", "hrte")))
+        x = curve(values.get("x") or "1").at(0, 1)
         start, stop = (_bound(values[key]) if key in values else None for key in ("start", "stop"))
     except ValueError as error:
         raise _unreadable(tag, str(error)) from None
-    scheduled = any("@" in values.get(key, "") for key in ("te", "unet"))
-    there = {SCHEDULE: scheduled, BLOCKS: "lbw" in values, BOUNDS: start or stop}
+    scheduled = any("@" in values.get(key, "") for key in ("te", "unet", "hrte", "hrunet"))
+    there = {SCHEDULE: scheduled, BLOCKS: "lbw" in values, BOUNDS: start or stop, HIRES: hires or hires_te}
     needs = frozenset(need for need, is_there in there.items() if is_there)
-    return PromptLora(name, te, unet, values.get("lbw") or None, start, stop, needs)
+    return PromptLora(name, te, unet, values.get("lbw") or None, start, stop, hires, hires_te, x, needs)
 
 
 def _expand(values: dict[str, str]) -> None:
-    """Block Weight's short forms in the long ones: ``step=5-15``, ``x=0.5`` for each X, ``lbwe=ATTNDEEPOFF``.
+    """Short forms in the long ones: ``step=5-15``, ``w=``, ``lbwe=ATTNDEEPOFF``, ``hr=`` for both parts.
 
     Raises:
         ValueError: one that is not known.
@@ -215,9 +228,11 @@ def _expand(values: dict[str, str]) -> None:
     if span := values.pop("step", ""):
         first, _, last = span.partition("-")
         values |= {"start": first, **({"stop": last} if last else {})}
-    if (filling := values.pop("x", "")) and "lbw" in values:
-        weight = f"{float(filling):g}"
-        values["lbw"] = ",".join(weight if part.strip().upper() == "X" else part for part in values["lbw"].split(","))
+    if weights := values.pop("w", ""):
+        values.setdefault("lbw", weights)
+    if both := values.pop("hr", ""):
+        values.setdefault("hrte", both)
+        values.setdefault("hrunet", both)
     if elements := values.pop("lbwe", ""):
         if elements not in ELEMENTS:
             raise ValueError(f"no elements are called {elements!r} here; write lbw=IN05-OUT05.attn=0")

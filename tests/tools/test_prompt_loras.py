@@ -52,7 +52,7 @@ def test_positions_above_one_count_steps() -> None:
 
 @pytest.mark.parametrize(
     "tag", ["<lora:x:0.8@>", "<lora:x:0,1@1>", "<lora:x:y@z>", "<lora:x:1:start=-1>", "<lora:x:1@0@2>",
-            "<lora:x:1:step=a-b>", "<lora:x:1:lbwe=MINE>", "<lora:x:1:hr=0.5>",
+            "<lora:x:1:step=a-b>", "<lora:x:1:lbwe=MINE>", "<lora:x:1:hr=soon>",
             "<lora:x:nan@0>", "<lora:x:1@0:foo=2>", "<lora:x:1:start=soon>", "<lora:x:1@-1>"]
 )  # fmt: skip
 def test_what_cannot_be_read_stays_and_is_quoted(tag: str) -> None:
@@ -65,6 +65,20 @@ def test_what_cannot_be_read_stays_and_is_quoted(tag: str) -> None:
 @pytest.mark.parametrize("tag", ["<lora:x:[0.8@0.2,1@0.9]>", "<lora:x:te=[1@0]:unet=0.5>", "<lora:x:1:[0]:lbw=OUTS>"])
 def test_another_notation_is_none_of_our_business(tag: str) -> None:
     assert split_prompt(f"a {tag} b") == (f"a {tag} b", []) and unread_tags(tag) == []
+
+
+def test_the_hires_pass_may_have_weights_of_its_own() -> None:
+    _, (tag,) = split_prompt("<loractl:x:0@0,1@1:hr=1@0,0@1>")
+    assert [tag.unet_weight(step, 3) for step in range(3)] == [0, 0.5, 1]
+    assert [tag.unet_weight(step, 3, hires=True) for step in range(3)] == [1, 0.5, 0]
+    _, (tag,) = split_prompt("<lora:x:te=0.2:unet=0.4:hrunet=0.9>")
+    assert (tag.unet_weight(0, 2, hires=True), tag.hires_te, tag.needs) == (0.9, None, frozenset({"hires"}))
+    assert split_prompt("<lora:x:0.5:hr=1:stop=0.5>")[1][0].unet_weight(1, 2, hires=True) == 0
+
+
+def test_tags_of_the_other_names() -> None:
+    rest, (one, two) = split_prompt("<lyco:a:1:1:lbw=OUTS> <loractl:b:0@0,1@1> <lyco:c:1> <hypernet:d:1>")
+    assert rest == "  <lyco:c:1> <hypernet:d:1>" and (one.name, one.blocks, two.name) == ("a", "OUTS", "b")
 
 
 def test_a_tag_says_what_its_reader_has_to_know() -> None:
@@ -104,7 +118,7 @@ def test_any_prompt_is_read_or_what_cannot_be_is_named(prompt: str) -> None:
         ("<lora:x:0.8:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,0>", 0.8, ",".join("1" * 16) + ",0"),
         ("<lora:x:1:OUTD>", 1.0, "OUTD"),
         ("<lora:x:0.5:1:OUTD>", 0.5, "OUTD"),
-        ("<lora:x:1:lbw=1,X,x,0:x=0.5>", 1.0, "1,0.5,0.5,0"),
+        ("<lora:x:1:lbw=1,X,x,0:x=0.5>", 1.0, "1,X,x,0"),
         ("<lora:x:1:lbw=ALL:lbwe=ATTNDEEPOFF>", 1.0, "ALL,IN05-OUT05.attn=0"),
         ("<lora:lele_20230624234110:0.8:OUTS>", 0.8, "OUTS"),
     ],

@@ -154,7 +154,9 @@ class StandaloneHost:
             for tags, indices, plain in self._by_tags(requests):
 
                 def draw(batch: list[int], tags: Any = tags, plain: Any = plain) -> list[Image.Image]:
-                    with tags_applied(model, tags, self.paths.lora_folders, self.paths.data, plain[batch[0]].steps):
+                    first = plain[batch[0]]
+                    paths = self.paths
+                    with tags_applied(model, tags, paths.lora_folders, paths.data, first.steps, first.seed):
                         return decode(model, sample(model, [plain[i] for i in batch], networks, cancelled))
 
                 for place, image in drawn(batches(model, plain), draw):

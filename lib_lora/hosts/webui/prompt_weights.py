@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modules import scripts, shared
 
-from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.file import LoraFile, read_lora
 from lib_lora.adapters.network import Network
-from lib_lora.adapters.selection import part_of
 from lib_lora.errors import UserError
 from lib_lora.hosts.webui.lora_extension import file_named
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.settings import tags_wanted
 from lib_lora.places import Places
 from lib_lora.tools.lora_files import Folders, find_lora
-from lib_lora.tools.prompt_loras import BLOCKS, BOUNDS, SCHEDULE, PromptLora, split_prompt, unread_tags
+from lib_lora.tools.prompt_loras import BLOCKS, BOUNDS, HIRES, SCHEDULE, TAG, PromptLora, split_prompt, unread_tags
+from lib_lora.tools.prompt_networks import networks_of, random_weights
 
 READERS = {  # script files of extensions that read such tags, with what they know; those tags are theirs
-    "loractl": {SCHEDULE},
+    "loractl": {SCHEDULE, HIRES},
     "lora_block_weight": {BLOCKS, BOUNDS},
 }
 CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")  # of encoded prompts, not all in every web UI
@@ -61,7 +60,7 @@ class PromptWeights:
         if self._attached:
             _forget_encoded(p)  # an earlier batch's, with networks that this one may not name
         self.end()
-        if not self.are_wanted() or not any("<lora:" in text for text in (extra, *p.prompts)):
+        if not self.are_wanted() or not any(TAG.search(text) for text in (extra, *p.prompts)):
             return []
         own = split_prompt(extra)[1]
         if extra and not own:
@@ -102,12 +101,14 @@ class PromptWeights:
         try:
             model = self._model_of(p.sd_model)
             files = [read_lora(file_named(tag.name) or find_lora(tag.name, self.loras)) for tag in tags]
-            scheduled = self._attached_to(model, list(zip(tags, files, strict=True)))
+            seed = _seed(p)
+            scheduled = self._attached_to(model, list(zip(tags, files, strict=True)), seed)
 
             def before_step(*_: Any) -> None:
                 step, steps = progress(p)
+                hires = bool(getattr(p, "is_hr_pass", False))
                 for tag, network in scheduled:
-                    network.multiplier = tag.unet_weight(step, steps)
+                    network.multiplier = tag.unet_weight(step, steps, hires)
 
             self._handle = model.unet.register_forward_pre_hook(before_step)
             p.lora_workbench_names = [tag.name for tag in tags]  # for the infotext, see lora_extension.add_hashes
@@ -118,19 +119,22 @@ class PromptWeights:
                 close()
 
             p.close = close_and_end
-            return list(dict.fromkeys(remark for file in files for remark in file.remarks))
+            remarks = [remark for file in files for remark in file.remarks]
+            pairs = zip(tags, files, strict=True)
+            drawn = [random_weights(tag, self.presets, file.family, seed) for tag, file in pairs]
+            return list(dict.fromkeys([*remarks, *filter(None, drawn), *_not_honoured(tags)]))
         except BaseException:  # out of memory half-way, a host of another version, Ctrl-C
             self.end()
             raise
 
     def _attached_to(
-        self, model: WebUIModel, tags: Sequence[tuple[PromptLora, LoraFile]]
+        self, model: WebUIModel, tags: Sequence[tuple[PromptLora, LoraFile]], seed: int
     ) -> list[tuple[PromptLora, Network]]:
         """Attach the files of ``tags``; those whose weight follows the steps."""
         layers = model.layers()
         scheduled: list[tuple[PromptLora, Network]] = []
         for tag, file in tags:
-            for part, network in self._networks(tag, file):
+            for part, network in networks_of(tag, file, self.presets, seed):
                 network.attach(layers)
                 self._attached.append(network)
                 model.place(network)
@@ -138,27 +142,24 @@ class PromptWeights:
                     scheduled.append((tag, network))
         return scheduled
 
-    def _networks(self, tag: PromptLora, file: LoraFile) -> Iterator[tuple[str, Network]]:
-        """The file's text encoder part and U-Net part, each with its weight."""
-        weights = None
-        if tag.blocks is not None:
-            weights = BlockWeights.parse(tag.blocks, load_presets(self.presets), file.family)
-        for part in ("te", "unet"):
-            modules = {key: tensors for key, tensors in file.modules.items() if part_of(key) == part}
-            if not modules:
-                continue
-            network = Network.from_modules(modules, file.name, file.families)
-            for adapter in network.adapters.values():
-                adapter.float()
-            network.set_block_weights(weights)
-            network.multiplier = tag.te_weight() if part == "te" else tag.unet_weight(0, 1)
-            yield part, network
-
 
 def _readers() -> list[set[str]]:
     """What each installed extension knows that reads such tags."""
     stems = {Path(data.path).stem for data in scripts.scripts_data}
     return [knows for stem, knows in READERS.items() if stem in stems]
+
+
+def _not_honoured(tags: Sequence[PromptLora]) -> list[str]:
+    """Tags that ask for what we cannot do: the web UI encodes the prompts of both passes before the first one."""
+    differing = [tag.name for tag in tags if tag.hires_te and tag.hires_te.at(0, 1) != tag.te_weight()]
+    what = "in the hires pass its text encoder keeps the weight of the first"
+    return [f"{name}: {what}; hrunet is applied" for name in differing]
+
+
+def _seed(p: Any) -> int:
+    """Of the batch's first image."""
+    seeds = getattr(p, "seeds", None) or getattr(p, "all_seeds", None) or [getattr(p, "seed", 0)]
+    return int(seeds[0])
 
 
 def _forget_encoded(p: Any) -> None:

@@ -31,6 +31,15 @@ def test_the_weight_follows_the_steps(draw) -> None:
     assert never == draw("1girl ")
 
 
+def test_the_hires_pass_has_its_own_weight_and_random_ones_are_shown(webui, draw, monkeypatch) -> None:
+    tag = "<lora:hat:te=1:unet=0:hrunet=0.5:hrte=0>"
+    assert draw(f"1girl {tag}") == draw("1girl <lora:hat:te=1:unet=0@0>")
+    _, notes = remaining(webui, monkeypatch, f"{tag} <lora:hat:1:lbw={','.join('R' * 17)}>")
+    assert "keeps the weight of the first" in notes[1] and "hat: lbw=0." in notes[0]
+    monkeypatch.setattr(webui.modules.processing.StableDiffusionProcessingTxt2Img, "is_hr_pass", True, raising=False)
+    assert draw(f"1girl {tag}") == draw("1girl <lora:hat:te=1:unet=0.5@0>") != draw("1girl <lora:hat:te=1:unet=0@0>")
+
+
 def test_block_weights_of_zero_are_off(draw) -> None:
     assert draw("1girl <lora:hat:1:lbw=ALL>") == draw("1girl <lora:hat:1@0>")
     assert draw("1girl <lora:hat:1:lbw=te=0,unet=0>") == draw("1girl ")
@@ -120,7 +129,12 @@ def test_other_extensions_get_the_tags_that_they_read(webui, lora, monkeypatch: 
 
 @pytest.mark.parametrize(
     ("prompt", "said"),
-    [("<lora:hat:[1@0,0@1]>", 0), ("<lora:hat:te=[1@0]:unet=1>", 0), ("<lora:hat:1@0,x>", 1), ("<lora:hat:1:hr=2>", 1)],
+    [
+        ("<lora:hat:[1@0,0@1]>", 0),
+        ("<lora:hat:te=[1@0]:unet=1>", 0),
+        ("<lora:hat:1@0,x>", 1),
+        ("<lora:hat:1:hr=soon>", 1),
+    ],
 )
 def test_what_we_cannot_read_stays_and_the_other_tags_count(webui, draw, monkeypatch, prompt: str, said: int) -> None:
     left, notes = remaining(webui, monkeypatch, f"1girl {prompt} <lora:hat:1@0>")
