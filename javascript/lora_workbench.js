@@ -172,8 +172,8 @@
     // ---- dataset: clicks, captions, and areas drawn on a picture ----
     function datasetAction(action, event) {
         const select = action.startsWith("select:");
-        const marks = select && (event.ctrlKey || event.metaKey || event.shiftKey);
-        type("lw_ds_do", (marks ? action.replace("select:", "mark:") : action) + "|" + Date.now());
+        const verb = event.shiftKey ? "markto:" : event.ctrlKey || event.metaKey ? "mark:" : "select:";
+        type("lw_ds_do", (select ? action.replace("select:", verb) : action) + "|" + Date.now());
     }
 
     const captionField = () => root().querySelector("#lw_ds_caption textarea");

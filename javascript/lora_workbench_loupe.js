@@ -1,14 +1,14 @@
 // Loupe: a click on img[data-lw-zoom] enlarges it. The pictures of one group ([data-lw-loupe], a strip, the grid) follow
 // each other by the arrow keys, always in the same place, so that what differs is seen: left and right within the row of
-// a table, up and down between its rows. Space shows the picture that was seen before, and back again.
+// a table, up and down between its rows. Space shows the picture that was seen before, and back again. "lw-zoomed" tells
+// others of each picture: {image, show(source)}, the latter for a better one.
 (function () {
     "use strict";
     const page = window.loraWorkbench = window.loraWorkbench || {};
     if (page.zoom) return;
 
     const GROUPS = "[data-lw-loupe], .lw-strip, .lw-film, #lw_grid_table";
-    const PICTURES = "img[data-lw-zoom], [data-lw-cell] img";
-    const KEYS = "← → next · ↑ ↓ other prompt · Space before and after · Esc closes";
+    const PICTURES = "img[data-lw-zoom], [data-lw-cell] img, .lw-thumb img";
     const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
     // rows of pictures; what is in no table is one row
@@ -38,7 +38,8 @@
         const keys = document.createElement("p");
         dialog.className = "lw-zoom";
         keys.className = "lw-zoom-keys";
-        keys.textContent = all.flat().length > 1 ? KEYS : "Esc closes";
+        const hints = [["← → next", all.flat().length > 1], ["↑ ↓ next row", all.length > 1], ["Space back and forth", all.flat().length > 1]];
+        keys.textContent = [...hints.filter(([, has]) => has).map(([text]) => text), "Esc closes"].join(" · ");
         let shown = image, before = null;
 
         const show = (one) => {
@@ -47,6 +48,8 @@
             large.src = one.dataset.lwFull || one.src;
             large.alt = caption.textContent = one.dataset.lwCaption || one.alt;
             dialog.setAttribute("aria-label", large.alt);
+            const better = (source) => { if (shown === one) large.src = source; };
+            document.dispatchEvent(new CustomEvent("lw-zoomed", { detail: { image: one, show: better } }));
         };
         dialog.addEventListener("keydown", (event) => {
             const move = MOVES[event.key];

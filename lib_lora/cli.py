@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
-BENCHMARKS = ("step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card")
+BENCHMARKS = (
+    "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page",
+)  # fmt: skip
 EXIT_USER_ERROR = 2
 
 

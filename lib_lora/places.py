@@ -28,6 +28,11 @@ class Places:
         return self.data / "train-draft.json"
 
     @property
+    def sets(self) -> Path:
+        """Sets of pictures that were uploaded, or drawn to try with; others stay where they are."""
+        return self.data / "sets"
+
+    @property
     def grids(self) -> Path:
         """A folder for each grid that belongs to no run."""
         return self.data / "grids"

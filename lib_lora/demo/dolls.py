@@ -9,7 +9,7 @@ from lib_lora.models.base import Host
 
 COUNT = 24
 NAME = "mira"  # of the character, and of the folder with its repeats
-SETS, FOLDER, CONCEPT = "sets", "paper-dolls", f"3_{NAME}"
+FOLDER, CONCEPT = "paper-dolls", f"3_{NAME}"
 
 
 def miniature_of(host: Host) -> str:
@@ -17,9 +17,9 @@ def miniature_of(host: Host) -> str:
     return next((name for name in host.checkpoints() if name.lower().startswith("mini")), "")
 
 
-def write_dolls(data: Path) -> Path:
-    """Draw the set below the data folder; what is there already stays as it is. Returns the folder to open."""
-    folder = data / SETS / FOLDER
+def write_dolls(sets: Path) -> Path:
+    """Draw the set below the folder of sets; what is there already stays as it is. Returns the folder to open."""
+    folder = sets / FOLDER
     (folder / CONCEPT).mkdir(parents=True, exist_ok=True)
     specs = character_specs(COUNT)
     write_dataset(folder / CONCEPT, specs, [character_caption(spec) for spec in specs])

@@ -19,6 +19,7 @@ from lib_lora.api.routes import add_api
 from lib_lora.ui import compat, html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.blocks_tab import BlocksTab
+from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.ui.dataset_tab import DatasetTab
 from lib_lora.ui.faults import Faults
 from lib_lora.ui.files import Pictures
@@ -36,6 +37,7 @@ from lib_lora.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1"
+ORANGE = "#b94a06"  # of primary buttons: white on it can be read (5.2 to 1), unlike on gradio's own (2.8)
 PATH_FIELDS = frozenset(
     (
         "lw_browse",
@@ -54,17 +56,19 @@ def build_page(
     standalone: bool,
     access: Access | None = None,
     news: News | None = None,
+    uploads: Uploads | None = None,
 ) -> gr.Blocks:
     """All tabs, connected.
 
     Args:
         standalone: also bring the style sheet and the script, which a web UI would load by itself.
         access: what may be done from here; by default everything.
+        uploads: takes dropped pictures, where paths are not restricted; is served on the page's app.
         news: is served on the page's app, so that the page learns what changed.
     """
     access = (access or Access()).within(*workbench.host.paths.folders)
     poller = Poller(news)
-    dataset = DatasetTab(workbench, pictures)
+    dataset = DatasetTab(workbench, pictures, None if access.confined else uploads)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
     blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
     publish = PublishTab(workbench, pictures)
@@ -148,7 +152,8 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     pictures, news = Pictures(workbench.host.paths), News()
-    page = build_page(workbench, pictures, standalone=True, news=news)
+    uploads = Uploads(workbench.host.paths.places.sets)
+    page = build_page(workbench, pictures, standalone=True, news=news, uploads=uploads)
     early = Middleware(HeadScript, script=_text("lib_lora/ui/standalone.js"))
     app = compat.launch(
         page,
@@ -160,6 +165,7 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     pictures.serve_on(app)
     news.serve_on(app)
     Words().serve_on(app)
+    uploads.serve_on(app)
     add_api(app, workbench, Access())
     server = Server(page, page.local_url)
     print(f"LoRA Workbench is at {server.address} (Ctrl+C ends it)", flush=True)
@@ -169,9 +175,11 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
 
 
 def theme() -> Any:
-    """gradio's default with the fonts of the system: nothing is fetched, and the text looks like other programs'."""
+    """gradio's default with the fonts of the system, so that nothing is fetched, and buttons that can be read."""
     sans, mono = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
-    return gr.themes.Default(font=sans, font_mono=mono, spacing_size="sm", text_size="md")
+    plain = gr.themes.Default(font=sans, font_mono=mono, spacing_size="sm", text_size="md")
+    names = (f"button_primary_background_fill{end}" for end in ("", "_dark", "_hover", "_hover_dark"))
+    return plain.set(**dict.fromkeys(names, ORANGE), button_primary_text_color="white")
 
 
 def _free_port(host: str, first: int, tries: int = 50) -> int:

@@ -31,6 +31,7 @@ from lib_lora.ui.dataset.report_panel import ReportPanel
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.tagging_panel import TaggingPanel
 from lib_lora.ui.dataset.tags_panel import ADD_FIRST, TagsPanel
+from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.ui.dataset.views import Album
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.poll import Poller
@@ -40,12 +41,17 @@ from lib_lora.workbench import Workbench
 
 
 class DatasetTab:
-    """Folders, gallery and caption above; the dry run; a tray of tools below, in the order of the work."""
+    """The gallery; beside it the caption of a picture; beside that the dry run, and the tools in the order of the work.
 
-    def __init__(self, workbench: Workbench, pictures: Pictures):
+    Args:
+        uploads: takes pictures that are dropped; None where there are no uploads.
+    """
+
+    def __init__(self, workbench: Workbench, pictures: Pictures, uploads: Uploads | None = None):
         desk = self.pages = Pages(workbench)
+        self.uploads = uploads
         album = Album(desk, pictures)
-        self.gallery = Gallery(desk, album)
+        self.gallery = Gallery(desk, album, uploads=uploads is not None)
         self.caption = CaptionPanel(desk, album)
         self.change = ChangePanel(desk, album, self.caption)
         self.tags, self.classes = TagsPanel(desk, album), ClassesPanel(desk, album)
@@ -64,19 +70,21 @@ class DatasetTab:
     def build(self) -> None:
         self.gallery.build_open()
         with gr.Row(elem_classes=["lw-ds-desk"]):
-            with gr.Column(scale=2, min_width=180):
+            with gr.Column(scale=6, min_width=380, elem_classes=["lw-ds-left"]):
                 self.gallery.build_folders()
-            with gr.Column(scale=6, min_width=360):
                 self.gallery.build_pictures()
-            with gr.Column(scale=3, min_width=240):
+            with gr.Column(scale=3, min_width=260, elem_classes=["lw-ds-inspector"]):
                 self.caption.build()
-        self.change.build()
-        with gr.Tabs(elem_id="lw_ds_tools") as self.tray:
-            for tool in self.tools:
-                with gr.TabItem(tool.name, id=tool.key, elem_id=f"lw_ds_tool_{tool.key}"):
-                    tool.build()
+            with gr.Column(scale=4, min_width=320, elem_id="lw_ds_tools", elem_classes=["lw-ds-tools"]):
+                self.change.build()
+                for number, tool in enumerate(self.tools):
+                    tray = {"elem_id": f"lw_ds_tool_{tool.key}", "elem_classes": ["lw-ds-tool"]}
+                    with gr.Accordion(tool.name, open=number == 0, **tray):
+                        tool.build()
+                self.change.build_history()
         self.clicked = gr.Textbox(label="Clicked", elem_id="lw_ds_do", elem_classes=["lw-hidden"])
         self.dolls = gr.Textbox(label="Try it", elem_id="lw_ds_dolls", elem_classes=["lw-hidden"])
+        self.dropped = gr.Textbox(label="Uploaded", elem_id="lw_ds_dropped", elem_classes=["lw-hidden"])
         self.message = panel("lw_ds_click_message")
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -92,7 +100,8 @@ class DatasetTab:
         on = Connector(self.pages, self.now)
         on.outputs = self.outputs
         self.verbs = {
-            "page": gallery.turn, "folder": gallery.choose_folder, "mark": gallery.mark, "markall": gallery.mark_all,
+            "page": gallery.turn, "sort": gallery.sort, "folder": gallery.choose_folder,
+            "mark": gallery.mark, "markto": gallery.mark_to, "markall": gallery.mark_all,
             "clear": gallery.clear, **{name: verb for shown in self.panels for name, verb in shown.verbs().items()},
         }  # fmt: skip
         caption = self.caption.field
@@ -104,10 +113,14 @@ class DatasetTab:
         given = [gallery.folders, train.preset, *train.form.inputs]
         played = on(self.dolls.change, self.play, [], gallery.message, [*filled, *given])
         self._carry(on, played, train)
+        if self.uploads:
+            brought = on(self.dropped.change, self.take, [self.dropped, *caption], gallery.message,
+                         [*filled, gallery.folders])  # fmt: skip
+            self._carry(on, brought, train)
         for field in gallery.filters:
             for trigger in (field.submit, field.blur):
                 on(trigger, self.filter, [*gallery.filters, *caption], gallery.message, caption)
-        clicked = [*caption, self.tray, *gallery.filters]
+        clicked = [*caption, *gallery.filters]
         on(self.clicked.change, self.do, [self.clicked, *caption], self.message, clicked)
         for shown in self.panels:
             shown.connect(on)
@@ -148,6 +161,23 @@ class DatasetTab:
         return [self.gallery.do_open(folders), *self.caption.shown(), "", "", ""]
 
     @changes
+    def take(self, dropped: str, caption: str, base: str) -> list[Any]:
+        """Open what was uploaded: the key of the set, then the time."""
+        assert self.uploads is not None
+        key = dropped.rpartition("|")[0]
+        if not key:
+            return [NO_MESSAGE, *[gr.update()] * 6]
+        intake = self.uploads.find(key)
+        if self.session.editor is not None:
+            self.caption.keep(caption, base)
+        said = self.gallery.do_open(str(intake.folder))
+        left = (
+            f"; {html.plural(intake.taken.left_out, 'file')} of other kinds left out" if intake.taken.left_out else ""
+        )
+        text = f"{html.plural(intake.taken.files, 'file')} taken into {intake.folder}{left}."
+        return [html.message(text, html.GOOD) + said, *self.caption.shown(), "", "", "", str(intake.folder)]
+
+    @changes
     def play(self) -> list[Any]:
         """Paper dolls to try everything with: their set, the miniature, and settings that suit both."""
         host = self.pages.workbench.host
@@ -156,7 +186,7 @@ class DatasetTab:
             raise UserError(
                 "The miniature is not among the checkpoints", fix="python -m lib_lora demo export puts it there"
             )
-        folder = write_dolls(host.paths.data)
+        folder = write_dolls(host.paths.places.sets)
         if (loaded := host.info()) is None or loaded.name != model:
             load_checkpoint(self.pages.workbench, model)
         self.gallery.do_open(str(folder))
@@ -180,8 +210,6 @@ class DatasetTab:
         """A click in our HTML: ``verb:value|time``."""
         verb, _, value = clicked.rpartition("|")[0].partition(":")
         skip = gr.update()
-        if verb == "tool":
-            return [NO_MESSAGE, skip, skip, gr.update(selected=value), skip, skip, skip]
         if verb not in self.verbs:
             raise UserError(f"Unknown action {verb!r}", fix="Reload the page")
         narrows = verb in ("with", "without", "folder", "only")
@@ -189,7 +217,7 @@ class DatasetTab:
         self.verbs[verb](value)
         field = self.caption.shown() if verb == "select" else self._followed() if narrows else [skip] * 2
         filters = self._filters() if verb in ("with", "without") else [skip] * 3
-        return [saved or NO_MESSAGE, *field, skip, *filters]
+        return [saved or NO_MESSAGE, *field, *filters]
 
     def _followed(self) -> list[Any]:
         """The caption of the current picture, which is one of those shown, where there are any."""

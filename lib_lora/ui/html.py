@@ -72,10 +72,16 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marked: I
     return f'<div class="lw-scroll"><table class="lw-table">{content}</table></div>'
 
 
-def pick_button(text: str, into: str, value: str, css: str = "") -> str:
-    """A button that writes ``value`` and the time into the hidden textbox ``into``, whose change is an event."""
+def pick_button(text: str, into: str, value: str, css: str = "", said: str = "") -> str:
+    """A button that writes ``value`` and the time into the hidden textbox ``into``, whose change is an event.
+
+    Args:
+        said: what a screen reader says, where ``text`` alone is the same on several buttons.
+    """
+    label = f' aria-label="{escape(said)}"' if said else ""
     return (
-        f'<button type="button" class="lw-pick {css}" data-lw-into="{escape(into)}" data-lw-pick="{escape(value)}">'
+        f'<button type="button" class="lw-pick {css}" data-lw-into="{escape(into)}" data-lw-pick="{escape(value)}"'
+        f"{label}>"
         f"{escape(text)}</button>"
     )
 

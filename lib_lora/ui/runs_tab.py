@@ -23,7 +23,7 @@ from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.job_view import of_type
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.run_details import comparison, details
-from lib_lora.ui.runs_table import BACK, PICK, RunsTable
+from lib_lora.ui.runs_table import BACK, PICK, ROW, RunsTable
 from lib_lora.workbench import Workbench
 
 NO_RUNS = "No run yet. Every training appears here with its settings, loss and samples."
@@ -36,7 +36,7 @@ class RunsTab:
         self.workbench = workbench
         self.pictures = pictures
         self.runs = run_names(workbench)
-        self.rows = RunsTable(workbench.runs)
+        self.rows = RunsTable(workbench.runs, pictures)
         self._drawn: tuple[Any, str] = (None, "")  # what the details were made of, and the details
 
     # -- components ---------------------------------------------------------------------------------------------------
@@ -44,6 +44,7 @@ class RunsTab:
     def build(self) -> None:
         self.table = panel("lw_runs_table", html.hint(NO_RUNS, "Train a LoRA", "Train"))
         self.pick = gr.Textbox("", label="Clicked run", elem_id=PICK, elem_classes=["lw-hidden"])
+        self.row = gr.Textbox("", label="Button of a run", elem_id=ROW, elem_classes=["lw-hidden"])
         self.back = gr.Textbox("", label="Step to go back to", elem_id=BACK, elem_classes=["lw-hidden"])
         self.opened = gr.Textbox("", label="Open run", elem_id="lw_runs_opened", elem_classes=["lw-hidden"])
         names = self.runs()
@@ -93,11 +94,14 @@ class RunsTab:
         shown = [self.opened, self.run, self.details, self.notes, self.notes_row, self.compared]
         act(self.open.click, self.show, [self.run], self.message, shown)
         act(self.pick.change, self.follow, [self.pick], self.message, shown)
+        there = [tabs, form_message, *form.inputs]
+        asked = [*shown, self.confirm, self.question, self.others]
+        done = act(self.row.change, self.do, [self.row, self.others, self.more], self.message, [*asked, *there])
+        form.filled(done)
         act(self.back.change, self.return_to, [self.back], self.message, shown)
         act(self.compare.click, self.show_several, [self.run, self.others], self.message, [self.compared])
         act(self.resume.click, self.go_on, [self.opened, self.more], self.message)
         act(self.grid.click, self.to_grid, [self.opened], self.message, [tabs, grid_run])
-        there = [tabs, form_message, *form.inputs]
         form.filled(act(self.duplicate.click, self.to_form, [self.opened], self.message, there))
         act(self.delete.click, self.ask, [self.opened], self.message, [self.confirm, self.question])
         act(self.no.click, self.keep, [], self.message, [self.confirm])
@@ -119,6 +123,30 @@ class RunsTab:
         """``open:RUN``, followed by the time of the click; gradio also says when it empties the field."""
         run_id = pick.rpartition("|")[0].partition(":")[2]
         return self.show(run_id) if run_id in self.runs() else [NO_MESSAGE, *[SKIP] * 6]
+
+    @changes
+    def do(self, pick: str, other_ids: list[str] | None, more: float | None) -> list[Any]:
+        """A button in a row: ``compare``, ``continue``, ``settings`` or ``delete``, then ``:RUN`` and the time.
+
+        The run is opened too, so that what is said stands beside what it is about.
+        """
+        verb, _, run_id = pick.rpartition("|")[0].partition(":")
+        if run_id not in self.runs():
+            return [NO_MESSAGE, *[SKIP] * (11 + len(self.form.inputs))]
+        message, *opened = self.show(run_id)
+        asked, there = [SKIP, SKIP, SKIP], [SKIP] * (2 + len(self.form.inputs))
+        if verb == "compare":
+            ids = list(dict.fromkeys([*(other_ids or []), run_id]))
+            opened[-1] = comparison([self._run(name) for name in ids[-COLOURS:]]) if len(ids) > 1 else ""
+            message = "" if len(ids) > 1 else html.message("Press Compare in the rows of others too; up to six.")
+            asked[2] = gr.update(value=ids[-COLOURS:])
+        elif verb == "continue":
+            message = self.go_on(run_id, more)
+        elif verb == "settings":
+            message, *there = self.to_form(run_id)
+        elif verb == "delete":
+            message, *asked[:2] = self.ask(run_id)
+        return [message, *opened, *asked, *there]
 
     @changes
     def return_to(self, pick: str) -> list[Any]:

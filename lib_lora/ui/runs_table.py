@@ -11,19 +11,27 @@ from lib_lora.training.best_epoch import suggest_epoch
 from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
 from lib_lora.ui import html
+from lib_lora.ui.files import Pictures
+from lib_lora.ui.run_matrix import samples
 
-PICK, BACK = "lw_runs_pick", "lw_runs_back"  # where a click is told: a run to open, and a step to go back to
+# where a click is told: a run to open, a step to go back to, and what to do with the run of a row
+PICK, BACK, ROW = "lw_runs_pick", "lw_runs_back", "lw_runs_row"
 HEADERS = ("Name", "Started", "Checkpoint", "Steps", "State", "Lowest loss", "Chosen", "Notes")
 SHOWN = 50
 NOTE = 80  # characters of a note
 STATES = {"waiting": "in the queue", "running": "is being trained", "paused": "paused"}
+ACTIONS = (("compare", "Compare"), ("continue", "Continue"), ("settings", "Use settings"), ("delete", "Delete …"))
 
 
 class RunsTable:
-    """A row for each of the newest runs; its name opens it. Rows are drawn anew only when their folder has changed."""
+    """A row for each of the newest runs, with its latest sample and what can be done with it.
 
-    def __init__(self, store: RunStore):
+    Rows are drawn anew only when their folder has changed. The page's script searches and sorts them.
+    """
+
+    def __init__(self, store: RunStore, pictures: Pictures | None = None):
         self.store = store
+        self.pictures = pictures
         self._cells: dict[str, tuple[tuple[int, str | None], str]] = {}
 
     def draw(self, names: Sequence[str], active: Mapping[str, str], selected: str | None) -> str:
@@ -36,10 +44,13 @@ class RunsTable:
         """
         shown = [(name, cells) for name in names[:SHOWN] if (cells := self._row(name, active.get(name)))]
         rows = "".join(f"<tr{' class=lw-marked' if name == selected else ''}>{cells}</tr>" for name, cells in shown)
-        head = "".join(f'<th scope="col">{h}</th>' for h in HEADERS)
+        order = '<th scope="col"><button type="button" data-lw-runs-order>{}</button></th>'.format
+        head = f"<td></td>{''.join(map(order, HEADERS))}<td></td>"
         more = f'<p class="lw-quiet">and {len(names) - SHOWN} older runs</p>' if len(names) > SHOWN else ""
         table = f'<table class="lw-table lw-runs"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        return f'<div class="lw-scroll">{table}</div>{more}' if rows else ""
+        find = '<input type="search" class="lw-runs-find" placeholder="Find a run" aria-label="Find a run">'
+        scroll = '<div class="lw-scroll lw-runs-scroll" tabindex="0" role="region" aria-label="Runs">'
+        return f"{find}{scroll}{table}</div>{more}" if rows else ""
 
     def _row(self, name: str, active: str | None) -> str:
         try:
@@ -47,18 +58,25 @@ class RunsTable:
             key = (run.folder.stat().st_mtime_ns, active)
             known = self._cells.get(name)
             if known is None or known[0] != key:
-                known = self._cells[name] = (key, _cells(run, active))
+                known = self._cells[name] = (key, _cells(run, active, self._picture(run)))
         except (UserError, OSError):
             return ""  # deleted a moment ago, or damaged: opening it says what is wrong
         return known[1]
 
+    def _picture(self, run: Run) -> str:
+        drawn = list(samples(run).values()) if self.pictures else []
+        if not drawn or self.pictures is None:
+            return ""
+        path = drawn[-1][min(drawn[-1])]
+        return f'<img src="{escape(self.pictures.url(path))}" alt="Latest sample" loading="lazy" {html.ZOOMS}>'
 
-def _cells(run: Run, active: str | None) -> str:
+
+def _cells(run: Run, active: str | None, picture: str) -> str:
     try:
         config = run.config()
     except UserError as error:
         pick = html.pick_button(run.id, PICK, f"open:{run.id}")
-        return f'<td>{pick}</td><td colspan="{len(HEADERS) - 1}">{escape(str(error))}</td>'
+        return f'<td></td><td>{pick}</td><td colspan="{len(HEADERS)}">{escape(str(error))}</td>'
     best, chosen, note = suggest_epoch(run.epochs()), run.chosen(), " ".join(run.notes().split())
     texts = (
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record.created)),
@@ -70,7 +88,13 @@ def _cells(run: Run, active: str | None) -> str:
         _damage(run) + (note if len(note) <= NOTE else note[: NOTE - 1] + "…"),
     )
     first = html.pick_button(config.name, PICK, f"open:{run.id}")
-    return f"<td>{first}</td>" + "".join(f"<td>{escape(text)}</td>" for text in texts)
+    able = [(verb, label) for verb, label in ACTIONS if active is None or verb in ("compare", "settings")]
+    buttons = "".join(
+        html.pick_button(label, ROW, f"{verb}:{run.id}", "lw-row", said=f"{label} {config.name}")
+        for verb, label in able
+    )
+    cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    return f'<td class="lw-runs-picture">{picture}</td><td>{first}</td>{cells}<td class="lw-runs-do">{buttons}</td>'
 
 
 def _damage(run: Run) -> str:

@@ -34,7 +34,7 @@ class Step:
 
 
 class Way:
-    """Follows the newest run, and the set that was opened last.
+    """Follows the set that was opened last, and the newest run of it; of all, where none is open.
 
     Args:
         opened: folder and number of pictures of that set; None where there is none.
@@ -43,7 +43,7 @@ class Way:
     def __init__(self, workbench: Workbench, opened: Callable[[], tuple[Path, int] | None]):
         self.workbench = workbench
         self.opened = opened
-        self._newest = Watched(lambda: next(iter(workbench.runs.list()), None), workbench.host.paths.runs)
+        self._runs = Watched(lambda: list(workbench.runs.with_config()), workbench.host.paths.runs)
 
     def build(self) -> None:
         self.strip = panel("lw_way", way_view(self.steps()))
@@ -53,7 +53,7 @@ class Way:
 
     def steps(self) -> list[Step]:
         """All five, as they are now."""
-        run = self._newest()
+        run = self._run()
         trained, training = self._training(run)
         chosen = run.chosen() if run else {}
         after = run.folder / "chosen.json" if run else Path()
@@ -68,6 +68,11 @@ class Way:
             Step("Tune", "Blocks", "seen with its blocks" if tuned else "if a block needs it", tuned or published),
             Step("Publish", "Publish", "published" if published else "name, card, picture", published),
         ]
+
+    def _run(self) -> Run | None:
+        """The newest run of the open set, else of all."""
+        opened = self.opened()
+        return next((run for run, config in self._runs() if not opened or Path(config.data_dir) == opened[0]), None)
 
     def _set(self, run: Run | None) -> tuple[str, bool]:
         if opened := self.opened():

@@ -15,6 +15,7 @@ from lib_lora.hosts.detect import web_ui_host
 from lib_lora.places import Places
 from lib_lora.ui import prompt_weights
 from lib_lora.ui.app import build_page
+from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.notice import notice
 from lib_lora.ui.poll import News
@@ -30,13 +31,20 @@ def workbench() -> Workbench:
     return Workbench(web_ui_host())
 
 
+@lru_cache(maxsize=1)
+def uploads() -> Uploads:
+    """The sets that pages are filling now."""
+    return Uploads(workbench().host.paths.places.sets)
+
+
 def page() -> gr.Blocks:
     """The tab; where we cannot work, it says why."""
     try:
         bench = workbench()
     except UserError as error:
         return notice(str(error))
-    built = build_page(bench, Pictures(bench.host.paths), standalone=False, access=web_ui_access(), news=NEWS)
+    access, pictures = web_ui_access(), Pictures(bench.host.paths)
+    built = build_page(bench, pictures, standalone=False, access=access, news=NEWS, uploads=uploads())
     for component in built.blocks.values():
         component.do_not_save_to_config = True  # else ui-config.json would freeze today's defaults for ever
     return built
@@ -52,6 +60,7 @@ def add_routes(app: Any) -> None:
     Pictures(bench.host.paths).serve_on(app, access)
     NEWS.serve_on(app, access)
     Words().serve_on(app)
+    uploads().serve_on(app, access)
     add_api(app, bench, access)
 
 

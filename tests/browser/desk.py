@@ -54,6 +54,10 @@ class Desk:
         old = self.page.locator(".label-wrap", has_text=accordion)
         self.page.get_by_role("button", name=accordion).or_(old).first.click()
 
+    def tool(self, key: str) -> None:
+        """Open a tool of the Dataset tab, which closes the others."""
+        self.page.locator(f"#lw_ds_tool_{key} > .label-wrap").click()
+
     def open_settings(self, *names: str) -> None:
         """Show the groups of *More settings* that these are in."""
         self.open("More settings")

@@ -76,7 +76,7 @@ def set_copies_aside(desk: Desk, downloads: Path) -> None:
 
 
 def tag(desk: Desk, downloads: Path, model: Path) -> None:
-    desk.tab("Tagging")
+    desk.tool("tagging")
     desk.type("lw_ds_tagger_folder", model)
     desk.click("lw_ds_tag")
     desk.sees("#lw_ds_dry_run", "captions written 4")
@@ -86,7 +86,7 @@ def tag(desk: Desk, downloads: Path, model: Path) -> None:
 
 
 def edit(desk: Desk, downloads: Path) -> None:
-    desk.tab("Tags")
+    desk.tool("tags")
     desk.type("lw_ds_tag_tags", "mira")
     desk.click("lw_ds_tag_plan")
     desk.sees("#lw_ds_dry_run", "captions written 4")
@@ -123,7 +123,7 @@ def edit(desk: Desk, downloads: Path) -> None:
 
 
 def crop(desk: Desk, downloads: Path) -> None:
-    desk.tab("Pictures")
+    desk.tool("pictures")
     desk.sees("#lw_ds_canvas .lw-canvas")
     desk.page.wait_for_function("document.querySelector('#lw_ds_canvas img').naturalWidth > 0")
     canvas = desk.page.locator("#lw_ds_canvas canvas")
@@ -144,7 +144,7 @@ def crop(desk: Desk, downloads: Path) -> None:
 
 
 def balance(desk: Desk, downloads: Path) -> None:
-    desk.tab("Classes and repeats")
+    desk.tool("classes")
     desk.sees("#lw_ds_balance", "Main : face")
     desk.page.locator("#lw_ds_classes .lw-thumb").first.click()
     desk.sees("#lw_ds_classes", "put here by hand")
@@ -158,7 +158,7 @@ def balance(desk: Desk, downloads: Path) -> None:
 
 
 def send_to_train(desk: Desk, downloads: Path) -> None:
-    desk.tab("Check")
+    desk.tool("check")
     desk.sees_value("lw_ds_trigger", "mira")
     desk.sees("#lw_ds_settings", "With the settings of the Train tab: 512 px")
     desk.click("lw_ds_check")

@@ -23,8 +23,10 @@ def test_each_step_is_known_from_the_disk(tmp_path: Path) -> None:
     assert "mira · 3 images" in way_view(opened.steps())
     run = bench.runs.create(TrainConfig(name="mira", data_dir=str(tmp_path / "set"), model="x"))
     assert done() == [True, False, False, False, False]
+    here = Way(bench, lambda: (tmp_path / "set", 3))
     run.add_epoch({"epoch": 1, "step": 3, "running_loss": 0.1, "lora_path": "mira.safetensors"})
-    assert done() == [True, True, False, False, False]
+    assert done() == done(here) == [True, True, False, False, False]
+    assert done(opened) == [True, False, False, False, False]  # nothing was trained on the set that is open
     run.choose(1, 0.8)
     assert "epoch 1 at 0.8" in way_view(way.steps())
     (run.folder / PUBLISHED).write_text("{}")

@@ -188,10 +188,13 @@ class CaptionPanel(Panel):
         except UserError:
             return html.hint("Click a picture to edit its caption.")
         url = self.album.preview(picture)
-        image = f'<img src="{text(url)}" alt="{text(picture.path.name)}" {html.ZOOMS}>' if url else ""
+        key = self.session.key(picture)
+        image = (
+            f'<img src="{text(url)}" alt="{text(picture.path.name)}" data-lw-key="{key}" {html.ZOOMS}>' if url else ""
+        )
         others = self._common()
         size = f"{picture.size[0]}×{picture.size[1]}"
-        mark = link("unmark" if picture.path in self.session.marked else "mark", "mark", self.session.key(picture))
+        mark = link("unmark" if picture.path in self.session.marked else "mark", "mark", key)
         below = f"<figcaption>{text(picture.path.name)} · {size} {mark}</figcaption>"
         return f'<figure class="lw-ds-current">{image}{below}</figure>{others}'
 

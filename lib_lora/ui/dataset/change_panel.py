@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from lib_lora.access import changes
+from lib_lora.dataset.collection.change import Move
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
@@ -15,6 +17,8 @@ from lib_lora.ui.dataset.panel import Panel, View
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.views import Album, change_view, history_view
 from lib_lora.ui.job_view import progress
+
+SHOWN_PICTURES = 6
 
 
 class ChangePanel(Panel):
@@ -35,6 +39,9 @@ class ChangePanel(Panel):
         self.message = panel("lw_ds_applied")
         with gr.Row(elem_classes=["lw-actions"]):
             self.undo = gr.Button("Undo", elem_id="lw_ds_undo", interactive=False, size="sm")
+
+    def build_history(self) -> None:
+        """Below the tools."""
         with gr.Accordion("History", open=False, elem_id="lw_ds_history"):
             self.history = panel("lw_ds_history_list")
 
@@ -75,11 +82,24 @@ class ChangePanel(Panel):
 
     def views(self) -> list[View]:
         return [
-            (self.dry_run, lambda: change_view(self.session.pending)),
+            (self.dry_run, self._dry_run),
             (self.buttons, lambda: gr.update(visible=bool(self.session.pending))),
             (self.history, lambda: history_view(self.session.editor.history()) if self.session.editor else ""),
             (self.undo, self._undo),
         ]
+
+    def _dry_run(self) -> str:
+        """What is planned, with the pictures that it moves."""
+        change = self.session.pending
+        if change is None:
+            return ""
+        targets = {one.source: one.target for one in change.operations if isinstance(one, Move)}
+        moved = [picture for picture in self.session.opened().pictures if picture.path in targets]
+        shown = moved[:SHOWN_PICTURES]
+        goes = [f"{picture.path.stem} → {_place(targets[picture.path], picture.path)}" for picture in shown]
+        more = f'<span class="lw-quiet">and {len(moved) - len(shown)} more</span>' if len(moved) > len(shown) else ""
+        figures = f'<div class="lw-ds-plan">{self.album.figures(shown, "select", goes)}{more}</div>' if shown else ""
+        return change_view(change, figures)
 
     def live(self) -> list[Any]:
         """Progress of the newest job, and whether it can be cancelled."""
@@ -90,3 +110,8 @@ class ChangePanel(Panel):
         entries = self.session.editor.history() if self.session.editor else []
         last = next((entry for entry in reversed(entries) if entry.state == "done"), None)
         return gr.update(value=f"Undo: {last.title}" if last else "Undo", interactive=last is not None)
+
+
+def _place(target: Path, source: Path) -> str:
+    """Where a file goes: the other folder, or its new name."""
+    return f"{target.parent.name}/" if target.parent != source.parent else target.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,22 @@ from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.pages import Pages
-from lib_lora.ui.dataset.session import Session
+from lib_lora.ui.dataset.session import ORDERS, Session
 from lib_lora.ui.dataset.views import Album, link, shown_path, text
 from lib_lora.ui.folder_picker import FolderPicker, places_of
 
 PAGE = 48
 SHOWN_PROBLEMS = 10
+DROP = "Drop pictures, a folder or a zip here. Or open a folder of this machine above."
 PLAY = "Try it with the paper dolls"
 EMPTY = "Open a folder of images: kohya's 10_name folders, plain folders, or downloads with their side-cars."
 
 
 class Gallery:
-    """Folders on the left, thumbnails in the middle."""
+    """Folders above, thumbnails below; ``uploads``: whether pictures can be dropped here."""
 
-    def __init__(self, desk: Session | Pages, album: Album):
-        self._desk, self.album = desk, album
+    def __init__(self, desk: Session | Pages, album: Album, *, uploads: bool = False):
+        self._desk, self.album, self.uploads = desk, album, uploads
         self.picker = FolderPicker(lambda: places_of(desk.workbench), "lw_ds_browse", several=True)
 
     @property
@@ -44,7 +46,7 @@ class Gallery:
         with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
             self.folders = gr.Textbox(
                 label="Folders of images",
-                info="One a line; sub-folders are included",
+                placeholder="One a line; sub-folders are included",
                 elem_id="lw_ds_folders",
                 lines=1,
                 scale=5,
@@ -52,6 +54,8 @@ class Gallery:
             self.picker.build_button()
             self.open = gr.Button("Open", variant="primary", elem_id="lw_ds_open", scale=0, min_width=110)
         self.picker.build_list()
+        if self.uploads:
+            panel("lw_ds_upload", _drop_line())
         self.message = panel("lw_ds_message")
 
     def build_folders(self) -> None:
@@ -108,6 +112,20 @@ class Gallery:
         self.session.marked ^= {self.session.find(key).path}
         self.session.touch()
 
+    def mark_to(self, key: str) -> None:
+        """Mark everything from the current picture to this one, in the order that is shown."""
+        shown = self.session.shown()
+        end = shown.index(self.session.find(key))
+        begin = next((place for place, picture in enumerate(shown) if picture.path == self.session.current), end)
+        self.session.marked |= {picture.path for picture in shown[min(begin, end) : max(begin, end) + 1]}
+        self.session.touch()
+
+    def sort(self, order: str) -> None:
+        """Another order of the pictures."""
+        self.session.order = order if order in ORDERS else "name"
+        self.session.page = 0
+        self.session.touch()
+
     def mark_all(self, which: str) -> None:
         """Mark everything that passes the filter, or nothing."""
         self.session.marked = frozenset(p.path for p in self.session.shown()) if which == "shown" else frozenset()
@@ -128,7 +146,7 @@ class Gallery:
         counts = Counter(picture.folder for picture in editor.pictures)
         rows = "".join(self._folder_row(number, *pair) for number, pair in enumerate(counts.items()))
         tagged = sum(bool(picture.tags) for picture in editor.pictures)
-        head = f"<b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with tags"
+        head = f"<span><b>{html.plural(len(editor.pictures), 'image')}</b> · {tagged:,} with tags</span>"
         folders = f'<div class="lw-ds-folders">{rows}</div>'
         return f'<div class="lw-panel" id="lw_ds_set">{head}{folders}{self._problems()}</div>'
 
@@ -141,15 +159,17 @@ class Gallery:
         self.session.page = min(self.session.page, pages - 1)
         page = shown[self.session.page * PAGE : (self.session.page + 1) * PAGE]
         marks = [self._mark(picture) for picture in page]
-        figures = self.album.figures(page, "select", marks=marks) or html.hint("No picture passes the filter.")
-        return f'{self._bar(len(shown), pages)}<div class="lw-ds-gallery">{figures}</div>'
+        figures = self.album.figures(page, "select", self._labels(page), marks) or html.hint(
+            "No picture passes the filter."
+        )
+        gallery = f'<div class="lw-ds-gallery" data-lw-loupe>{figures}</div>'
+        return f"{self._bar(len(shown), pages)}{gallery}"
 
     def _empty(self) -> str:
         """Nothing is open: how to begin."""
-        play = (
-            html.pick_button(PLAY, "lw_ds_dolls", "play", "lw-lead") if miniature_of(self._desk.workbench.host) else ""
-        )
-        return html.hint(EMPTY, more=play)
+        play = html.pick_button(PLAY, "lw_ds_dolls", "play") if miniature_of(self._desk.workbench.host) else ""
+        drop = _drop_zone() if self.uploads else ""
+        return f'<div class="lw-ds-none">{html.hint(DROP if self.uploads else EMPTY, more=f"{drop}{play}")}</div>'
 
     def _bar(self, shown: int, pages: int) -> str:
         session, total = self.session, len(self.session.opened().pictures)
@@ -160,7 +180,21 @@ class Gallery:
         parts.append(link("mark these", "markall", "shown") + link("unmark", "markall", "none"))
         if pages > 1:
             parts.append(f"{link('‹', 'page', '-1')} page {session.page + 1} of {pages} {link('›', 'page', '1')}")
+        orders = "".join(
+            f'<option value="{order}"{" selected" if order == session.order else ""}>{name}</option>'
+            for order, (name, _) in ORDERS.items()
+        )
+        parts.append(f'<select class="lw-ds-sort" aria-label="Order">{orders}</select>')
+        parts.append(
+            '<input type="range" class="lw-ds-size" min="72" max="260" value="112" aria-label="Size of the pictures">'
+        )
         return f'<div class="lw-ds-bar">{"".join(f"<span>{part}</span>" for part in parts)}</div>'
+
+    def _labels(self, page: Sequence[Picture]) -> list[str]:
+        """Names, with the folder where there are several."""
+        if len({picture.folder for picture in self.session.opened().pictures}) < 2:
+            return [picture.path.stem for picture in page]
+        return [f"{picture.folder.name}/{picture.path.stem}" for picture in page]
 
     def _mark(self, picture: Picture) -> str:
         marks = ["lw-chosen"] if picture.path == self.session.current else []
@@ -189,3 +223,21 @@ class Gallery:
         items += [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
         shown = "".join(f"<li>{item}</li>" for item in items)
         return f"<details><summary>{html.plural(len(problems), 'file')} to look at</summary><ul>{shown}</ul></details>"
+
+
+def _drop_zone() -> str:
+    """Buttons for those who do not drop; the page's script knows both."""
+    return (
+        '<button type="button" class="lw-lead" data-lw-upload="files">Choose pictures or a zip …</button> '
+        '<button type="button" class="lw-pick" data-lw-upload="folder">Choose a folder …</button> '
+    )
+
+
+def _drop_line() -> str:
+    """Says in every state of the tab that pictures can be dropped, and how many of them have arrived."""
+    choose = '<button type="button" class="lw-link" data-lw-upload="{}">{}</button>'.format
+    return (
+        '<div class="lw-drop"><span class="lw-quiet">Or drop pictures, a folder or a zip anywhere on this tab:'
+        f"</span>{choose('files', 'choose files …')}{choose('folder', 'choose a folder …')}</div>"
+        '<div class="lw-drop-said" role="status"></div>'
+    )

@@ -64,7 +64,9 @@ class Pages:
 
     def opened(self) -> tuple[Path, int] | None:
         """Folder and number of pictures of the set that was used last, in whatever page; None where there is none."""
-        editor = self._last.editor if self._last else None
+        with self._lock:
+            editors = [session.editor for session in reversed(self._sessions.values()) if session.editor]
+        editor = next(iter(editors), None)
         return (editor.folders[0], len(editor.pictures)) if editor and editor.folders else None
 
     def at(self, handler: Callable[..., Any]) -> Callable[..., Any]:

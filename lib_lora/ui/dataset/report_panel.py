@@ -130,7 +130,7 @@ class ReportPanel(Panel):
             links = link("show them", "only", str(number)) if warning.paths else ""
             if warning.topic in REMEDIES:
                 tool, label = REMEDIES[warning.topic]
-                links += link(f"→ {label}", "tool", tool)
+                links += f'<button type="button" class="lw-link" data-lw-tool="{tool}">→ {text(label)}</button>'
             fix = f'<span class="lw-fix">{text(html.sentence(warning.fix))}</span>'
             sentence = text(html.sentence(warning.text))
             lines.append(f'<div class="lw-message lw-warning" role="status">{sentence} {fix} {links}</div>')

@@ -21,6 +21,12 @@ from lib_lora.jobs.job import Progress
 from lib_lora.jobs.views import JobView
 from lib_lora.workbench import Workbench
 
+ORDERS: dict[str, tuple[str, Callable[[Picture], int]]] = {  # of the gallery -> its name, and what it goes by
+    "name": ("by name", lambda _: 0),
+    "newest": ("newest first", lambda picture: -picture.modified),
+    "small": ("smallest first", lambda picture: picture.size[0] * picture.size[1]),
+    "short": ("shortest caption first", lambda picture: len(picture.text)),
+}
 KIND = "dataset"  # of all jobs of this tab
 _open: WeakValueDictionary[tuple[Path, ...], DatasetEditor] = WeakValueDictionary()
 _opening = Lock()
@@ -51,6 +57,7 @@ class Session:
         self.folder: Path | None = None
         self.only: tuple[str, frozenset[Path]] | None = None  # a list of pictures by name, e.g. those of a warning
         self.current: Path | None = None
+        self.order = "name"  # of the gallery
         self.marked: frozenset[Path] = frozenset()
         self.pending: Change | None = None
         self.duplicates: Duplicates | None = None
@@ -85,6 +92,7 @@ class Session:
     def begin_as(self, other: Session) -> None:
         """Show what another page shows; from then on each goes its own way."""
         self.editor, self.filter, self.folder, self.only = other.editor, other.filter, other.folder, other.only
+        self.order = other.order
         self.page, self.current, self.marked, self.pending = other.page, other.current, other.marked, other.pending
         self.duplicates, self.rejects, self.report = other.duplicates, other.rejects, other.report
         self.classes, self.faces, self.balanced_for = dict(other.classes), dict(other.faces), other.balanced_for
@@ -148,7 +156,7 @@ class Session:
             found = [picture for picture in found if picture.folder == self.folder]
         if self.only is not None:
             found = [picture for picture in found if picture.path in self.only[1]]
-        return found
+        return sorted(found, key=ORDERS[self.order][1])  # sorted leaves equal ones in their order
 
     def chosen(self) -> list[Picture]:
         """What the tools act on: the marked pictures, or all that pass the filter where none is marked.

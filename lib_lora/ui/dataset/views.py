@@ -87,8 +87,8 @@ class Album:
             return ""
 
 
-def change_view(change: Change | None) -> str:
-    """The dry run: counts, a few examples, and what is left out."""
+def change_view(change: Change | None, figures: str = "") -> str:
+    """The dry run: counts, pictures (``figures``), a few examples, and what is left out."""
     if change is None:
         return ""
     counts = "".join(f"<span>{text(name)} <b>{count:,}</b></span>" for name, count in change.counts.items())
@@ -102,7 +102,7 @@ def change_view(change: Change | None) -> str:
     return (
         f'<div class="lw-panel" id="lw_ds_dry_run"><b>{text(change.title)}</b> '
         f'<span class="lw-quiet">– nothing has been changed yet</span><div class="lw-chips">{counts}</div>'
-        f"{examples}{notes}</div>"
+        f"{figures}{examples}{notes}</div>"
     )
 
 

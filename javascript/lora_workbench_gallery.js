@@ -1,0 +1,161 @@
+// The gallery of the Dataset tab. What is clicked or gone to by keys is shown at once, from what the page has; the program
+// follows by the verbs of #lw_ds_do: select:KEY, mark:KEY, markto:KEY (from the current picture on), markall:shown,
+// sort:ORDER. The size of the thumbnails is the page's own. Tools are accordions of which one is open.
+(function () {
+    "use strict";
+    if (window.loraWorkbenchGallery) return;
+    window.loraWorkbenchGallery = true;
+
+    const page = () => window.loraWorkbench;
+    const find = (selector) => page().root().querySelector(selector);
+    const SIZE = "lora-workbench thumbnails", LATER = 120; // ms that arrow keys wait for the next
+    const thumbs = () => Array.from(page().root().querySelectorAll("#lw_ds_pictures .lw-thumb"));
+    const keyOf = (thumb) => thumb.dataset.lwDo.replace("select:", "");
+    const act = (verb) => page().type("lw_ds_do", `${verb}|${Date.now()}`);
+    let focused = "", timer = 0;
+
+    // the picture beside the gallery is the one that was chosen, before the program has its larger one and its caption
+    function show(thumb) {
+        thumbs().forEach((one) => one.classList.toggle("lw-chosen", one === thumb));
+        const large = find("#lw_ds_current img"), small = thumb.querySelector("img");
+        if (!large || !small || large.dataset.lwKey === keyOf(thumb)) return;
+        large.src = small.src;
+        large.alt = small.alt;
+        large.dataset.lwKey = "";
+        const name = find("#lw_ds_current figcaption");
+        if (name) name.textContent = small.alt;
+    }
+
+    function go(thumb, soon) {
+        show(thumb);
+        clearTimeout(timer);
+        const select = () => act(`select:${keyOf(thumb)}`);
+        if (soon) timer = setTimeout(select, LATER);
+        else select();
+    }
+
+    function columns(all) {
+        const top = all[0].offsetTop;
+        return Math.max(1, all.findIndex((one) => one.offsetTop > top) < 0 ? all.length : all.findIndex((one) => one.offsetTop > top));
+    }
+
+    function onKey(event) {
+        const target = event.composedPath()[0];
+        const thumb = target instanceof Element && target.closest("#lw_ds_pictures .lw-thumb");
+        if (!thumb) return;
+        const all = thumbs(), place = all.indexOf(thumb);
+        const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(all), ArrowDown: columns(all), Home: -place, End: all.length - 1 - place }[event.key];
+        if (by !== undefined) {
+            const next = all[place + by];
+            if (next && event.shiftKey) {
+                next.classList.add("lw-ds-marked");
+                thumb.classList.add("lw-ds-marked");
+                act(`markto:${keyOf(next)}`);
+            }
+            if (next) {
+                next.focus();
+                if (!event.shiftKey) go(next, true);
+            }
+        } else if (event.key === " ") {
+            thumb.classList.toggle("lw-ds-marked");
+            act(`mark:${keyOf(thumb)}`);
+        } else if (event.key === "Enter") {
+            go(thumb);
+            find("#lw_ds_caption textarea")?.focus();
+        } else if (event.key === "a" && (event.ctrlKey || event.metaKey)) {
+            all.forEach((one) => one.classList.add("lw-ds-marked"));
+            act("markall:shown");
+        } else if (event.key === "z") {
+            enlarge(thumb);
+        } else return;
+        event.preventDefault();
+        event.stopPropagation();
+    }
+
+    // a thumbnail in the loupe; the program's larger picture takes its place when it is there
+    function enlarge(thumb) {
+        const image = thumb.querySelector("img");
+        if (image) page().zoom(image);
+    }
+
+    document.addEventListener("lw-zoomed", (event) => {
+        const thumb = event.detail.image.closest("#lw_ds_pictures .lw-thumb");
+        if (!thumb) return;
+        go(thumb, true);
+        let left = 40;
+        const swap = () => {
+            const large = find("#lw_ds_current img");
+            if (large?.dataset.lwKey === keyOf(thumb)) event.detail.show(large.src);
+            else if (left--) setTimeout(swap, 100);
+        };
+        swap();
+    });
+
+    function onClick(event) {
+        const target = event.composedPath()[0];
+        if (!(target instanceof Element)) return;
+        const thumb = target.closest("#lw_ds_pictures .lw-thumb");
+        if (thumb && !(event.ctrlKey || event.metaKey || event.shiftKey)) show(thumb);
+        else if (thumb) thumb.classList.toggle("lw-ds-marked");
+        const bar = target.closest("#lw_ds_tools > * > .label-wrap, #lw_ds_tools .lw-ds-tool > .label-wrap");
+        if (bar && event.isTrusted) closeOthers(bar);
+        const to = target.closest("[data-lw-tool]");
+        if (to) openTool(to.dataset.lwTool);
+    }
+
+    const bars = () => Array.from(page().root().querySelectorAll("#lw_ds_tools .lw-ds-tool > .label-wrap"));
+    const isOpen = (bar) => bar.classList.contains("open");
+    function closeOthers(bar) {
+        bars().filter((one) => one !== bar && isOpen(one)).forEach((one) => one.click());
+    }
+    function openTool(key) {
+        const bar = find(`#lw_ds_tool_${key} > .label-wrap`);
+        if (!bar) return;
+        closeOthers(bar);
+        if (!isOpen(bar)) bar.click();
+        bar.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    }
+
+    // size and order
+    function resize(value) {
+        find("#lw_page").style.setProperty("--lw-thumb", `${value}px`);
+        try { localStorage.setItem(SIZE, value); } catch { /* blocked */ }
+    }
+    const size = () => { try { return localStorage.getItem(SIZE); } catch { return null; } };
+    document.addEventListener("input", (event) => {
+        const target = event.composedPath()[0];
+        if (target instanceof Element && target.matches(".lw-ds-size")) resize(target.value);
+    });
+    document.addEventListener("change", (event) => {
+        const target = event.composedPath()[0];
+        if (target instanceof Element && target.matches(".lw-ds-sort")) act(`sort:${target.value}`);
+    });
+
+    // the gallery is drawn anew by the program: the focus stays where it was, and the slider says how large they are
+    function drawn(place) {
+        const slider = place.querySelector(".lw-ds-size");
+        if (slider && size()) slider.value = size();
+        const thumb = focused && thumbs().find((one) => keyOf(one) === focused);
+        if (thumb && (document.activeElement === document.body || !document.activeElement)) thumb.focus({ preventScroll: true });
+    }
+    function watch() {
+        const place = page()?.root?.().querySelector("#lw_ds_pictures");
+        if (!place) return setTimeout(watch, 500);
+        if (size()) resize(size());
+        new MutationObserver(() => drawn(place)).observe(place, { childList: true, subtree: true });
+    }
+
+    document.addEventListener("focusin", (event) => {
+        const target = event.composedPath()[0];
+        const thumb = target instanceof Element && target.closest("#lw_ds_pictures .lw-thumb");
+        focused = thumb ? keyOf(thumb) : "";
+    });
+    document.addEventListener("dblclick", (event) => {
+        const target = event.composedPath()[0];
+        const thumb = target instanceof Element && target.closest("#lw_ds_pictures .lw-thumb");
+        if (thumb) enlarge(thumb);
+    });
+    document.addEventListener("keydown", onKey, true);
+    document.addEventListener("click", onClick);
+    watch();
+})();

@@ -1,0 +1,101 @@
+"""Uploads of the Dataset tab: ``POST lora_workbench/upload`` begins a set, ``POST lora_workbench/upload/KEY`` fills it.
+
+The body of the second is the file itself, its name with folders is in ``?path=``; the page's script sends file after
+file (javascript/lora_workbench_upload.js). Where paths are restricted there are no uploads at all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from secrets import token_urlsafe
+from threading import Lock
+from typing import Any
+
+from lib_lora.access import EVERYTHING, Access
+from lib_lora.dataset.intake import Intake, free_bytes
+from lib_lora.errors import UserError
+
+ROUTE = "lora_workbench/upload"
+MOST = 32  # sets that are being filled at once
+RESERVE = 1 << 30  # bytes that stay free on the disk
+
+
+class Uploads:
+    """The sets that are being filled, by the keys that their pages were given."""
+
+    def __init__(self, sets: Path):
+        self.sets = sets
+        self._open: OrderedDict[str, Intake] = OrderedDict()
+        self._lock = Lock()
+
+    def begin(self, name: str) -> str:
+        """A new set; returns its key."""
+        key = token_urlsafe(12)
+        with self._lock:
+            self._open[key] = Intake(self.sets, name)
+            while len(self._open) > MOST:
+                self._open.popitem(last=False)
+        return key
+
+    def find(self, key: str) -> Intake:
+        """The set of that key.
+
+        Raises:
+            UserError: it was forgotten.
+        """
+        with self._lock:
+            if key not in self._open:
+                raise UserError("This upload was begun before a restart", fix="Drop the pictures again")
+            return self._open[key]
+
+    def put(self, key: str, path: str, received: Path) -> None:
+        """Take a file; one after another, so that two of one name never meet."""
+        intake = self.find(key)
+        with self._lock:
+            intake.put(path, received)
+
+    def serve_on(self, app: Any, access: Access = EVERYTHING) -> None:
+        """Add the routes to the page's app; none where paths are restricted."""
+        if access.confined:
+            return
+        from fastapi import Depends, Request
+        from fastapi.responses import JSONResponse
+        from starlette.concurrency import run_in_threadpool
+
+        from lib_lora.api.guard import Guard
+
+        async def begin(request: Request):
+            return JSONResponse({"key": self.begin(request.query_params.get("name", ""))})
+
+        async def fill(request: Request):
+            try:
+                return await self._receive(request, run_in_threadpool)
+            except UserError as error:
+                return JSONResponse({"error": str(error)}, status_code=400)
+
+        begin.__annotations__["request"] = fill.__annotations__["request"] = Request  # FastAPI looks them up elsewhere
+        login = [Depends(Guard(app, access).check)]
+        for address, endpoint in ((f"/{ROUTE}", begin), (f"/{ROUTE}/{{key}}", fill)):
+            app.add_api_route(address, endpoint, methods=["POST"], dependencies=login, response_model=None)
+
+    async def _receive(self, request: Any, in_thread: Any) -> Any:
+        from fastapi.responses import JSONResponse
+
+        key, path = request.path_params["key"], request.query_params.get("path", "")
+        intake = self.find(key)
+        if not intake.wanted(path):
+            return JSONResponse({"taken": False})
+        left = min(intake.limit(path), free_bytes(self.sets) - RESERVE)
+        part = intake.part()
+        try:
+            with open(part, "wb") as file:
+                async for chunk in request.stream():
+                    left -= len(chunk)
+                    if left < 0:
+                        raise UserError("This file is too large for the set, or for the disk", where=path)
+                    file.write(chunk)
+            await in_thread(self.put, key, path, part)
+        finally:
+            part.unlink(missing_ok=True)
+        return JSONResponse({"taken": True})
