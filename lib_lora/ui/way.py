@@ -102,10 +102,9 @@ def way_view(steps: Sequence[Step]) -> str:
     for number, step in enumerate(steps, 1):
         state, mark = ("lw-done", "✓") if step.done else ("lw-next" if step is following else "", str(number))
         current = ' aria-current="step"' if step is following else ""
-        spoken = f"Step {number}, {step.name}: {step.said}{', done' if step.done else ''}"
         items.append(
-            f'<li class="{state}"><button type="button" data-lw-tab="{escape(step.tab)}"{current}'
-            f' aria-label="{escape(spoken)}"><i>{mark}</i><b>{step.name}</b>'
+            f'<li class="{state}"><button type="button" data-lw-tab="{escape(step.tab)}"{current}>'
+            f"<i{' title=done' if step.done else ''}>{mark}</i><b>{step.name}</b>"
             f"<small>{escape(step.said)}</small></button></li>"
         )
     return f'<nav aria-label="The way through"><ol class="lw-way">{"".join(items)}</ol></nav>'
