@@ -113,7 +113,7 @@ def queue_variants(desk: Desk, workbench: Workbench) -> None:
 
 def open_a_run(desk: Desk, workbench: Workbench) -> None:
     desk.tab("Runs")
-    desk.page.locator("#lw_runs_table").get_by_role("button", name="mira-rank1").click()
+    desk.page.locator("#lw_runs_table").get_by_role("button", name="mira-rank1", exact=True).click()
     desk.sees("#lw_runs_details", "this one is rank 1")
     desk.type("lw_runs_notes", "the hat is too dark")
     desk.says("lw_runs_message", "Notes saved")
