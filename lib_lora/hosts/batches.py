@@ -32,18 +32,21 @@ class Apart(Exception):
         self.kinds = kinds
 
 
-def room(request: GenerationRequest, factor: int, device: torch.device, dtype: torch.dtype) -> int:
+def room(
+    request: GenerationRequest, factor: int, device: torch.device, dtype: torch.dtype, expected: int = 0
+) -> int:
     """How many images of the size of ``request`` should share a batch, at least one.
 
     Args:
         factor: pixels to a latent, along one side.
         device, dtype: of the U-Net.
+        expected: bytes that will come to the device before, such as the U-Net's own.
     """
     pixels = request.width * request.height
     most = SAMPLE_PIXELS // pixels
     free = free_memory(device)
     if free is not None:
-        most = min(most, free // (ROWS * pixels // factor**2 * BYTES * dtype.itemsize))
+        most = min(most, (free - expected) // (ROWS * pixels // factor**2 * BYTES * dtype.itemsize))
     return max(1, most)
 
 

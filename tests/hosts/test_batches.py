@@ -57,3 +57,4 @@ def test_batches_are_of_one_kind_and_as_large_as_there_is_room(monkeypatch):
     monkeypatch.setattr("lib_lora.hosts.batches.free_memory", lambda device: 2 << 30)
     assert room(LARGE, 8, torch.device("cpu"), torch.float16) == 1
     assert room(GenerationRequest(""), 8, torch.device("cpu"), torch.float16) == 6
+    assert room(GenerationRequest(""), 8, torch.device("cpu"), torch.float16, expected=1 << 30) == 3

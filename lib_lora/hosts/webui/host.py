@@ -167,7 +167,9 @@ class WebUIHost(WebUiPictures, ABC):
     def _room(self, unet: Any, request: GenerationRequest) -> int:
         stored = next(unet.parameters()).dtype
         computed = stored if stored.itemsize > 1 else torch.float16  # fp8 is only kept in
-        return room(request, WebUIModel.latent_factor, devices.device, computed)
+        device = torch.device(devices.device)
+        away = sum(p.numel() * p.element_size() for p in unet.parameters() if p.device.type != device.type)
+        return room(request, WebUIModel.latent_factor, device, computed, away)
 
     def prompt_weights(self) -> PromptWeights:
         """Schedules of LoRA tags for the user's own images."""
