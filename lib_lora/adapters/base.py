@@ -234,16 +234,20 @@ def same_matrix(a: torch.Size, b: torch.Size) -> bool:
     return a[0] == b[0] and math.prod(a[1:]) == math.prod(b[1:])
 
 
+class ContradictionError(UserError):
+    """Tensors of one layer that make no matrix together, so that no program applies the layer."""
+
+
 def missing(tensors: Mapping[str, Tensor], *names: str) -> None:
-    """Raise a UserError when one of ``names`` is not among ``tensors``."""
+    """Raise a :class:`ContradictionError` when one of ``names`` is not among ``tensors``."""
     if absent := [name for name in names if name not in tensors]:
-        raise UserError(f"{' and '.join(absent)} is missing")
+        raise ContradictionError(f"{' and '.join(absent)} is missing")
 
 
-def unfit(kind: str, tensors: Mapping[str, Tensor]) -> UserError:
+def unfit(kind: str, tensors: Mapping[str, Tensor]) -> ContradictionError:
     """The error for tensors of one layer whose shapes contradict each other."""
     shapes = " and ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
-    return UserError(f"The {kind} tensors {shapes} do not fit together")
+    return ContradictionError(f"The {kind} tensors {shapes} do not fit together")
 
 
 def alpha_of(tensors: Mapping[str, Tensor], rank: float) -> float:

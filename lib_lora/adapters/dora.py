@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lib_lora.adapters.base import (
     Adapter,
+    ContradictionError,
     LayerSpec,
     apply_weight,
     at_least_float32,
@@ -80,7 +81,9 @@ class DoRA(Adapter):
         adapter = cls(inner, dora_scale.flatten(), INPUT_AXIS if inputs else OUTPUT_AXIS)
         outputs = inner.weight_shape[0]
         if len(adapter.dora_scale) != outputs if not inputs else inner.weight_shape[1] % max(1, shape[1]):
-            raise UserError(f"dora_scale {list(shape)} does not fit a layer of shape {list(inner.weight_shape)}")
+            raise ContradictionError(
+                f"dora_scale {list(shape)} does not fit a layer of shape {list(inner.weight_shape)}"
+            )
         return adapter
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:

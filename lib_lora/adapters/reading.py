@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lib_lora.adapters import container
+from lib_lora.adapters.base import ContradictionError
 from lib_lora.adapters.container import Container, open_container
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.joined import join
@@ -69,6 +70,8 @@ class Opened:
                 why = why_left_out(found)
                 if why is None:
                     check_structure(found)
+            except ContradictionError as error:
+                why = error.what
             except UserError as error:
                 raise self._named(error, key) from error
             if why is None:

@@ -19,6 +19,8 @@ PREFIXES = {
     "lora_transformer_": "lora_unet_",
     "lora_unet__": "lora_unet_",
 }
+# What torch puts around modules that run on several cards or are compiled
+_WRAPPED = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod)\.")
 _KOHYA = re.compile(r"lora_(?:unet|te\d?)_")
 # Beginnings of dotted names -> ours
 ROOTS = {
@@ -33,6 +35,8 @@ ROOTS = {
     "text_encoder.": "lora_te_",
     "text_encoder_2.": "lora_te2_",
     "text_encoder_3.": "lora_te3_",
+    "cond_stage_model.transformer.": "lora_te_",
+    "conditioner.embedders.0.transformer.": "lora_te1_",
     "text_encoders.clip_l.transformer.": "lora_te1_",
     "text_encoders.clip_g.transformer.": "lora_te2_",
     "text_encoders.clip_h.transformer.": "lora_te_",
@@ -76,6 +80,7 @@ _BARE_START = re.compile(
 
 def split(name: str) -> tuple[str, str]:
     """Layer key, in the file's spelling, and parameter name."""
+    name = _WRAPPED.sub("", name)
     key, _, param = name.partition(".")
     for prefix, ours in PREFIXES.items():
         if key.startswith(prefix):

@@ -180,6 +180,12 @@ def peft(adapter: str = "", **config) -> Spelling:
     return spell
 
 
+def wrapped(modules, name):
+    """As torch.compile and data-parallel training call modules."""
+    tensors, metadata, config = diffusers(modules, name)
+    return {f"module.{path.replace('.', '._orig_mod.', 1)}": t for path, t in tensors.items()}, metadata, config
+
+
 SPELLINGS: dict[str, Spelling] = {
     "kohya": kohya,
     "kohya, lora_A and lora_B": kohya_by_peft,
@@ -191,6 +197,7 @@ SPELLINGS: dict[str, Spelling] = {
     "diffusers 2023": diffusers_2023,
     "diffusers with metadata": diffusers_with_metadata,
     "newer transformers": newer_transformers,
+    "wrapped modules": wrapped,
     "PEFT": peft(),
     "PEFT, named adapter": peft(".mira-v1"),
     "PEFT, rsLoRA": peft(".default", use_rslora=True, lora_alpha=ALPHA / math.sqrt(RANK)),

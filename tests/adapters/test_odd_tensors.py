@@ -115,6 +115,13 @@ OTHER = "lora_unet_mid_block_attentions_0_proj_out"
 DOES_NOTHING = {
     "rank 0": {f"{OTHER}.lora_down.weight": torch.zeros(0, 6), f"{OTHER}.lora_up.weight": torch.zeros(8, 0)},
     "half of it": {f"{OTHER}.lora_down.weight": noise(2, 6)},
+    "ranks that differ": {f"{OTHER}.lora_down.weight": noise(3, 6), f"{OTHER}.lora_up.weight": noise(8, 2)},
+    "half of a factor": {f"{OTHER}.lokr_w1": noise(2, 2), f"{OTHER}.lokr_w2_a": noise(4, 2)},
+    "a scale of another layer": {
+        f"{OTHER}.lora_down.weight": noise(2, 6),
+        f"{OTHER}.lora_up.weight": noise(8, 2),
+        f"{OTHER}.dora_scale": torch.ones(7),
+    },
     "alpha alone": {f"{OTHER}.alpha": torch.tensor(4.0)},
     "no layer": {"__dummy__": torch.zeros(1)},
     "positions": {"lora_te_text_model_embeddings.position_ids": torch.arange(77)[None]},

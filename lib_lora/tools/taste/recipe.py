@@ -74,9 +74,7 @@ class Recipe:
         present = {of.blocks.of(layer) or of.blocks.names[0] for layer in file.modules}
         layout = tuple(name for name in of.blocks.layout_for(file.modules) if name in present)
         subtracted = BlockWeights.parse(self.base_blocks or "ALL", presets, base.family) if base else None
-        tuned = Tuned(
-            self.lora, self.weight, blocks, layout, locked, self.whole, self.base if base else "", subtracted
-        )
+        tuned = Tuned(self.lora, self.weight, blocks, layout, locked, self.whole, self.base if base else "", subtracted)
         if not tuned.dimensions():
             fix = "Unlock a block, or let the weight of the LoRA be tuned"
             raise UserError("All is locked, there is nothing to tune", where=self.lora, fix=fix)
