@@ -67,7 +67,7 @@ def test_bench_prints_json_last(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"speedup": 2.0}
 
 
-def settings(tmp_path, checkpoint, epochs: int) -> tuple[str, list[str]]:
+def settings(tmp_path, checkpoint, epochs: int, **changes: int) -> tuple[str, list[str]]:
     """A settings file, and the options that say where everything is."""
     images = tmp_path / "images"
     images.mkdir()
@@ -75,7 +75,7 @@ def settings(tmp_path, checkpoint, epochs: int) -> tuple[str, list[str]]:
         render(Spec(size=(64, 64), seed=seed)).save(images / f"{seed}.png")
     toml = tmp_path / "run.toml"
     write_config(toml, TrainConfig(name="doll", trigger="doll", data_dir=str(images), model="tiny", epochs=epochs,
-                                   rank=2, resolution=64, bucket_step=8, max_tokens=75))  # fmt: skip
+                                   rank=2, resolution=64, bucket_step=8, max_tokens=75, **changes))  # fmt: skip
     return str(toml), ["--data", str(tmp_path / "data"), "--checkpoints", str(checkpoint.parent), "--model", "tiny"]
 
 
@@ -115,6 +115,46 @@ def test_a_second_signal_leaves_at_once(tiny_host, tmp_path, capsys):
         signals.presses = 2
     follower.join(60)
     assert bench.queue.view(job).state == "cancelled" and not follower.is_alive()
+
+
+HANGING = """
+import sys, time
+from lib_lora import cli, cli_train
+from lib_lora.training.session import Session
+
+loss = Session.loss
+
+def hanging(session, *batch):
+    if session.step == 2:
+        print("hangs", flush=True)
+        time.sleep(1000)
+    return loss(session, *batch)
+
+Session.loss, cli_train.PATIENCE = hanging, 0.2
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_second_signal_ends_a_step_that_hangs_and_leaves_nothing_half(tiny_checkpoint, tmp_path):
+    toml, place = settings(tmp_path, tiny_checkpoint, epochs=3, state_every_n_steps=1)
+    command = [sys.executable, "-c", HANGING, "train", toml, *place]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    for line in child.stdout:
+        lines.append(line)
+        if line == "hangs\n":
+            child.send_signal(signal.SIGTERM)
+        elif "once more leaves at once" in line:
+            child.send_signal(signal.SIGINT)
+            break
+    rest, errors = child.communicate(timeout=240)
+    assert child.returncode == 130 and "Traceback" not in errors, errors
+    run = next(line.split()[1] for line in lines if line.startswith("run "))
+    assert f"left in the middle of a step; go on with: train --resume {run}" in rest
+    data = tmp_path / "data"
+    assert not list(data.rglob("*.part")) and StateSlots(data / "runs" / run / "state").position().step == 2
+    assert cli.main(["train", "--resume", run, *place]) == 0
+    assert not list(data.rglob("*.lock")) and (data / "loras" / "doll.safetensors").is_file()
 
 
 def test_signals_are_given_back():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -123,3 +126,90 @@ def test_processes_are_told_apart_by_their_start():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert started(gone.pid) is None
+
+
+class Msvcrt:
+    """Windows' locks: of bytes of an open file, which nobody else can read then, and gone when the file is closed.
+
+    A file that is open cannot be removed there.
+    """
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        self.open: dict[int, tuple[int, int]] = {}  # descriptor -> file
+        self.locked: dict[tuple[int, int], int] = {}  # file -> descriptor that has the lock
+
+    def locking(self, file: int, mode: int, count: int) -> None:
+        assert (mode, count) == (self.LK_NBLCK, 1)
+        assert os.lseek(file, 0, os.SEEK_CUR) > 1 << 20, "what the file says can still be read"
+        found = os.fstat(file)
+        if self.locked.setdefault((found.st_dev, found.st_ino), file) != file:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    def opened(self, *args: Any) -> int:
+        file = os.open(*args)
+        found = os.fstat(file)
+        self.open[file] = (found.st_dev, found.st_ino)
+        return file
+
+    def close(self, file: int) -> None:
+        if self.locked.get(which := self.open.pop(file)) == file:
+            del self.locked[which]
+        os.close(file)
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> Msvcrt:
+    """`ownership` as it runs on Windows."""
+    double, unlink = Msvcrt(), Path.unlink
+
+    def removed(path: Path, missing_ok: bool = False) -> None:
+        found = os.stat(path)
+        if (found.st_dev, found.st_ino) in double.open.values():
+            raise PermissionError(errno.EACCES, "used by another process", str(path))
+        unlink(path, missing_ok)
+
+    system = {**vars(os), "name": "nt", "open": double.opened, "close": double.close, "O_BINARY": 0}
+    monkeypatch.setitem(sys.modules, "msvcrt", double)
+    monkeypatch.setattr(ownership, "os", SimpleNamespace(**system))
+    monkeypatch.setattr(ownership, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(ownership, "started", lambda pid: str(pid))
+    monkeypatch.setattr(Path, "unlink", removed)
+    return double
+
+
+def test_on_windows_one_has_it_and_says_so_and_nothing_is_left(windows, tmp_path):
+    path = tmp_path / "x.lock"
+    first = Claim(path, "Add x")
+    with pytest.raises(Taken) as caught:
+        Claim(path)
+    assert caught.value.owner.title == "Add x" and caught.value.owner.pid == os.getpid()
+    assert list(windows.open) == list(windows.locked.values())  # the one that was refused has closed the file
+    first.release()
+    first.release()
+    assert not path.exists() and not windows.open and not windows.locked
+    with Claim(path):
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_on_windows_a_lock_whose_process_is_gone_is_taken(windows, tmp_path):
+    """Its file may still be there; the system has let go of the lock."""
+    path = tmp_path / "x.lock"
+    path.write_text(json.dumps(asdict(replace(Owner.present("old"), pid=1 << 30, started="x"))), encoding="utf-8")
+    with Claim(path, "new"):
+        assert owner_of(path).title == "new"
+    assert not path.exists()
+
+
+def test_on_windows_a_reader_does_not_stop_the_owner(windows, tmp_path):
+    """Somebody has the file open: it stays, and the next one can have it."""
+    path = tmp_path / "x.lock"
+    claim = Claim(path)
+    reader = windows.opened(path, os.O_RDONLY)
+    claim.release()
+    assert path.exists() and not windows.locked
+    windows.close(reader)
+    Claim(path).release()
+    assert not path.exists()

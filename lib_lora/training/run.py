@@ -12,13 +12,14 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from lib_lora.files import naming_full_disk, write_text
 from lib_lora.small_files import damage, plain_text, read_lines, set_aside, tolerated, write_json
-from lib_lora.training import run_files, tensorboard
+from lib_lora.training import run_files, step_log, tensorboard
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import read_config, write_config
 
@@ -83,20 +84,22 @@ class Run:
     @property
     def has_begun(self) -> bool:
         """True from the first step on record on."""
-        return (self.folder / "metrics.jsonl").exists()
+        return self._steps.exists()
 
     @property
     def steps(self) -> int:
         """The last step that is on record; of a run that was cut off, as far as it came."""
-        return int(self.result().get("step") or max((row["step"] for row in self.metrics()), default=0))
+        last = next(step_log.rows_back(self._steps), {"step": 0})
+        return int(self.result().get("step") or last["step"])
 
     def metrics(self) -> list[dict[str, Any]]:
         """A dict per step: step, lr, loss, grad_norm. What is no step is left out, such as a half-written line."""
-        return run_files.metrics(read_lines(self.folder / "metrics.jsonl"))
+        return run_files.metrics(read_lines(self._steps))
 
     def mean_loss(self, after: int) -> float:
         """The mean loss of the steps after step ``after``; NaN where none is on record."""
-        losses = [row["loss"] for row in self.metrics() if row["step"] > after and "loss" in row]
+        rows = takewhile(lambda row: row["step"] > after, step_log.rows_back(self._steps))
+        losses = [row["loss"] for row in rows if "loss" in row]
         return fmean(losses) if losses else math.nan
 
     def epochs(self) -> list[dict[str, Any]]:
@@ -115,8 +118,7 @@ class Run:
 
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Add lines to ``metrics.jsonl``, and the same to the event file."""
-        path = self.folder / "metrics.jsonl"
-        with naming_full_disk(path), open(path, "a", encoding="utf-8", newline="\n") as f:
+        with naming_full_disk(self._steps), open(self._steps, "a", encoding="utf-8", newline="\n") as f:
             f.writelines(json.dumps(row) + "\n" for row in rows)
         tensorboard.append_rows(self._events, rows)
 
@@ -131,6 +133,10 @@ class Run:
         row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         rows = [known for known in self.epochs() if known["epoch"] != row["epoch"]]
         write_json(self.folder / "epochs.json", sorted([*rows, row], key=lambda known: known["epoch"]))
+
+    @property
+    def _steps(self) -> Path:
+        return self.folder / "metrics.jsonl"
 
     @property
     def _events(self) -> Path:
@@ -209,12 +215,15 @@ class Run:
     def rewind(self, step: int) -> None:
         """Forget what was recorded after ``step``, which is about to be done again, and that the run had ended."""
         self.reopen()
-        kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= step]
-        write_text(self.folder / "metrics.jsonl", "".join(kept))
+        with naming_full_disk(self._steps):
+            step_log.cut_after(self._steps, step)
         set_aside(self.folder / "epochs.json", run_files.epochs)
-        write_json(self.folder / "epochs.json", [row for row in self.epochs() if row["step"] <= step])
-        rows = sorted([*self.metrics(), *self.epochs()], key=lambda row: row["step"])
-        tensorboard.rewrite_rows(self._events, rows)
+        epochs = self.epochs()
+        if (kept := [row for row in epochs if row["step"] <= step]) != epochs or not epochs:
+            write_json(self.folder / "epochs.json", kept)
+        if not tensorboard.cut_after(self._events, step):
+            rows = sorted([*self.metrics(), *kept], key=lambda row: row["step"])
+            tensorboard.rewrite_rows(self._events, rows)
 
 
 class Onlooker(Run):

@@ -7,6 +7,7 @@ file_version, 5 summary; a summary holds values of 1 tag and 2 simple_value.
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from collections.abc import Iterable, Mapping
@@ -41,6 +42,36 @@ def rewrite_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Make an event file that holds ``rows`` and nothing else."""
     with atomic_write(path) as part:
         part.write_bytes(_start() + b"".join(map(_record_of, rows)))
+
+
+def cut_after(path: Path, step: int) -> bool:
+    """Forget what comes after ``step``, and half a record; False where there is no event file, or something else."""
+    content = path.read_bytes() if path.is_file() else b""
+    if content[: 8 + 4 + 1] != _start()[: 8 + 4 + 1]:
+        return False
+    at = 0
+    while at + 12 <= len(content):
+        (length,) = struct.unpack_from("<Q", content, at)
+        if at + 16 + length > len(content) or _step_of(content, at + 12) > step:
+            break
+        at += 16 + length
+    if at < len(content):
+        os.truncate(path, at)
+    return True
+
+
+def _step_of(content: bytes, at: int) -> int:
+    """Of the ``Event`` that begins ``at``; 0 for one without."""
+    at += 9  # its time
+    if content[at : at + 1] != _varint(2 << 3 | VARINT):
+        return 0
+    step = shift = 0
+    for byte in content[at + 1 : at + 11]:
+        step |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+    return step
 
 
 def record(payload: bytes) -> bytes:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 
 from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run_store import RunStore
+from lib_lora.training.tensorboard import append_rows, event, record
+from tests.training.test_tensorboard import read as events
 
 CONFIG = TrainConfig(name="mira v1", data_dir="images", model="tiny")
 
@@ -49,6 +54,52 @@ def test_rewind_forgets_what_will_be_done_again(store):
     assert [row["step"] for row in run.metrics()] == [1, 2, 3]
     assert [row["epoch"] for row in run.epochs()] == [1]
     assert run.status == "unfinished"
+
+
+def test_a_long_run_is_continued_in_a_moment(store):
+    """100,000 steps; what is read and written is the end of them."""
+    run = store.create(CONFIG)
+    total = 100_000
+    rows = [{"step": step, "lr": 1e-4, "loss": step / total, "grad_norm": 1.0} for step in range(1, total + 1)]
+    run._steps.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    append_rows(run._events, [])
+    begun = run._events.stat().st_size
+    early, late = (record(event(1.0, step, {"loss/step": 0.5})) for step in (7, total))
+    run._events.write_bytes(run._events.read_bytes() + early * (total - 10) + late * 10)
+    started = time.process_time()
+    assert run.steps == total and run.mean_loss(total - 2) == pytest.approx(1 - 0.5 / total)
+    run.rewind(total - 10)
+    assert time.process_time() - started < 1
+    assert run.steps == total - 10 and run.metrics() == rows[:-10]
+    assert run._events.stat().st_size == begun + len(early) * (total - 10)
+    before = {path: path.stat().st_mtime_ns for path in (run._steps, run._events)}
+    run.rewind(total - 10)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b'\n{"step": 4, "lo', b"\n\0\0\0", b'\n7\n{"step": "x"}\n'])
+def test_what_a_crash_left_at_the_end_of_the_steps_is_cut(store, end):
+    run = store.create(CONFIG)
+    run.append_metrics([{"step": step, "loss": 0.5} for step in (1, 2, 3)])
+    path = run.folder / "metrics.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole.rstrip() + end)
+    run.rewind(3)
+    assert path.read_bytes() == whole and run.steps == 3
+    run.rewind(0)
+    assert path.read_bytes() == b"" and run.steps == 0 and len(events(run._events)) == 1
+
+
+def test_an_event_file_that_is_none_or_cut_off_is_put_right(store):
+    run = store.create(CONFIG)
+    run.append_metrics([{"step": step, "loss": 0.5} for step in (1, 2, 300)])
+    whole = run._events.read_bytes()
+    for content, kept in ((b"", 4), (b"x" * 99, 4), (whole[:-3], 3), (whole, 4)):
+        run._events.write_bytes(content)
+        run.rewind(300)
+        assert len(events(run._events)) == kept
+    run.rewind(299)
+    assert len(events(run._events)) == 3
 
 
 def test_an_epoch_done_twice_is_listed_once(store):
