@@ -74,8 +74,14 @@ class Bench:
         self.judge = Judge.load()
         self.tour = Tour(self.host, state / "tour", AMOUNTS, self.judge)
 
+    def has(self, *names: str) -> bool:
+        """Whether these LoRAs are trained: whatever settings this version has, the figures are of the files."""
+        return all((self.host.paths.loras / f"{name}.safetensors").exists() for name in names)
+
     def train_styles(self) -> None:
-        """STYLE from rendered pictures, and BASE from half as many of the model's own."""
+        """STYLE from rendered pictures, and BASE from half as many of the model's own; unless they are there."""
+        if self.has("STYLE", "BASE"):
+            return
         specs = style_specs(STYLE, AMOUNTS.style)
         captions = [style_caption(spec) for spec in specs]
         write_dataset(self.tour.folder / STYLE, specs, captions)
@@ -126,7 +132,8 @@ def tasks() -> Iterator[Task]:
     weights = {name: BlockWeights.parse(name, load_presets(BUILT_IN_PRESETS), sd1) for name in ("GP1", "GP2", "ALL")}
     style = Tuned("STYLE", 1.0, weights["GP1"], BLOCKS_17, base="BASE", base_blocks=weights["GP2"])
     yield Task("style", recipe, style, specs, bench.style, bench)
-    bench.tour.train_character()
+    if not bench.has(TRIGGER):
+        bench.tour.train_character()
     shown = tuple(Spec((replace(MIRA, pose=pose),), background=place) for place, pose in PLACES.items())
     asked = tuple(f"{TRIGGER}, 1girl, solo, {_pose(s.characters[0])}full body, {_place(s)}" for s in shown)
     recipe = Recipe(TRIGGER, prompts=asked, seeds=tuple(range(PROMPTS)), settings=QUICK)

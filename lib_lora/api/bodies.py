@@ -92,6 +92,38 @@ class Publish:
     zip: bool = False
 
 
+@dataclass(frozen=True)
+class Taste:
+    """``POST taste``: begin to tune a LoRA, from ``weight`` and ``blocks``; ``subtract`` is drawn subtracted."""
+
+    lora: str
+    prompts: list[Any]
+    seeds: list[Any] = field(default_factory=lambda: [1, 2, 3, 4])
+    weight: float = 1.0
+    blocks: str = "ALL"
+    subtract: str = ""
+    subtract_blocks: str = "GP2"
+    locked: str = ""
+    tune_weight: bool = True
+    pictures: int = 1
+    negative: str = ""
+    width: int = 512
+    height: int = 512
+    steps: int = 20
+    cfg: float = 7.0
+    sampler: str = ""
+    clip_skip: int = 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``POST answer``: to question ``question``, from 0; ``better`` is first, second, equal or, instead, undo."""
+
+    lora: str
+    question: int
+    better: str
+
+
 def read(kind: type[T], body: Mapping[str, Any]) -> T:
     """``body`` as a ``kind``.
 

@@ -47,9 +47,11 @@ def add_api(app: Any, workbench: Workbench, access: Access) -> None:
             ("runs/{run_id}", services.run),
             ("loras", services.loras),
             ("loras/{name:path}", services.lora),
+            ("taste/{name:path}", services.tasted),
         ):
             add("GET", path, _answering(service))
-        for change in (services.start, services.stop, services.grid, services.merge, services.publish):
+        for change in (services.start, services.stop, services.grid, services.merge, services.publish, services.taste,
+                       services.answer):  # fmt: skip
             add("POST", change.__name__, _taking_a_body(change))
 
 

@@ -23,14 +23,19 @@ from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.tools.merge import Reduction
 from lib_lora.tools.model_card import CardText
 from lib_lora.tools.publish import Publication, publish
+from lib_lora.tools.taste.preference import EQUAL, FIRST, SECOND
+from lib_lora.tools.taste.recipe import Recipe
 from lib_lora.training.config import TrainConfig, settings
 from lib_lora.training.config_file import config_from_dict
 from lib_lora.training.presets import preset
 from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.workbench import Workbench
+from lib_lora.workbench.taste import TasteTuning
 
 GRID_FOLDER = "grid"  # below a run's, as on the page
+
+ANSWERS = {"first": FIRST, "second": SECOND, "equal": EQUAL}
 
 
 class SavedMergeJob(MergeJob):
@@ -165,7 +170,46 @@ class Services:
         made = publish(path, folder, Publication(text, pictures, found.sheet, wanted.zip), found.run)
         return {"published": made.name, "pictures": len(pictures)}
 
+    @looks
+    def tasted(self, name: str) -> dict[str, Any]:
+        """The tuning of a LoRA: what is asked, and the best by now."""
+        tuning = self._tuning(name)
+        session = tuning.session()
+        if session is None:
+            raise UserError("This LoRA is not tuned yet", where=name, fix="POST taste begins")
+        return views.taste(tuning, session)
+
+    @changes
+    def taste(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Begin to tune by taste; an earlier tuning of the LoRA stays on disk."""
+        wanted = bodies.read(bodies.Taste, body)
+        tuning = self._tuning(wanted.lora)
+        bounds.check_text(wanted.blocks, "blocks")
+        bounds.check_text(wanted.subtract_blocks, "subtract_blocks")
+        recipe = Recipe(
+            tuning.name, wanted.weight, wanted.blocks, wanted.subtract,
+            wanted.subtract_blocks if wanted.subtract else "", wanted.locked, wanted.tune_weight,
+            bodies.texts(wanted.prompts, "prompts"), bodies.numbers(wanted.seeds, int, "seeds"), wanted.pictures,
+            self._generation(wanted),
+        )  # fmt: skip
+        return views.taste(tuning, tuning.start(recipe))
+
+    @changes
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Say which side of a question is better, or take the last answer back."""
+        wanted = bodies.read(bodies.Answer, body)
+        tuning = self._tuning(wanted.lora)
+        if wanted.better == "undo":
+            return views.taste(tuning, tuning.undo())
+        if wanted.better not in ANSWERS:
+            raise UserError("There is no such answer", where="better", fix=f"Use {', '.join(ANSWERS)} or undo")
+        return views.taste(tuning, tuning.answer(wanted.question, ANSWERS[wanted.better]))
+
     # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _tuning(self, name: str) -> TasteTuning:
+        self.workbench.lora_path(name)  # an error where there is none
+        return TasteTuning(self.workbench, name)
 
     def _run(self, run_id: str) -> Run:
         for run in self.workbench.runs.list():  # so that an id can be nothing but a name
@@ -180,7 +224,7 @@ class Services:
             raise UserError(f"Epoch {missing[0]} has no LoRA file", where="epochs", fix=fix)
         return tuple(Candidate(f"e{epoch}", saved[epoch]) for epoch in epochs or saved)
 
-    def _generation(self, wanted: bodies.Grid) -> GenerationRequest:
+    def _generation(self, wanted: bodies.Grid | bodies.Taste) -> GenerationRequest:
         samplers = self.workbench.host.samplers()
         sampler = wanted.sampler or samplers[0]
         if sampler not in samplers:

@@ -7,11 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lib_lora.adapters.formula import render
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import JobView, TrainView
 from lib_lora.tools.inspection import Facts
+from lib_lora.tools.taste.session import TasteSession
 from lib_lora.training.run import Run
 from lib_lora.workbench import Workbench
+from lib_lora.workbench.taste import TasteTuning
 
 
 def job(view: JobView) -> dict[str, Any]:
@@ -65,6 +68,21 @@ def run_details(workbench: Workbench, run: Run) -> dict[str, Any]:
 def lora(facts: Facts) -> dict[str, Any]:
     """What is known of a LoRA file; of its place only the name."""
     return {**asdict(facts), "path": facts.path.name}
+
+
+def taste(tuning: TasteTuning, session: TasteSession) -> dict[str, Any]:
+    """What is asked, with the paths of its pictures, and the best by now as a merge formula with how sure it is."""
+    found = session.best()
+    sides = tuning.pictures(session, session.answered) if session.current() else ([], [])
+    return {
+        "lora": tuning.name,
+        "answers": session.answered,
+        "question": session.answered,
+        "pictures": [[str(wanted.path) for wanted in side] for side in sides],
+        "ready": all(wanted.path.exists() for side in sides for wanted in side),
+        "best": render(tuning.tuned(session.recipe).formula(found.point)),
+        "sure": found.chance,
+    }
 
 
 def finite(value: Any) -> Any:

@@ -32,6 +32,7 @@ from lib_lora.ui.values import lines, whole_numbers
 from lib_lora.workbench.taste import TasteTuning
 
 ANSWER = "lw_taste_answer"  # the hidden field that a click on an answer writes into
+DRAW = "draw"
 NONE = "nothing"
 INTRO = (
     "Two pictures from the same noise: say which is better, about two dozen times, and the weights follow your taste. "
@@ -163,10 +164,13 @@ class TastePanel:
 
     @changes
     def answered(self, name: str | None, answer: str) -> list[Any]:
-        """``1:7|time``: the first of question 7."""
+        """``1:7|time``: the first of question 7; or ``draw``."""
         better, _, number = answer.partition("|")[0].partition(":")
         tuning = self._tuning(name)
-        tuning.answer(int(number), int(better))
+        if better == DRAW:
+            tuning.go_on()
+        else:
+            tuning.answer(int(number), int(better))
         return ["", *self.now(name)]
 
     @changes
@@ -208,9 +212,10 @@ class TastePanel:
         tuning, some = self._tuning(name), session.answered > 0
         job = newest(self._jobs(tuning))
         can = gr.update(interactive=some)
-        return [self._shown(tuning, session), progress(job), can, can, can]
+        busy = job is not None and not job.ended
+        return [self._shown(tuning, session, busy), progress(job), can, can, can]
 
-    def _shown(self, tuning: TasteTuning, session: TasteSession) -> str:
+    def _shown(self, tuning: TasteTuning, session: TasteSession, busy: bool) -> str:
         try:
             sides = tuning.pictures(session, session.answered) if session.current() else None
             tuned = tuning.tuned(session.recipe)
@@ -222,10 +227,12 @@ class TastePanel:
         ready = all(wanted.path.exists() for side in sides for wanted in side)
         figures = "".join(self._side(side, title) for side, title in zip(sides, ("Left", "Right"), strict=True))
         buttons = "".join(_button(better, key, text, session.answered, ready) for better, key, text in ANSWERS_SHOWN)
-        turn = f"Question {session.answered + 1}" + ("" if ready else ": its pictures are being drawn")
+        state = "" if ready else "Its pictures are being drawn" if busy else "Its pictures are missing"
+        again = "" if ready or busy else html.pick_button("Draw them", ANSWER, DRAW)  # after a restart or a cancel
         prompt = escape(sides[0][0].request.prompt)
         return (
-            f'<div class="lw-taste"><p><b>{turn}</b> <span class="lw-quiet">{prompt}</span></p>'
+            f'<div class="lw-taste"><p><b>Question {session.answered + 1}</b> <code>{prompt}</code> '
+            f'<span class="lw-quiet">{state}</span> {again}</p>'
             f'<div class="lw-taste-sides">{figures}</div><div class="lw-taste-answers">{buttons}</div>{told}</div>'
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -51,7 +52,11 @@ class TasteTuning:
         Raises:
             Damaged: the file cannot be read.
         """
-        return TasteSession.load(self.path)
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return _loaded(self.path, stat.st_mtime_ns, stat.st_size)
 
     # -- what the user does -------------------------------------------------------------------------------------------
 
@@ -138,9 +143,10 @@ class TasteTuning:
 
     def tuned(self, recipe: Recipe) -> Tuned:
         """What is tuned; see :meth:`Recipe.tuned`."""
-        files = {name: open_lora(path) for name, path in self.files(recipe).items()}
-        presets = load_presets(self.workbench.host.paths.places.block_presets)
-        return recipe.tuned(files[recipe.lora], files.get(recipe.base), presets)
+        files = self.files(recipe)
+        presets = self.workbench.host.paths.places.block_presets
+        read = [*files.values(), *([presets] if presets.exists() else [])]
+        return _tuned(recipe, tuple(files.items()), presets, tuple(path.stat().st_mtime_ns for path in read))
 
     # -- small parts --------------------------------------------------------------------------------------------------
 
@@ -159,3 +165,19 @@ class TasteTuning:
 
     def _earlier(self) -> Iterator[Path]:
         return (self.folder / f"session-{number}.json" for number in range(1, 100_000))
+
+
+# A page asks once a second; what is computed for it is kept.
+
+
+@lru_cache(maxsize=16)
+def _loaded(path: Path, _changed: int, _size: int) -> TasteSession | None:
+    """The session in a file that changed then."""
+    return TasteSession.load(path)
+
+
+@lru_cache(maxsize=16)
+def _tuned(recipe: Recipe, files: tuple[tuple[str, Path], ...], presets: Path, _changed: tuple[int, ...]) -> Tuned:
+    """What a recipe means for files, and a file of presets, that changed then."""
+    opened = {name: open_lora(path) for name, path in files}
+    return recipe.tuned(opened[recipe.lora], opened.get(recipe.base), load_presets(presets))

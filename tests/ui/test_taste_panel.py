@@ -72,7 +72,10 @@ def draw(panel: TastePanel) -> None:
 def test_answers_can_be_given_once_the_pictures_are_there(panel: TastePanel) -> None:
     assert panel.now("style")[0] == panel.now(None)[0] == ""
     shown = begin(panel)[1]
-    assert shown.count(" disabled") == 3 and "are being drawn" in shown and shown.count("lw-taste-missing") == 2
+    assert shown.count(" disabled") == 3 and shown.count("lw-taste-missing") == 2
+    assert "Its pictures are missing" in shown and 'data-lw-pick="draw"' in shown  # as no job is there
+    panel.answered("style", "draw|122")
+    assert len(panel.desk.workbench.submitted) == 2
     draw(panel)
     shown = panel.now("style")[0]
     assert " disabled" not in shown and shown.count("<img") == 2

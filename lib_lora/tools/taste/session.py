@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,7 @@ class TasteSession:
 
     def best(self) -> Best:
         """The best settings by now, and how likely they beat those of the start."""
-        if not self.answered:
-            return Best(self.start, 0.5)
-        return best(self.taste(), self.start, self._judged())
+        return _best(self)
 
     # -- the file -----------------------------------------------------------------------------------------------------
 
@@ -159,3 +158,11 @@ class TasteSession:
     def _judged(self) -> Sequence[Point]:
         judged = [q for q in self.questions if q.better is not None]
         return list(dict.fromkeys(point for q in judged for point in (q.first, q.second)))
+
+
+@lru_cache(maxsize=16)
+def _best(session: TasteSession) -> Best:
+    """:meth:`TasteSession.best`, which pages ask for again and again."""
+    if not session.answered:
+        return Best(session.start, 0.5)
+    return best(session.taste(), session.start, session._judged())
