@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
 BENCHMARKS = (
-    "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page",
+    "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page", "truth",
 )  # fmt: skip
 EXIT_USER_ERROR = 2
 
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _add_tour(commands.add_parser("tour", parents=[model], help="a character, its epochs and a merge in minutes"))
     bench_command = commands.add_parser("bench", help="measure; the last line is JSON")
     bench_command.add_argument("name", choices=BENCHMARKS)
+    bench_command.add_argument("claim", nargs="?", default="", help="of truth: one claim of docs/truth.md")
     bench_command.set_defaults(run=bench)
     add_arguments(commands.add_parser("demo", help="how the miniature model was made, and how good it is"))
     return top
@@ -163,7 +164,7 @@ def bench(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         fix = f"pip install {error.name}"
         raise UserError("This measurement needs a package", where=error.name, fix=fix) from error
-    print(json.dumps(measurement.run()))
+    print(json.dumps(measurement.run(args.claim) if args.name == "truth" else measurement.run()))
     return 0
 
 

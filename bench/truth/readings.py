@@ -1,0 +1,83 @@
+"""What the judge reads in pictures of a way, drawn once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bench.truth.claims import KEPT, STYLE
+from lib_lora.adapters.block_presets import load_presets
+from lib_lora.adapters.blocks import BlockWeights
+from lib_lora.adapters.formula import parse
+from lib_lora.demo.judge import truth
+from lib_lora.demo.tour.datasets import style_specs
+from lib_lora.demo.tour.tour import STYLE as NEON
+from lib_lora.demo.world import Spec, tags
+from lib_lora.models.families import family
+from lib_lora.tools.lora_files import load_network
+
+if TYPE_CHECKING:
+    from bench.taste.tasks import Bench
+
+PICTURES = 12  # of each way: as many prompts, each with a seed of its own
+FIRST_SEED = 9000
+ASKED = ("hair", "hat", "outfit", "background")
+
+
+class Readings:
+    """Measures of pictures, by way; kept in a file."""
+
+    def __init__(self) -> None:
+        from bench.taste.tasks import STATE
+
+        self.path = STATE.parent / "truth" / "readings.jsonl"
+        self._known: dict[str, dict[str, float]] = {}
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                self._known.update(json.loads(line))
+
+    @cached_property
+    def bench(self) -> Bench:
+        """The miniature with STYLE and BASE, trained when they are first needed."""
+        from bench.taste.tasks import Bench
+
+        bench = Bench()
+        bench.train_styles()
+        return bench
+
+    def of(self, way: str) -> list[dict[str, float]]:
+        """Measure -> value, for each of the pictures."""
+        return [self._one(way, number) for number in range(PICTURES)]
+
+    def _one(self, way: str, number: int) -> dict[str, float]:
+        key = f"{way} {number}"
+        if key not in self._known:
+            self._known[key] = self._draw(way, number)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({key: self._known[key]}) + "\n")
+        return self._known[key]
+
+    def _draw(self, way: str, number: int) -> dict[str, float]:
+        from bench.taste.tasks import QUICK
+
+        spec = self._specs[number]
+        terms, presets, networks = parse(way), load_presets(), []
+        for term in terms:
+            network = load_network(self.bench.host.paths.loras / f"{term.name}.safetensors")
+            if term.blocks:
+                network.set_block_weights(BlockWeights.parse(term.blocks, presets, family("sd1")))
+            networks.append(network)
+        weights = tuple(term.weight for term in terms)
+        request = replace(QUICK, prompt=", ".join(tags(spec)), seed=FIRST_SEED + number, weights=weights)
+        images = self.bench.host.generate([request], tuple(networks))
+        (read,) = self.bench.probabilities(images)
+        shown = truth(spec)
+        kept = [read[name][shown[name]] for name in ASKED if name in shown]
+        return {STYLE: read["style"][NEON], KEPT: sum(kept) / len(kept)}
+
+    @cached_property
+    def _specs(self) -> list[Spec]:
+        return style_specs("anime", PICTURES, seed=9)
