@@ -85,8 +85,8 @@ class PromptLora:
         blocks: as :func:`lib_lora.tools.prompt_networks.block_weights` reads it; None: all alike.
         hires, hires_te: of the hires pass; None: as in the first.
         x: what each X in the block weights stands for.
-        needs: what a reader of the tag has to know, of ``SCHEDULE`` (weights at positions), ``BLOCKS``, ``BOUNDS``
-            (start and stop) and ``HIRES``.
+        needs: what a reader of the tag has to know, of ``SCHEDULE`` (weights at positions, bounds as shares),
+            ``BLOCKS``, ``BOUNDS`` (start and stop) and ``HIRES``.
     """
 
     name: str
@@ -213,8 +213,10 @@ def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
         start, stop = (_bound(values[key]) if key in values else None for key in ("start", "stop"))
     except ValueError as error:
         raise _unreadable(tag, str(error)) from None
-    scheduled = any("@" in values.get(key, "") for key in ("te", "unet", "hrte", "hrunet"))
-    there = {SCHEDULE: scheduled, BLOCKS: "lbw" in values, BOUNDS: start or stop, HIRES: hires or hires_te}
+    bounds = [bound for bound in (start, stop) if bound]
+    shares = any(not bound.in_steps for bound in bounds)  # Block Weight reads whole steps, and gives up at a point
+    scheduled = shares or any("@" in values.get(key, "") for key in ("te", "unet", "hrte", "hrunet"))
+    there = {SCHEDULE: scheduled, BLOCKS: "lbw" in values, BOUNDS: bounds, HIRES: hires or hires_te}
     needs = frozenset(need for need, is_there in there.items() if is_there)
     return PromptLora(name, te, unet, values.get("lbw") or None, start, stop, hires, hires_te, x, needs)
 

@@ -117,6 +117,8 @@ SCHEDULED, BLOCKS, BOTH = "<lora:hat:1@0,0@1>", "<lora:hat:1:lbw=OUTS:start=2>",
 
 
 def test_other_extensions_get_the_tags_that_they_read(webui, lora, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = "<lora:hat:1:lbw=OUTS:start=0.5>"  # Block Weight fails at it, and would leave the plain LoRA
+    assert [remaining(webui, monkeypatch, shares, *names)[0] for names in ((), ("lora_block_weight",))] == ["", ""]
     prompt = f"{SCHEDULED}|{BLOCKS}|{BOTH}|{lora}"
     left = {
         (): f"|||{lora}",
