@@ -164,9 +164,6 @@
             const word = target.value.slice(wordStart(target), target.selectionStart);
             type("lw_ds_word", word + "|" + Date.now());
         }
-        if (target.matches(".lw-compare input[type=range]")) {
-            target.parentElement.style.setProperty("--lw-cut", target.value + "%");
-        }
     }
 
     // ---- dataset: clicks, captions, and areas drawn on a picture ----

@@ -130,27 +130,37 @@ class CheckpointJob(LayerJob):
 
 
 class MergePreviewJob(ToolJob):
-    """The checkpoint alone, and with a merge that is not saved yet; the result has ``before`` and ``after``."""
+    """The checkpoint alone and with a merge that is not saved yet: the pictures ``before`` and ``after``.
+
+    Args:
+        merged: or the job that makes it, which is in the queue before this one.
+        alone: a LoRA file that is drawn too, by itself: the merge's first.
+    """
 
     kind = "merge preview"
 
-    def __init__(self, queue: JobQueue, merged: Merged, request: GenerationRequest):
+    def __init__(
+        self, queue: JobQueue, merged: Merged | MergedJob, request: GenerationRequest, alone: Path | None = None
+    ):
         super().__init__(queue, "Preview of the merge")
-        self.merged, self.request = merged, request
+        self.merged, self.request, self.alone = merged, request, alone
 
     def work(self, host: Host) -> Generator[Progress, None, Mapping[str, Path]]:
-        yield Progress(0, 2, "drawing both")
-        network = load_network(self.merged.file())
-        requests = [replace(self.request, weights=(weight,)) for weight in (0.0, 1.0)]
-        images = host.generate(requests, networks=(network,), cancelled=self.cancelled)
-        names = ("before", "after")
+        merged = self.merged.result if isinstance(self.merged, MergedJob) else self.merged
+        if merged is None:
+            raise Cancelled  # the merge failed, and said why
+        names = ("before", "after", *(["alone"] if self.alone else []))
+        yield Progress(0, len(names), "drawing")
+        networks = [load_network(file) for file in (merged.file(), self.alone) if file is not None]
+        on = [tuple(float(network == shown) for network in range(len(networks))) for shown in (-1, 0, 1)]
+        requests = [replace(self.request, weights=weights) for weights in on[: len(names)]]
+        images = host.generate(requests, networks=networks, cancelled=self.cancelled)
         paths = {name: save_preview(host, f"merge-{name}", image) for name, image in zip(names, images, strict=True)}
-        yield Progress(2, 2)
+        yield Progress(len(names), len(names))
         return paths
 
     def view(self) -> PairView:
-        made = self.result or {}
-        return PairView(**self.common(), before=made.get("before"), after=made.get("after"))
+        return PairView(**self.common(), **(self.result or {"before": None, "after": None}))
 
 
 def base_weights(host: Host, name: str, borrowed: ExitStack) -> Mapping[str, Tensor]:

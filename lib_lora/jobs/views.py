@@ -126,10 +126,11 @@ class CheckpointView(JobView):
 
 @dataclass(frozen=True)
 class PairView(JobView):
-    """Of two pictures that are to be compared."""
+    """Of two pictures that are to be compared; ``alone`` is a third, of the first LoRA of a merge without the rest."""
 
     before: Path | None
     after: Path | None
+    alone: Path | None = None
 
     def plain(self) -> Any:
         return {"before": str(self.before), "after": str(self.after)} if self.before and self.after else None

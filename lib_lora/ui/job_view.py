@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import TypeVar
 
 from lib_lora.jobs.queue import JobQueue
-from lib_lora.jobs.views import CANCELLED, WAITING, JobView, PairView
+from lib_lora.jobs.views import CANCELLED, WAITING, JobView
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
 
@@ -48,14 +49,11 @@ def progress(job: JobView | None) -> str:
     )
 
 
-def compare(job: PairView | None, pictures: Pictures, before: str, after: str) -> str:
-    """The two pictures of a preview under a slider; ``before`` and ``after`` say what they show."""
-    if job is None or job.before is None or job.after is None:
-        return ""
-    under = f'<img src="{pictures.url(job.before)}" alt="{escape(before)}">'
-    over = f'<img class="lw-after" src="{pictures.url(job.after)}" alt="{escape(after)}">'
-    return (
-        f'<div class="lw-compare"><div class="lw-frame">{under}{over}</div>'
-        '<input type="range" min="0" max="100" value="50" aria-label="Move the border between both pictures">'
-        f'<div class="lw-names"><span>{escape(before)}</span><span>{escape(after)}</span></div></div>'
+def side_by_side(shown: Sequence[tuple[Path, str]], pictures: Pictures) -> str:
+    """Pictures of one prompt and seed in a row; a click enlarges one, and the arrow keys go on from there."""
+    cells = "".join(
+        f'<figure><img src="{pictures.url(path)}" alt="{escape(name)}" {html.ZOOMS}>'
+        f"<figcaption>{escape(name)}</figcaption></figure>"
+        for path, name in shown
     )
+    return f'<div class="lw-beside" data-lw-loupe>{cells}</div>'

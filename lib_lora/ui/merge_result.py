@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
 
 from lib_lora.access import changes
+from lib_lora.adapters.file import read_metadata
+from lib_lora.adapters.formula import parse
 from lib_lora.adapters.merged import Merged
 from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import CheckpointJob, MergedJob, MergePreviewJob
 from lib_lora.jobs.views import DONE, CheckpointView, MergeView, PairView
+from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.convert import for_program
+from lib_lora.tools.examples import run_of
 from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.blocks_desk import SAVED_AS
+from lib_lora.ui.choices import sample_prompt_of
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import GenerationFields
-from lib_lora.ui.job_view import compare, newest, of_kind, of_type, progress
+from lib_lora.ui.job_view import newest, of_kind, of_type, progress, side_by_side
 from lib_lora.ui.merge_fields import ProgramField
 from lib_lora.ui.merge_report import merge_report
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
-EMPTY = "Choose LoRAs in the rows, or write a formula such as STYLE:1:GP1,BASE:-1:GP2. A weight of -1 subtracts."
+EMPTY = "What comes out is shown here, with pictures of it, before anything is saved."
 PRECISIONS = ("float16", "bfloat16", "float32")
 STALE = "This is no longer what the fields say. Calculate again to preview or save it."
 
@@ -47,18 +54,17 @@ class ResultPanel:
         self._asked[job] = (way, values)
 
     def build(self) -> None:
-        with gr.Row(elem_classes=["lw-actions"]):
-            self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False)
         self.progress = panel("lw_merge_progress")
-        self.report = panel("lw_merge_report", html.hint(EMPTY))
         with gr.Column(visible=False, elem_id="lw_merge_next") as self.next:
-            with gr.Row(elem_classes=["lw-actions"]):
-                self.prompt = gr.Textbox("", label="Merge preview prompt", elem_id="lw_merge_prompt", scale=4)
-                self.seed = gr.Number(1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1)
-                self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=1)
-            self.generation.build(self.workbench.host)
             self.progress_preview = panel("lw_merge_preview_progress")
             self.result = panel("lw_merge_result")
+            with gr.Row(elem_classes=["lw-actions"]):
+                self.prompt = gr.Textbox("", label="Merge preview prompt", elem_id="lw_merge_prompt", scale=4)
+                self.seed = gr.Number(
+                    1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1, min_width=90
+                )
+                self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=1)
+            self.generation.build(self.workbench.host)
             with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
                 self.name = gr.Textbox("", label="Save merge as", info=SAVED_AS, elem_id="lw_merge_name", scale=2)
                 self.precision = gr.Dropdown(
@@ -72,6 +78,9 @@ class ResultPanel:
                 self.program = self.program_field.build()
                 self.save = gr.Button("Save merge", elem_id="lw_merge_save")
         self.saved = panel("lw_merge_saved")
+        self.report = panel("lw_merge_report", html.hint(EMPTY))
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False)
         self.named = gr.State(0)  # the job that the name field was filled for
 
     def connect(self, poller: Poller, ways: Mapping[str, Sequence[Any]]) -> None:
@@ -118,13 +127,37 @@ class ResultPanel:
 
     @changes
     def start_preview(self, prompt: str, seed: float, *generation: Any) -> str:
-        _, merged = self._calculated()
+        job, merged = self._calculated()
+        request, queue = self.request(generation, prompt, seed), self.workbench.queue
+        queue.submit(MergePreviewJob(queue, merged, request, self._first_of(job)))
+        return ""
+
+    def request(self, generation: Sequence[Any], prompt: str, seed: float | None) -> GenerationRequest:
+        """What the fields ask for; UserError naming one that cannot be read."""
         if seed is None:
             raise UserError("The seed is empty", where="Merge preview seed", fix="Type a whole number")
-        request = self.generation.request(generation, prompt, int(seed))
-        queue = self.workbench.queue
-        queue.submit(MergePreviewJob(queue, merged, request))
-        return ""
+        return self.generation.request(generation, prompt, int(seed))
+
+    def suggested_prompt(self, lora: str) -> str:
+        """What to draw with a LoRA if nobody said otherwise: its run's sample prompt, else its trigger."""
+        entry = next((entry for entry in self.workbench.list_loras() if entry.name == lora), None)
+        if entry is None:
+            return ""
+        with suppress(UserError):
+            if run := run_of(entry.metadata, self.workbench.runs):
+                return sample_prompt_of(run, self.workbench.host.literal).splitlines()[0]
+        return entry.metadata.get("modelspec.trigger_phrase", "")
+
+    def size_for(self, lora: Path) -> list[Any]:
+        """Updates of the preview's fields to the size that a LoRA was trained at."""
+        return self._sized(read_metadata(lora))
+
+    def _first_of(self, job: MergeView) -> Path | None:
+        """The first LoRA of a formula of several, to be seen without the others."""
+        with suppress(UserError):
+            terms = parse(job.title)
+            return self.workbench.lora_path(terms[0].name) if len(terms) > 1 else None
+        return None
 
     def now(self, named: int, *fields: Any) -> list[Any]:
         queue = self.workbench.queue
@@ -143,7 +176,7 @@ class ResultPanel:
             _report(job, stale) if done else "" if job and not stale else html.hint(EMPTY),
             gr.update(visible=done),
             progress(drawn) if fresh else "",
-            compare(drawn, self.pictures, "without LoRA", "with the merge") if fresh and not stale else "",
+            self._drawn(drawn, job) if fresh and not stale else "",
             ready,
             ready,
             job.name if new else SKIP,
@@ -153,11 +186,20 @@ class ResultPanel:
 
     def preview_size(self, merged: Merged | None) -> list[Any]:
         """Updates of the preview's fields to the size that a new merge was trained at."""
-        known = merged.metadata if merged else {}
+        return self._sized(merged.metadata if merged else {})
+
+    def _sized(self, known: Mapping[str, str]) -> list[Any]:
         sides, clip_skip = known.get("modelspec.resolution", "").split("x"), known.get("ss_clip_skip", "")
         if len(sides) != 2 or not all(side.isdigit() for side in sides):
             return [SKIP] * len(self.generation.components)
         return self.generation.sized(*map(int, sides), int(clip_skip) if clip_skip.isdigit() else 1)
+
+    def _drawn(self, drawn: PairView, job: MergeView) -> str:
+        """Neither, the first LoRA alone, and the merge."""
+        first = self._first_of(job)
+        named = ((drawn.before, "without any LoRA"), (drawn.alone, f"{first.stem} alone" if first else ""))
+        shown = [(path, name) for path, name in (*named, (drawn.after, job.title)) if path is not None]
+        return side_by_side(shown, self.pictures) if drawn.after is not None else ""
 
     def _merges(self) -> list[MergeView]:
         """Those of this page; the API saves its own."""

@@ -33,6 +33,7 @@ def style(workbench: Workbench) -> TrainConfig:
 def test_merge(style: TrainConfig, page: Page, workbench: Workbench, tmp_path: Path) -> None:
     desk = Desk(page, tmp_path / "pictures")
     desk.tab("Merge")
+    desk.tab("Add and subtract")
     calculate(desk)
     preview(desk)
     cancel(desk, workbench)
@@ -65,7 +66,7 @@ def preview(desk: Desk) -> None:
         desk.type(f"lw_merge_{name}", value)
     desk.type("lw_merge_prompt", "1girl")
     desk.click("lw_merge_preview")
-    desk.sees_picture("#lw_merge_result img.lw-after", 64)
+    desk.sees_picture("#lw_merge_result img", 64, count=3)
     desk.photograph("merge")
 
 
@@ -127,7 +128,7 @@ def write_checkpoint(desk: Desk, workbench: Workbench) -> None:
 
 
 def base_style(desk: Desk, workbench: Workbench) -> None:
-    desk.tab("Base style")
+    desk.tab("Make a base style")
     desk.type("lw_base_count", 2)
     desk.type("lw_base_subjects", "1girl")
     desk.open("Base pictures: size, steps and sampler")
@@ -147,7 +148,22 @@ def base_style(desk: Desk, workbench: Workbench) -> None:
     desk.photograph("base-style")
     desk.pick("lw_base_style", "style")
     desk.click("lw_base_subtract")
+    desk.sees_value("lw_style_base", "BASE")
+    desk.sees("#lw_style_formula", "= style:1:GP1,BASE:-1:GP2")
+    subtract(desk)
+
+
+def subtract(desk: Desk) -> None:
+    desk.click("lw_style_go")
+    desk.sees("#lw_merge_report", "style:1:GP1,BASE:-1:GP2")
+    desk.sees("#lw_merge_result figcaption", "style alone")
+    desk.sees_value("lw_merge_name", "style-clean")
+    desk.photograph("subtract")
+    desk.pick("lw_style_style", "dora")
+    desk.sees("#lw_merge_report .lw-stale")
+    desk.pick("lw_style_style", "BASE")
+    desk.says("lw_style_message", "nothing would be left")
+    desk.pick("lw_style_style", "style")
+    desk.click("lw_style_rows")
     desk.sees_value("lw_merge_formula", "style:1:GP1,BASE:-1:GP2")
     desk.sees_value("lw_merge_lora_2", "BASE")
-    desk.click("lw_merge_calculate")
-    desk.sees("#lw_merge_report", "style:1:GP1,BASE:-1:GP2")

@@ -1,0 +1,167 @@
+"""Subtract a base style: a style LoRA without what the checkpoint draws anyway, by one button, seen beside itself."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import gradio as gr
+
+from lib_lora.access import changes, looks
+from lib_lora.adapters.file import open_lora
+from lib_lora.adapters.formula import Term, render
+from lib_lora.errors import UserError
+from lib_lora.jobs.merge_jobs import LOADED_MODEL, MergeJob, MergePreviewJob
+from lib_lora.tools.merge import Reduction
+from lib_lora.ui import html
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
+from lib_lora.ui.base_style_panel import STRENGTHS
+from lib_lora.ui.choices import choices, lora_names
+from lib_lora.ui.merge_result import ResultPanel
+from lib_lora.ui.poll import Poller
+from lib_lora.workbench import Workbench
+
+INTRO = (
+    "A LoRA of a style also learns what the checkpoint draws anyway: its faces, its light, its colours. Subtract a "
+    "LoRA of the checkpoint's own pictures, and what is left is the style."
+)
+SAME = "These are the same LoRA: nothing would be left"
+
+
+class Filling(Protocol):
+    """The panel of rows and formula."""
+
+    formula: Any
+    shown: Any
+
+    @property
+    def filled(self) -> list[Any]: ...
+
+    def fill_rows(self, formula: str, shown: int) -> list[Any]: ...
+
+
+class StylePanel:
+    """STYLE, BASE and one of the guide's two pairs of block weights."""
+
+    way = "style"
+
+    def __init__(self, workbench: Workbench, result: ResultPanel):
+        self.workbench, self.result = workbench, result
+        self.loras = lora_names(workbench)
+
+    # -- components ---------------------------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
+        with gr.Row(elem_classes=["lw-fields"]):
+            self.style, self.base = (
+                gr.Dropdown(
+                    choices=self.loras(), value=None, label=label, info=info, elem_id=f"lw_style_{key}",
+                    interactive=True,
+                )
+                for key, label, info in (
+                    ("style", "Style", "the LoRA that is to be cleaned"),
+                    ("base", "Base style", "a LoRA of the checkpoint's own pictures"),
+                )
+            )  # fmt: skip
+        self.strength = gr.Radio(
+            choices=list(STRENGTHS),
+            value=next(iter(STRENGTHS)),
+            label="How much of each block",
+            elem_id="lw_style_strength",
+        )
+        self.formula_text = panel("lw_style_formula")
+        with gr.Row(elem_classes=["lw-actions"]):
+            self.go = gr.Button("Subtract and preview", variant="primary", elem_id="lw_style_go")
+            self.rows = gr.Button("Open as formula →", elem_id="lw_style_rows")
+            self.make = gr.Button("Make a base style →", elem_id="lw_style_make")
+        self.message = panel("lw_style_message")
+
+    @property
+    def asking(self) -> list[Any]:
+        """The fields that decide the result, in the order of :meth:`formula`."""
+        return [self.style, self.base, self.strength]
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def connect(self, poller: Poller, ways: gr.Tabs, rows: Filling) -> None:
+        self._fill = rows.fill_rows
+        preview = [self.result.prompt, self.result.seed, *self.result.generation.components]
+        filled = [self.result.prompt, *self.result.generation.components]
+        for field in self.asking:
+            act(field.change, self.check, self.asking, self.message, [self.formula_text])
+        act(self.go.click, self.start, [*self.asking, *preview], self.message, filled)
+        shown = [rows.formula, *rows.filled, ways]
+        act(self.rows.click, self.to_rows, [*self.asking, rows.shown], self.message, shown)
+        act(self.make.click, self.to_base_style, [], self.message, [ways])
+        poller.keep(self.now, [self.style, self.base], [self.style, self.base])
+
+    @looks
+    def check(self, style: str | None, base: str | None, strength: str) -> list[Any]:
+        """What is wrong with the choice, at once; and what it is as a formula."""
+        if not style or not base:
+            return [NO_MESSAGE, ""]
+        text = self.formula(style, base, strength)
+        said = self._doubts(style, base)
+        return [html.message(said, html.WARNING), f'<p class="lw-quiet">= <code>{html.escape(text)}</code></p>']
+
+    def formula(self, style: str | None, base: str | None, strength: str) -> str:
+        """``STYLE:1:GP1,BASE:-1:GP2``.
+
+        Raises:
+            UserError: one of them is missing, or both are the same.
+        """
+        if not style:
+            raise UserError("No style is chosen", where="Style", fix="Choose the LoRA of the style")
+        if not base:
+            raise UserError("No base style is chosen", where="Base style", fix="Choose its LoRA, or make one")
+        if style == base:
+            raise UserError(SAME, where="Base style", fix="Choose another one")
+        keep, subtract = STRENGTHS[strength]
+        return render([Term(style, 1.0, keep), Term(base, -1.0, subtract)])
+
+    @changes
+    def start(
+        self, style: str | None, base: str | None, strength: str, prompt: str, seed: float | None, *generation: Any
+    ) -> list[Any]:
+        """Queue the merge and, after it, the pictures: without both, the style alone, and without its base."""
+        formula = self.formula(style, base, strength)
+        assert style is not None
+        prompt = prompt.strip() or self.result.suggested_prompt(style)
+        sized = self.result.size_for(self.workbench.lora_path(style))
+        values = [new.get("value", old) for new, old in zip(sized, generation, strict=True)]
+        request = self.result.request(values, prompt, seed)
+        queue, presets = self.workbench.queue, self.workbench.host.paths.places.block_presets
+        name = f"{style.rsplit('/')[-1]}-clean"
+        job = MergeJob(queue, formula, Reduction(), presets, LOADED_MODEL, name)
+        drawing = MergePreviewJob(queue, job, request, self.workbench.lora_path(style))
+        self.result.remember(queue.submit(job), self.way, style, base, strength)
+        queue.submit(drawing)
+        return [NO_MESSAGE, prompt, *sized]
+
+    @looks
+    def to_rows(self, style: str | None, base: str | None, strength: str, shown: int) -> list[Any]:
+        formula = self.formula(style, base, strength)
+        message, *cells = self._fill(formula, shown)
+        return [message, formula, *cells, gr.update(selected="formula")]
+
+    @looks
+    def to_base_style(self) -> list[Any]:
+        return [NO_MESSAGE, gr.update(selected="base")]
+
+    def now(self, style: str | None, base: str | None) -> list[Any]:
+        names = self.loras()
+        return [choices(names, style, first=False), choices(names, base, first=False)]
+
+    # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _doubts(self, style: str, base: str) -> str:
+        """What makes a subtraction senseless, from both headers."""
+        first, second = (open_lora(self.workbench.lora_path(name)) for name in (style, base))
+        if first.families and second.families and first.family is not second.family:
+            return f"{style} is for {first.family}, {base} for {second.family}: they have no layer in common."
+        made_on = [file.metadata.get("ss_sd_model_name", "") for file in (first, second)]
+        if all(made_on) and made_on[0] != made_on[1]:
+            return (
+                f"{style} was trained on {made_on[0]}, {base} on {made_on[1]}: the base style is of another checkpoint."
+            )
+        return ""

@@ -1,0 +1,75 @@
+"""Subtracting a base style: what the form says before it begins, and what it asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+import torch
+
+from lib_lora.adapters.file import write_lora
+from lib_lora.errors import UserError
+from lib_lora.models.base import HostPaths
+from lib_lora.ui.base_style_panel import STRENGTHS
+from lib_lora.ui.files import Pictures
+from lib_lora.ui.generation import FIELDS
+from lib_lora.ui.merge_tab import MergeTab
+from lib_lora.workbench import Workbench
+
+KEY = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+USUAL, STRONG = STRENGTHS
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> MergeTab:
+    paths = HostPaths(*(tmp_path / name for name in ("loras", "models", "runs", "data")))
+    lists = {"checkpoints": [], "samplers": ["Euler"], "taggers": []}
+    host = SimpleNamespace(
+        paths=paths, info=lambda: None, literal=str, **{name: (lambda v=v: v) for name, v in lists.items()}
+    )
+    layer = {"lora_up.weight": torch.ones(320, 2), "lora_down.weight": torch.ones(2, 320), "alpha": torch.tensor(2.0)}
+    about = {"ss_sd_model_name": "one", "modelspec.trigger_phrase": "in oil", "modelspec.resolution": "768x512"}
+    write_lora(paths.loras / "style.safetensors", {KEY: layer}, about)
+    write_lora(paths.loras / "BASE.safetensors", {KEY: layer}, {"ss_sd_model_name": "one"})
+    write_lora(paths.loras / "far.safetensors", {KEY: layer}, {"ss_sd_model_name": "two"})
+    tab = MergeTab(Workbench(host), Pictures(paths))
+    with gr.Blocks():
+        tab.build()
+    return tab
+
+
+def test_what_cannot_work_is_said_at_once(tab: MergeTab) -> None:
+    check = tab.style.check
+    assert check(None, "BASE", USUAL) == check("style", None, USUAL) == ["", ""]
+    said, formula = check("style", "BASE", STRONG)
+    assert said == "" and "style:1:GP1_STRONG,BASE:-1:GP2_STRONG" in formula
+    assert "base style is of another checkpoint" in check("style", "far", USUAL)[0]
+    with pytest.raises(UserError, match="nothing would be left"):
+        check("style", "style", USUAL)
+
+
+def test_one_button_asks_for_the_merge_and_its_pictures(tab: MergeTab, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, sent = tab.result.workbench.queue, []
+    monkeypatch.setattr(queue, "submit", lambda job: sent.append(job) or len(sent))
+    values = dict.fromkeys(FIELDS, 1) | {"negative": "", "sampler": "Euler", "width": 64, "height": 64, "cfg": 7}
+    message, prompt, *sizes = tab.style.start("style", "BASE", USUAL, "", 3, *values.values())
+    merge, preview = sent
+    assert (message, prompt) == ("", "in oil") and merge.formula == "style:1:GP1,BASE:-1:GP2"
+    assert merge.name == "style-clean" and preview.merged is merge and preview.alone.stem == "style"
+    request = preview.request
+    assert (request.prompt, request.seed, request.width, request.height) == ("in oil", 3, 768, 512)
+    assert sizes[1]["value"] == 768
+    with pytest.raises(UserError, match="seed is empty"):
+        tab.style.start("style", "BASE", USUAL, "mine", None, *values.values())
+    assert len(sent) == 2
+
+
+def test_rows_and_a_missing_base(tab: MergeTab) -> None:
+    tab.style._fill = tab.formula.fill_rows
+    message, formula, *_, ways = tab.style.to_rows("style", "BASE", USUAL, 2)
+    assert (message, formula, ways["selected"]) == ("", "style:1:GP1,BASE:-1:GP2", "formula")
+    with pytest.raises(UserError, match="No base style is chosen"):
+        tab.style.to_rows("style", None, USUAL, 2)
+    assert tab.suggest("", "style:1") == "in oil" and tab.suggest("mine", "style:1") == "mine"
