@@ -26,7 +26,7 @@ from ..small_files import listed, mapping, number, path, text, tolerated, whole
 from .grid_spec import BlockChoice, Candidate, Cell, GridSpec
 from .lora_files import load_network, remarks_on
 from .pictures import PARAMETERS, fingerprint, generate_missing, read_png, save_png
-from .sheet import Sheet, stacked
+from .sheet import Sheet, captioned, stacked
 
 RECORD, SHEET = "grid.json", "grid.png"
 
@@ -66,16 +66,18 @@ def make_grid(
         for made in generate_missing(host, wanted, partial(_networks, file, blocks), cancelled):
             done += 1
             yield CellDone(by_path[made.path], made.path, made.image, made.kept, done, len(cells))
-    return save_png(draw_grid(spec, {cell: read_png(path) for cell, path in paths.items()}), folder / SHEET)
+    info = host.info()
+    pictures = {cell: read_png(path) for cell, path in paths.items()}
+    return save_png(draw_grid(spec, pictures, "" if info is None else info.name), folder / SHEET)
 
 
-def draw_grid(spec: GridSpec, pictures: Mapping[Cell, Image.Image]) -> Image.Image:
-    """The contact sheet: one table below the other."""
+def draw_grid(spec: GridSpec, pictures: Mapping[Cell, Image.Image], model: str = "") -> Image.Image:
+    """The contact sheet: one table below the other, and below all what they were drawn with, in words."""
     sheets = [
         Sheet([[pictures.get(cell) for cell in row] for row in table.cells], table.columns, table.rows, table.title)
         for table in spec.tables()
     ]
-    sheet = stacked([one.draw() for one in sheets])
+    sheet = captioned(stacked([one.draw() for one in sheets]), spec.words(model))
     sheet.info[PARAMETERS] = next(iter(pictures.values())).info.get(PARAMETERS, "")
     return sheet
 

@@ -80,6 +80,19 @@ class GridSpec:
     columns: str = "file"
     rows: str = "weight"
 
+    def words(self, model: str = "") -> str:
+        """What the pictures were drawn with, for the foot of a sheet; ``model`` is the checkpoint's name."""
+        drawn = self.settings
+        parts = [
+            f"Prompt: {' | '.join(self.prompts)}",
+            f"Negative: {drawn.negative}" if drawn.negative else "",
+            f"Seed {', '.join(map(str, self.seeds))}",
+            f"{drawn.width}×{drawn.height}, {drawn.steps} steps, {drawn.sampler}, CFG {drawn.cfg:g}",
+            f"Clip skip {drawn.clip_skip}" if drawn.clip_skip > 1 else "",
+            f"Model {model}" if model else "",
+        ]
+        return " · ".join(filter(None, parts))
+
     def check(self) -> None:
         """Raise :class:`UserError` naming what is missing, double or too much, before anything is built."""
         for name in DIMENSIONS.values():

@@ -72,6 +72,18 @@ def stacked(pages: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
+def captioned(page: Image.Image, words: str) -> Image.Image:
+    """A sheet with ``words`` below it, in as many lines as they need."""
+    text = _Text(max(11, min(28, page.width // 60)))
+    lines = text.wrapped(words, page.width - 4 * GAP)
+    whole = Image.new("RGB", (page.width, page.height + len(lines) * text.line + 4 * GAP), PAPER)
+    whole.paste(page, (0, 0))
+    draw = ImageDraw.Draw(whole)
+    for i, line in enumerate(lines):
+        text.write(draw, 2 * GAP, page.height + 2 * GAP + i * text.line, line)
+    return whole
+
+
 class _Text:
     """Headings of one size. Pillow before 10.1 has one small bitmap font, which knows Latin letters only."""
 

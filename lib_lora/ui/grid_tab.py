@@ -26,6 +26,11 @@ from lib_lora.workbench import Workbench
 
 EMPTY = "Choose a run and make a grid: the same prompt and seed at each epoch and weight, so that only they differ."
 NO_RUNS = f"There is no run yet. Train a LoRA first; its epochs can be compared here. Or choose “{FILES}” as the run."
+KEYS = "arrow keys move · Enter chooses · double-click enlarges · hold B: the chosen picture in its place"
+BAR = (
+    '<div class="lw-grid-bar"><label>Size <input type="range" min="64" max="448" step="8" value="152" '
+    f'data-lw-cell-size aria-label="Size of the pictures"></label><span class="lw-quiet">{KEYS}</span></div>'
+)
 PICK_ONE = (
     "Click the picture you like best; double-click enlarges, and the arrow keys go on from there. The star in a corner "
     "marks those that you want to see side by side."
@@ -55,6 +60,7 @@ class GridTab:
         self.star = gr.Textbox("", label="Cell with a star", elem_id="lw_grid_star", elem_classes=["lw-hidden"])
         with gr.Row(elem_classes=["lw-desk"]):
             with gr.Column(scale=7, min_width=420, elem_classes=["lw-controls"]):
+                panel("lw_grid_bar", BAR)
                 self.grid = panel("lw_grid_table", html.hint(EMPTY))
             with gr.Column(scale=4, min_width=320, elem_classes=["lw-look"]):
                 self.chosen = panel("lw_grid_chosen")

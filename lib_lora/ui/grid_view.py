@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from lib_lora.tools.grid import SHEET
 from lib_lora.tools.likeness import FileLikeness
 from lib_lora.tools.picks import Pick, Picks, spoken
 from lib_lora.ui import html
@@ -77,7 +78,15 @@ class GridView:
         size = self.grid["settings"]
         tables = "".join(self._table(table) for table in self.grid["tables"])
         remarks = "".join(html.message(remark, html.WARNING) for remark in self.grid.get("remarks", []))
-        return f'<div style="--lw-ratio: {size["width"]} / {size["height"]}">{tables}</div>{remarks}'
+        ratio = f"--lw-ratio: {size['width']} / {size['height']}"
+        return f'<div style="{ratio}">{tables}</div>{remarks}{self._sheet()}'
+
+    def _sheet(self) -> str:
+        """A link to the whole grid as one picture, with its settings in words; nothing before it is complete."""
+        path = self.folder / SHEET
+        if not path.is_file() or any(self._file(cell) is None for cell in self.grid["cells"]):
+            return ""
+        return f'<a class="lw-pick" href="{self.pictures.url(path)}" target="_blank" download>Contact sheet ↓</a>'
 
     def pictures_of(self, pick: Pick) -> str:
         """A cell for every prompt and seed, to be enlarged."""

@@ -32,6 +32,7 @@ def test_grid(loras: list[Path], page: Page, workbench: Workbench, tmp_path: Pat
     desk.click("lw_grid_make")
     desk.sees_picture("#lw_grid_table [data-lw-cell] img", 64, 4)
     star_and_choose(desk)
+    keys_and_size(desk)
     desk.photograph("grid-files")
     export(desk, workbench)
     publish(desk, workbench)
@@ -65,6 +66,20 @@ def star_and_choose(desk: Desk) -> None:
     desk.tab("Epoch grid")
     desk.sees("#lw_grid_chosen", "Chosen: mira at 1")
     desk.sees('[data-lw-star="luna:1.0:"][aria-pressed="true"]')
+
+
+def keys_and_size(desk: Desk) -> None:
+    cell, other = (desk.page.locator(f'[data-lw-cell="{name}:1.0:"]').first for name in ("mira", "luna"))
+    cell.focus()
+    desk.page.keyboard.press("ArrowLeft")
+    assert other.evaluate("(cell) => cell === document.activeElement")
+    own = other.locator("img").get_attribute("src")
+    desk.page.keyboard.down("b")
+    assert other.locator("img").evaluate("(image) => image.src") == cell.locator("img").evaluate("(image) => image.src")
+    desk.page.keyboard.up("b")
+    assert other.locator("img").get_attribute("src").endswith(own)
+    desk.page.locator("[data-lw-cell-size]").fill("248")
+    assert cell.evaluate("(cell) => cell.getBoundingClientRect().width") == 248
 
 
 def export(desk: Desk, workbench: Workbench) -> None:

@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.grid_spec import DIMENSIONS, BlockChoice, Candidate, GridSpec, differing, search_replace
+from lib_lora.tools.sheet import captioned
 
 FILES = (Candidate("e1", Path("1")), Candidate("e2", Path("2")))
 SPEC = GridSpec(FILES, (0.5, 1.0), ("1girl, red hat, smile", "1girl, cap, smile"), (1, 2))
@@ -36,6 +38,17 @@ def test_any_two_dimensions_can_be_laid_out(columns, rows):
         same = [d for d in DIMENSIONS if d not in (columns, rows)]
         assert all(len({getattr(cell, d) for row in table.cells for cell in row}) == 1 for d in same)
         assert len({table.title for table in spec.tables()}) == 8
+
+
+def test_a_sheet_says_what_it_was_drawn_with():
+    settings = GenerationRequest("", "lowres", 512, 768, 20, 6.5, sampler="Euler", clip_skip=2)
+    words = replace(SPEC, settings=settings).words("anime")
+    assert "1girl, red hat, smile | 1girl, cap, smile · Negative: lowres · Seed 1, 2 · 512×768, 20 steps" in words
+    assert words.endswith("Euler, CFG 6.5 · Clip skip 2 · Model anime")
+    page = Image.new("RGB", (300, 100), "teal")
+    sheet = captioned(page, words)
+    assert sheet.width == 300 and sheet.height > 130 and sheet.crop((0, 0, 300, 100)).tobytes() == page.tobytes()
+    assert len(sheet.crop((0, 101, 300, sheet.height)).getcolors(1 << 20)) > 1
 
 
 def test_prompts_are_told_apart_by_the_tags_that_differ():

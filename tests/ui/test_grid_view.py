@@ -49,6 +49,14 @@ def test_grid_has_pictures_that_are_there_and_places_for_the_others(grid: GridVi
     assert shown.index("epoch 1") < shown.index("epoch 2") < shown.index("lowest loss")
 
 
+def test_the_contact_sheet_is_offered_once_the_grid_is_whole(grid: GridView) -> None:
+    (grid.folder / "grid.png").write_bytes(b"x")
+    assert "Contact sheet" not in grid.render()
+    for name in "bcd":
+        (grid.folder / "cells" / f"{name}.png").write_bytes(b"x")
+    assert "/runs/one/grid/grid.png?v=" in grid.render()
+
+
 def test_what_is_to_be_known_of_the_files_is_below(grid: GridView) -> None:
     grid.grid["remarks"] = ["e1: 2 layers have <no> place in SDXL"]
     assert grid.render().endswith("e1: 2 layers have &lt;no&gt; place in SDXL</div>")
