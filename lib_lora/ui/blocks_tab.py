@@ -69,7 +69,7 @@ class BlocksTab:
             )
             self.scale = gr.Number(1.0, label="LoRA weight", elem_id="lw_blocks_scale", scale=1, min_width=120)
         self.about = panel("lw_blocks_about")
-        self.sliders = panel("lw_blocks_sliders", html.hint(NO_LORAS))
+        self.sliders = panel("lw_blocks_sliders", _no_loras())
         self.edit = gr.Textbox("", label="Moved sliders", elem_id="lw_blocks_edit", elem_classes=["lw-hidden"])
         with gr.Row(elem_classes=["lw-fields", "lw-tight"]):
             self.vector = gr.Textbox(
@@ -140,7 +140,7 @@ class BlocksTab:
         """Show another LoRA, as it was left."""
         fields = [SKIP] * len(self.stage.fields)
         if not name:
-            return [NO_MESSAGE, "", html.hint(NO_LORAS), *[SKIP] * 6, *fields]
+            return [NO_MESSAGE, "", _no_loras(), *[SKIP] * 6, *fields]
         entry, shape = self.desk.entry(name), self.desk.shape(name)
         return [
             "",
@@ -205,3 +205,7 @@ class BlocksTab:
         steps = gr.update(interactive=history.can_undo), gr.update(interactive=history.can_redo)
         preset = gr.update(choices=list(self.desk.presets()), value=self.desk.preset(name))
         return [history.text, *steps, preset, tag]
+
+
+def _no_loras() -> str:
+    return html.hint(NO_LORAS, "Train a LoRA", "Train", html.guides("character", "style"))

@@ -11,6 +11,8 @@ from lib_lora.models.base import HostPaths
 
 ROUTE = "lora_workbench/image"
 SUFFIXES = (".png", ".jpg", ".webp")
+GUIDES = Path(__file__).parents[2] / "docs"
+GUIDE_ROUTE = "lora_workbench/guide"
 
 
 class Pictures:
@@ -58,5 +60,12 @@ class Pictures:
                 raise HTTPException(404)
             return FileResponse(path, headers={"Cache-Control": "private, max-age=31536000"})
 
+        def guide(name: str):
+            path = GUIDES / f"walk-{name}.md"
+            if not name.replace("-", "").isalpha() or not path.is_file():
+                raise HTTPException(404)
+            return FileResponse(path, media_type="text/plain; charset=utf-8")
+
         address, login = f"/{ROUTE}/{{root}}/{{name:path}}", [Depends(Guard(app, access).check)]
+        app.add_api_route(f"/{GUIDE_ROUTE}/{{name}}", guide, methods=["GET"], dependencies=login, response_model=None)
         app.add_api_route(address, image, methods=["GET"], dependencies=login, response_model=None)

@@ -144,7 +144,7 @@ class GridTab:
             grid, chosen, is_chosen = self._show(name) if name in names else ("", "", False)
         except UserError as error:
             grid, chosen, is_chosen = html.error_message(error), "", False
-        grid = grid or html.hint(EMPTY if name or len(names) > 1 else NO_RUNS)
+        grid = grid or (html.hint(EMPTY) if name or len(names) > 1 else _no_runs())
         begun = len(names) > 1 or bool(GridPlace(self.workbench, FILES).read())  # else the first run shall be chosen
         others = gr.update(choices=list(self.fields.loras()))
         ready = gr.update(visible=is_chosen)
@@ -167,3 +167,7 @@ class GridTab:
 
     def _jobs(self) -> list[GridJobView]:
         return [job for job in of_type(self.workbench.queue, GridJobView) if job.kind == GridJob.kind]
+
+
+def _no_runs() -> str:
+    return html.hint(NO_RUNS, "Train a LoRA", "Train", html.guides("character", "likeness", "style", "two-subjects"))

@@ -58,6 +58,14 @@ def hint(text: str, label: str = "", tab: str = "", more: str = "") -> str:
     return f'<div class="lw-hint">{said}{lead}{more}</div>'
 
 
+def guides(*chosen: str) -> str:
+    """Links to the walk-throughs in docs/, which the program serves as plain text: ``character``, ``two-subjects`` …"""
+    links = " · ".join(
+        f'<a href="lora_workbench/guide/{name}" target="_blank">{name.replace("-", " ")}</a>' for name in chosen
+    )
+    return f'<p class="lw-quiet">Step by step: {links}</p>'
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marked: Iterable[int] = ()) -> str:
     """A plain table; rows whose number is in ``marked`` stand out."""
     marked = set(marked)

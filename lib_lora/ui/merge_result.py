@@ -78,7 +78,7 @@ class ResultPanel:
                 self.program = self.program_field.build()
                 self.save = gr.Button("Save merge", elem_id="lw_merge_save")
         self.saved = panel("lw_merge_saved")
-        self.report = panel("lw_merge_report", html.hint(EMPTY))
+        self.report = panel("lw_merge_report", _empty())
         with gr.Row(elem_classes=["lw-actions"]):
             self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False)
         self.named = gr.State(0)  # the job that the name field was filled for
@@ -173,7 +173,7 @@ class ResultPanel:
         return [
             "" if stale and job.ended else progress(job),
             gr.update(interactive=busy),
-            _report(job, stale) if done else "" if job and not stale else html.hint(EMPTY),
+            _report(job, stale) if done else "" if job and not stale else _empty(),
             gr.update(visible=done),
             progress(drawn) if fresh else "",
             self._drawn(drawn, job) if fresh and not stale else "",
@@ -210,6 +210,10 @@ class ResultPanel:
         if job is None or job.merged is None:
             raise UserError("Nothing is calculated yet", fix="Press Calculate and look at the error first")
         return job, job.merged
+
+
+def _empty() -> str:
+    return html.hint(EMPTY, more=html.guides("style"))
 
 
 def _report(job: MergeView, stale: bool) -> str:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from lib_lora.models.base import HostPaths
+from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
 
 
@@ -31,3 +35,14 @@ def test_nothing_else_is_given_out(pictures: Pictures, tmp_path: Path) -> None:
     assert pictures.find("loras", "x.png") is None
     with pytest.raises(ValueError, match="not below"):
         pictures.url(tmp_path / "secret.png")
+
+
+def test_the_walk_throughs_are_given_out_and_no_other_text(pictures: Pictures) -> None:
+    app = FastAPI()
+    pictures.serve_on(app)
+    client = TestClient(app)
+    names = re.findall(r'href="([^"]+)"', html.guides("character", "likeness", "style", "two-subjects"))
+    answers = [client.get(f"/{name}") for name in names]
+    assert len(answers) == 4 and all("Walk-through" in answer.text for answer in answers)
+    for name in ("x", "..%2Fmerge", "style.md", "%2e%2e/merge"):
+        assert client.get(f"/lora_workbench/guide/{name}").status_code == 404
