@@ -91,11 +91,16 @@ def thumbnail(path: Path, side: int) -> Image.Image | None:
     return None
 
 
-def data_url(picture: Image.Image, quality: int = 85) -> str:
-    """A picture as text that stands in a page or in a file's header."""
+def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
+    """A picture as a small file."""
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, format="JPEG", quality=quality)
-    return f"data:image/jpeg;{DATA_URL}{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
+
+
+def data_url(picture: Image.Image) -> str:
+    """A picture as text that stands in a page or in a file's header."""
+    return f"data:image/jpeg;{DATA_URL}{base64.b64encode(jpeg(picture)).decode('ascii')}"
 
 
 def _small(picture: Image.Image, side: int) -> Image.Image:

@@ -8,7 +8,7 @@ from lib_lora.training.preflight import Preflight
 from lib_lora.ui import html
 
 SHOWN_PROBLEMS = 8
-AS_LORA = "For them, Merge → Resize or convert makes a plain LoRA of the file."
+AS_LORA = "For them, Merge → Resize makes a plain LoRA of the file."
 
 
 def check_panel(found: Preflight) -> str:

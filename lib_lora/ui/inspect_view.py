@@ -8,7 +8,9 @@ from html import escape
 from lib_lora.tools.inspection import BlockUse, Facts, Strengths
 from lib_lora.ui import html
 from lib_lora.ui.charts import energy_chart
+from lib_lora.ui.files import Pictures
 from lib_lora.ui.inspector import Measured
+from lib_lora.workbench import LoraEntry
 
 SHARES = (0.9, 0.99)
 MANY = 20  # blocks, whose names stand upright
@@ -39,6 +41,21 @@ def head(facts: Facts, picture: str) -> str:
     return (
         f'<div class="lw-panel lw-inspect">{image}<div><h4>{escape(facts.name)}</h4>'
         f'<dl class="lw-facts">{terms}</dl></div></div>'
+    )
+
+
+def library(loras: Sequence[LoraEntry], pictures: Pictures, into: str) -> str:
+    """All LoRA files as cards with their pictures, the newest first; the page filters them while one types."""
+    newest = sorted(loras, key=lambda lora: -lora.path.stat().st_mtime_ns)
+    cards = "".join(
+        f'<button type="button" class="lw-card" data-lw-into="{into}" data-lw-pick="{escape(lora.name)}" '
+        f'title="{escape(lora.name)}"><img src="{pictures.preview_url(lora.name, lora.path)}" alt="" loading="lazy" '
+        f"onerror=\"this.style.visibility='hidden'\"><span>{escape(lora.name)}</span></button>"
+        for lora in newest
+    )
+    return (
+        f'<div class="lw-library"><input type="search" placeholder="Find a LoRA" aria-label="Find a LoRA" '
+        f'data-lw-filter="lw-card"><div class="lw-cards">{cards}</div></div>'
     )
 
 

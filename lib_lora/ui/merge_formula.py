@@ -1,4 +1,4 @@
-"""Add and subtract: rows and formula are two views of one merge; the formula is what counts."""
+"""Formula: rows and text are two views of one merge; the text is what counts."""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ class ResultPanel:
         self._asked[job] = (way, values)
 
     def build(self) -> None:
-        self.progress = panel("lw_merge_progress")
+        with gr.Row(elem_classes=["lw-folder"]):
+            self.progress = panel("lw_merge_progress")
+            self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", size="sm", interactive=False)
         with gr.Column(visible=False, elem_id="lw_merge_next") as self.next:
             self.progress_preview = panel("lw_merge_preview_progress")
             self.result = panel("lw_merge_result")
@@ -79,8 +81,6 @@ class ResultPanel:
                 self.save = gr.Button("Save merge", elem_id="lw_merge_save")
         self.saved = panel("lw_merge_saved")
         self.report = panel("lw_merge_report", _empty())
-        with gr.Row(elem_classes=["lw-actions"]):
-            self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", interactive=False)
         self.named = gr.State(0)  # the job that the name field was filled for
 
     def connect(self, poller: Poller, ways: Mapping[str, Sequence[Any]]) -> None:

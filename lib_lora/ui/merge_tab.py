@@ -41,11 +41,11 @@ class MergeTab:
     def _build_ways(self) -> None:
         with gr.Tabs(elem_id="lw_merge_ways") as self.ways:
             for name, key, part in (
-                ("Subtract a base style", "style", self.style),
-                ("Add and subtract", "formula", self.formula),
-                ("Resize or convert", "resize", self.resize),
-                ("Extract from checkpoints", "extract", self.extract),
-                ("Make a base style", "base", self.base_style),
+                ("Subtract", "style", self.style),
+                ("Formula", "formula", self.formula),
+                ("Resize", "resize", self.resize),
+                ("Extract", "extract", self.extract),
+                ("Base style", "base", self.base_style),
             ):
                 with gr.TabItem(name, id=key, elem_id=f"lw_merge_way_{key}"):
                     part.build()

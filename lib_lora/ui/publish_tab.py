@@ -25,7 +25,9 @@ from lib_lora.workbench import Workbench
 EMPTY = "Choose a LoRA: what is in it is shown here, and the pictures that its run and its grid have of it."
 NO_PICTURES = "There are no pictures of this LoRA yet. Make an epoch grid of it, or train with sample prompts."
 FOLDER, ZIP = "a folder", "one zip file"
+NO_LORAS = "There is no LoRA yet. Train one, or put someone's into the LoRA folder to see what is in it."
 PICK = "lw_publish_pick"
+OPEN = "lw_publish_open"  # the hidden field that a click on a card of the library writes into
 THUMBNAIL = 384  # pixels
 
 
@@ -80,6 +82,7 @@ class PublishTab:
             self.form = gr.Radio(choices=[FOLDER, ZIP], value=FOLDER, label="Make", elem_id="lw_publish_form")
             self.sheet = gr.Checkbox(True, label="With the grid", elem_id="lw_publish_sheet")
         self.pick = gr.Textbox("", label="Picture to publish", elem_id=PICK, elem_classes=["lw-hidden"])
+        self.open = gr.Textbox("", label="LoRA that was clicked", elem_id=OPEN, elem_classes=["lw-hidden"])
         self.picked = gr.State([])  # names of the pictures that are published, the cover first
         with gr.Row(elem_classes=["lw-actions"]):
             self.make = gr.Button("Publish", variant="primary", elem_id="lw_publish_make")
@@ -89,6 +92,7 @@ class PublishTab:
 
     def connect(self, poller: Poller) -> None:
         filled = [self.name, self.trigger, self.weight, self.description, self.picked, self.gallery]
+        act(self.open.change, self.clicked, [self.open], self.message, [self.lora])
         act(self.lora.change, self.fill, [self.lora], self.message, filled)
         act(
             self.pick.change,
@@ -113,6 +117,11 @@ class PublishTab:
         weight = 1.0 if facts.weight is None else facts.weight
         description = card.description if card else ""
         return [NO_MESSAGE, path.stem, facts.trigger, weight, description, picked, self._gallery(found, picked)]
+
+    @looks
+    def clicked(self, pick: str) -> list[Any]:
+        """Show the LoRA whose card was clicked."""
+        return [NO_MESSAGE, gr.update(choices=self.loras(), value=pick.rpartition("|")[0])]
 
     @looks
     def toggle(self, name: str | None, pick: str, picked: list[str]) -> list[Any]:
@@ -155,7 +164,7 @@ class PublishTab:
         names = self.loras()
         listed = choices(names, name, first=False)
         if not name or name not in names:
-            return [listed, html.hint(EMPTY), "", "", ""]
+            return [listed, self._library(), "", "", ""]
         try:
             path = self.workbench.lora_path(name)
             facts, measured = self.inspector.facts(path), self.inspector.measured(path)
@@ -184,6 +193,12 @@ class PublishTab:
         )
 
     # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _library(self) -> str:
+        loras = self.workbench.list_loras()
+        if not loras:
+            return html.hint(NO_LORAS, "Train a LoRA", "Train")
+        return html.hint(EMPTY) + view.library(loras, self.pictures, OPEN)
 
     def _examples(self, path: Path) -> Examples:
         return examples_of(path, self.workbench.runs)

@@ -33,7 +33,7 @@ def style(workbench: Workbench) -> TrainConfig:
 def test_merge(style: TrainConfig, page: Page, workbench: Workbench, tmp_path: Path) -> None:
     desk = Desk(page, tmp_path / "pictures")
     desk.tab("Merge")
-    desk.tab("Add and subtract")
+    desk.tab("Formula")
     calculate(desk)
     preview(desk)
     cancel(desk, workbench)
@@ -102,7 +102,7 @@ def what_is_out_of_date_cannot_be_saved(desk: Desk) -> None:
 
 
 def resize(desk: Desk) -> None:
-    desk.tab("Resize or convert")
+    desk.tab("Resize")
     desk.pick("lw_resize_lora", "dora", beside="clean")
     desk.type("lw_resize_rank", "8")
     desk.click("lw_resize_calculate")
@@ -111,7 +111,7 @@ def resize(desk: Desk) -> None:
 
 
 def write_checkpoint(desk: Desk, workbench: Workbench) -> None:
-    desk.tab("Add and subtract")
+    desk.tab("Formula")
     desk.open("Write into a checkpoint instead")
     desk.pick("lw_merge_checkpoint", "tiny")
     desk.type("lw_merge_new_checkpoint", "tiny")
@@ -128,7 +128,7 @@ def write_checkpoint(desk: Desk, workbench: Workbench) -> None:
 
 
 def base_style(desk: Desk, workbench: Workbench) -> None:
-    desk.tab("Make a base style")
+    desk.tab("Base style")
     desk.type("lw_base_count", 2)
     desk.type("lw_base_subjects", "1girl")
     desk.open("Base pictures: size, steps and sampler")

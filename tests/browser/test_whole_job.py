@@ -116,7 +116,7 @@ def tune_blocks(desk: Desk, workbench: Workbench) -> None:
 
 def merge(desk: Desk, workbench: Workbench) -> None:
     desk.tab("Merge")
-    desk.tab("Add and subtract")
+    desk.tab("Formula")
     desk.pick("lw_merge_lora_1", "mira")
     desk.type("lw_merge_formula", "mira:1:GP1,mira-tuned:-1:GP2")
     desk.sees_value("lw_merge_weight_2", "-1")

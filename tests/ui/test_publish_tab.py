@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,3 +86,17 @@ def test_what_cannot_be_read_is_said(tab: PublishTab) -> None:
 def test_bars_of_a_file_that_does_nothing() -> None:
     assert "up to 0" in view.figures(Measured(found=Strengths(())))
     assert "measuring, 2 of 4 layers" in view.figures(Measured(2, 4))
+
+
+def test_the_library_shows_every_lora_with_a_picture(tab: PublishTab) -> None:
+    shown = tab.now(None)[1]
+    assert (
+        shown.count('class="lw-card"') == 2
+        and 'data-lw-pick="other"' in shown
+        and "lora_workbench/preview/mira?v=" in shown
+    )
+    assert tab.clicked("mira|17")[1]["value"] == "mira"
+    small = Image.open(io.BytesIO(tab.pictures.preview("mira")))
+    assert small.format == "JPEG" and tab.pictures.preview("other") is None and tab.pictures.preview("../mira") is None
+    save_png(Image.new("RGB", (900, 600), "teal"), tab.workbench.lora_path("other").with_suffix(".preview.png"))
+    assert Image.open(io.BytesIO(tab.pictures.preview("other"))).size == (256, 171)

@@ -119,7 +119,7 @@ def tune(desk: Desk) -> None:
 
 def merge(desk: Desk) -> None:
     desk.tab("Merge")
-    desk.tab("Add and subtract")
+    desk.tab("Formula")
     desk.pick("lw_merge_lora_1", "mira")
     desk.type("lw_merge_formula", "mira:1:GP1,mira-tuned:-1:GP2")
     desk.page.wait_for_function("document.querySelector('#lw_merge_weight_2 input').value == '-1'")
