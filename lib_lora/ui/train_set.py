@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib_lora.access import looks
+from lib_lora.access import looks, permits
 from lib_lora.dataset.proposals import Proposal, propose
 from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.form import PREFIX, SettingsForm
@@ -50,14 +50,15 @@ class SetFields:
             return self.follow(*now)
         return self.follow(*now, keep=("name", "trigger")) if "trigger" in names else [SKIP] * len(FOLLOW)
 
-    @looks(paths=("folder",))
+    @looks
     def follow(self, folder: str, name: str, trigger: str, prompts: str, keep: tuple[str, ...] = ()) -> list[Any]:
-        """Values of name, trigger and prompts."""
-        if not (folder or "").strip():
+        """Values of name, trigger and prompts; as they are where the folder may not be looked into from here."""
+        place = Path((folder or "").strip().strip('"'))
+        if not (folder or "").strip() or not permits(place):
             return [SKIP] * len(FOLLOW)
         trigger = (trigger or "").strip()
         known = "" if trigger in self._proposed and "trigger" not in keep else trigger
-        found = propose(Path(folder.strip().strip('"')).expanduser(), known, self.workbench.host.literal)
+        found = propose(place.expanduser(), known, self.workbench.host.literal)
         new = {
             "name": self.workbench.free_name(found.name) if found.name else "",
             "trigger": found.trigger,

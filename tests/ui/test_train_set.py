@@ -1,0 +1,43 @@
+"""The folder of the Train tab proposes name, trigger and prompts; what a user wrote stays, and so do closed folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lib_lora.access import Access, guarded, under
+from lib_lora.ui.compat import SKIP
+from lib_lora.ui.form import SettingsForm
+from lib_lora.ui.train_set import SetFields
+from lib_lora.workbench import Workbench
+from tests.ui.bare_host import bare_host
+
+TYPED = "lw_train_data_dir|17"
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> SetFields:
+    host = bare_host(tmp_path / "host")
+    host.literal = str
+    for name in ("mira", "rin"):
+        folder = tmp_path / "sets" / f"5_{name}"
+        folder.mkdir(parents=True)
+        (folder / "1.txt").write_text("1girl, hat", encoding="utf-8")
+    return SetFields(Workbench(host), SettingsForm())
+
+
+def test_proposals_follow_the_folder_until_somebody_writes(fields: SetFields, tmp_path: Path) -> None:
+    mira, rin = (str(tmp_path / "sets" / f"5_{name}") for name in ("mira", "rin"))
+    first = fields.after_typing(TYPED, mira, "", "", "")
+    assert first == ["mira", "mira", "mira, 1girl, hat"]
+    assert fields.after_typing(TYPED, rin, *first) == ["rin", "rin", "rin, 1girl, hat"]
+    assert fields.after_typing(TYPED, rin, "mine", "", "my prompt") == [SKIP, "rin", SKIP]
+    assert fields.after_typing("lw_train_trigger|18", mira, "mira", "miria", first[2])[2] == "miria, 1girl, hat"
+    assert fields.after_typing("lw_train_epochs|19", mira, *first) == [SKIP] * 3
+
+
+def test_a_folder_that_may_not_be_named_is_not_looked_into(fields: SetFields, tmp_path: Path) -> None:
+    with under(Access(hide_paths=True, roots=(tmp_path / "host",))):
+        closed = guarded(fields.after_typing)
+    assert closed(TYPED, str(tmp_path / "sets" / "5_mira"), "", "", "") == [SKIP] * 3
