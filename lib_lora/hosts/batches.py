@@ -32,9 +32,7 @@ class Apart(Exception):
         self.kinds = kinds
 
 
-def room(
-    request: GenerationRequest, factor: int, device: torch.device, dtype: torch.dtype, expected: int = 0
-) -> int:
+def room(request: GenerationRequest, factor: int, device: torch.device, dtype: torch.dtype, expected: int = 0) -> int:
     """How many images of the size of ``request`` should share a batch, at least one.
 
     Args:

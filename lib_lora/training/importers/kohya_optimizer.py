@@ -141,7 +141,9 @@ def optimizer_argument(reading: Reading, key: str, value: Any, given: Mapping[st
     """One of the optimizer's arguments: a setting of its own here, or a word of the further ones."""
     name = key.removeprefix(OPTIMIZER_ARGS)
     relative = given.get(f"{OPTIMIZER_ARGS}relative_step")
-    if name == "weight_decay":
+    if name in ("lr", "params"):
+        reading.ignore(key, "The rates are settings of their own, and the trainer refuses this one")
+    elif name == "weight_decay":
         reading.apply(key, value, "weight_decay")
     elif name == "betas":
         reading.translate(key, f"Beta 1 = {value[0]}, beta 2 = {value[1]}", beta1=value[0], beta2=value[1])

@@ -77,7 +77,9 @@ def switch(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A text, or a number as text."""
+    """A text, a number as text, or a list of one of them."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise Unreadable(f"{shown(value)} is no text")
     try:

@@ -327,6 +327,16 @@ def test_rectified_flow(imported, options, expected):
     assert plain.values["timestep_distribution"] == "uniform" and plain.values["min_snr_gamma"] == 5
 
 
+def test_lists_of_one_and_a_rate_among_the_optimizers_arguments(imported):
+    found = imported(
+        'network_dim = 8\ncaption_extension = [".caption"]\ntrain_data_dir = ["/a"]\n'
+        'optimizer_type = "AdamW"\noptimizer_args = ["lr=5", "eps=1e-7"]\n'
+    )
+    assert (found.values["caption_extension"], found.values["data_dir"]) == (".caption", "/a")
+    assert found.values["optimizer_args"] == "eps=1e-07"
+    assert [line.key for line in found.with_outcome(IGNORED)] == ["optimizer_args.lr"]
+
+
 def test_base_weights_are_applied_while_training(imported):
     found = imported(
         {"network_dim": 8, "base_weights": ["D:/l/turbo, fixed.safetensors", "b"], "base_weights_multiplier": [0.5]}
