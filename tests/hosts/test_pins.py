@@ -23,7 +23,8 @@ TESTS = {"neo": ["tests/hosts/neo", *USUAL[:1], *USUAL[2:4]]}  # Forge's gradio 
 def test_in_the_versions_of(host: str, tmp_path: Path) -> None:
     python = ROOT / f".venv-{host}" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     assert python.exists(), "python3 install.py test makes this environment"
-    options = ("-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "tests"))
+    # packages of years ago warn of each other, which is no error of ours
+    options = ("-q", "-p", "no:cacheprovider", "-W", "default", "--basetemp", str(tmp_path / "tests"))
     tests = TESTS.get(host, USUAL)
     done = subprocess.run(
         [python, "-m", "pytest", *options, *tests],
