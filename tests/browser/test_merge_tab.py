@@ -154,6 +154,7 @@ def base_style(desk: Desk, workbench: Workbench) -> None:
 
 
 def subtract(desk: Desk) -> None:
+    desk.type("lw_merge_steps", 1)
     desk.click("lw_style_go")
     desk.sees("#lw_merge_report", "style:1:GP1,BASE:-1:GP2")
     desk.sees("#lw_merge_result figcaption", "style alone")
