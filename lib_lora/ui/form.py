@@ -196,6 +196,12 @@ class SettingsForm:
         self._draft.save(preset, dict(zip(self.names, now, strict=True)))
         return self.described(self._baseline(preset), now)
 
+    def put(self, changed: Mapping[str, Any]) -> None:
+        """Keep some settings and no others: another page may show other values of these."""
+        kept = self._draft.load()
+        if kept and changed:
+            self._draft.put(kept[0], changed, {})
+
     @access.changes
     def typed(self, ids: str, preset: str, *now: Any) -> list[Any]:
         """A user has changed fields: ``ids``, with commas between, then the time."""

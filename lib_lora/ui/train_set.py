@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib_lora.access import looks, permits
+from lib_lora.access import changes, looks, permits
 from lib_lora.dataset.proposals import Proposal, propose
 from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.form import PREFIX, SettingsForm
@@ -29,8 +29,7 @@ class SetFields:
 
     def connect(self, typed: Any) -> None:
         """``typed``: the textbox that says which fields a user has changed."""
-        done = listen(typed.change, self.after_typing, [typed, *self.fields], self.fields[1:])
-        self.form.filled(done)
+        listen(typed.change, self.after_typing, [typed, *self.fields], self.fields[1:])
 
     def after_folder(self, event: Any) -> None:
         """Follow the folder that ``event``, a dependency, has put into the field."""
@@ -42,13 +41,15 @@ class SetFields:
             self._note(propose(Path(folder), "", self.workbench.host.literal))
             self._note(propose(Path(folder), trigger, self.workbench.host.literal))
 
-    @looks
+    @changes
     def after_typing(self, ids: str, *now: str) -> list[Any]:
         """Follow a folder or trigger that was typed."""
         names = [element.removeprefix(PREFIX) for element in ids.partition("|")[0].split(",")]
-        if "data_dir" in names:
-            return self.follow(*now)
-        return self.follow(*now, keep=("name", "trigger")) if "trigger" in names else [SKIP] * len(FOLLOW)
+        if "data_dir" not in names and "trigger" not in names:
+            return [SKIP] * len(FOLLOW)
+        values = self.follow(*now, keep=() if "data_dir" in names else ("name", "trigger"))
+        self.form.put({name: value for name, value in zip(FOLLOW, values, strict=True) if value is not SKIP})
+        return values
 
     @looks
     def follow(self, folder: str, name: str, trigger: str, prompts: str, keep: tuple[str, ...] = ()) -> list[Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from lib_lora.access import Access, guarded, under
 from lib_lora.ui.compat import SKIP
+from lib_lora.ui.draft import Draft
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.train_set import SetFields
 from lib_lora.workbench import Workbench
@@ -24,13 +25,20 @@ def fields(tmp_path: Path) -> SetFields:
         folder = tmp_path / "sets" / f"5_{name}"
         folder.mkdir(parents=True)
         (folder / "1.txt").write_text("1girl, hat", encoding="utf-8")
-    return SetFields(Workbench(host), SettingsForm())
+    form = SettingsForm()
+    form._draft = Draft(tmp_path / "draft.json")
+    form._draft.save("Mine", {"name": "", "epochs": 7})
+    return SetFields(Workbench(host), form)
 
 
 def test_proposals_follow_the_folder_until_somebody_writes(fields: SetFields, tmp_path: Path) -> None:
     mira, rin = (str(tmp_path / "sets" / f"5_{name}") for name in ("mira", "rin"))
     first = fields.after_typing(TYPED, mira, "", "", "")
     assert first == ["mira", "mira", "mira, 1girl, hat"]
+    kept = fields.form._draft.load()
+    assert (
+        kept and kept[1]["name"] == "mira" and kept[1]["epochs"] == 7
+    )  # what nobody typed stays as another page left it
     assert fields.after_typing(TYPED, rin, *first) == ["rin", "rin", "rin, 1girl, hat"]
     assert fields.after_typing(TYPED, rin, "mine", "", "my prompt") == [SKIP, "rin", SKIP]
     assert fields.after_typing("lw_train_trigger|18", mira, "mira", "miria", first[2])[2] == "miria, 1girl, hat"
