@@ -110,7 +110,7 @@ def borrowing(modules: Iterable[nn.Module], device: torch.device | None = None, 
     with ExitStack() as undo:
         for layer in (layer for module in modules for layer in module.modules()):
             wrap = next((WRAPPERS[c.__name__] for c in type(layer).__mro__ if c.__name__ in WRAPPERS), None)
-            if wrap is None:
+            if wrap is None or getattr(layer, "weight", None) is None:  # a norm may have none
                 continue
             before = vars(layer).get("forward")
             layer.forward = wrap(layer, device, always)

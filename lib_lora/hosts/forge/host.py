@@ -18,7 +18,8 @@ from backend.attention import attention_pytorch
 from modules import sd_models
 
 from lib_lora.errors import UserError
-from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel, forge_model
+from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel
+from lib_lora.hosts.forge.transformer import can_be_trained, differentiable, forge_model, transformer_family
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
@@ -49,7 +50,9 @@ class ForgeHost(ForgeObjectsHost):
             return None if chosen is None else _described(chosen, "sd1", "epsilon")
         predictor = sd_model.forge_objects_original.unet.model.predictor
         prediction = PREDICTIONS.get(getattr(predictor, "prediction_type", ""), "epsilon")
-        return _described(sd_model.sd_checkpoint_info, family(sd_model), prediction)
+        transformer = transformer_family(sd_model)
+        kind = family(sd_model) if transformer is None else transformer.name
+        return _described(sd_model.sd_checkpoint_info, kind, prediction)
 
     def _is_loaded(self) -> bool:
         data = sd_models.model_data
@@ -85,6 +88,8 @@ class ForgeHost(ForgeObjectsHost):
     def _session(self, sd_model: Any) -> ForgeObjectsSession:
         self._require_supported(sd_model)
         attention = partial(differentiable_attention, backend.nn.unet, ["attention_function"], attention_pytorch)
+        if transformer_family(sd_model) is not None:
+            attention = partial(differentiable, self._unet(sd_model), attention_pytorch)
         return ForgeObjectsSession(partial(forge_model, sd_model), self.gpu_lock, memory_management, attention)
 
     def _make_model(self, sd_model: Any, ready: Any) -> ForgeModel:
@@ -92,7 +97,12 @@ class ForgeHost(ForgeObjectsHost):
 
     def _require_supported(self, sd_model: Any) -> None:
         where = sd_model.sd_checkpoint_info.name
-        require_family(sd_model, sd_model.is_inpaint)
+        transformer = transformer_family(sd_model)
+        if transformer is None:
+            require_family(sd_model, sd_model.is_inpaint)
+        elif not can_be_trained(sd_model):
+            what = f"{transformer.label} cannot be trained in this web UI yet"
+            raise UserError(what, where=where, fix="Choose Anima or Z-Image here, or train it without a web UI")
         model = sd_model.forge_objects_original.unet.model
         if model.predictor.prediction_type not in PREDICTIONS:
             what = f"The model predicts by {model.predictor.prediction_type}"
@@ -121,4 +131,5 @@ def _described(checkpoint: Any, kind: str, prediction: str) -> ModelInfo:
     path = Path(checkpoint.filename)
     known = families().get(kind)
     text_layers = CLIP_LAYERS if known is None or known.clip_skip else 1
-    return ModelInfo(checkpoint.name, path, kind, prediction, ForgeModel.latent_factor, text_layers)
+    factor = ForgeModel.latent_factor if known is None else known.latents.factor
+    return ModelInfo(checkpoint.name, path, kind, prediction, factor, text_layers)

@@ -57,11 +57,6 @@ class ForgeXLModel(ForgeObjectsXLModel, ForgeModel):
         return self.sd_model.text_processing_engine_l.tokenize([caption])[0]
 
 
-def forge_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> ForgeModel:
-    """The model of whichever family it is."""
-    return (ForgeXLModel if sd_model.is_sdxl else ForgeModel)(sd_model, ready)
-
-
 def _latent_scale(vae: nn.Module) -> float:
     """By which the host multiplies what the VAE encodes; Forge keeps it on the VAE, Neo in the family's format."""
     own = getattr(vae, "scaling_factor", None)

@@ -20,6 +20,7 @@ from lib_lora.hosts.standalone.dit.fused import fuse, layers_of
 from lib_lora.hosts.standalone.dit.latents import decoded, encoded
 from lib_lora.hosts.standalone.model import NAN_HELP
 from lib_lora.hosts.standalone.storage import stored
+from lib_lora.hosts.text_hash import text_hash
 from lib_lora.models.conditioning import Conditioning, joined
 from lib_lora.models.families import family
 from lib_lora.models.schedule import STEPS, FlowSchedule, Schedule
@@ -94,7 +95,7 @@ class StandaloneTransformer:
         return {
             "model": _hash_of(self.path),
             "vae": vae.tensor_hash(self.vae),
-            "text": _text_hash(self.text),
+            "text": text_hash(self.text),
         }
 
     def hashes(self) -> dict[str, str]:
@@ -184,14 +185,4 @@ def _hash_of(path: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted((path / "transformer").glob("*.safetensors")):
         digest.update(f"{file.name} {sha256_file(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def _text_hash(encoders: Sequence[nn.Module]) -> str:
-    """Of every tensor its name, shape and a few of its numbers: enough to tell two text encoders apart, and quick."""
-    digest = hashlib.sha256()
-    for encoder in encoders:
-        for key, tensor in sorted(encoder.state_dict().items()):
-            some = tensor.flatten()[:: max(1, tensor.numel() // 64)].float().cpu()
-            digest.update(f"{key} {tuple(tensor.shape)}".encode() + some.contiguous().numpy().tobytes())
     return digest.hexdigest()
