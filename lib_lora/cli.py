@@ -127,7 +127,8 @@ def serve(args: argparse.Namespace) -> int:
 
 def grid(args: argparse.Namespace) -> int:
     """Make a grid and print where it is."""
-    from .models.base import GenerationRequest
+    from lib_lora.host import GenerationRequest
+
     from .tools.grid import make_grid, read_grid
     from .tools.grid_spec import GridSpec
     from .workbench import Workbench
@@ -175,9 +176,10 @@ def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneH
     """The standalone host on the folders that the options name, with ``model`` or else ``args.model`` loaded."""
     import torch
 
+    from lib_lora.host import HostPaths
+
     from .demo import CHECKPOINT
     from .hosts.standalone.host import StandaloneHost
-    from .models.base import HostPaths
 
     data = args.data.resolve()
     paths = HostPaths(data / "loras", data / "checkpoints", data / "runs", data)
@@ -188,8 +190,9 @@ def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneH
 
 
 def _columns(workbench: Workbench, args: argparse.Namespace) -> tuple[Candidate, ...]:
+    from lib_lora.lora_files import find_lora
+
     from .tools.grid_spec import Candidate
-    from .tools.lora_files import find_lora
 
     if args.lora:
         return tuple(Candidate(name, find_lora(name, workbench.host.paths.lora_folders)) for name in args.lora)

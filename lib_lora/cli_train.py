@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from .errors import UserError
 
 if TYPE_CHECKING:
+    from lib_lora.host import Host
+
     from .jobs.train_job import TrainJob
     from .jobs.views import TrainView
-    from .models.base import Host
     from .training.config import TrainConfig
     from .training.parallel import Parallel
     from .workbench import Workbench

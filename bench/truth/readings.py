@@ -15,8 +15,8 @@ from lib_lora.demo.judge import truth
 from lib_lora.demo.tour.datasets import style_specs
 from lib_lora.demo.tour.tour import STYLE as NEON
 from lib_lora.demo.world import Spec, tags
+from lib_lora.lora_files import load_network
 from lib_lora.models.families import family
-from lib_lora.tools.lora_files import load_network
 
 if TYPE_CHECKING:
     from bench.taste.tasks import Bench

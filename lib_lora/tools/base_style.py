@@ -13,9 +13,10 @@ from typing import Any
 
 from PIL import Image
 
+from lib_lora.host import GenerationRequest, Host
+
 from ..errors import UserError
 from ..files import PART, write_text
-from ..models.base import GenerationRequest, Host
 from ..small_files import listed, mapping, record, text, tolerated, whole
 from ..training.config import TrainConfig
 from .pictures import generate_missing

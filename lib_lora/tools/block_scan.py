@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lib_lora.host import GenerationRequest, Host, LoadedModel
+from lib_lora.lora_files import load_network
+
 from ..adapters.blocks import BlockWeights
 from ..adapters.file import LoraFile, read_lora
 from ..adapters.network import Network
 from ..errors import UserError
-from ..models.base import GenerationRequest, Host, LoadedModel
 from .block_strength import BlockScan, BlockStrength, shape_of, style_of
-from .lora_files import load_network
 
 NOISE_LEVELS = (0.2, 0.5, 0.8)  # shares of the schedule: fine detail, subject, composition
 

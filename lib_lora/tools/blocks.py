@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from lib_lora.host import GenerationRequest, Host
+from lib_lora.lora_files import load_network
+
 from ..adapters.file import LoraFile, open_lora, read_lora
 from ..adapters.merge import combine
-from ..models.base import GenerationRequest, Host
-from .lora_files import load_network
 from .merge import LoadBase, needs_base
 
 

@@ -112,10 +112,11 @@ def resize(args: argparse.Namespace) -> int:
 
 def convert(args: argparse.Namespace) -> int:
     """One file for one program; in its own precision, if no other is asked for."""
+    from lib_lora.lora_files import find_lora
+
     from ..adapters.file import open_lora
     from .convert import convert as convert_file
     from .convert import precision_of
-    from .lora_files import find_lora
 
     file = open_lora(find_lora(args.name, args.data / "loras"))
     args.precision = args.precision or str(precision_of(file)).removeprefix("torch.")
@@ -150,7 +151,8 @@ def _merge_into(args: argparse.Namespace) -> int:
 def _report_and_save(args: argparse.Namespace, work: partial[Merged]) -> int:
     import torch
 
-    from .lora_files import new_lora_path
+    from lib_lora.lora_files import new_lora_path
+
     from .merge import report
 
     target = None if args.save is None else new_lora_path(args.save, args.data / "loras")

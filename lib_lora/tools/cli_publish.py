@@ -91,7 +91,7 @@ def _examples(args: argparse.Namespace, path: Path) -> Examples:
 
 
 def _file(args: argparse.Namespace) -> Path:
-    from .lora_files import find_lora
+    from lib_lora.lora_files import find_lora
 
     path = Path(args.name)
     if path.is_file():

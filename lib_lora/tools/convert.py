@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from lib_lora.lora_files import Folders, find_lora
+
 from ..adapters import metadata as about
 from ..adapters.algorithms.lora import BIAS, DOWN
 from ..adapters.diffusers_names import for_diffusers
@@ -22,7 +24,6 @@ from ..adapters.loaders import applied_by, kinds, kinds_of
 from ..adapters.merge import combine
 from ..adapters.merged import Merged, MergeReport
 from ..errors import UserError
-from .lora_files import Folders, find_lora
 from .merge import LoadBase, merge, needs_base
 
 

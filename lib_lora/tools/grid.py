@@ -17,14 +17,15 @@ from typing import Any
 
 from PIL import Image
 
+from lib_lora.host import Host
+from lib_lora.lora_files import load_network, remarks_on
+
 from ..adapters.blocks import BlockWeights
 from ..adapters.file import model_hash
 from ..adapters.network import Network
 from ..files import write_text
-from ..models.base import Host
 from ..small_files import listed, mapping, number, path, text, tolerated, whole
 from .grid_spec import BlockChoice, Candidate, Cell, GridSpec
-from .lora_files import load_network, remarks_on
 from .pictures import PARAMETERS, fingerprint, generate_missing, read_png, save_png
 from .sheet import Sheet, captioned, stacked
 

@@ -10,9 +10,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lib_lora.host import GenerationRequest
+
 from .. import bounds
 from ..errors import UserError
-from ..models.base import GenerationRequest
 
 # Name of a dimension, as in a Cell -> field of GridSpec that holds its values; in the order of generation
 DIMENSIONS = {"file": "files", "blocks": "blocks", "prompt": "prompts", "seed": "seeds", "weight": "weights"}

@@ -11,6 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lib_lora.lora_files import Folders, find_lora, new_path
+from lib_lora.lora_index import SUFFIX
+
 from ..adapters import formula as formulas
 from ..adapters.blocks import BlockWeights, load_presets
 from ..adapters.build import adapter_from
@@ -22,8 +25,6 @@ from ..adapters.merged import Merged
 from ..adapters.workers import made_ahead, workers
 from ..errors import UserError
 from ..file_sets import file_set, finish_sets
-from .lora_files import Folders, find_lora, new_path
-from .lora_index import SUFFIX
 
 LoadBase = Callable[[], "Mapping[str, Tensor]"]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
+from lib_lora.host import GenerationRequest, Host
+
 from ..adapters.network import Network
 from ..errors import UserError
 from ..files import atomic_write
-from ..models.base import GenerationRequest, Host
 
 BATCH = 8  # pictures between two looks at what the user wants; the host splits them further where memory is short
 DAMAGE = (OSError, SyntaxError, ValueError)  # what Pillow raises at damaged files

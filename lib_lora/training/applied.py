@@ -10,7 +10,7 @@ from lib_lora.adapters import formula
 from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
-from lib_lora.tools.lora_files import Folders, find_lora
+from lib_lora.lora_files import Folders, find_lora
 
 SETTING = "apply_loras"
 

@@ -13,7 +13,7 @@ from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
-from lib_lora.tools.lora_files import Folders, find_lora
+from lib_lora.lora_files import Folders, find_lora
 
 
 def start_file(name: str, folders: Folders) -> Path:

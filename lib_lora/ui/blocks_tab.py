@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from lib_lora.access import changes, looks
+from lib_lora.lora_files import new_lora_path
 from lib_lora.tools.blocks import bake
-from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel

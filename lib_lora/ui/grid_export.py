@@ -10,8 +10,8 @@ import gradio as gr
 from lib_lora.access import changes, looks
 from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.errors import UserError
+from lib_lora.lora_files import new_lora_path
 from lib_lora.tools.export import Card, export_lora
-from lib_lora.tools.lora_files import new_lora_path
 from lib_lora.tools.picks import Pick
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act

@@ -11,9 +11,9 @@ from pathlib import Path
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
 from lib_lora.jobs.base_style import BaseStyleJob
+from lib_lora.lora_files import list_loras
 from lib_lora.names import check_name
 from lib_lora.tools.base_style import BaseStyleSpec, pictures_in, read_spec, training_config
-from lib_lora.tools.lora_files import list_loras
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run
 from lib_lora.workbench.workbench import Workbench

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
+from lib_lora.lora_files import Folders, list_loras
 from lib_lora.names import steps_of
-from lib_lora.tools.lora_files import Folders, list_loras
 from lib_lora.training.run import Run
 
 

@@ -13,8 +13,8 @@ from lib_lora.adapters.block_presets import load_presets
 from lib_lora.adapters.file import open_lora
 from lib_lora.errors import UserError
 from lib_lora.jobs.taste_jobs import TasteJob, Wanted
+from lib_lora.lora_files import find_lora
 from lib_lora.small_files import set_aside
-from lib_lora.tools.lora_files import find_lora
 from lib_lora.tools.pictures import fingerprint
 from lib_lora.tools.taste.drawing import Painter
 from lib_lora.tools.taste.proposals import Point

@@ -9,8 +9,8 @@ import torch
 from lib_lora.adapters.blocks import BLOCKS_26, block_of
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.errors import UserError
+from lib_lora.lora_files import load_network
 from lib_lora.tools.blocks import bake, pictures
-from lib_lora.tools.lora_files import load_network
 
 WEIGHTS = dict.fromkeys(BLOCKS_26, 1.0) | {"BASE": 0.5, "IN01": 0.0, "M00": -1.0}
 

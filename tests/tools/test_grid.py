@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 
 from lib_lora.errors import Cancelled, UserError
+from lib_lora.lora_files import load_network
 from lib_lora.tools.grid import make_grid, read_grid
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec
-from lib_lora.tools.lora_files import load_network
 from lib_lora.tools.pictures import BATCH, read_png
 
 

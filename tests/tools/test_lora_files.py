@@ -7,8 +7,8 @@ import time
 import pytest
 
 from lib_lora.errors import UserError
+from lib_lora.lora_files import find_lora, list_loras, new_lora_path
 from lib_lora.tools import lora_index
-from lib_lora.tools.lora_files import find_lora, list_loras, new_lora_path
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lib_lora.host import GenerationRequest, Host
+
 from ...dataset.collection.change import Change
 from ...dataset.collection.picture import Picture
 from ...dataset.editor import DatasetEditor
 from ...dataset.pictures.composites import CompositeOptions
 from ...files import write_text
-from ...models.base import GenerationRequest, Host
 from ...tools.pictures import save_png
 from ...tools.sheet import Sheet
 from ...tools.two_subjects import APART, Subjects, plan_joint, plan_stages

@@ -76,8 +76,9 @@ def score(args: argparse.Namespace) -> int:
 
 def pair(args: argparse.Namespace) -> int:
     """Train two characters in three ways and print the table."""
+    from lib_lora.host import HostPaths
+
     from ...hosts.standalone.host import StandaloneHost
-    from ...models.base import HostPaths
     from ..pair import Amounts, run
 
     data = args.data.absolute()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from lib_lora.host import GenerationRequest, HostPaths
+
 from ...hosts.standalone.host import StandaloneHost
-from ...models.base import GenerationRequest, HostPaths
 from ..judge import Judge, agreement
 from ..world import Spec, random_spec, tags
 

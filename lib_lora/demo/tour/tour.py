@@ -9,13 +9,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from lib_lora.host import GenerationRequest, Host
+from lib_lora.lora_files import load_network
+
 from ...adapters.file import model_hash
 from ...jobs.train_job import TrainJob
-from ...models.base import GenerationRequest, Host
 from ...tools.base_style import BaseStyleSpec, generate_dataset, training_config
 from ...tools.grid import draw_grid, make_grid
 from ...tools.grid_spec import Candidate, GridSpec
-from ...tools.lora_files import load_network
 from ...tools.merge import merge
 from ...tools.pictures import fingerprint, generate_missing, save_png
 from ...tools.sheet import Sheet

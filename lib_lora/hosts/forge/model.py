@@ -1,4 +1,4 @@
-"""Forge's Stable Diffusion models as ``models.base.LoadedModel``."""
+"""Forge's Stable Diffusion models as ``host.LoadedModel``."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.hosts.standalone.sampling import Standalone
+from lib_lora.lora_files import Folders, find_lora
 from lib_lora.places import Places
-from lib_lora.tools.lora_files import Folders, find_lora
 from lib_lora.tools.prompt_loras import PromptLora
 from lib_lora.tools.prompt_networks import networks_of
 

@@ -15,8 +15,8 @@ from lib_lora.errors import UserError
 from lib_lora.hosts.webui.lora_extension import file_named
 from lib_lora.hosts.webui.model import WebUIModel
 from lib_lora.hosts.webui.settings import tags_wanted
+from lib_lora.lora_files import Folders, find_lora
 from lib_lora.places import Places
-from lib_lora.tools.lora_files import Folders, find_lora
 from lib_lora.tools.prompt_loras import BLOCKS, BOUNDS, HIRES, SCHEDULE, TAG, PromptLora, split_prompt, unread_tags
 from lib_lora.tools.prompt_networks import networks_of, random_weights
 

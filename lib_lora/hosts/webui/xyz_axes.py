@@ -13,8 +13,8 @@ from lib_lora.adapters.blocks import load_presets
 from lib_lora.adapters.file import read_metadata
 from lib_lora.errors import UserError
 from lib_lora.hosts.webui.folders import lora_folders
+from lib_lora.lora_files import find_lora, list_loras
 from lib_lora.names import base_of, epochs_of, steps_of
-from lib_lora.tools.lora_files import find_lora, list_loras
 from lib_lora.tools.prompt_edits import LAST, with_blocks, with_epoch, with_weight
 
 PREFIX = "[LoRA Workbench]"

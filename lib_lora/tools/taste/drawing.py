@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from lib_lora.host import GenerationRequest, Host
+
 from ...adapters.network import Network
-from ...models.base import GenerationRequest, Host
 from ..lora_files import load_network
 from .proposals import Point
 from .space import Tuned

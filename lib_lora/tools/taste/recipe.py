@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from lib_lora.host import GenerationRequest
+
 from ...adapters.blocks import BlockWeights, named_blocks
 from ...adapters.file import LoraFile
 from ...bounds import SEED, WEIGHT, check_number, check_settings, check_text
 from ...errors import UserError
-from ...models.base import GenerationRequest
 from ...small_files import listed, mapping, record, text, whole
 from .space import Tuned
 

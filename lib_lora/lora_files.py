@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..adapters.file import LoraFile, open_lora
-from ..adapters.network import Network
-from ..errors import UserError
-from ..names import check_name
-from .lora_index import INDEX, SUFFIX, without_suffix
+from lib_lora.adapters.file import LoraFile, open_lora
+from lib_lora.adapters.network import Network
+from lib_lora.errors import UserError
+from lib_lora.lora_index import INDEX, SUFFIX, without_suffix
+from lib_lora.names import check_name
 
 Folders = Path | Sequence[Path]  # one, or several in the order in which they are searched
 
 
 def list_loras(folders: Folders) -> dict[str, Path]:
-    """Name -> file, sub-folders and linked folders included; see :class:`~lib_lora.tools.lora_index.LoraNames`."""
+    """Name -> file, sub-folders and linked folders included; see :class:`~lib_lora.lora_index.LoraNames`."""
     return dict(INDEX.names(_each(folders)).files)
 
 

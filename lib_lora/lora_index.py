@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from ..adapters.file import SAVED_AS
+from lib_lora.adapters.file import SAVED_AS
 
 SUFFIX = ".safetensors"
 RACY_NS = 2_500_000_000  # a folder listed so soon after its date may change without getting another: FAT counts 2 s
