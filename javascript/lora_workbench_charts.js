@@ -15,8 +15,10 @@
     // in a narrow column a chart is drawn anew, or its text would be too small to read
     const WIDE = 800, RIGHT = 20;
     const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
-        const chart = known.get(target.closest("figure")), width = Math.round(target.clientWidth);
-        if (!chart || !width || width >= WIDE || width === chart.width) return;
+        const figure = target.closest("figure"), width = Math.round(target.clientWidth);
+        if (!figure || !width || width >= WIDE) return;
+        const chart = chartOf(figure);
+        if (width === chart.width) return;
         chart.width = width;
         target.setAttribute("viewBox", `0 0 ${width} ${target.viewBox.baseVal.height}`);
         chart.box = [chart.box[0], width - RIGHT, chart.box[2], chart.box[3]];
@@ -26,10 +28,14 @@
     const isDot = (line) => line.css.startsWith("lw-dot");
     const titleOf = (figure) => figure.querySelector("figcaption b").textContent;
 
+    // gradio 6 keeps the elements and changes what is in them
+    const isNew = (figure) => known.get(figure)?.raw !== figure.dataset.lwChart;
+
     function chartOf(figure) {
-        if (!known.has(figure)) {
-            const data = JSON.parse(figure.dataset.lwChart);
-            known.set(figure, { figure, ...data, whole: data.range, svg: figure.querySelector("svg"), tip: null });
+        if (isNew(figure)) {
+            const raw = figure.dataset.lwChart, data = JSON.parse(raw);
+            known.set(figure, { figure, raw, ...data, whole: data.range, svg: figure.querySelector("svg"), tip: null });
+            sizes.unobserve(figure.querySelector("svg")); // so that the first look at it comes again
             sizes.observe(figure.querySelector("svg"));
         }
         return known.get(figure);
@@ -181,7 +187,7 @@
     const scrolled = new Map(); // id of the panel -> where its user has left it
     function arrived(root) {
         root.querySelectorAll("figure[data-lw-chart]").forEach((figure) => {
-            if (known.has(figure)) return;
+            if (!isNew(figure)) return;
             const chart = chartOf(figure), range = zooms.get(titleOf(figure));
             if (range) zoom(chart, ...range);
         });
@@ -204,7 +210,7 @@
             if (due) return;
             due = true;
             setTimeout(() => { due = false; arrived(element); });
-        }).observe(element, { childList: true, subtree: true });
+        }).observe(element, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-lw-chart"] });
         arrived(element);
     }
     page.charts = true;
