@@ -74,7 +74,7 @@ def _workbench(folder: Path) -> Workbench:
     names: dict[str, Any] = dict(
         checkpoints=list, taggers=list, upscalers=lambda: ["Lanczos"], samplers=lambda: ["Euler"]
     )
-    bench = Workbench(SimpleNamespace(paths=paths, info=lambda: None, literal=str, **names))  # type: ignore[arg-type]
+    bench = Workbench(SimpleNamespace(shows_checkpoints=False, paths=paths, info=lambda: None, literal=str, **names))  # type: ignore[arg-type]
     for name in ("first", "second"):
         run = bench.runs.create(TrainConfig(name=name, data_dir="x", model="x"))
         run.append_metrics([{"step": s, "loss": 1 / (s + 9), "lr": 1e-4, "grad_norm": 1.0} for s in range(1, 1500)])
