@@ -9,9 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from lib_lora.host import GenerationRequest, Host
+from lib_lora.lora_files import load_network
 
 from ...adapters.network import Network
-from ..lora_files import load_network
 from .proposals import Point
 from .space import Tuned
 
