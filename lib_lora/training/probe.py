@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch, told_sizes
@@ -18,7 +24,7 @@ from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.noise import NoiseDraw
 from lib_lora.training.run_metadata import network_spec
 
-ADAM_BYTES = 16  # per trained number: weight, gradient and two moments, fp32 each
+ADAM_BYTES = 12  # per trained number: weight and two moments, fp32 each; its gradient is measured
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,8 @@ class Cost:
 def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], caption: str = "") -> Cost:
     """Run the largest part of a batch of ``size`` (width, height in pixels) forward and backward, with a new network.
 
-    Bytes are those of base, network, optimizer and of the activations kept for the backward pass; working buffers of
-    single operations are not seen.
+    Bytes are those of base, network and optimizer, and the most that the pass needed at once beyond them; without a
+    graphics card of NVIDIA's or AMD's, working buffers within single operations are not seen.
     """
     layers = model.layers()
     network = Network.create(layers, network_spec(config), config.seed)
@@ -55,9 +61,9 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
         return denoiser.loss(samples, drawn).mean()
 
     with denoiser.saving_memory(), network.attached_to(layers):
-        kept = _KeptForBackward(layers)
-        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+        with peak_on(torch.device(model.device)) as peak:
             torch.autograd.backward(loss())  # also warms up, so that the second pass is timed as it will be
+        needed = peak()
         started = time.perf_counter()
         last = loss()
         torch.autograd.backward(last)
@@ -66,7 +72,7 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
         base, how = bytes_on(torch.device(model.device), layers), how_stored(layers.values())
     trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())
     seconds *= config.gradient_accumulation * config.batch_size / batch
-    return Cost(seconds, base + trained + kept.bytes, base, how)
+    return Cost(seconds, base + trained + needed, base, how)
 
 
 def bytes_on(device: torch.device, layers: dict[str, torch.nn.Module]) -> int:
@@ -80,16 +86,50 @@ def largest_part(config: TrainConfig) -> int:
     return -(-config.batch_size // config.batch_parts)
 
 
-class _KeptForBackward:
-    """Counts the bytes of every storage that autograd keeps, once, without the frozen weights."""
+class LivePeak(TorchDispatchMode):
+    """The most bytes of storages that were alive at once, of those that are made within a ``with`` block.
 
-    def __init__(self, layers: dict[str, torch.nn.Module]):
-        self.seen = {p.untyped_storage().data_ptr() for layer in layers.values() for p in layer.parameters()}
-        self.bytes = 0
+    Every operation passes by, those of the backward pass too, and those that checkpointing does a second time: what a
+    block needs meanwhile counts as what is kept does. Buffers within an operation are not seen.
+    """
 
-    def pack(self, tensor: Tensor) -> Tensor:
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = self._used = 0
+        self._known: set[int] = set()  # storages that are alive
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for tensor in tree_flatten((args, kwargs))[0]:
+            self._see(tensor, counts=False)  # it was there before
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_flatten(result)[0]:
+            self._see(tensor, counts=True)
+        return result
+
+    def _see(self, tensor: Any, *, counts: bool) -> None:
+        if not isinstance(tensor, Tensor) or tensor.device.type == "meta":
+            return
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.seen:
-            self.seen.add(storage.data_ptr())
-            self.bytes += storage.nbytes()
-        return tensor
+        if storage._cdata in self._known:
+            return
+        size = storage.nbytes() if counts else 0
+        self._known.add(storage._cdata)
+        self._used += size
+        self.bytes = max(self.bytes, self._used)
+        weakref.finalize(storage, self._gone, storage._cdata, size)
+
+    def _gone(self, storage: int, size: int) -> None:
+        self._known.discard(storage)
+        self._used -= size
+
+
+@contextmanager
+def peak_on(device: torch.device) -> Iterator[Callable[[], int]]:
+    """Yields what gives, afterwards, the most bytes that the block needed at once beyond what was there."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        yield lambda: torch.cuda.max_memory_allocated(device) - before
+        return
+    with LivePeak() as live:
+        yield lambda: live.bytes
