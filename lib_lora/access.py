@@ -207,6 +207,16 @@ def admit_install() -> None:
         raise NO_INSTALLS
 
 
+def admit_code() -> None:
+    """Refuse to import a module that the present caller names, where they may not train with it either.
+
+    Raises:
+        UserError: saying why.
+    """
+    if _CALLING.get().read_only:
+        raise READ_ONLY
+
+
 def admit(path: str | Path, setting: str) -> None:
     """Refuse a path that the present caller may not name.
 

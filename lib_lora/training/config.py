@@ -27,6 +27,7 @@ from lib_lora.training.config_groups.optimizer import OptimizerSettings, Schedul
 from lib_lora.training.config_groups.output import MemorySettings, SavingSettings
 from lib_lora.training.config_groups.run import NetworkSettings, RunSettings
 from lib_lora.training.config_groups.setting import GROUPS, check_value, default_of
+from lib_lora.training.optimizers import RECIPES, check_optimizer
 
 __all__ = ["GROUPS", "PATH_SETTINGS", "TrainConfig", "default_of", "named_paths", "settings"]
 PATH_SETTINGS = ("data_dir", "reg_dir", "mask_dir", "start_from")
@@ -107,6 +108,8 @@ def _check_network(c: TrainConfig) -> None:
 
 
 def _check_optimizer(c: TrainConfig) -> None:
+    if c.optimizer_args.strip() or c.optimizer not in RECIPES:
+        check_optimizer(c.optimizer, (c.beta1, c.beta2), c.weight_decay, c.optimizer_args)
     if c.unet_lr == 0 and c.te_lr == 0:
         raise UserError("Both learning rates are 0, so nothing would be learned", where="unet_lr", fix="Try 5e-4")
     if c.warmup and c.schedule == "constant":

@@ -15,7 +15,7 @@ from lib_lora.training.applied import applied_networks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan
 from lib_lora.training.memory import RESERVE, capacity, estimate, fitting_change
-from lib_lora.training.optimizers import RECIPES
+from lib_lora.training.optimizers import recipe_of
 from lib_lora.training.presets import PRESETS
 from lib_lora.training.probe import probe
 from lib_lora.training.run_metadata import network_spec
@@ -107,7 +107,7 @@ def rate_advice(config: TrainConfig) -> list[Advice]:
 
     if rate(config) in [rate(preset.applied_to(TrainConfig())) for preset in PRESETS]:
         return []
-    recipe, highest = RECIPES[config.optimizer], max(config.unet_lr, config.te_lr)
+    recipe, highest = recipe_of(config.optimizer), max(config.unet_lr, config.te_lr)
     if recipe.finds_rate and highest <= 0.1:
         text = f"{config.optimizer} finds the rate itself; the learning rate only scales it"
         return [Advice(text, "Set both learning rates to 1")]

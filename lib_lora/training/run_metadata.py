@@ -17,7 +17,7 @@ from lib_lora.models.families import family
 from lib_lora.training.block_ranks import parse_block_ranks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.length import epochs_begun
-from lib_lora.training.optimizers import RECIPES
+from lib_lora.training.optimizers import recipe_of
 from lib_lora.training.run import Record
 
 ABSENT = {  # what kohya also writes, for options that do not exist here
@@ -115,7 +115,7 @@ def _settings(record: Record, config: TrainConfig, total: int, per_epoch: int) -
 
 
 def _optimizer(c: TrainConfig) -> str:
-    recipe = RECIPES[c.optimizer]
+    recipe = recipe_of(c.optimizer)
     betas = "" if recipe.betas is None else f",betas=({c.beta1}, {c.beta2})"
     own = "".join(f",{word}" for word in c.optimizer_args.split())
     return f"{recipe.package}.{recipe.kind}(weight_decay={c.weight_decay}{betas}{own})"

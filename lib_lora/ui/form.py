@@ -55,7 +55,7 @@ def component(name: str, value: Any) -> Any:
     if kind is bool:
         return gr.Checkbox(**common)
     if meta["choices"]:
-        return gr.Dropdown(choices=list(meta["choices"]), **common)
+        return gr.Dropdown(choices=list(meta["choices"]), allow_custom_value=bool(meta["others"]), **common)
     if kind in (int, float):
         return gr.Number(**common)  # without a precision: 2.5 epochs are to be refused, not to be cut to 2
     return gr.Textbox(lines=3 if name == "sample_prompts" else 1, **common)

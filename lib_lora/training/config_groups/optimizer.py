@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lib_lora.training.config_groups.only import CYCLIC, FALLING, STEPPED, WARMED, given, one_of
@@ -12,6 +13,7 @@ OPTIMIZERS = (
     "DAdaptAdam", "DAdaptLion", "DAdaptSGD", "DAdaptAdaGrad", "CAME", "AdEMAMix", "AdEMAMix8bit",
     "ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD", "SGD",
 )  # fmt: skip
+CLASS_NAME = re.compile(r"(?!__)[A-Za-z_]\w*(?:\.(?!__)[A-Za-z_]\w*)+", re.ASCII)  # module.Class
 SCHEDULES = (
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial", "rex",
     "rex_with_restarts", "step", "inverse_sqrt", "warmup_stable_decay",
@@ -24,8 +26,9 @@ class OptimizerSettings:
 
     # fmt: off
     optimizer: str = setting("AdamW", OPTIMIZER, "Optimizer",
-        "AdamW works everywhere; Prodigy and DAdapt find the rate themselves, give them learning rates of 1",
-        choices=OPTIMIZERS, kohya="optimizer_type")
+        "AdamW works everywhere; Prodigy and DAdapt find the rate themselves, give them learning rates of 1; "
+        "torch.optim.RAdam and the like name any class",
+        choices=OPTIMIZERS, others=CLASS_NAME, kohya="optimizer_type")
     unet_lr: float = setting(5e-4, OPTIMIZER, "U-Net learning rate",
         "1e-4 to 5e-4; lower if images turn harsh; 0 leaves the U-Net alone", low=0, high=1, kohya="unet_lr")
     te_lr: float = setting(1e-4, OPTIMIZER, "Text encoder learning rate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, Field, field
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ def setting(
     high: float | None = None,
     unit: str = "",
     choices: tuple[str, ...] = (),
+    others: re.Pattern[str] | None = None,
     kohya: str = "",
     only: Only | None = None,
     no_flow: str = "",
@@ -34,14 +36,14 @@ def setting(
     """A dataclass field with all that is known of a setting.
 
     Args:
+        others: form of further values beside the choices; None: there are none.
         kohya: its name there; empty: kohya has none.
         only: when it has an effect; None is always.
         no_flow: why it has no meaning for a rectified flow; empty: it has one.
     """
     metadata = {"group": group, "label": label, "help": help, "low": low, "high": high, "unit": unit}
-    return field(
-        default=default, metadata={**metadata, "choices": choices, "kohya": kohya, "only": only, "no_flow": no_flow}
-    )
+    chosen = {"choices": choices, "others": others, "kohya": kohya, "only": only, "no_flow": no_flow}
+    return field(default=default, metadata={**metadata, **chosen})
 
 
 def default_of(f: Field[Any]) -> Any:
@@ -49,6 +51,12 @@ def default_of(f: Field[Any]) -> Any:
     if f.default is MISSING:
         raise ValueError(f"setting {f.name} has no default")
     return f.default
+
+
+def is_other(f: Field[Any], value: str) -> bool:
+    """Whether ``value`` is none of the choices, but of the form that the setting takes besides."""
+    others: re.Pattern[str] | None = f.metadata["others"]
+    return value not in f.metadata["choices"] and others is not None and others.fullmatch(value) is not None
 
 
 def check_value(f: Field[Any], value: Any) -> None:
@@ -61,7 +69,7 @@ def check_value(f: Field[Any], value: Any) -> None:
         raise UserError(f"{meta['label']} must be a {kind.__name__}, not {shown(value)}", where=f.name)
     if isinstance(value, str):
         check_text(value, f.name)
-    if meta["choices"] and value not in meta["choices"]:
+    if meta["choices"] and value not in meta["choices"] and not is_other(f, value):
         known = ", ".join(meta["choices"])
         raise UserError(f"{meta['label']} does not know {shown(value)}", where=f.name, fix=f"Use {known}")
     low, high = meta["low"], meta["high"]

@@ -12,12 +12,11 @@ from lib_lora.training.config import TrainConfig, settings
 from lib_lora.training.importers import kohya_blocks
 from lib_lora.training.importers.kohya import translate
 from lib_lora.training.importers.kohya_keys import DIRECT
-from lib_lora.training.importers.kohya_optimizer import as_kohya
-from lib_lora.training.optimizers import RECIPES, parse_arguments
+from lib_lora.training.importers.kohya_optimizer import OF_PYTORCH_OPTIMIZER, as_kohya
+from lib_lora.training.optimizers import RECIPES, Recipe, parse_arguments, recipe_of
 
 OPTIMIZERS = {"Adafactor (relative step)": "Adafactor", "ScheduleFreeAdamW": "AdamWScheduleFree",
               "ScheduleFreeRAdam": "RAdamScheduleFree", "ScheduleFreeSGD": "SGDScheduleFree"}  # fmt: skip
-OF_PYTORCH_OPTIMIZER = ("CAME", "AdEMAMix")
 LYCORIS = {"oft": "diag-oft"}
 LAYERS = {"attention": "attn-only", "attention+mlp": "attn-mlp", "attention+mlp+conv": "full"}
 # Options that are left out at 0, for kohya's trainer means something else by a 0 there, or stops
@@ -79,7 +78,7 @@ def to_kohya_toml(config: TrainConfig) -> str:
 def _left_out(config: TrainConfig, options: dict[str, Any]) -> dict[str, str]:
     """What would be another setting if the file were read again."""
     again = translate(options).applied_to(TrainConfig())
-    same = IN_OTHER_WORDS | ({"beta1", "beta2"} if RECIPES[config.optimizer].betas is None else set())
+    same = IN_OTHER_WORDS | ({"beta1", "beta2"} if _recipe(config.optimizer).betas is None else set())
     lost = [n for n in settings() if n not in same and _meaning(again, n) != _meaning(config, n)]
     labels = {name: f"{settings()[name].metadata['label']} = {getattr(config, name)}" for name in lost}
     return {labels[name]: REASONS.get(name, "kohya's trainer has no such setting") for name in lost}
@@ -140,14 +139,23 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     return options
 
 
+def _recipe(optimizer: str) -> Recipe:
+    """Of a class that is not installed here, one with betas, as nearly all have them."""
+    try:
+        return recipe_of(optimizer)
+    except UserError:
+        package, _, kind = optimizer.rpartition(".")
+        return Recipe(package, kind)
+
+
 def _optimizer(c: TrainConfig) -> dict[str, Any]:
     arguments = [f"weight_decay={c.weight_decay}"]
-    recipe = RECIPES[c.optimizer]
+    recipe = _recipe(c.optimizer)
     if recipe.kind == "AdaFactor":
         arguments += [f"relative_step={recipe.own_rate}", f"scale_parameter={recipe.own_rate}"]
     if recipe.betas is not None:
         arguments.append(f"betas=({', '.join(map(str, (c.beta1, c.beta2, *recipe.betas)))})")
-    own = as_kohya(c.optimizer, parse_arguments(c.optimizer_args))
+    own = as_kohya(c.optimizer, parse_arguments(c.optimizer_args, renamed=c.optimizer in RECIPES))
     arguments += [f"{name}={value!r}" for name, value in own.items()]
     name = OPTIMIZERS.get(c.optimizer, c.optimizer)
     if c.optimizer in OF_PYTORCH_OPTIMIZER:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from lib_lora.training.arguments import literal
-from lib_lora.training.config_groups.optimizer import SCHEDULES
+from lib_lora.training.config_groups.optimizer import CLASS_NAME, SCHEDULES
 from lib_lora.training.importers.report import Reading
 from lib_lora.training.importers.values import DECIMAL_COMMA, Unreadable, number, numbers, shown, switch, whole
 from lib_lora.training.optimizers import RECIPES, RENAMED
@@ -22,6 +24,7 @@ _KNOWN_OPTIMIZERS = {name.lower(): name for name in RECIPES} | {
 # What the packages that kohya's trainer takes have where nothing is said, and ours are given otherwise
 _UNLIKE_OURS = {"Prodigy": {"bias_correction": False, "safeguard_warmup": False},
                 "DAdaptAdam": {"weight_decouple": False}}  # fmt: skip
+OF_PYTORCH_OPTIMIZER = ("CAME", "AdEMAMix")  # kohya's trainer takes them by their dotted names
 _DECAYING = ("AdamW", "AdamW8bit", "PagedAdamW8bit", "AdEMAMix", "AdEMAMix8bit")  # by 0.01 where nothing is said
 _BETA2 = {"Lion": 0.99, "Lion8bit": 0.99}  # of the others 0.999
 
@@ -112,6 +115,8 @@ def optimizer(reading: Reading, key: str, value: str, given: Mapping[str, Any]) 
     elif short in _KNOWN_OPTIMIZERS:
         name = _KNOWN_OPTIMIZERS[short]
         text = f"Optimizer = {name}"
+    elif name := _class_named(value.strip()):
+        text = f"Optimizer = {name}, if its package is installed"
     else:
         reading.ignore(key, "This optimizer is not offered; AdamW stands for it. The result will differ")
         return
@@ -126,12 +131,28 @@ def optimizer(reading: Reading, key: str, value: str, given: Mapping[str, Any]) 
         reading.values["beta2"] = _BETA2.get(name, 0.999)
 
 
+def _class_named(value: str) -> str:
+    """``module.Class``, which is not imported for that; for kohya a bare name is a class of torch's."""
+    if CLASS_NAME.fullmatch(value):
+        return value
+    return f"torch.optim.{value}" if isinstance(getattr(torch.optim, value, None), type) else ""
+
+
+def _renamed(name: str, given: Mapping[str, Any]) -> str:
+    """An argument's name here; that of a class by its own name stays."""
+    short = str(given.get("optimizer_type", "")).strip().rsplit(".", 1)[-1].lower()
+    ours = short in _KNOWN_OPTIMIZERS or short == "adafactor" or "optimizer_type" not in given
+    return RENAMED.get(name, name) if ours else name
+
+
 def _names_of_arguments(given: Mapping[str, Any]) -> list[str]:
     return [key.removeprefix(OPTIMIZER_ARGS) for key in given if key.startswith(OPTIMIZER_ARGS)]
 
 
 def as_kohya(optimizer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Our further arguments of an optimizer under kohya's names, with those that it would have otherwise."""
+    if optimizer not in RECIPES or optimizer in OF_PYTORCH_OPTIMIZER:
+        return dict(arguments)
     ours = {k: v for k, v in RECIPES[optimizer].arguments.items() if k in _UNLIKE_OURS.get(optimizer, {})}
     theirs = {ours: kohya for kohya, ours in RENAMED.items()}
     return {theirs.get(name, name): value for name, value in {**ours, **arguments}.items()}
@@ -149,10 +170,10 @@ def optimizer_argument(reading: Reading, key: str, value: Any, given: Mapping[st
         reading.translate(key, f"Beta 1 = {value[0]}, beta 2 = {value[1]}", beta1=value[0], beta2=value[1])
     elif name == "relative_step":
         reading.translate(key, "Says which Adafactor it is")
-    elif (name == "scale_parameter" and value == relative) or _as_ours(RENAMED.get(name, name), value, given):
+    elif (name == "scale_parameter" and value == relative) or _as_ours(_renamed(name, given), value, given):
         reading.translate(key, "As this optimizer has it here anyway")
     else:
-        word = f"{RENAMED.get(name, name)}={value!r}".replace(" ", "")
+        word = f"{_renamed(name, given)}={value!r}".replace(" ", "")
         words = f"{reading.values.get('optimizer_args', '')} {word}".strip()
         reading.translate(key, f"Optimizer argument {word}", optimizer_args=words)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lib_lora.training.arguments import literal
 from lib_lora.training.config import default_of
+from lib_lora.training.config_groups.setting import is_other
 
 NOTHING = ("", "none", "null", "nil")  # what files have where a value is not given
 SWITCHES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
@@ -122,10 +123,12 @@ def of_setting(f: Field[Any]) -> Callable[[Any], Any]:
 
     def reader(value: Any) -> Any:
         found = read(value)
-        if choices:
+        if choices and not is_other(f, found.strip()):
             if (known := {choice.lower(): choice for choice in choices}.get(found.strip().lower())) is None:
                 raise Unreadable(f"{shown(value)} is none of {', '.join(choices)}")
             return known
+        if choices:
+            return found.strip()
         if low is not None and found < 0 <= low:
             raise Unreadable(f"{shown(value)} is below 0")
         return found
