@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,15 @@ ORDER = (UNKNOWN, IGNORED, TRANSLATED, APPLIED)  # what needs a look comes first
 
 
 class ConfigPanel:
-    """Import, export, and own presets."""
+    """Import, export, and own presets.
 
-    def __init__(self, form: SettingsForm, presets: OwnPresets):
+    Args:
+        family: of the model that is loaded; empty where there is none.
+    """
+
+    def __init__(self, form: SettingsForm, presets: OwnPresets, family: Callable[[], str] = lambda: ""):
         self.form = form
+        self._family = family
         self.presets = presets
 
     def build(self) -> None:
@@ -74,8 +80,8 @@ class ConfigPanel:
     @looks
     def give_out(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
-        found = export_kohya(config)
-        shown = download(found.text, f"{config.name or 'lora'}-kohya.toml", "For train_network.py --config_file")
+        found = export_kohya(config, self._family())
+        shown = download(found.text, f"{config.name or 'lora'}-kohya.toml", f"For {found.script} --config_file")
         if found.prompts_file:
             shown += download(found.prompts, found.prompts_file, "Sample prompts; put it where you start the trainer")
         if not found.left_out:

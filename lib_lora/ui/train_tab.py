@@ -49,7 +49,7 @@ class TrainTab:
         self.presets = OwnPresets(places.presets)
         self.draft = Draft(places.draft)
         self.of_set = SetFields(workbench, self.form)
-        self.configs = ConfigPanel(self.form, self.presets)
+        self.configs = ConfigPanel(self.form, self.presets, self._family)
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
         self.picker = FolderPicker(lambda: places_of(workbench))
@@ -247,6 +247,10 @@ class TrainTab:
             return self.presets.find(name) if name in self.presets.names() else None
         except UserError:
             return None
+
+    def _family(self) -> str:
+        model = self.workbench.host.info()
+        return model.family if model is not None else ""
 
     def _prediction(self) -> str:
         model = self.workbench.host.info()

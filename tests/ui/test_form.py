@@ -113,3 +113,9 @@ def test_settings_without_an_effect_are_hidden_and_the_search_says_when_they_hav
     assert "#lw_train_lokr_factor" in form.hiding(plain) and form.hiding({}) == ""
     found = form.search("lokr factor", plain)
     assert "Only with the algorithm lokr" in found and 'data-lw-goto="lw_train_lokr_factor"' not in found
+
+
+def test_an_optimizer_that_is_not_in_the_list_can_be_typed() -> None:
+    with gr.Blocks():
+        assert form.component("optimizer", "AdamW").allow_custom_value
+        assert not form.component("schedule", "cosine").allow_custom_value

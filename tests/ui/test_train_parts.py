@@ -99,6 +99,11 @@ def test_our_own_file_comes_back_whole(panel: ConfigPanel, tmp_path: Path) -> No
     assert "network_dim = 5" in panel.give_out(*panel.form.values(config))[1]
 
 
+def test_export_is_for_the_loaded_models_script(panel: ConfigPanel) -> None:
+    shown = ConfigPanel(panel.form, panel.presets, lambda: "anima").give_out(*panel.form.values(TrainConfig()))[1]
+    assert "For anima_train_network.py --config_file" in shown and "timestep_sampling" in shown
+
+
 def test_own_presets(panel: ConfigPanel) -> None:
     values = panel.form.values(TrainConfig(name="mira", data_dir="sets", trigger="mira", rank=5))
     _, update = panel.save_preset(" Mine ", *values)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig, settings
-from lib_lora.training.importers import kohya_blocks
+from lib_lora.training.flow import MEANINGLESS, meaningful
+from lib_lora.training.importers import kohya_blocks, kohya_flow
 from lib_lora.training.importers.kohya import translate
 from lib_lora.training.importers.kohya_keys import DIRECT
 from lib_lora.training.importers.kohya_optimizer import OF_PYTORCH_OPTIMIZER, as_kohya
@@ -40,6 +42,7 @@ REASONS = {
     "apply_loras": "its base_weights need whole paths",
     "nested_ranks": "its DyLoRA trains in another way",
 }
+OF_A_FLOW = {**MEANINGLESS, "flow_shift": "kohya's trainers do not draw such noise levels"}
 
 
 @dataclass(frozen=True)
@@ -50,24 +53,35 @@ class Exported:
         text: the TOML file, with what it cannot say as remarks at its top.
         prompts_file, prompts: name and text of the file with sample prompts that it names; "" where there are none.
         left_out: label of each setting that changes the result and is not in the file -> why.
+        script: of kohya's, that the file is for.
     """
 
     text: str
     prompts_file: str
     prompts: str
     left_out: dict[str, str]
+    script: str
 
 
-def export_kohya(config: TrainConfig) -> Exported:
-    """What kohya's ``train_network.py --config_file`` reads, with all that it can say."""
-    options = _options(config)
+def export_kohya(config: TrainConfig, family: str = "") -> Exported:
+    """What kohya's ``train_network.py --config_file`` reads, with all that it can say.
+
+    Args:
+        family: of the model that is to be trained. For one of :data:`kohya_flow.OF_FAMILY` the file is for the script
+            of that family, and has its noise levels; that takes a plain LoRA, as LyCORIS does not say a family.
+    """
+    module, script = kohya_flow.OF_FAMILY.get(family if _is_plain(config) else "", ("", "train_network.py"))
+    options = _options(meaningful(config)[0] if module else config)
+    if module:
+        own = [word for word in options["network_args"] if word not in kohya_blocks.to_kohya(config)]
+        options |= {"network_module": module, "network_args": own, **kohya_flow.to_kohya(config)}
     prompts_file = f"{config.name or 'lora'}-prompts.txt" if config.sample_prompts.strip() else ""
     if prompts_file:
         options["sample_prompts"] = prompts_file
-    left_out = _left_out(config, options)
+    left_out = _left_out(config, options, OF_A_FLOW if module else {})
     remarks = [f"# Not in this file: {label} ({why})" for label, why in left_out.items()]
     lines = [*remarks, *(f"{key} = {_toml(value)}" for key, value in options.items())]
-    return Exported("\n".join(lines) + "\n", prompts_file, config.sample_prompts, left_out)
+    return Exported("\n".join(lines) + "\n", prompts_file, config.sample_prompts, left_out, script)
 
 
 def to_kohya_toml(config: TrainConfig) -> str:
@@ -75,13 +89,14 @@ def to_kohya_toml(config: TrainConfig) -> str:
     return export_kohya(config).text
 
 
-def _left_out(config: TrainConfig, options: dict[str, Any]) -> dict[str, str]:
-    """What would be another setting if the file were read again."""
+def _left_out(config: TrainConfig, options: dict[str, Any], meaningless: Mapping[str, str]) -> dict[str, str]:
+    """What would be another setting if the file were read again; ``meaningless``: reasons of the model's family."""
+    reasons = {**REASONS, **meaningless}
     again = translate(options).applied_to(TrainConfig())
     same = IN_OTHER_WORDS | ({"beta1", "beta2"} if _recipe(config.optimizer).betas is None else set())
     lost = [n for n in settings() if n not in same and _meaning(again, n) != _meaning(config, n)]
     labels = {name: f"{settings()[name].metadata['label']} = {getattr(config, name)}" for name in lost}
-    return {labels[name]: REASONS.get(name, "kohya's trainer has no such setting") for name in lost}
+    return {labels[name]: reasons.get(name, "kohya's trainer has no such setting") for name in lost}
 
 
 def _meaning(config: TrainConfig, name: str) -> Any:
@@ -169,9 +184,14 @@ def _optimizer(c: TrainConfig) -> dict[str, Any]:
     return found
 
 
+def _is_plain(c: TrainConfig) -> bool:
+    """Whether kohya's own network does; else it is LyCORIS'."""
+    others = c.dora or c.tucker or c.rs_lora or c.train_norm
+    return c.algorithm == "lora" and c.layers == "attention+mlp" and not others
+
+
 def _network(c: TrainConfig) -> dict[str, Any]:
-    plain = c.algorithm == "lora" and not (c.dora or c.tucker or c.rs_lora or c.train_norm)
-    plain = plain and c.layers == "attention+mlp"
+    plain = _is_plain(c)
     arguments = [] if plain else [f"algo={'locon' if c.algorithm == 'lora' else LYCORIS.get(c.algorithm, c.algorithm)}"]
     if not plain and c.layers in LAYERS and not (c.layers == "attention+mlp" and c.conv_rank):
         arguments.append(f"preset={LAYERS[c.layers]}")

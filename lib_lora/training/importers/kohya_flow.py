@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib_lora.adapters.formula import Term, render
+from lib_lora.training.config import TrainConfig
 from lib_lora.training.flow import MEANINGLESS
 from lib_lora.training.importers.kohya_keys import DIRECT
 from lib_lora.training.importers.report import IGNORED, Line, Reading
@@ -14,6 +15,9 @@ from lib_lora.training.importers.values import Unreadable, file_name, number, sh
 MODULES = "networks.lora_"  # one for each family of models, all of which flow but the first
 NOT_FLOWING = ("networks.lora_fa",)
 OF_LEVELS = ("timestep_sampling", "weighting_scheme", "discrete_flow_shift", "sigmoid_scale", "logit_mean", "logit_std")
+OF_FAMILY = {"flux1": ("networks.lora_flux", "flux_train_network.py"),
+             "lumina2": ("networks.lora_lumina", "lumina_train_network.py"),
+             "anima": ("networks.lora_anima", "anima_train_network.py")}  # fmt: skip
 USUAL_SHIFT = 3.0  # kohya's
 BY_RESOLUTION = 0.0
 
@@ -53,6 +57,27 @@ def levels(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> 
         f"{drawn['timestep_distribution']}, shift {drawn['flow_shift']:g}" if drawn["flow_shift"] else "by resolution"
     )
     reading.translate(key, f"Timestep distribution = {said}", **drawn)
+
+
+def to_kohya(config: TrainConfig) -> dict[str, Any]:
+    """The options of kohya's trainers for flows that say what :func:`levels` reads; without levels they do not have."""
+    # the guidance of a distilled model, and the loss, as they are here always
+    options: dict[str, Any] = {"guidance_scale": 1.0, "model_prediction_type": "raw"}
+    mean, width, shift = config.timestep_a, config.timestep_b, config.flow_shift
+    shifted = {"discrete_flow_shift": shift}
+    if config.timestep_distribution == "uniform" and shift == 1:
+        return {**options, "timestep_sampling": "uniform"}
+    if config.timestep_distribution == "uniform" and shift != BY_RESOLUTION:
+        return {**options, "timestep_sampling": "sigma", "weighting_scheme": "none", **shifted}
+    if config.timestep_distribution != "logit-normal" or width <= 0 or (mean and shift == BY_RESOLUTION):
+        return options
+    if mean:
+        normal = {"weighting_scheme": "logit_normal", "logit_mean": mean, "logit_std": width}
+        return {**options, "timestep_sampling": "sigma", **normal, **shifted}
+    options["sigmoid_scale"] = width
+    if shift == BY_RESOLUTION:
+        return {**options, "timestep_sampling": "flux_shift"}
+    return {**options, "timestep_sampling": "shift", **shifted}
 
 
 def positive(value: Any) -> float:

@@ -6,12 +6,16 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from lib_lora.training.config import TrainConfig, default_of, settings
 from lib_lora.training.importers import import_config
 from lib_lora.training.importers.export import IN_OTHER_WORDS, _meaning, export_kohya
+from lib_lora.training.importers.kohya_flow import OF_FAMILY
 from lib_lora.training.importers.report import UNKNOWN
 from lib_lora.training.optimizers import RECIPES
 
+FAMILIES = ("", *OF_FAMILY)
 BETAS_UNUSED = {name for name, recipe in RECIPES.items() if recipe.betas is None}
 
 
@@ -44,8 +48,8 @@ def some_config(draw: random.Random) -> TrainConfig:
     return TrainConfig(**values)
 
 
-def read_back(config: TrainConfig, tmp_path) -> TrainConfig:
-    exported = export_kohya(config)
+def read_back(config: TrainConfig, tmp_path, family: str = "") -> TrainConfig:
+    exported = export_kohya(config, family)
     (tmp_path / "kohya.toml").write_text(exported.text, encoding="utf-8")
     if exported.prompts_file:
         (tmp_path / exported.prompts_file).write_text(exported.prompts, encoding="utf-8")
@@ -57,10 +61,10 @@ def read_back(config: TrainConfig, tmp_path) -> TrainConfig:
 def test_what_comes_back_is_what_went_out_but_for_what_is_named(tmp_path):
     draw = random.Random(5)
     known = settings()
-    for _ in range(400):
-        config = some_config(draw)
-        again = read_back(config, tmp_path)
-        named = " ".join(export_kohya(config).left_out)
+    for i in range(400):
+        config, family = some_config(draw), FAMILIES[i % len(FAMILIES)]
+        again = read_back(config, tmp_path, family)
+        named = " ".join(export_kohya(config, family).left_out)
         for name, f in known.items():
             if name in IN_OTHER_WORDS - {"sample_prompts"} or (
                 name in ("beta1", "beta2") and config.optimizer in BETAS_UNUSED
@@ -74,9 +78,37 @@ def test_what_comes_back_is_what_went_out_but_for_what_is_named(tmp_path):
 
 def test_a_second_time_changes_nothing(tmp_path):
     draw = random.Random(6)
-    for _ in range(400):
-        once = read_back(some_config(draw), tmp_path)
-        assert read_back(once, tmp_path) == replace(once, trigger="")
+    for i in range(400):
+        family = FAMILIES[i % len(FAMILIES)]
+        once = read_back(some_config(draw), tmp_path, family)
+        assert read_back(once, tmp_path, family) == replace(once, trigger="")
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [("uniform", 0.0, 1.0, 1.0), ("uniform", 0.0, 1.0, 3.0), ("logit-normal", 0.0, 1.0, 1.0),
+     ("logit-normal", 0.0, 1.5, 2.02), ("logit-normal", 0.0, 1.0, 0.0), ("logit-normal", -0.5, 2.0, 3.0)],
+)  # fmt: skip
+@pytest.mark.parametrize("family", OF_FAMILY)
+def test_a_flows_noise_levels_come_back(family, levels, tmp_path):
+    distribution, a, b, shift = levels
+    config = TrainConfig(name="mira", data_dir="sets", timestep_distribution=distribution, timestep_a=a, timestep_b=b,
+                         flow_shift=shift, min_snr_gamma=0.0)  # fmt: skip
+    exported = export_kohya(config, family)
+    assert exported.left_out == {} and exported.script.startswith(family[:4])
+    assert "guidance_scale = 1.0" in exported.text and 'model_prediction_type = "raw"' in exported.text
+    again = read_back(config, tmp_path, family)
+    assert (again.timestep_distribution, again.timestep_a, again.timestep_b, again.flow_shift) == levels
+    without = export_kohya(replace(config, min_snr_gamma=5.0), family)
+    assert "a flow is trained" in without.left_out["Min-SNR gamma = 5.0"] and "\nmin_snr" not in without.text
+
+
+def test_levels_that_kohyas_trainers_lack_are_named():
+    config = TrainConfig(name="mira", timestep_distribution="beta", timestep_a=2.0, flow_shift=3.0, min_snr_gamma=0.0)
+    named = " ".join(export_kohya(config, "flux1").left_out)
+    assert "Timestep distribution = beta" in named and "guidance" not in named
+    dora = export_kohya(replace(config, dora=True), "flux1")  # LyCORIS' module says no family
+    assert dora.script == "train_network.py" and "Flow shift = 3.0" in " ".join(dora.left_out)
 
 
 def test_what_kohya_cannot_say_stands_in_the_file_and_in_the_result():
