@@ -165,8 +165,8 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Msvcrt:
     double, unlink = Msvcrt(), Path.unlink
 
     def removed(path: Path, missing_ok: bool = False) -> None:
-        found = os.stat(path)
-        if (found.st_dev, found.st_ino) in double.open.values():
+        found = os.stat(path) if path.exists() else None
+        if found and (found.st_dev, found.st_ino) in double.open.values():
             raise PermissionError(errno.EACCES, "used by another process", str(path))
         unlink(path, missing_ok)
 

@@ -14,8 +14,10 @@ from threading import RLock
 from lib_lora.dataset.collection.captions import plan_tags
 from lib_lora.dataset.collection.change import Change, Make, Move, Write
 from lib_lora.dataset.collection.headers import Headers
+from lib_lora.dataset.collection.hold import Hold
 from lib_lora.dataset.collection.journal import Journal, Progress
 from lib_lora.dataset.collection.opening import open_folders, reread
+from lib_lora.dataset.collection.owner import WAIT
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.collection.record import Entry
 from lib_lora.dataset.collection.thumbnails import Thumbnails
@@ -56,9 +58,9 @@ class DatasetEditor:
         self._looking = RLock()
         self.reopen()
 
-    def reopen(self) -> None:
-        """Put right what a crash has cut off, and look at the folders again."""
-        self.recovered = self.journal.recover()
+    def reopen(self, wait: float = WAIT) -> None:
+        """Put right what a crash has cut off, and look at the folders again; see `Journal.recover`."""
+        self.recovered = self.journal.recover(wait)
         self.refresh()
 
     def refresh(self) -> None:
@@ -86,7 +88,7 @@ class DatasetEditor:
         """Dry run of a tag edit on these pictures, or on all."""
         return plan_tags(self.pictures if pictures is None else list(pictures), edit, title)
 
-    def apply(self, change: Change, progress: Progress | None = None) -> Entry | None:
+    def apply(self, change: Change, progress: Progress | None = None, hold: Hold | None = None) -> Entry | None:
         """Carry out a change, whole or not at all; None when there is nothing to do.
 
         Raises:
@@ -94,13 +96,13 @@ class DatasetEditor:
         """
         if not change:
             return None
-        entry = self.journal.apply(change, progress)
+        entry = self.journal.apply(change, progress, hold)
         self._after(change)
         return entry
 
-    def applying(self, change: Change) -> Generator[tuple[int, int], None, Entry]:
+    def applying(self, change: Change, hold: Hold | None = None) -> Generator[tuple[int, int], None, Entry]:
         """`apply` in steps, for long changes; see `Journal.applying`."""
-        entry = yield from self.journal.applying(change)
+        entry = yield from self.journal.applying(change, hold)
         self._after(change)
         return entry
 
@@ -111,13 +113,13 @@ class DatasetEditor:
             with self._looking:
                 self._reread({operation.path for operation in change.operations})
 
-    def undo(self) -> Entry:
+    def undo(self, hold: Hold | None = None) -> Entry:
         """Take back the newest change.
 
         Raises:
-            UserError: there is none, or a file has been changed since.
+            UserError: there is none, or a file has been changed since; see `Journal.undo`.
         """
-        entry = self.journal.undo()
+        entry = self.journal.undo(hold)
         self.refresh()
         return entry
 

@@ -24,6 +24,7 @@ from lib_lora.ui.dataset.classes_panel import ClassesPanel
 from lib_lora.ui.dataset.composites_panel import CompositesPanel
 from lib_lora.ui.dataset.duplicates_panel import DuplicatesPanel
 from lib_lora.ui.dataset.gallery import Gallery
+from lib_lora.ui.dataset.hold_panel import HoldPanel
 from lib_lora.ui.dataset.pages import Connector, Pages
 from lib_lora.ui.dataset.panel import Panel
 from lib_lora.ui.dataset.pictures_panel import PicturesPanel
@@ -52,6 +53,7 @@ class DatasetTab:
         self.uploads = uploads
         album = Album(desk, pictures)
         self.gallery = Gallery(desk, album, uploads=uploads is not None)
+        self.hold = HoldPanel(desk, album)
         self.caption = CaptionPanel(desk, album)
         self.change = ChangePanel(desk, album, self.caption)
         self.tags, self.classes = TagsPanel(desk, album), ClassesPanel(desk, album)
@@ -69,6 +71,7 @@ class DatasetTab:
 
     def build(self) -> None:
         self.gallery.build_open()
+        self.hold.build()
         with gr.Row(elem_classes=["lw-ds-desk"]):
             with gr.Column(scale=6, min_width=380, elem_classes=["lw-ds-left"]):
                 self.gallery.build_folders()
@@ -122,8 +125,9 @@ class DatasetTab:
                 on(trigger, self.filter, [*gallery.filters, *caption], gallery.message, caption)
         clicked = [*caption, *gallery.filters]
         on(self.clicked.change, self.do, [self.clicked, *caption], self.message, clicked)
-        for shown in self.panels:
+        for shown in (self.hold, *self.panels):
             shown.connect(on)
+        on.keep(poller, self.hold.live, self.hold.outputs)
         gallery.picker.connect(gallery.folders)
         self._carry_trigger()
         self.report.connect_train(on, poller, tabs, train.form)
@@ -156,9 +160,14 @@ class DatasetTab:
 
     @changes(paths=("folders",))
     def open(self, folders: str, caption: str, base: str) -> list[Any]:
-        if self.session.editor is not None:
-            self.caption.keep(caption, base)
+        self._keep_typed(caption, base)
         return [self.gallery.do_open(folders), *self.caption.shown(), "", "", ""]
+
+    def _keep_typed(self, caption: str, base: str) -> None:
+        """Save what was typed before another set is shown, also where this one was taken over meanwhile."""
+        if self.session.editor is not None:
+            self.session.rejoin()
+            self.caption.keep(caption, base)
 
     @changes
     def take(self, dropped: str, caption: str, base: str) -> list[Any]:
@@ -168,8 +177,7 @@ class DatasetTab:
         if not key:
             return [NO_MESSAGE, *[gr.update()] * 6]
         intake = self.uploads.find(key)
-        if self.session.editor is not None:
-            self.caption.keep(caption, base)
+        self._keep_typed(caption, base)
         said = self.gallery.do_open(str(intake.folder))
         left = (
             f"; {html.plural(intake.taken.left_out, 'file')} of other kinds left out" if intake.taken.left_out else ""

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from lib_lora.dataset.collection.change import Change, check
-from lib_lora.dataset.collection.owner import Busy, changing
+from lib_lora.dataset.collection.hold import Hold
+from lib_lora.dataset.collection.owner import WAIT, Busy, changing
 from lib_lora.dataset.collection.record import APPLYING, DONE, UNDOING, Entry, Record
 from lib_lora.errors import UserError
 
@@ -37,13 +38,17 @@ class Journal:
                 found.append(record.entry())
         return found
 
-    def apply(self, change: Change, progress: Progress | None = None) -> Entry:
+    def apply(self, change: Change, progress: Progress | None = None, hold: Hold | None = None) -> Entry:
         """Carry out a planned change. If anything fails, all of it is taken back.
 
+        Args:
+            hold: the opening of the set that the change comes from; None asks nobody.
+
         Raises:
-            UserError: a file is missing or in the way, the disk refuses, or somebody else changes the set.
+            UserError: a file is missing or in the way, the disk refuses, somebody else changes the set, or has taken it
+                over since that opening.
         """
-        work = self.applying(change)
+        work = self.applying(change, hold)
         while True:
             try:
                 done = next(work)
@@ -53,9 +58,10 @@ class Journal:
             if progress:
                 progress(*done)
 
-    def applying(self, change: Change) -> Generator[tuple[int, int], None, Entry]:
+    def applying(self, change: Change, hold: Hold | None = None) -> Generator[tuple[int, int], None, Entry]:
         """`apply` operation by operation; yields (done, total). Closing it before the end takes all of it back."""
         with _named("The change could not be made"), changing(self.folder, change.title) as claim:
+            _admit(hold)
             self._settle()
             check(change.operations)
             numbers = [record.number for record in self._records()]
@@ -70,13 +76,14 @@ class Journal:
                 raise
             return record.entry()
 
-    def undo(self) -> Entry:
+    def undo(self, hold: Hold | None = None) -> Entry:
         """Take back the newest change that stands. If anything fails, it stands as before.
 
         Raises:
             UserError: there is none, a file has been changed by somebody else since, or see `apply`.
         """
         with _named("The change could not be taken back"), changing(self.folder, "Undo"):
+            _admit(hold)
             self._settle()
             record = next((r for r in reversed(self._records()) if _state(r) == DONE), None)
             if record is None:
@@ -90,13 +97,16 @@ class Journal:
                 raise
             return record.entry()
 
-    def recover(self) -> list[str]:
-        """Finish or take back what a crash cut off, unless its owner is alive; the titles of these changes."""
+    def recover(self, wait: float = WAIT) -> list[str]:
+        """Finish or take back what a crash cut off; the titles of these changes.
+
+        One whose owner is alive is waited for, up to ``wait`` seconds, and then left alone.
+        """
         self.trouble = None
         if not any(_unsettled(record) for record in self._records(all_folders=True)):
             return []
         try:
-            with changing(self.folder, "Recovery"):
+            with changing(self.folder, "Recovery", wait):
                 return self._settle()
         except Busy:
             return []
@@ -169,6 +179,11 @@ class _named:
         if isinstance(error, OSError):
             what = f"{self.what}; nothing was changed ({error.strerror or error})"
             raise UserError(what, where=error.filename, fix="Check the rights and the free space") from error
+
+
+def _admit(hold: Hold | None) -> None:
+    if hold is not None:
+        hold.check()
 
 
 def _state(record: Record) -> str:

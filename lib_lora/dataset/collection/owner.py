@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lib_lora.errors import UserError
-from lib_lora.ownership import Claim, Owner, Taken
+from lib_lora.ownership import Claim, Owner, Taken, owner_of
 
 NAME = "owner.json"
 WAIT = 2.0  # seconds; most changes are captions that are typed
@@ -26,18 +27,32 @@ class Busy(UserError):
 
 
 @contextmanager
-def changing(folder: Path, title: str) -> Iterator[Claim]:
+def changing(folder: Path, title: str, wait: float = WAIT) -> Iterator[Claim]:
     """Nobody else changes the set, whose journal lies in ``folder``, within this block.
 
     Raises:
-        Busy: somebody does, and is not done within a moment.
+        Busy: somebody does, and is not done within ``wait`` seconds.
     """
-    with _claim(folder, title) as claim:
+    with _claim(folder, title, wait) as claim:
         yield claim
 
 
-def _claim(folder: Path, title: str) -> Claim:
-    until = time.monotonic() + WAIT
+def being_changed(folder: Path) -> Owner | None:
+    """Who changes the set just now; None where nobody does, or where who did is gone."""
+    owner = owner_of(folder / NAME)
+    return owner if owner is not None and lives(owner, folder / NAME) else None
+
+
+def lives(owner: Owner, file: Path) -> bool:
+    """Whether the owner that ``file`` names may still be there; one on another machine while it touches the file."""
+    try:
+        return owner.alive and (owner.machine == platform.node() or time.time() - file.stat().st_mtime < SILENT)
+    except OSError:
+        return False
+
+
+def _claim(folder: Path, title: str, wait: float) -> Claim:
+    until = time.monotonic() + wait
     while True:
         try:
             return Claim(folder / NAME, title, SILENT)

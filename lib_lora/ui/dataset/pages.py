@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ class Pages:
                     self._sessions.popitem(last=False)
             self._sessions.move_to_end(key)
             self._last = found
+            if found.hold is not None:
+                found.hold.heard = time.monotonic()
             return found
 
     def opened(self) -> tuple[Path, int] | None:

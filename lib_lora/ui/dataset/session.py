@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from typing import Any
-from weakref import WeakValueDictionary
 
 from lib_lora.dataset.check import CheckReport
 from lib_lora.dataset.collection.change import Change, Make, Move
+from lib_lora.dataset.collection.hold import Hold
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.groups import Duplicates
 from lib_lora.dataset.editor import DatasetEditor
@@ -19,6 +19,7 @@ from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.views import JobView
+from lib_lora.ui.dataset.shared import shared_editor
 from lib_lora.workbench import Workbench
 
 ORDERS: dict[str, tuple[str, Callable[[Picture], int]]] = {  # of the gallery -> its name, and what it goes by
@@ -28,20 +29,7 @@ ORDERS: dict[str, tuple[str, Callable[[Picture], int]]] = {  # of the gallery ->
     "short": ("shortest caption first", lambda picture: len(picture.text)),
 }
 KIND = "dataset"  # of all jobs of this tab
-_open: WeakValueDictionary[tuple[Path, ...], DatasetEditor] = WeakValueDictionary()
-_opening = Lock()
-
-
-def shared_editor(folders: list[Path], cache: Path) -> DatasetEditor:
-    """The set of these folders: the one that another page has open, looked at again, or a new one."""
-    with _opening:
-        key = (cache, *(Path(folder).absolute() for folder in folders))
-        editor = _open.get(key)
-        if editor is None:
-            editor = _open[key] = DatasetEditor(folders, cache)
-        else:
-            editor.reopen()
-        return editor
+PATIENCE = 20.0  # seconds that taking over waits for a change
 
 
 class Session:
@@ -50,6 +38,7 @@ class Session:
     def __init__(self, workbench: Workbench):
         self.workbench = workbench
         self.editor: DatasetEditor | None = None
+        self.hold: Hold | None = None  # this page's opening of it
         self._touched = 0
         self.views: tuple[tuple[int, int], list[Any]] = ((-1, -1), [])  # what was computed for which version
         self.page = 0
@@ -92,6 +81,7 @@ class Session:
     def begin_as(self, other: Session) -> None:
         """Show what another page shows; from then on each goes its own way."""
         self.editor, self.filter, self.folder, self.only = other.editor, other.filter, other.folder, other.only
+        self.hold = Hold(other.hold.folder, other.hold) if other.hold else None
         self.order = other.order
         self.page, self.current, self.marked, self.pending = other.page, other.current, other.marked, other.pending
         self.duplicates, self.rejects, self.report = other.duplicates, other.rejects, other.report
@@ -102,12 +92,35 @@ class Session:
     def open(self, folders: Iterable[Path]) -> DatasetEditor:
         """Open folders in place of what was open."""
         editor = shared_editor(list(folders), self.cache)
+        self._hold(editor)
         self.editor, self.pending, self.duplicates = editor, None, None
         self.filter, self.folder, self.only, self.page = TagFilter(), None, None, 0
         self.marked, self.rejects, self.classes, self.faces = frozenset(), frozenset(), {}, {}
         self.current = editor.pictures[0].path if editor.pictures else None
         self.touch()
         return editor
+
+    def _hold(self, editor: DatasetEditor) -> None:
+        if self.hold is not None and self.hold.folder != editor.journal.folder:
+            self.hold.release()
+        self.hold = Hold(editor.journal.folder)
+
+    def rejoin(self) -> None:
+        """Open the same set again where it was taken over, with everything that is shown, marked and typed here."""
+        if self.editor is not None and self.hold is not None and self.hold.succeeded() is not None:
+            self._hold(self.editor)
+
+    def take_over(self) -> None:
+        """Go on alone: what is being changed is waited for, and then what a crash cut off is put right.
+
+        Raises:
+            UserError: nothing is open, or the disk refuses.
+        """
+        editor = self.opened()
+        if self.hold is not None:
+            self.hold.take()
+        editor.reopen(PATIENCE)
+        self.touch()
 
     def opened(self) -> DatasetEditor:
         """The open set.
@@ -190,7 +203,7 @@ class Session:
             raise UserError("There is no change to apply", fix="Choose what to do first")
         if any(isinstance(operation, Make) for operation in change.operations):
             return self.run(change.title, lambda: self._applying(change))
-        self.opened().apply(change)
+        self.opened().apply(change, hold=self.hold)
         self._follow(change)
         self._applied()
         return None
@@ -198,19 +211,19 @@ class Session:
     def apply_now(self, change: Change) -> None:
         """Carry out a small change that needs no dry run, such as a caption that was typed."""
         pending = self.pending
-        self.opened().apply(change)
+        self.opened().apply(change, hold=self.hold)
         duplicates = self.duplicates
         self._applied()
         self.pending, self.duplicates = pending, duplicates
 
     def undo(self) -> str:
         """Take back the newest change; returns its title."""
-        entry = self.opened().undo()
+        entry = self.opened().undo(self.hold)
         self._applied()
         return entry.title
 
     def _applying(self, change: Change) -> Generator[tuple[int, int], None, None]:
-        yield from self.opened().applying(change)
+        yield from self.opened().applying(change, self.hold)
         self._follow(change)
         self._applied()
 
