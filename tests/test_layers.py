@@ -103,6 +103,15 @@ def test_no_two_files_import_each_other() -> None:
     assert not arrows, "a circle runs through some of these"
 
 
+def test_what_is_imported_from_us_exists() -> None:
+    """Also what only one function imports, when it is called."""
+    modules = {"lib_lora", *map(module_name, SOURCES)}
+    for path in SOURCES:
+        ours = {imported for imported in imports(path) if imported.startswith("lib_lora.")}
+        missing = {one for one in ours if not modules & {one, one.rpartition(".")[0]}}
+        assert not missing, f"{name(path)}: {missing}"
+
+
 def module_name(path: Path) -> str:
     """``lib_lora/tools/__init__.py`` -> ``lib_lora.tools``."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
