@@ -12,7 +12,7 @@
     const stored = () => { try { return sessionStorage.getItem(SIZE); } catch { return null; } };
 
     function resize(value) {
-        grid()?.style.setProperty("--lw-cell", value + "px");
+        document.documentElement.style.setProperty("--lw-cell", value + "px"); // gradio rewrites its parts' own style
         try { sessionStorage.setItem(SIZE, value); } catch { /* blocked */ }
     }
 
