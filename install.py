@@ -74,6 +74,8 @@ def test(options: argparse.Namespace) -> int:
         prepare_host(host)
     if not find_browser() and not apt_install("chromium"):
         say(NO_BROWSER)
+    if not shutil.which("npm"):
+        apt_install("npm")  # brings axe-core, for one test
     lint = run([VENV_PYTHON, "-m", "ruff", "check", "."])
     types = run([VENV_PYTHON, "-m", "mypy"])
     # one thread for each of the two workers: more would only wait for each other
