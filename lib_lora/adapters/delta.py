@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib_lora.adapters.tall import leading_svd, orthogonal
+from lib_lora.adapters.tall import column_norms, leading_svd, orthogonal
 
 ROUNDING = 8.0  # of the precision's ε and of the parts' sizes: what cancels to less is noise
 
@@ -162,7 +162,7 @@ class Delta:
         from_up, r_up = orthogonal(self.up)
         from_down, r_down = orthogonal(self.down.T)
         left, values, right = leading_svd(r_up @ r_down.T, rank)
-        size = (r_up.norm(dim=0) * r_down.norm(dim=0)).norm()  # a triangle's columns are as long as the matrix's
+        size = (column_norms(r_up) * column_norms(r_down)).norm()  # a triangle's columns are as long as the matrix's
         return from_up(left), values, from_down(right.T).T, size.item()
 
     def _core(self) -> Tensor:

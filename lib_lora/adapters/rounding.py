@@ -10,7 +10,7 @@ from torch import Tensor
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import Params
-from lib_lora.adapters.tall import product_norm
+from lib_lora.adapters.tall import column_norms, product_norm
 
 ENOUGH = 7e-4  # an estimate below this is good enough, for none is reported below 1e-3; above, it is calculated
 PROBES = 16
@@ -50,7 +50,7 @@ def _probed_norm(up: Tensor, down: Tensor) -> float:
 
 def _column_by_column(up: Tensor, down: Tensor) -> float:
     """The norm of ``up`` @ ``down`` if the terms of its sum over the rank were orthogonal."""
-    return float((up.norm(dim=0) * down.norm(dim=1)).norm())
+    return float((column_norms(up) * down.norm(dim=1)).norm())
 
 
 def _relative_error(rounded: Tensor, exact: Tensor) -> float:

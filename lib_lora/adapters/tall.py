@@ -30,7 +30,7 @@ def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
 
     def times(x: Tensor) -> Tensor:
         x = torch.linalg.solve_triangular(triangle, x, upper=True)
-        if (sizes[:, None] * x).norm(dim=0).max() <= GROWTH:
+        if column_norms(sizes[:, None] * x).max() <= GROWTH:
             return matrix @ x.to(matrix.dtype)
         return matrix.double() @ x
 
@@ -45,7 +45,7 @@ def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     if matrix.shape[0] == matrix.shape[1] > rank:
         squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
-        squares, left = squares.flip(0).clamp_min(0), vectors.flip(1)[:, :rank]
+        squares, left = squares.flip(0).clamp_min(0), vectors[:, -rank:].flip(1)
         if squares[rank] > WELL_ABOVE * squares[0]:
             values = squares.sqrt()
             return left, values, left.T @ matrix / values[:rank, None]
@@ -55,15 +55,20 @@ def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def gram(matrix: Tensor) -> Tensor:
-    """``matrix``ᵀ ``matrix`` in float64: [n, r] -> [r, r]."""
+    """The upper triangle of ``matrix``ᵀ ``matrix`` in float64: [n, r] -> [r, r]; what lies below it has no meaning."""
     width = matrix.shape[1]
     total = torch.zeros(width, width, dtype=torch.float64)
     strips = [slice(begin, min(begin + STRIP, width)) for begin in range(0, width, STRIP)]
     for rows in torch.split(matrix, ROWS):
         rows = rows.double()
-        for strip in strips:  # the lower triangle is the upper one's mirror image
+        for strip in strips:
             total[strip, strip.start :].addmm_(rows[:, strip].T, rows[:, strip.start :])
-    return total.triu() + total.triu(1).T
+    return total
+
+
+def column_norms(matrix: Tensor) -> Tensor:
+    """As ``matrix.norm(dim=0)``, which takes five times as long: it walks down the columns of what lies in rows."""
+    return (matrix * matrix).sum(dim=0).sqrt()
 
 
 def product_norm(up: Tensor, down: Tensor) -> float:

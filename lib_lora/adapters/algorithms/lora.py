@@ -24,6 +24,7 @@ from lib_lora.adapters.base import (
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.dropout import LayerDropout
 from lib_lora.adapters.factors import tucker_down
+from lib_lora.adapters.tall import column_norms
 
 UP, DOWN, MID, ALPHA, BIAS = "lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha", "diff_b"
 
@@ -99,7 +100,7 @@ class LoRA(Adapter):
         if up is None or down is None:
             raise ValueError("a ΔW that is not factored")
         # Equal norms keep both factors as far from half-precision overflow and underflow as they can be.
-        up_norm, down_norm = up.norm(dim=0), down.norm(dim=1)
+        up_norm, down_norm = column_norms(up), down.norm(dim=1)
         ratio = torch.where((up_norm > 0) & (down_norm > 0), (down_norm / up_norm).sqrt(), 1.0)
         kernel = delta.shape[2:]
         up = (up * ratio).reshape(*up.shape, *[1] * len(kernel))
