@@ -56,7 +56,7 @@ class Desk:
 
     def tool(self, key: str) -> None:
         """Open a tool of the Dataset tab, which closes the others."""
-        self.page.locator(f"#lw_ds_tool_{key} > .label-wrap").click()
+        self.page.locator(f"#lw_ds_tool_{key} .label-wrap").first.click()
 
     def open_settings(self, *names: str) -> None:
         """Show the groups of *More settings* that these are in."""

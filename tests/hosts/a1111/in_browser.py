@@ -65,7 +65,7 @@ def prepare(desk: Desk, images: Path) -> None:
     desk.sees("#lw_ds_set", "1 image")
     desk.page.wait_for_function("document.querySelector('#lw_ds_pictures img')?.naturalWidth > 0")
     desk.photograph("dataset")
-    desk.tab("Check")
+    desk.tool("check")
     desk.type("lw_ds_trigger", "mira")
     desk.click("lw_ds_send")
     desk.sees_value("lw_train_data_dir", str(images))
@@ -83,7 +83,7 @@ def train(desk: Desk) -> None:
     desk.click("lw_train_start")
     desk.sees("#lw_job progress")  # from here on the page is only looked at
     desk.sees("#lw_train_compare", "1 epoch saved")
-    desk.sees("#lw_train_live figure.lw-chart", "running loss")
+    desk.sees("#lw_train_chart figure.lw-chart", "running loss")
     desk.photograph("train")
 
 
