@@ -19,8 +19,8 @@ from bench.start import started_web_ui
 from lib_lora.adapters import Network, NetworkSpec, write_lora
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.demo.architecture import MINIATURE, random_checkpoint
-from lib_lora.host import GenerationRequest, Host, HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import GenerationRequest, Host, HostPaths
 from lib_lora.tools.grid import make_grid
 from lib_lora.tools.grid_spec import Candidate, Cell, GridSpec
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lib_lora.demo.dolls import write_dolls
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui.app import serve
 from lib_lora.workbench import Workbench

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.demo.architecture import MINIATURE, random_checkpoint
 from lib_lora.demo.tour.datasets import character_caption, character_specs, write_dataset
-from lib_lora.host import Host
+from lib_lora.models.base import Host
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.meter import Meter
 from lib_lora.workbench import Workbench

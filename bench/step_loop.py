@@ -19,11 +19,11 @@ import torch
 from bench.start import write_pictures
 from bench.step import clock
 from lib_lora.demo.architecture import MINIATURE
-from lib_lora.host import HostPaths
 from lib_lora.hosts.standalone import shape as shapes
 from lib_lora.hosts.standalone.model import StandaloneModel
 from lib_lora.hosts.standalone.session import borrowed
 from lib_lora.hosts.standalone.shape import Shape
+from lib_lora.models.base import HostPaths
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import StepDone
 from lib_lora.training.run_store import RunStore

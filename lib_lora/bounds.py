@@ -26,7 +26,7 @@ PATH = 4_096  # bytes, of which 255 for each folder's name
 
 
 class Settings(Protocol):
-    """How pictures are generated: :class:`lib_lora.host.GenerationRequest`."""
+    """How pictures are generated: :class:`lib_lora.models.base.GenerationRequest`."""
 
     @property
     def negative(self) -> str: ...

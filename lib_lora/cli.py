@@ -127,7 +127,7 @@ def serve(args: argparse.Namespace) -> int:
 
 def grid(args: argparse.Namespace) -> int:
     """Make a grid and print where it is."""
-    from lib_lora.host import GenerationRequest
+    from lib_lora.models.base import GenerationRequest
 
     from .tools.grid import make_grid, read_grid
     from .tools.grid_spec import GridSpec
@@ -176,7 +176,7 @@ def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneH
     """The standalone host on the folders that the options name, with ``model`` or else ``args.model`` loaded."""
     import torch
 
-    from lib_lora.host import HostPaths
+    from lib_lora.models.base import HostPaths
 
     from .demo import CHECKPOINT
     from .hosts.standalone.host import StandaloneHost

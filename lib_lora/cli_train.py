@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import UserError
 
 if TYPE_CHECKING:
-    from lib_lora.host import Host
+    from lib_lora.models.base import Host
 
     from .jobs.train_job import TrainJob
     from .jobs.views import TrainView

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 
 if TYPE_CHECKING:
     from lib_lora.hosts.standalone.host import StandaloneHost

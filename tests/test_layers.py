@@ -34,7 +34,7 @@ ROWS = (
     },
     {"models"},
     {"adapters"},
-    {"host", "lora_files", "lora_index"},
+    {"lora_files", "lora_index"},
     {"tools", "training", "dataset", "hosts"},
     {"jobs", "workbench", "demo"},
     {"ui", "api", "cli", "cli_train", "__main__"},

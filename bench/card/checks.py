@@ -52,8 +52,8 @@ def _trained(
     folder: Path, checkpoint: Path, pictures: Path, device: torch.device, changes: dict[str, Any], waits: list[int]
 ) -> torch.Tensor:
     """All numbers of the file of one epoch; what each step but the first waited for is appended to ``waits``."""
-    from lib_lora.host import HostPaths
     from lib_lora.hosts.standalone.host import StandaloneHost
+    from lib_lora.models.base import HostPaths
     from lib_lora.training.events import StepDone
     from lib_lora.training.run_store import RunStore
     from lib_lora.training.trainer import Trainer

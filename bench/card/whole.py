@@ -12,8 +12,8 @@ from bench.card.models import Sizes
 from bench.card.steps import LORA
 from bench.start import finish, settings, timed, write_pictures
 from lib_lora.adapters.network import Network
-from lib_lora.host import GenerationRequest, HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.training.meter import Meter
 from lib_lora.workbench import Workbench
 

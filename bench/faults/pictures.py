@@ -13,7 +13,7 @@ from PIL import Image
 from bench.faults.campaign import HALF, Campaign, Files
 from bench.faults.tools import inputs
 from bench.faults.training import DAMAGES, sweep, undisturbed
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset
 from lib_lora.tools.grid import make_grid
 from lib_lora.tools.grid_spec import Candidate, GridSpec

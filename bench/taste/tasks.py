@@ -18,8 +18,8 @@ from lib_lora.demo.judge.network import pixels, to_tensor
 from lib_lora.demo.tour.datasets import style_caption, style_specs, write_dataset
 from lib_lora.demo.tour.tour import PICTURE, STYLE, TRIGGER, Amounts, Tour
 from lib_lora.demo.world import MIRA, Character, Spec, tags
-from lib_lora.host import HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import HostPaths
 from lib_lora.models.families import family
 from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, training_config
 from lib_lora.tools.taste.drawing import Painter

@@ -10,12 +10,12 @@ from lib_lora import bounds
 from lib_lora.access import Access, changes, looks
 from lib_lora.api import bodies, views
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest, Host
 from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.merge_jobs import MergeJob
 from lib_lora.jobs.views import PlainView
 from lib_lora.lora_files import new_lora_path
+from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.convert import program_called
 from lib_lora.tools.examples import examples_of
 from lib_lora.tools.grid_spec import Candidate, GridSpec

@@ -26,7 +26,7 @@ MEMORY_LIMIT = 256 << 20  # bytes of latents held in memory
 
 
 class Encoder(Protocol):
-    """What the cache needs of a `lib_lora.host.LoadedModel`."""
+    """What the cache needs of a `lib_lora.models.base.LoadedModel`."""
 
     def encode_images(self, pixels: Tensor) -> Tensor: ...
 

@@ -37,7 +37,7 @@ def propose(folder: Path, trigger: str = "", literal: Callable[[str], str] = str
 
     Args:
         trigger: where it is known already.
-        literal: makes a prompt of the words of captions, see :meth:`lib_lora.host.Host.literal`.
+        literal: makes a prompt of the words of captions, see :meth:`lib_lora.models.base.Host.literal`.
     """
     if not folder.is_dir():
         return Proposal("", trigger, "")

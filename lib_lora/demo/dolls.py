@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib_lora.demo.tour.datasets import character_caption, character_specs, write_dataset
-from lib_lora.host import Host
+from lib_lora.models.base import Host
 
 COUNT = 24
 NAME = "mira"  # of the character, and of the folder with its repeats

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_lora.adapters.network import Network
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from lib_lora.models.memory import forget_free_memory, free_memory, is_out_of_memory
 
 T = TypeVar("T")

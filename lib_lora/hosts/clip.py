@@ -36,7 +36,7 @@ class TextOptions:
 
 
 class CaptionEncoder(ABC):
-    """The part of :class:`lib_lora.host.LoadedModel` that reads captions, of a model with CLIP's tokens."""
+    """The part of :class:`lib_lora.models.base.LoadedModel` that reads captions, of a model with CLIP's tokens."""
 
     text_encoder: nn.Module
     max_clip_skip: int

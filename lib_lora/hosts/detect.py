@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from lib_lora.host import Host
+from lib_lora.models.base import Host
 
 
 def web_ui_host() -> Host:

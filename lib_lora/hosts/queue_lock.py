@@ -12,7 +12,7 @@ LOOK = 0.001
 
 
 class QueueLock:
-    """Implements :class:`lib_lora.host.GpuLock` over ``modules.call_queue.queue_lock``.
+    """Implements :class:`lib_lora.models.base.GpuLock` over ``modules.call_queue.queue_lock``.
 
     The host's lock is a FIFO that cannot be entered twice, and that wakes the first in line without giving it the lock:
     a thread that releases and at once acquires again would win. So the releasing side waits until the other has it.

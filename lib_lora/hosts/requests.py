@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 
 
 def check(request: GenerationRequest, latent_factor: int, networks: Sequence[Network]) -> None:

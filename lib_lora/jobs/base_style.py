@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-from lib_lora.host import Host
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
 from lib_lora.jobs.views import FolderView
+from lib_lora.models.base import Host
 from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
-from lib_lora.host import GenerationRequest, Host
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
 from lib_lora.jobs.views import ScanView
+from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.block_scan import ScanStep, scan
 from lib_lora.tools.block_strength import BlockScan
 from lib_lora.tools.blocks import pictures

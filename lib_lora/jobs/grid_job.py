@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from lib_lora.errors import UserError
-from lib_lora.host import Host
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
 from lib_lora.jobs.views import GridView
+from lib_lora.models.base import Host
 from lib_lora.tools.grid import SHEET, make_grid
 from lib_lora.tools.grid_spec import GridSpec
 from lib_lora.tools.likeness import Likeness, write_likeness

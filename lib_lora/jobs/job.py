@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib_lora.errors import UserError
-from lib_lora.host import Host
 from lib_lora.jobs.views import DONE, ENDED, WAITING, JobView, PlainView
+from lib_lora.models.base import Host
 from lib_lora.report import report
 
 LOG = logging.getLogger(__name__)

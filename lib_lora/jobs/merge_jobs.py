@@ -16,12 +16,12 @@ from lib_lora.adapters.base_weights import CheckpointWeights, LayerWeights
 from lib_lora.adapters.extract import Extraction, extract
 from lib_lora.adapters.merged import Merged
 from lib_lora.errors import Cancelled
-from lib_lora.host import GenerationRequest, Host
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob, save_preview
 from lib_lora.jobs.views import CheckpointView, JobView, MergeView, PairView
 from lib_lora.lora_files import load_network
+from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.convert import merge_for
 from lib_lora.tools.merge import Reduction, energy_curve, merge_to_checkpoint
 

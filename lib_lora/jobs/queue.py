@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.host import Host
 from lib_lora.jobs.job import Job, Progress
 from lib_lora.jobs.views import CANCELLED, DONE, ENDED, FAILED, PAUSED, RUNNING, WAITING, JobView
+from lib_lora.models.base import Host
 
 SLICE = 0.25  # seconds of work between two looks at what the user wants
 POLITE = 0.02  # seconds between looks at whether the host still waits

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest, Host
 from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.grid_spec import Candidate, GridSpec
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run

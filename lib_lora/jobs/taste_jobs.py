@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.host import GenerationRequest, Host
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
+from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.pictures import save_png
 from lib_lora.tools.taste.drawing import Painter
 from lib_lora.tools.taste.proposals import Point

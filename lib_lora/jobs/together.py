@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 from lib_lora.errors import UserError
-from lib_lora.host import Host
 from lib_lora.jobs.train_job import TrainJob
+from lib_lora.models.base import Host
 from lib_lora.training.parallel import Parallel
 from lib_lora.training.run_store import RunStore
 

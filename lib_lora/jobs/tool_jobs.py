@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lib_lora.host import Host
 from lib_lora.jobs.job import Job
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.models.base import Host
 from lib_lora.tools.pictures import save_png
 
 

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.host import GenerationRequest, Host, LoadedModel
 from lib_lora.jobs.job import Job, described, summary
 from lib_lora.jobs.views import FAILED, PREPARING, SAMPLING, STOPPED, TRAINING, TrainView
+from lib_lora.models.base import GenerationRequest, Host, LoadedModel
 from lib_lora.ownership import Claim
 from lib_lora.tools.pictures import save_png
 from lib_lora.training.config import TrainConfig

@@ -6,7 +6,7 @@ The one thing that may be large, a merge that is not saved yet, stays in the new
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,11 @@ class JobView:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All fields by name, for scripts that read them so."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def plain(self) -> Any:
         """What it made, as plain values for JSON; None where there is nothing to tell."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from lib_lora.host import GenerationRequest, Host
+from lib_lora.models.base import GenerationRequest, Host
 
 from ..errors import UserError
 from ..files import PART, write_text

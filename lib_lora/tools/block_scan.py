@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lib_lora.host import GenerationRequest, Host, LoadedModel
 from lib_lora.lora_files import load_network
+from lib_lora.models.base import GenerationRequest, Host, LoadedModel
 
 from ..adapters.blocks import BlockWeights
 from ..adapters.file import LoraFile, read_lora

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from lib_lora.host import GenerationRequest, Host
 from lib_lora.lora_files import load_network
+from lib_lora.models.base import GenerationRequest, Host
 
 from ..adapters.file import LoraFile, open_lora, read_lora
 from ..adapters.merge import combine

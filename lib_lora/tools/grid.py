@@ -17,8 +17,8 @@ from typing import Any
 
 from PIL import Image
 
-from lib_lora.host import Host
 from lib_lora.lora_files import load_network, remarks_on
+from lib_lora.models.base import Host
 
 from ..adapters.blocks import BlockWeights
 from ..adapters.file import model_hash

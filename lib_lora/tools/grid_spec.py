@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 
 from .. import bounds
 from ..errors import UserError

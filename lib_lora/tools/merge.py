@@ -75,6 +75,23 @@ def merge(
     return combine(terms, rank=rank, energy=energy, base=weights, formula=formula, progress=progress)
 
 
+def resize(
+    name: str,
+    loras: Folders,
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    base: LoadBase | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Merged:
+    """One file of any algorithm as LoRA: of a smaller rank, layer by layer, or exact where neither limit is given.
+
+    Arguments and errors are those of :func:`merge`.
+    """
+    formula = formulas.render([formulas.Term(name, 1.0)])
+    return merge(formula, loras, rank=rank, energy=energy, base=base, progress=progress)
+
+
 def merge_to_checkpoint(
     formula: str,
     loras: Folders,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from lib_lora.host import GenerationRequest, Host
+from lib_lora.models.base import GenerationRequest, Host
 
 from ..adapters.network import Network
 from ..errors import UserError

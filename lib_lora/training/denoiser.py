@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.dataset.batches import MicroBatch
-from lib_lora.host import LoadedModel
+from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
 from lib_lora.models.schedule import NoiseSchedule, Schedule, zero_terminal_alphas
 from lib_lora.training.config import TrainConfig

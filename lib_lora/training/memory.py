@@ -10,7 +10,7 @@ import torch
 
 from lib_lora.dataset.scan import Item
 from lib_lora.errors import UserError
-from lib_lora.host import LoadedModel
+from lib_lora.models.base import LoadedModel
 from lib_lora.models.memory import forget_free_memory
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.probe import largest_part, probe

@@ -10,7 +10,7 @@ from lib_lora.dataset.check import CheckReport
 from lib_lora.dataset.check import check as check_dataset
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths, LoadedModel
+from lib_lora.models.base import HostPaths, LoadedModel
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib_lora.errors import UserError
-from lib_lora.host import ModelInfo
+from lib_lora.models.base import ModelInfo
 from lib_lora.models.families import families
 from lib_lora.training.config import TrainConfig
 

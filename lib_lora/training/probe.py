@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten
 
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch, told_sizes
-from lib_lora.host import LoadedModel
+from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
 from lib_lora.models.weights import how_stored
 from lib_lora.training.config import TrainConfig

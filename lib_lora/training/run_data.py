@@ -9,7 +9,7 @@ from lib_lora.dataset.batches import Batches
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.scan import Scan
 from lib_lora.dataset.views import views
-from lib_lora.host import LoadedModel
+from lib_lora.models.base import LoadedModel
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
 from lib_lora.training.data import data_hash, dataset_config, usable_scan

@@ -12,7 +12,7 @@ from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.dataset.batches import samples
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.scan import Scan
-from lib_lora.host import LoadedModel
+from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
 from lib_lora.training.block_ranks import parse_block_ranks
 from lib_lora.training.config import TrainConfig

@@ -13,7 +13,7 @@ from torch import Tensor
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch
 from lib_lora.dataset.cache import LatentCache
-from lib_lora.host import HostPaths, LoadedModel
+from lib_lora.models.base import HostPaths, LoadedModel
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.averaging import Averaging
 from lib_lora.training.checkpoints import Checkpoints

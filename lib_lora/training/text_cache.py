@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib_lora.dataset.cache import MEMORY_LIMIT, read_entry, write_entry
-from lib_lora.host import LoadedModel
+from lib_lora.models.base import LoadedModel
 from lib_lora.models.conditioning import joined
 from lib_lora.models.families import family
 from lib_lora.models.transfer import sent

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths, LoadedModel
+from lib_lora.models.base import HostPaths, LoadedModel
 from lib_lora.models.memory import OUT_OF_MEMORY
 from lib_lora.training import events, keeper
 from lib_lora.training.backups import back_up

@@ -17,9 +17,9 @@ import gradio as gr
 
 from lib_lora.access import changes
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.jobs.blocks_jobs import BlocksPictureJob
 from lib_lora.jobs.views import JobView
+from lib_lora.models.base import GenerationRequest
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel

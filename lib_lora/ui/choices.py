@@ -39,7 +39,7 @@ def sample_prompt_of(run: Run, literal: Callable[[str], str] = str) -> str:
     """What to draw with a run's LoRA if nobody said otherwise: its sample prompts, else its trigger, else a caption.
 
     Args:
-        literal: makes a prompt of the words of captions, see :meth:`lib_lora.host.Host.literal`.
+        literal: makes a prompt of the words of captions, see :meth:`lib_lora.models.base.Host.literal`.
     """
     config = run.config()
     lines = [line.split(" --")[0].strip() for line in config.sample_prompts.splitlines() if line.strip()]

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from lib_lora.access import EVERYTHING, Access
-from lib_lora.host import HostPaths
 from lib_lora.lora_files import list_loras
+from lib_lora.models.base import HostPaths
 from lib_lora.tools.card_files import jpeg, preview_of, thumbnail
 from lib_lora.tools.examples import examples_of
 from lib_lora.training.run_store import RunStore

@@ -10,7 +10,7 @@ import gradio as gr
 
 from lib_lora import bounds
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest, Host
+from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import usual_preset
 

@@ -15,10 +15,10 @@ from lib_lora.adapters.file import read_metadata
 from lib_lora.adapters.formula import parse
 from lib_lora.adapters.merged import Merged
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.jobs.merge_jobs import CheckpointJob, MergedJob, MergePreviewJob
 from lib_lora.jobs.views import DONE, CheckpointView, MergeView, PairView
 from lib_lora.lora_files import new_lora_path
+from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.convert import for_program
 from lib_lora.tools.examples import run_of
 from lib_lora.ui import html

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from lib_lora.access import admit
 from lib_lora.errors import UserError
-from lib_lora.host import Host
 from lib_lora.jobs.claims import claim_name, claim_run
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.jobs.views import TrainView
+from lib_lora.models.base import Host
 from lib_lora.ownership import Claim
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.checkpoints import epoch_path

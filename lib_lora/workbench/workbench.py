@@ -13,7 +13,6 @@ from torch import Tensor
 from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.errors import UserError
 from lib_lora.file_sets import finish_sets
-from lib_lora.host import Host, HostPaths
 from lib_lora.jobs.claims import claim_name, claim_run, sweep_claims
 from lib_lora.jobs.job import GeneratorJob, Job
 from lib_lora.jobs.queue import JobQueue
@@ -21,6 +20,7 @@ from lib_lora.jobs.sweep_job import SweepGridJob
 from lib_lora.jobs.train_job import TrainJob
 from lib_lora.jobs.views import TrainView
 from lib_lora.lora_files import find_lora, subfolders
+from lib_lora.models.base import Host, HostPaths
 from lib_lora.part_files import sweep_parts
 from lib_lora.training.backups import go_back
 from lib_lora.training.config import TrainConfig

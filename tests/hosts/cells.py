@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lib_lora.adapters.network import Network
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 
 HAT = GenerationRequest("1girl, red hat", "blurry", width=64, height=64, steps=2, seed=5)
 CELLS = [replace(HAT, weights=(0.0,)), replace(HAT, weights=(1.0,)), replace(HAT, seed=6, weights=(0.6,))]

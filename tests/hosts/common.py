@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lib_lora.adapters.network import Network, NetworkSpec
-from lib_lora.host import Host
+from lib_lora.models.base import Host
 
 
 def forget(packages: Collection[str], ours: tuple[str, ...]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.host import GenerationRequest
 from lib_lora.hosts.batches import Apart, alike, drawn, room
+from lib_lora.models.base import GenerationRequest
 from lib_lora.models.memory import OUT_OF_MEMORY
 
 LARGE = GenerationRequest("", width=1024, height=1024)

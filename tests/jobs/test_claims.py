@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
 from lib_lora.jobs.claims import NAMES, claim_name
+from lib_lora.models.base import HostPaths
 from lib_lora.workbench import Workbench
 from tests.jobs.end_worker import one_step
 from tests.jobs.test_workbench import WAIT, until

@@ -12,8 +12,8 @@ from lib_lora.adapters import Network, NetworkSpec, write_lora
 from lib_lora.adapters.extract import Extraction
 from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.jobs.merge_jobs import CheckpointJob, ExtractJob, MergeJob
+from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.base_style import BaseStyleSpec, framed
 from lib_lora.tools.merge import Reduction
 from lib_lora.training.config import TrainConfig

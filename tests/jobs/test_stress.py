@@ -25,8 +25,8 @@ from lib_lora.adapters.file import read_lora
 from lib_lora.api.routes import PREFIX, add_api
 from lib_lora.dataset.tags.edits import Add
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.models.base import GenerationRequest
 from lib_lora.training.state import StateSlots
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.files import Pictures

@@ -10,8 +10,8 @@ import torch
 
 from lib_lora.adapters import Network, NetworkSpec, write_lora
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.jobs.taste_jobs import TasteJob
+from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.pictures import read_png
 from lib_lora.tools.taste.preference import FIRST, SECOND
 from lib_lora.tools.taste.recipe import Recipe

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.jobs import train_job
 from lib_lora.jobs.job import Progress
+from lib_lora.models.base import GenerationRequest
 from lib_lora.ui.run_view import warnings_of
 from lib_lora.workbench import Workbench
 from tests.training.worlds import image_folder, small_config

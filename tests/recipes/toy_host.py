@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib_lora.host import HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import HostPaths
 
 
 class ToyHost(StandaloneHost):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lib_lora.adapters import Network, NetworkSpec, write_lora
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 
 if TYPE_CHECKING:
     from lib_lora.hosts.standalone.host import StandaloneHost

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.grid_spec import DIMENSIONS, BlockChoice, Candidate, GridSpec, differing, search_replace
 from lib_lora.tools.sheet import captioned
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib_lora.host import GenerationRequest
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import GenerationRequest
 from lib_lora.training.events import Finished, StepDone
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer

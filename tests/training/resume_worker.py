@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from lib_lora.host import HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import HostPaths
 from lib_lora.training.events import StepDone
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer

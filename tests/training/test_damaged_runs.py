@@ -15,7 +15,7 @@ import pytest
 
 from lib_lora.api import views
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.tools.picks import Pick, Picks, write_picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run

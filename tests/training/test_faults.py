@@ -9,8 +9,8 @@ import torch
 
 from lib_lora import files
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import HostPaths
 from lib_lora.models.memory import OUT_OF_MEMORY
 from lib_lora.training.config_file import read_config
 from lib_lora.training.events import Failed, Finished, StepDone, Warned

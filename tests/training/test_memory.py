@@ -7,8 +7,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import HostPaths
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.memory import RESERVE, estimate, fitting_change
 from lib_lora.training.preflight import preflight

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib_lora.host import ModelInfo
+from lib_lora.models.base import ModelInfo
 from lib_lora.models.families import families
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import PRESETS, usual_preset

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 
 
 def bare_host(folder: Path) -> Any:

@@ -10,7 +10,7 @@ import torch
 from lib_lora.adapters.blocks import BLOCKS_12, BLOCKS_17
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.tools.block_strength import BlockScan, BlockStrength
 from lib_lora.tools.prompt_loras import split_prompt
 from lib_lora.tools.symptoms import STYLE

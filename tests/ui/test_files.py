@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
 

@@ -12,7 +12,7 @@ import torch
 
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest, HostPaths
+from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.picks import Pick, Picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui.choices import sample_prompt_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.tools.likeness import FileLikeness
 from lib_lora.tools.picks import Pick, Picks
 from lib_lora.ui.files import Pictures

@@ -11,7 +11,7 @@ import torch
 
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.ui.base_style_panel import STRENGTHS
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import FIELDS

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.tools.inspection import Strengths
 from lib_lora.tools.model_card import LICENCES
 from lib_lora.tools.pictures import save_png

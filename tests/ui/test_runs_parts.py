@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.training.best_epoch import Difference, Suggestion
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths, ModelInfo
+from lib_lora.models.base import HostPaths, ModelInfo
 from lib_lora.tools.pictures import save_png
 from lib_lora.tools.taste.preference import FIRST
 from lib_lora.ui.blocks_desk import BlocksDesk

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.tools.publish import PUBLISHED
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui.way import Way, way_view

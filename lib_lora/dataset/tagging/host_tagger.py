@@ -10,7 +10,7 @@ from PIL import Image
 from lib_lora.dataset.tagging.choice import TagChoice, choose
 from lib_lora.dataset.tagging.labels import GENERAL, RATING, Label
 from lib_lora.dataset.tags.edits import Tags
-from lib_lora.host import Host
+from lib_lora.models.base import Host
 
 RATING_PREFIX = "rating:"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lib_lora.host import GenerationRequest, Host
+from lib_lora.models.base import GenerationRequest, Host
 
 from ...dataset.collection.change import Change
 from ...dataset.collection.picture import Picture

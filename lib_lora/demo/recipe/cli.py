@@ -76,7 +76,7 @@ def score(args: argparse.Namespace) -> int:
 
 def pair(args: argparse.Namespace) -> int:
     """Train two characters in three ways and print the table."""
-    from lib_lora.host import HostPaths
+    from lib_lora.models.base import HostPaths
 
     from ...hosts.standalone.host import StandaloneHost
     from ..pair import Amounts, run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lib_lora.host import GenerationRequest, HostPaths
+from lib_lora.models.base import GenerationRequest, HostPaths
 
 from ...hosts.standalone.host import StandaloneHost
 from ..judge import Judge, agreement

@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's web UI as ``host.Host``."""
+"""AUTOMATIC1111's web UI as ``models.base.Host``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from modules import sd_models
 
-from lib_lora.host import ModelInfo
 from lib_lora.hosts.a1111.leftovers import clean
 from lib_lora.hosts.a1111.model import A1111Model
 from lib_lora.hosts.a1111.session import A1111Session
@@ -16,6 +15,7 @@ from lib_lora.hosts.a1111.support import live_model, require_family, require_tra
 from lib_lora.hosts.webui import lora_extension, shared_model
 from lib_lora.hosts.webui.family import family, text_layers
 from lib_lora.hosts.webui.host import WebUIHost
+from lib_lora.models.base import ModelInfo
 
 
 class A1111Host(WebUIHost):

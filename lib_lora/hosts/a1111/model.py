@@ -1,4 +1,4 @@
-"""A1111's Stable Diffusion 1.x model as ``host.LoadedModel``."""
+"""A1111's Stable Diffusion 1.x model as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forge as ``host.Host``.
+"""Forge as ``models.base.Host``.
 
 Forge runs what is started in its page on the main thread, but takes the queue's lock first, and runs what its API is
 asked for in that request's thread. So the lock alone keeps us apart from it, in a thread of our own.
@@ -18,7 +18,6 @@ from backend.attention import attention_pytorch
 from modules import sd_models
 
 from lib_lora.errors import UserError
-from lib_lora.host import ModelInfo
 from lib_lora.hosts.forge.model import PREDICTIONS, ForgeModel
 from lib_lora.hosts.forge.transformer import can_be_trained, differentiable, forge_model, transformer_family
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
@@ -26,6 +25,7 @@ from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family
 from lib_lora.hosts.webui.family import CLIP_LAYERS, family
+from lib_lora.models.base import ModelInfo
 from lib_lora.models.families import families
 
 

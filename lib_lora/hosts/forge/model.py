@@ -1,4 +1,4 @@
-"""Forge's Stable Diffusion models as ``host.LoadedModel``."""
+"""Forge's Stable Diffusion models as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 

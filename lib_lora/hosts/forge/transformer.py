@@ -1,4 +1,4 @@
-"""Diffusion transformers in Forge Neo as ``host.LoadedModel``: its engines encode, its transformers predict.
+"""Diffusion transformers in Forge Neo as ``models.base.LoadedModel``: its engines encode, its transformers predict.
 
 Neo's engines read prompts, encode pictures and add what a model wants beside the caption; all of that is asked of them,
 so that training sees what an image of the user's sees. Source: Forge Neo's ``backend/diffusion_engine`` and ``KModel``.

@@ -1,4 +1,4 @@
-"""A web UI with ``forge_objects`` as ``host.Host``."""
+"""A web UI with ``forge_objects`` as ``models.base.Host``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in ``forge_objects`` as ``host.LoadedModel``."""
+"""A model in ``forge_objects`` as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 

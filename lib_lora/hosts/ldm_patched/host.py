@@ -1,4 +1,4 @@
-"""Forge-Classic and reForge as ``host.Host``."""
+"""Forge-Classic and reForge as ``models.base.Host``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ldm_patched.modules import model_management
 from modules import sd_models
 
 from lib_lora.errors import UserError
-from lib_lora.host import ModelInfo
 from lib_lora.hosts.forge_objects.blocks import differentiable_attention
 from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
@@ -20,6 +19,7 @@ from lib_lora.hosts.forge_objects.support import require_family
 from lib_lora.hosts.ldm_patched.model import LdmPatchedModel, ldm_patched_model
 from lib_lora.hosts.webui import shared_model
 from lib_lora.hosts.webui.family import family, text_layers
+from lib_lora.models.base import ModelInfo
 
 ATTENTION = ("optimized_attention", "optimized_attention_masked")  # Sage's and Flash's have no backward pass
 

@@ -1,4 +1,4 @@
-"""A Stable Diffusion model of Forge-Classic or reForge as ``host.LoadedModel``."""
+"""A Stable Diffusion model of Forge-Classic or reForge as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from PIL import Image
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest, Host, HostPaths, ModelInfo
 from lib_lora.hosts.batches import drawn
 from lib_lora.hosts.gpu_lock import GpuLock
 from lib_lora.hosts.requests import check
@@ -24,13 +23,14 @@ from lib_lora.hosts.standalone.prompt_tags import tags_applied
 from lib_lora.hosts.standalone.samplers import SAMPLERS
 from lib_lora.hosts.standalone.sampling import Standalone, batches, decode, sample
 from lib_lora.hosts.standalone.session import borrowed
+from lib_lora.models.base import GenerationRequest, Host, HostPaths, ModelInfo
 from lib_lora.tools.prompt_loras import PromptLora, all_tags
 
 LANCZOS = "Lanczos"
 
 
 class StandaloneHost:
-    """Implements :class:`lib_lora.host.Host` on diffusers and transformers.
+    """Implements :class:`lib_lora.models.base.Host` on diffusers and transformers.
 
     Args:
         paths: the host's folders; they need not exist yet.
@@ -139,7 +139,7 @@ class StandaloneHost:
         on_image: Callable[[int, Image.Image], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Image.Image]:
-        """One image per request, in order; see :meth:`lib_lora.host.Host.generate`.
+        """One image per request, in order; see :meth:`lib_lora.models.base.Host.generate`.
 
         Every image carries its parameters in ``info["parameters"]``.
         """
@@ -188,7 +188,7 @@ class StandaloneHost:
         return [LANCZOS]
 
     def upscale(self, name: str, image: Image.Image, factor: float) -> Image.Image:
-        """See :meth:`lib_lora.host.Host.upscale`."""
+        """See :meth:`lib_lora.models.base.Host.upscale`."""
         if name != LANCZOS:
             raise UserError("There is no such upscaler", where=name, fix=f"Use {LANCZOS}")
         return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
@@ -198,7 +198,7 @@ class StandaloneHost:
         return []
 
     def tag_probabilities(self, name: str, image: Image.Image) -> dict[str, float]:
-        """See :meth:`lib_lora.host.Host.tag_probabilities`."""
+        """See :meth:`lib_lora.models.base.Host.tag_probabilities`."""
         raise UserError("There is no such tagger", where=name, fix="Give the folder of a tagger model")
 
     def _loaded(self) -> Standalone:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from lib_lora import __version__
 from lib_lora.adapters.network import Network
-from lib_lora.host import GenerationRequest
 from lib_lora.hosts.requests import lora_tags
+from lib_lora.models.base import GenerationRequest
 
 
 def infotext(request: GenerationRequest, model_name: str, model_hash: str, networks: Sequence[Network] = ()) -> str:

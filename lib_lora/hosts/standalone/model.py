@@ -1,4 +1,4 @@
-"""A Stable Diffusion 1.x model made of diffusers and transformers modules, as ``host.LoadedModel``."""
+"""A Stable Diffusion 1.x model made of diffusers and transformers modules, as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.hosts.batches import alike, multipliers_kept, room, set_rows, settings_of, weights_of
 from lib_lora.hosts.standalone.dit.model import StandaloneTransformer
 from lib_lora.hosts.standalone.model import StandaloneModel
 from lib_lora.hosts.standalone.samplers import make_scheduler
+from lib_lora.models.base import GenerationRequest
 from lib_lora.models.schedule import resolution_shift
 
 Standalone = StandaloneModel | StandaloneTransformer

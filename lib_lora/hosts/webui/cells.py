@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import part_of
-from lib_lora.host import GenerationRequest
 from lib_lora.hosts.batches import Apart, set_rows, weights_of
+from lib_lora.models.base import GenerationRequest
 
 LOOKS = 4  # calls of the U-Net whose order is looked at; in the first, images of one seed are still equal
 

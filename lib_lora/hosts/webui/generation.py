@@ -17,10 +17,10 @@ from torch import nn
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.host import GenerationRequest
 from lib_lora.hosts.batches import Apart, multipliers_kept, settings_of
 from lib_lora.hosts.requests import lora_tags
 from lib_lora.hosts.webui.cells import Cells
+from lib_lora.models.base import GenerationRequest
 from lib_lora.models.memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def draw(
     Args:
         requests: what to make, in one batch; all of one :func:`kind`.
         sd_model, unet: the web UI's model, and its U-Net.
-        networks: as in :meth:`lib_lora.host.Host.generate`.
+        networks: as in :meth:`lib_lora.models.base.Host.generate`.
         settings: the web UI's settings that must have these values for these images, besides the clip skip.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A web UI as ``host.Host``: what is the same in all of them."""
+"""A web UI as ``models.base.Host``: what is the same in all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from PIL import Image
 
 from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest, Host, HostPaths, ModelInfo
 from lib_lora.hosts.batches import alike, drawn, room
 from lib_lora.hosts.queue_lock import QueueLock
 from lib_lora.hosts.requests import check
@@ -28,6 +27,7 @@ from lib_lora.hosts.webui.pictures import WebUiPictures
 from lib_lora.hosts.webui.prompt_weights import PromptWeights
 from lib_lora.hosts.webui.session import Session
 from lib_lora.hosts.webui.settings import data_folder
+from lib_lora.models.base import GenerationRequest, Host, HostPaths, ModelInfo
 
 SYNTAX = re.compile(r"[\\()\[\]]")
 
@@ -137,7 +137,7 @@ class WebUIHost(WebUiPictures, ABC):
         on_image: Callable[[int, Image.Image], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Image.Image]:
-        """One image per request, in order, by the web UI itself; see :meth:`lib_lora.host.Host.generate`."""
+        """One image per request, in order, by the web UI itself; see :meth:`lib_lora.models.base.Host.generate`."""
         for request in requests:
             check(request, WebUIModel.latent_factor, networks)
         images: dict[int, Image.Image] = {}

@@ -1,4 +1,4 @@
-"""A web UI's Stable Diffusion model as ``host.LoadedModel``: its live modules, no copy of them."""
+"""A web UI's Stable Diffusion model as ``models.base.LoadedModel``: its live modules, no copy of them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class WebUiPictures:
         return [found.name for found in shared.sd_upscalers if found.name != NONE]
 
     def upscale(self, name: str, image: Image.Image, factor: float) -> Image.Image:
-        """See :meth:`lib_lora.host.Host.upscale`. Web UIs give sides in steps of 8, which is put right here."""
+        """See :meth:`lib_lora.models.base.Host.upscale`. Web UIs give sides in steps of 8, which is put right here."""
         chosen = next((found for found in shared.sd_upscalers if found.name == name and name != NONE), None)
         if chosen is None:
             raise UserError("There is no such upscaler", where=name, fix="Use one of " + ", ".join(self.upscalers()))
@@ -41,7 +41,7 @@ class WebUiPictures:
         return [DEEPBOORU] if find_spec("modules.deepbooru") else []
 
     def tag_probabilities(self, name: str, image: Image.Image) -> dict[str, float]:
-        """See :meth:`lib_lora.host.Host.tag_probabilities`. The web UI fetches the model at its first use."""
+        """See :meth:`lib_lora.models.base.Host.tag_probabilities`. The web UI fetches the model at its first use."""
         if name not in self.taggers():
             raise UserError("There is no such tagger", where=name, fix="Give the folder of a tagger model")
         from modules import deepbooru, devices, images

@@ -1,4 +1,4 @@
-"""SDXL in a web UI as ``host.LoadedModel``."""
+"""SDXL in a web UI as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from lib_lora.host import GenerationRequest, Host
 from lib_lora.lora_files import load_network
+from lib_lora.models.base import GenerationRequest, Host
 
 from ...adapters.network import Network
 from .proposals import Point

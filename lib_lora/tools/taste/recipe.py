@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 
 from ...adapters.blocks import BlockWeights, named_blocks
 from ...adapters.file import LoraFile

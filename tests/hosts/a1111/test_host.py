@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 
 HAT = GenerationRequest("1girl, (red hat)", "blurry", width=64, height=64, steps=2, seed=5)
 

@@ -10,7 +10,7 @@ import torch
 
 from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network, NetworkSpec
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from lib_lora.workbench import Workbench
 from tests.hosts.a1111.test_training import trained
 from tests.training.worlds import image_folder

@@ -13,7 +13,7 @@ import torch
 from lib_lora.adapters.file import read_lora, write_lora
 from lib_lora.demo.architecture import random_checkpoint
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from lib_lora.workbench import Workbench
 from tests.training.worlds import image_folder, small_config
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from tests.hosts.cells import CELLS, are_one_by_one
 from tests.hosts.common import visible_network
 

@@ -14,7 +14,7 @@ import torch
 
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from lib_lora.workbench import Workbench
 from tests.hosts.common import drawing, pixels
 from tests.training.worlds import image_folder, small_config

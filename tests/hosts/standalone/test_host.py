@@ -10,9 +10,9 @@ from PIL import Image
 
 from lib_lora.adapters.network import Network, NetworkSpec
 from lib_lora.errors import Cancelled, UserError
-from lib_lora.host import GenerationRequest, HostPaths
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.hosts.standalone.sampling import batches, sample
+from lib_lora.models.base import GenerationRequest, HostPaths
 
 HAT = GenerationRequest("1girl, red hat", "blurry", width=64, height=64, steps=3, seed=5)
 LONG = replace(HAT, prompt=", ".join(["red hat"] * 40))

@@ -11,7 +11,7 @@ import torch
 from lib_lora.adapters.file import write_lora
 from lib_lora.adapters.network import Network, NetworkSpec
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 
 HAT = GenerationRequest("1girl, red hat ", "blurry", width=64, height=64, steps=4, seed=5)
 

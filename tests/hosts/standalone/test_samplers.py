@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_lora.host import GenerationRequest
 from lib_lora.hosts.standalone.model import StandaloneModel
 from lib_lora.hosts.standalone.samplers import SAMPLERS
 from lib_lora.hosts.standalone.sampling import sample
+from lib_lora.models.base import GenerationRequest
 
 STEPS = 4  # whole timesteps where they are spread evenly: 999, 666, 333 and 0
 LATENT = torch.linspace(-1, 1, 4 * 8 * 8).reshape(1, 4, 8, 8)

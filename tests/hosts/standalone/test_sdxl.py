@@ -9,12 +9,12 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, con
 from safetensors.torch import save_file
 
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest, HostPaths
 from lib_lora.hosts.sdxl import size_embedding
 from lib_lora.hosts.standalone import checkpoint as loading
 from lib_lora.hosts.standalone.checkpoint import load_checkpoint
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.hosts.standalone.sdxl_parts import CLIP_G
+from lib_lora.models.base import GenerationRequest, HostPaths
 from tests.hosts.sdxl import check_gradients_reach_every_layer, check_sizes_are_pixels, check_training_tells_sizes
 from tests.hosts.standalone.xl import random_xl_checkpoint, random_xl_tensors
 

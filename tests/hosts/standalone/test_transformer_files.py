@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from lib_lora.errors import UserError
-from lib_lora.host import HostPaths
 from lib_lora.hosts.standalone.dit.calls import all_calls, in_patches, out_of_patches
 from lib_lora.hosts.standalone.dit.model import StandaloneTransformer
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import HostPaths
 from lib_lora.models.families import families
 from tests.hosts.standalone import narrow
 

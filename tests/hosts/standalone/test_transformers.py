@@ -22,9 +22,9 @@ from lib_lora.adapters.file import read_lora
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.dataset.batches import MicroBatch
-from lib_lora.host import GenerationRequest, HostPaths
 from lib_lora.hosts.standalone.dit.model import StandaloneTransformer
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.models.families import family
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser

@@ -10,7 +10,7 @@ import pytest
 from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, load_presets
 from lib_lora.adapters.blocks import BLOCKS_17, BlockWeights
 from lib_lora.errors import UserError
-from lib_lora.host import GenerationRequest
+from lib_lora.models.base import GenerationRequest
 from lib_lora.models.families import families, family
 from lib_lora.small_files import Damaged
 from lib_lora.tools.taste.preference import EQUAL, FIRST, SECOND, Answer, Taste

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib_lora.host import HostPaths
+from lib_lora.models.base import HostPaths
 from lib_lora.ui.dataset.session import Session
 from lib_lora.workbench import Workbench
 

@@ -1,4 +1,4 @@
-"""A diffusion transformer made of diffusers' and transformers' modules, as ``host.LoadedModel``."""
+"""A diffusion transformer made of diffusers' and transformers' modules, as ``models.base.LoadedModel``."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,6 @@ from lib_lora.places import Places
 if TYPE_CHECKING:
     from PIL import Image
 
-    from lib_lora.adapters.network import Network
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ class Host(Protocol):
     def generate(
         self,
         requests: Sequence[GenerationRequest],
-        networks: Sequence[Network] = (),
+        networks: Sequence[Any] = (),
         on_image: Callable[[int, Image.Image], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Image.Image]:
