@@ -86,7 +86,7 @@ def largest_part(config: TrainConfig) -> int:
     return -(-config.batch_size // config.batch_parts)
 
 
-class LivePeak(TorchDispatchMode):
+class LivePeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The most bytes of storages that were alive at once, of those that are made within a ``with`` block.
 
     Every operation passes by, those of the backward pass too, and those that checkpointing does a second time: what a
@@ -94,7 +94,7 @@ class LivePeak(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = self._used = 0
         self._known: set[int] = set()  # storages that are alive
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,10 @@ class RunStore:
         run = Run(folder, birth)
         run.write_config(config)
         write_json(folder / "run.json", _kept(birth))  # last: without it the folder is no run yet
+        # whoever watches the folder of runs may have looked when this one could not be read yet
+        now = time.time_ns()
+        with suppress(OSError):
+            os.utime(self.folder, ns=(now, now))
         return run
 
     def open(self, run_id: str) -> Run:

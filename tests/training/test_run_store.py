@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 from lib_lora.errors import UserError
+from lib_lora.small_files import write_json
+from lib_lora.training import run_store
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.tensorboard import append_rows, event, record
+from lib_lora.ui.poll import Watched
 from tests.training.test_tensorboard import read as events
 
 CONFIG = TrainConfig(name="mira v1", data_dir="images", model="tiny")
@@ -124,3 +128,18 @@ def test_damaged_record_is_named_and_hides_nothing(store):
     found = store.open(bad.id)
     assert "run.json" in found.damaged()["run.json"] and found.config() == CONFIG
     assert found.record == store.open(bad.id).record and abs(found.record.created - good.record.created) < 2
+
+
+def test_who_watches_the_folder_sees_a_run_that_could_not_be_read_when_it_came(tmp_path: Path, monkeypatch) -> None:
+    store = RunStore(tmp_path / "runs")
+    store.create(TrainConfig(name="first"))
+    names = Watched(lambda: [run.id for run in store.list()], store.folder)
+    seen: list[int] = []
+
+    def looked_at(path: Path, content: object) -> None:
+        seen.append(len(names()))  # the folder is there, run.json is not
+        write_json(path, content)
+
+    monkeypatch.setattr(run_store, "write_json", looked_at)
+    store.create(TrainConfig(name="second"))
+    assert seen == [1] and len(names()) == 2
