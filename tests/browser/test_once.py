@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -11,13 +12,16 @@ from lib_lora.access import changes
 from lib_lora.errors import UserError
 from lib_lora.ui import compat, html
 from lib_lora.ui.actions import act, panel
-from tests.browser.window import chromium, window
+from tests.browser.window import window
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
 
 SCRIPT = Path(__file__).parents[2] / "javascript" / "lora_workbench_once.js"
 BUTTON = "document.querySelector('.lw-once')"
 
 
-def test_a_button_takes_no_second_click_until_the_answer_is_there() -> None:
+def test_a_button_takes_no_second_click_until_the_answer_is_there(context: BrowserContext) -> None:
     asked: list[int] = []
     answer = Event()
 
@@ -34,7 +38,7 @@ def test_a_button_takes_no_second_click_until_the_answer_is_there() -> None:
         act(button.click, slow, [], message)
         compat.listen(blocks.load, None, js=f"() => {{ {SCRIPT.read_text(encoding='utf-8')} }}")
     compat.launch(blocks)
-    with chromium() as browser, window(browser.new_context(), blocks.local_url, own=False) as page:
+    with window(context, blocks.local_url, own=False) as page:
         page.wait_for_function("window.loraWorkbench?.answered")
         for said in ("answer 1", "Not so", "answer 3"):
             answer.clear()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.window import chromium, window
+from tests.browser.window import window
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import BrowserContext, Page
 
 # Texts in view with two English words or more and no Chinese, but for what the user wrote, names and things to type.
 LEFT = """() => {
@@ -33,12 +33,12 @@ CUT = """() => Array.from(document.querySelectorAll("#lw_page button, #lw_page l
 
 
 @pytest.fixture
-def chinese(address: str) -> Iterator[Page]:
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
-        with window(context, address) as page:
-            page.wait_for_selector("#lw_job .lw-job-line")
-            yield page
+def chinese(address: str, context: BrowserContext) -> Iterator[Page]:
+    own = context.browser.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
+    with window(own, address) as page:
+        page.wait_for_selector("#lw_job .lw-job-line")
+        yield page
+    own.close()
 
 
 def test_no_text_is_left_in_english_and_none_is_cut_off(chinese: Page, tmp_path: Path) -> None:

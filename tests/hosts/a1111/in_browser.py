@@ -31,17 +31,21 @@ def images(webui) -> Path:
 
 
 @pytest.fixture
-def desk(webui, tmp_path: Path):
+def context():
+    with chromium() as browser:
+        yield browser.new_context(viewport={"width": 1280, "height": 900})
+
+
+@pytest.fixture
+def desk(webui, context, tmp_path: Path):
     entry.workbench.cache_clear()
     webui.host.load("tiny.safetensors")
     started = web_ui_page(guard.tabs(), lambda demo, app: entry.add_routes(app))
-    with started as address, chromium() as browser:
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        with window(context, address, own=False) as page:
-            desk = Desk(page, tmp_path / "pictures")
-            desk.tab("LoRA Workbench")
-            page.wait_for_selector("#lw_job .lw-job-line")
-            yield desk
+    with started as address, window(context, address, own=False) as page:
+        desk = Desk(page, tmp_path / "pictures")
+        desk.tab("LoRA Workbench")
+        page.wait_for_selector("#lw_job .lw-job-line")
+        yield desk
     entry.workbench.cache_clear()
 
 
