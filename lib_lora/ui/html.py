@@ -11,6 +11,12 @@ from lib_lora.errors import UserError
 LOG = logging.getLogger(__name__)
 
 ZOOMS = 'data-lw-zoom tabindex="0" role="button" title="Enlarge"'  # of an image that a click or Enter enlarges
+GUIDES = {  # walk-throughs, docs/walk-NAME.md
+    "character": "Train a character",
+    "likeness": "Train a likeness",
+    "style": "Train a style, clean",
+    "two-subjects": "Train two subjects",
+}
 INFO, GOOD, WARNING, ERROR = "info", "good", "warning", "error"
 
 
@@ -61,7 +67,7 @@ def hint(text: str, label: str = "", tab: str = "", more: str = "") -> str:
 def guides(*chosen: str) -> str:
     """Links to the walk-throughs in docs/, which the program serves as plain text: ``character``, ``two-subjects`` …"""
     links = " · ".join(
-        f'<a href="lora_workbench/guide/{name}" target="_blank">{name.replace("-", " ")}</a>' for name in chosen
+        f'<a href="lora_workbench/guide/{name}" target="_blank">{GUIDES[name]}</a>' for name in chosen
     )
     return f'<p class="lw-quiet">Step by step: {links}</p>'
 
