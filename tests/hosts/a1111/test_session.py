@@ -109,6 +109,7 @@ def test_other_unets_hypernetworks_tiling_and_merging_are_off(webui, network):
         (lambda m: setattr(m.model, "conditioning_key", "hybrid"), "Inpainting"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Complex modules")
 def test_what_cannot_be_trained_on_is_refused_with_the_reason(webui, change, message):
     change(webui.sd_model)
     before = webui.flags()
