@@ -60,16 +60,20 @@ def whole(tiny_checkpoint, tmp_path_factory):
 def test_a_full_disk(world, whole, monkeypatch, what):
     host, new_run = world
     run = new_run()
-    real_move, full = files.move, []
+    full = []
 
-    def move_until_full(source, target):
-        if target.parent.name == what and len(full) < 1:
-            full.append(target)
-            raise OSError(errno.ENOSPC, "No space left on device", str(target))
-        real_move(source, target)
+    def until_full(move):
+        def moved(source, target):
+            if target.parent.name == what and len(full) < 1:
+                full.append(target)
+                raise OSError(errno.ENOSPC, "No space left on device", str(target))
+            move(source, target)
+
+        return moved
 
     with host.training_session() as model:
-        monkeypatch.setattr(files, "move", move_until_full)
+        for name in ("move", "move_new"):
+            monkeypatch.setattr(files, name, until_full(getattr(files, name)))
         with pytest.raises(UserError, match="disk is full") as caught:
             list(Trainer(run, model, host.paths).run())
         assert caught.value.where == str(full[0]) and clean(model)
