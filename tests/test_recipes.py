@@ -21,7 +21,7 @@ EDITS = {
     },
     "lib_lora/ui/app.py": {
         r"from lib_lora\.ui\.train_tab": "from lib_lora.ui.toy_tab import ToyTab\n",
-        r"    status = StatusStrip\(": "    toy = ToyTab(workbench)\n",
+        r"    status, way = StatusStrip\(": "    toy = ToyTab(workbench)\n",
         r' +\("Runs", "runs", runs\),': '                    ("Toy", "toy", toy),\n',
         r"            poller\.connect\(page\)": "            toy.connect(poller)\n",
     },
