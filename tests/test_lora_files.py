@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from lib_lora import lora_index
 from lib_lora.errors import UserError
 from lib_lora.lora_files import find_lora, list_loras, new_lora_path
-from lib_lora.tools import lora_index
 
 
 @pytest.fixture
