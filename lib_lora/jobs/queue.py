@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lib_lora.errors import Cancelled, UserError
+from lib_lora.jobs.events import STATE, EventLog, JobEvent
 from lib_lora.jobs.job import Job, Progress
 from lib_lora.jobs.views import CANCELLED, DONE, ENDED, FAILED, PAUSED, RUNNING, WAITING, JobView
 from lib_lora.models.base import Host
@@ -32,6 +33,7 @@ class JobQueue:
         self.host = host
         self._live: list[Job] = []
         self._ended: deque[JobView] = deque(maxlen=HISTORY)
+        self._log = EventLog()
         self._last_id = 0
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None  # while there is work
@@ -76,6 +78,10 @@ class JobQueue:
         with self._changed:
             job = self._pick(None)
             return None if job is None else job.view()
+
+    def events(self, last_seen: int = 0, job: int | None = None) -> list[JobEvent]:
+        """What happened after event ``last_seen``, to one job or (None) to all; for scripts that watch."""
+        return self._log.since(last_seen, job)
 
     def pause(self, job_id: int | None = None) -> None:
         """Hold the job (default: the current one) after its slice; the model is free meanwhile."""
@@ -202,6 +208,7 @@ class JobQueue:
             except StopIteration as end:
                 job.result = end.value
                 return True
+            self._log.note(job.id, item)
             if isinstance(item, Progress):
                 job.advance(item.done, item.total, item.note)
             wanted = job.cancel_requested or job.id in self._paused
@@ -233,6 +240,7 @@ class JobQueue:
     def _set_state(self, job: Job, state: str) -> None:
         with self._changed:
             job.state = state
+            self._log.add(job.id, STATE, {"state": state, "error": job.error})
             self._changed.notify_all()
 
     def _end(self, job: Job, state: str) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.gpu_lock import GpuLock
+from lib_lora.jobs.events import EventLog
 from lib_lora.jobs.job import GeneratorJob, Job, Progress
 from lib_lora.jobs.queue import JobQueue
+from lib_lora.training.events import Failed
 from lib_lora.ui.html import job_error
 
 WAIT = 30
@@ -296,3 +298,26 @@ def test_remaining_time_is_measured(queue):
 def test_unknown_job(queue):
     with pytest.raises(UserError, match="no such job"):
         queue.view(99)
+
+
+def test_what_jobs_did_can_be_read_afterwards(queue):
+    first = queue.submit(GeneratorJob("test", "a", counting(3)))
+    second = queue.submit(GeneratorJob("test", "b", counting(1)))
+    queue.wait(second)
+    mine = queue.events(0, first)
+    assert [(event.kind, event.payload.get("state", event.payload.get("done"))) for event in mine] == [
+        ("state", "running"), ("Progress", 1), ("Progress", 2), ("Progress", 3), ("state", "done")
+    ]  # fmt: skip
+    everything = queue.events()
+    assert [event.id for event in everything] == list(range(1, len(everything) + 1))
+    assert queue.events(mine[-1].id) == [event for event in everything if event.job == second]
+
+
+def test_old_events_go_and_plain_values_stay():
+    log = EventLog(kept=3)
+    log.note(1, object())
+    for step in range(5):
+        log.note(1, Failed(UserError("NaN", fix="lower it"), step, None))
+    kept = log.since(0, None)
+    assert [event.id for event in kept] == [3, 4, 5]
+    assert {type(value) for event in kept for value in event.payload.values()} == {str, int, type(None)}
