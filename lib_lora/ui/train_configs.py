@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,18 @@ class ConfigPanel:
 
     Args:
         family: of the model that is loaded; empty where there is none.
+        loras: the folders of the host's LoRAs.
     """
 
-    def __init__(self, form: SettingsForm, presets: OwnPresets, family: Callable[[], str] = lambda: ""):
+    def __init__(
+        self,
+        form: SettingsForm,
+        presets: OwnPresets,
+        family: Callable[[], str] = lambda: "",
+        loras: Sequence[Path] = (),
+    ):
         self.form = form
+        self._loras = loras
         self._family = family
         self.presets = presets
 
@@ -40,7 +48,7 @@ class ConfigPanel:
         with gr.Row(elem_classes=["lw-actions"]):
             self.import_ = gr.UploadButton(
                 "Import a config …",
-                file_types=[".toml", ".json", ".yaml", ".yml"],
+                file_types=[".toml", ".json", ".jsonc", ".yaml", ".yml"],
                 elem_id="lw_train_import",
                 size="sm",
             )
@@ -80,7 +88,7 @@ class ConfigPanel:
     @looks
     def give_out(self, *values: Any) -> list[Any]:
         config = self.form.config(values)
-        found = export_kohya(config, self._family())
+        found = export_kohya(config, self._family(), self._loras)
         shown = download(found.text, f"{config.name or 'lora'}-kohya.toml", f"For {found.script} --config_file")
         if found.prompts_file:
             shown += download(found.prompts, found.prompts_file, "Sample prompts; put it where you start the trainer")

@@ -49,7 +49,7 @@ class TrainTab:
         self.presets = OwnPresets(places.presets)
         self.draft = Draft(places.draft)
         self.of_set = SetFields(workbench, self.form)
-        self.configs = ConfigPanel(self.form, self.presets, self._family)
+        self.configs = ConfigPanel(self.form, self.presets, self._family, workbench.host.paths.lora_folders)
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
         self.picker = FolderPicker(lambda: places_of(workbench))

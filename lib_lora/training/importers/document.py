@@ -28,6 +28,10 @@ LINE_NUMBER = re.compile(r"at line (\d+)")
 STATEMENT = re.compile(r"\s*([\w.\"'-]+)\s*=")
 TABLE = re.compile(r"\s*\[\[?[\w.\"' -]+\]\]?\s*(?:#.*)?$")
 PATH_IN_QUOTES = re.compile(r"""(\s*[\w.-]+\s*=\s*)"([^"']*\\[^"']*)"(\s*(?:#.*)?)$""")
+QUOTED = r'"(?:[^"\\]|\\.)*"'
+REMARK = re.compile(rf"{QUOTED}|//[^\n]*|#[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+BEFORE = re.compile(r"(?:\s|//[^\n]*\n|#[^\n]*\n|/\*.*?\*/)*", re.DOTALL)
+COMMA_AT_END = re.compile(rf"{QUOTED}|,(?=\s*[}}\]])", re.DOTALL)
 LONG_NUMBER = re.compile(r"(?<=[=\[,:\s])[+-]?\d{400,}(?=[\s,\]}#]|$)")
 
 
@@ -82,10 +86,11 @@ def text_of(path: Path) -> str:
 
 
 def _any_of_them(text: str, path: Path) -> Document:
-    start = text.lstrip()[:1]
     yaml = path.suffix.lower() in (".yaml", ".yml")
+    content = text.lstrip() if yaml else text[BEFORE.match(text).end() :]  # type: ignore[union-attr]  # it may be empty
+    start = content[:1]
     try:
-        if start in ("{", "[") and not TABLE.match(text.lstrip().splitlines()[0]):
+        if start in ("{", "[") and not TABLE.match(content.splitlines()[0]):
             return Document(_json(text))
         return Document(_yaml(text, path)) if yaml else _toml(text)
     except ValueError as error:  # of JSON and TOML
@@ -96,7 +101,26 @@ def _any_of_them(text: str, path: Path) -> Document:
 
 
 def _json(text: str) -> Any:
+    """JSON; with remarks and commas behind the last entry, as hand-edited files have them, if it is none without."""
+    try:
+        return _strict_json(text)
+    except json.JSONDecodeError as error:
+        plain = COMMA_AT_END.sub(_kept, REMARK.sub(_kept, text))
+        if plain == text:
+            raise
+        try:
+            return _strict_json(plain)
+        except json.JSONDecodeError:
+            raise error from None  # whose line is that of the file
+
+
+def _strict_json(text: str) -> Any:
     return json.loads(text, parse_int=_whole, parse_constant=str, strict=False)
+
+
+def _kept(match: re.Match[str]) -> str:
+    """A text in quotes as it stands; nothing for all else."""
+    return match[0] if match[0].startswith('"') else ""
 
 
 def _whole(digits: str) -> int | str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lib_lora.adapters.blocks import BlockWeights, load_presets
+from lib_lora.adapters.formula import parse
 from lib_lora.errors import UserError
+from lib_lora.lora_files import find_lora
+from lib_lora.models.families import families
 from lib_lora.training.config import TrainConfig, settings
 from lib_lora.training.flow import MEANINGLESS, meaningful
 from lib_lora.training.importers import kohya_blocks, kohya_flow
 from lib_lora.training.importers.kohya import translate
 from lib_lora.training.importers.kohya_keys import DIRECT
-from lib_lora.training.importers.kohya_optimizer import OF_PYTORCH_OPTIMIZER, as_kohya
+from lib_lora.training.importers.kohya_optimizer import OF_PYTORCH_OPTIMIZER, WITH_LOWEST, as_kohya
+from lib_lora.training.lr_schedule import CYCLIC
 from lib_lora.training.optimizers import RECIPES, Recipe, parse_arguments, recipe_of
 
 OPTIMIZERS = {"Adafactor (relative step)": "Adafactor", "ScheduleFreeAdamW": "AdamWScheduleFree",
@@ -39,10 +44,15 @@ REASONS = {
     "decay_share": "a share of all steps cannot be said there",
     "token_warmup": "a share of all steps cannot be said there",
     "flow_shift": "it has one for other families of models only",
-    "apply_loras": "its base_weights need whole paths",
+    "apply_loras": "its base_weights have no weights per block",
+    "min_lr": f"its schedules have none but {' and '.join(WITH_LOWEST)}",
     "nested_ranks": "its DyLoRA trains in another way",
 }
-OF_A_FLOW = {**MEANINGLESS, "flow_shift": "kohya's trainers do not draw such noise levels"}
+OF_A_FLOW = {**MEANINGLESS, "flow_shift": "kohya's trainers do not draw such noise levels",
+             **dict.fromkeys(kohya_flow.BOUNDS, "kohya's trainer of this family does not heed it")}  # fmt: skip
+SCRIPTS = dict.fromkeys(("", "sd1", "sd2"), "train_network.py") | dict.fromkeys(
+    ("sdxl", "ssd1b", "vega"), "sdxl_train_network.py"
+)
 
 
 @dataclass(frozen=True)
@@ -63,22 +73,33 @@ class Exported:
     script: str
 
 
-def export_kohya(config: TrainConfig, family: str = "") -> Exported:
+def export_kohya(config: TrainConfig, family: str = "", loras: Sequence[Path] = ()) -> Exported:
     """What kohya's ``train_network.py --config_file`` reads, with all that it can say.
 
     Args:
-        family: of the model that is to be trained. For one of :data:`kohya_flow.OF_FAMILY` the file is for the script
-            of that family, and has its noise levels; that takes a plain LoRA, as LyCORIS does not say a family.
+        family: of the model that is to be trained; "" is one of SD. For one of :data:`kohya_flow.OF_FAMILY` the file is
+            for the script of that family, and has its noise levels, if the LoRA is a plain one: LyCORIS does not say a
+            family.
+        loras: folders of the LoRAs that act while this one is trained, whose paths the file has then.
     """
-    module, script = kohya_flow.OF_FAMILY.get(family if _is_plain(config) else "", ("", "train_network.py"))
-    options = _options(meaningful(config)[0] if module else config)
-    if module:
+    flow = kohya_flow.OF_FAMILY.get(family)
+    target = flow if _is_plain(config) else None
+    options = _options(meaningful(config)[0] if target else config)
+    options |= {"v2": True} if family == "sd2" else {}
+    options |= _base_weights(config.apply_loras, loras)
+    if target:
         own = [word for word in options["network_args"] if word not in kohya_blocks.to_kohya(config)]
-        options |= {"network_module": module, "network_args": own, **kohya_flow.to_kohya(config)}
+        options |= {"network_module": target.module, "network_args": own, **kohya_flow.to_kohya(config, target)}
+        if not kohya_flow.TRAINERS[target.module].bounded:
+            options = {key: value for key, value in options.items() if key not in kohya_flow.BOUNDS}
     prompts_file = f"{config.name or 'lora'}-prompts.txt" if config.sample_prompts.strip() else ""
     if prompts_file:
         options["sample_prompts"] = prompts_file
-    left_out = _left_out(config, options, OF_A_FLOW if module else {})
+    left_out = _left_out(config, options, OF_A_FLOW if target else {})
+    script = flow.script if flow else SCRIPTS.get(family, "" if family in families() else SCRIPTS[""])
+    if not script:
+        why = "kohya's sd-scripts trains no such model, musubi-tuner may"
+        left_out, script = {f"Model = {families()[family].label}": why, **left_out}, "musubi-tuner's"
     remarks = [f"# Not in this file: {label} ({why})" for label, why in left_out.items()]
     lines = [*remarks, *(f"{key} = {_toml(value)}" for key, value in options.items())]
     return Exported("\n".join(lines) + "\n", prompts_file, config.sample_prompts, left_out, script)
@@ -101,19 +122,27 @@ def _left_out(config: TrainConfig, options: dict[str, Any], meaningless: Mapping
 
 def _meaning(config: TrainConfig, name: str) -> Any:
     """A setting's value, without regard to how it is written."""
-    value = getattr(config, name)
-    if name == "epochs" and config.max_steps:
+    if (name == "epochs" and config.max_steps) or (name == "cycles" and config.schedule not in CYCLIC):
         return None
     try:
-        if name == "block_lr" and value.strip():
-            return dict(BlockWeights.parse(value, load_presets()))
-        if name.endswith("block_ranks"):
-            return kohya_blocks.meaning(config, name)
-        if name == "optimizer_args":
-            return parse_arguments(value)
+        return MEANINGS[name](config) if name in MEANINGS else getattr(config, name)
     except UserError:
-        pass
-    return value
+        return getattr(config, name)
+
+
+def _applied(config: TrainConfig) -> Any:
+    """Names without folders, weights and blocks of the LoRAs that act while this one is trained."""
+    terms = parse(config.apply_loras) if config.apply_loras.strip() else []
+    return [(term.name.replace("\\", "/").rsplit("/", 1)[-1], term.weight, term.blocks) for term in terms]
+
+
+MEANINGS: dict[str, Callable[[TrainConfig], Any]] = {
+    "block_lr": lambda c: dict(BlockWeights.parse(c.block_lr, load_presets())) if c.block_lr.strip() else {},
+    "block_ranks": lambda c: kohya_blocks.meaning(c, "block_ranks"),
+    "conv_block_ranks": lambda c: kohya_blocks.meaning(c, "conv_block_ranks"),
+    "optimizer_args": lambda c: parse_arguments(c.optimizer_args),
+    "apply_loras": _applied,
+}
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:
@@ -154,6 +183,25 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     return options
 
 
+def _base_weights(formula: str, folders: Sequence[Path]) -> dict[str, Any]:
+    """The LoRAs of a formula as kohya's options; none where it has weights per block, or cannot be read."""
+    try:
+        terms = parse(formula) if formula.strip() else []
+    except UserError:
+        return {}
+    if not terms or any(term.blocks for term in terms):
+        return {}
+    files = [_file_of(term.name, folders) for term in terms]
+    return {"base_weights": files, "base_weights_multiplier": [term.weight for term in terms]}
+
+
+def _file_of(name: str, folders: Sequence[Path]) -> str:
+    try:
+        return str(find_lora(name, folders))
+    except UserError:
+        return f"{name}.safetensors"
+
+
 def _recipe(optimizer: str) -> Recipe:
     """Of a class that is not installed here, one with betas, as nearly all have them."""
     try:
@@ -177,6 +225,10 @@ def _optimizer(c: TrainConfig) -> dict[str, Any]:
         name = f"pytorch_optimizer.{name}"
     found: dict[str, Any] = {"optimizer_type": name, "optimizer_args": arguments}
     found["lr_scheduler"] = "cosine_with_min_lr" if c.schedule == "cosine" and c.min_lr else c.schedule
+    if c.min_lr and found["lr_scheduler"] in WITH_LOWEST:
+        found["lr_scheduler_min_lr_ratio"] = c.min_lr
+    if c.schedule in CYCLIC:  # with others kohya's trainer makes waves of them
+        found["lr_scheduler_num_cycles"] = c.cycles
     if c.warmup:
         found["lr_warmup_steps"] = c.warmup
     if c.decay_share < 1:

@@ -38,7 +38,7 @@ _SPECIAL = {
     "text_encoder_lr", "max_token_length", "sample_prompts", "pretrained_model_name_or_path", "trigger",
     "max_validation_steps", "validation_timesteps", "clip_skip", "stop_text_encoder_training", "masked_loss",
     "enable_wildcard", "network_dim", "network_alpha", "max_train_epochs", "max_train_steps", "seed",
-    "caption_extension", "save_precision",
+    "caption_extension", "save_precision", "lr_scheduler_min_lr_ratio", "lr_scheduler_num_cycles",
 }  # fmt: skip
 
 # kohya's name -> our setting, where value and meaning are the same
@@ -76,7 +76,7 @@ IGNORED: dict[str, str] = {
     **dict.fromkeys(("metadata_author", "metadata_description", "metadata_license", "metadata_tags", "metadata_title",
                      "training_comment"), "Written when a file is exported"),
     **dict.fromkeys(("t5xxl", "t5xxl_lr", "t5xxl_max_token_length", "flow_matching", "guidance_scale",
-                     "model_prediction_type", "clip_l", "clip_g", "ae",
+                     "model_prediction_type", "model_type", "clip_l", "clip_g", "ae",
                      "blocks_to_swap", "apply_t5_attn_mask", "dit", "text_encoder", "text_encoder1", "text_encoder2",
                      "qwen3", "gemma2", "mode_scale",
                      "fp8_scaled", "fp8_t5", "fp8_llm", "fp8_vl", "model_version", "dit_dtype", "t5"), _FAMILY),
@@ -110,4 +110,5 @@ COMMON = {
     "logging_dir", "name", "trigger", "vae", "lr_warmup_steps", "train_batch_size", "noise_offset", "resume", "sdxl",
     "pretrained_model_name_or_path", "max_train_steps", "train_data_dir", "compile", "text_encoder", "guidance_scale",
     "lowvram", "precision", "num_processes", "num_machines", "gpu_ids", "custom_attributes", "t5", "optimizer",
+    "model_type",
 }  # fmt: skip

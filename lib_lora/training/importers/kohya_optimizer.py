@@ -85,8 +85,13 @@ OPTIMIZER_READERS: dict[str, Callable[[Any], Any]] = {
     "weight_decay": decay, "betas": betas, "relative_step": switch, "scale_parameter": switch,
 }  # fmt: skip
 SCHEDULER_SETTINGS = {"cycle_multiplier": "cycle_length_factor", "gamma": "cycle_decay", "num_cycles": "cycles",
-                      "min_lr_ratio": "min_lr", "power": "power"}  # fmt: skip
-SCHEDULER_READERS: dict[str, Callable[[Any], Any]] = dict.fromkeys(SCHEDULER_SETTINGS, decay) | {"num_cycles": whole}
+                      "min_lr_ratio": "min_lr", "min_lr_rate": "min_lr", "power": "power"}  # fmt: skip
+SCHEDULER_READERS: dict[str, Callable[[Any], Any]] = dict.fromkeys(
+    (*SCHEDULER_SETTINGS, "min_lr", "min_lr_rate", "eta_min", "T_max"), decay
+) | {"num_cycles": whole}
+LOWEST = ("min_lr", "eta_min")  # as rates, where the settings have shares of one
+# kohya's schedules that heed a lowest share; for them its cycles are waves of a cosine
+WITH_LOWEST = ("cosine_with_min_lr", "warmup_stable_decay")
 
 
 def learning_rates(reading: Reading, given: Mapping[str, Any]) -> None:
@@ -222,10 +227,35 @@ def share_of_steps(setting: str, label: str) -> Callable[..., None]:
     return rule
 
 
+def lowest_share(reading: Reading, key: str, value: float, given: Mapping[str, Any]) -> None:
+    """``lr_scheduler_min_lr_ratio``, which most schedules do not heed."""
+    if value and _schedule_of(given) not in WITH_LOWEST:
+        reading.ignore(key, f"Counts with {' and '.join(WITH_LOWEST)} only")
+    else:
+        reading.apply(key, value, "min_lr")
+
+
+def cycles(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    """``lr_scheduler_num_cycles``, which is not the same in every schedule."""
+    if value != 1 and _schedule_of(given) in WITH_LOWEST:
+        reading.ignore(key, "A cosine that rises again is not offered. The result will differ")
+    else:
+        reading.apply(key, value, "cycles")
+
+
+def _schedule_of(given: Mapping[str, Any]) -> str:
+    return str(given.get("lr_scheduler", "constant")).strip().lower()
+
+
 def scheduler_argument(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
     """Cycles, power, the lowest rate."""
     name = key.removeprefix(SCHEDULER_ARGS)
-    if name in SCHEDULER_SETTINGS:
+    if name in LOWEST:
+        share = min(value / (given.get("learning_rate", BASE_RATE) or BASE_RATE), 1.0)
+        reading.translate(key, f"Lowest rate = {share:.3g} of the rate", min_lr=share)
+    elif name == "T_max" and value == given.get("max_train_steps"):
+        reading.translate(key, "As long as the training, as here always")
+    elif name in SCHEDULER_SETTINGS:
         reading.apply(key, value if name == "num_cycles" else float(value), SCHEDULER_SETTINGS[name])
     else:
         reading.ignore(key, "Not offered. The result may differ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -136,16 +135,6 @@ ip_noise_gamma = 0.05
 output_name = "mira_xl"
 save_precision = "bf16"
 """
-
-
-@pytest.fixture
-def imported(tmp_path):
-    def read(content):
-        path = tmp_path / "config"
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        return import_config(path)
-
-    return read
 
 
 def settings_of(found, **expected):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,16 +11,6 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import config_to_toml
 from lib_lora.training.importers import import_config
 from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, UNKNOWN, Imported
-
-
-@pytest.fixture
-def imported(tmp_path: Path):
-    def read(content: str | dict[str, Any], name: str = "config") -> Imported:
-        path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        return import_config(path)
-
-    return read
 
 
 def unreadable(found: Imported) -> set[str]:
@@ -304,27 +291,26 @@ def test_ranks_of_blocks(imported):
     assert unreadable(imported({"network_dim": 8, "network_args": ["block_dims=1,2,3"]})) == {"network_args.block_dims"}
 
 
+def test_json_with_remarks_and_a_comma_too_many(tmp_path):
+    text = """// my settings
+{ /* of the
+     page */
+  "network_dim": 8, # rank
+  "output_name": "http://a, // b,] \\" # c", // name
+  "max_train_steps": 500,
+}"""
+    (tmp_path / "c.jsonc").write_text(text, encoding="utf-8")
+    values = import_config(tmp_path / "c.jsonc").values
+    assert (values["rank"], values["max_steps"]) == (8, 500) and values["name"] == 'http://a, // b,] " # c'
+
+
 @pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"timestep_sampling": "sigmoid", "sigmoid_scale": 1.5}, ("logit-normal", 0.0, 1.5, 1.0)),
-        ({"timestep_sampling": "shift", "discrete_flow_shift": "2.5"}, ("logit-normal", 0.0, 1.0, 2.5)),
-        ({}, ("uniform", 0.0, 1.0, 3.0)),
-        ({"timestep_sampling": "flux_shift"}, ("logit-normal", 0.0, 1.0, 0.0)),
-        ({"timestep_sampling": "uniform", "discrete_flow_shift": 3}, ("uniform", 0.0, 1.0, 1.0)),
-        ({"weighting_scheme": "logit_normal", "logit_mean": 0.5, "logit_std": 2}, ("logit-normal", 0.5, 2.0, 3.0)),
-    ],
+    "text", ['{\n"a": 1,\n"b" 2}', '{\n"a": 1, // x\n"b" 2}', '{"a": 1,\n\n/* never ended', '{\n"a": 1,\n"b": "x}']
 )
-def test_rectified_flow(imported, options, expected):
-    flux = {"network_module": "networks.lora_flux", "min_snr_gamma": 5, "zero_terminal_snr": True, "noise_offset": 0.05}
-    found = imported({**flux, **options})
-    names = ("timestep_distribution", "timestep_a", "timestep_b", "flow_shift")
-    assert tuple(found.values.get(name) for name in names) == expected
-    assert not any(found.values[name] for name in ("min_snr_gamma", "zero_terminal_snr", "noise_offset"))
-    left_out = {line.key for line in found.with_outcome(IGNORED) if line.text.startswith("Left out: a flow")}
-    assert left_out == {"min_snr_gamma", "zero_terminal_snr", "noise_offset"}
-    plain = imported({"network_module": "networks.lora", "min_snr_gamma": 5, **options})
-    assert plain.values["timestep_distribution"] == "uniform" and plain.values["min_snr_gamma"] == 5
+def test_json_that_cannot_be_read_is_refused_with_its_line(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(UserError, match=r"line [23]"):
+        import_config(tmp_path / "c.json")
 
 
 def test_lists_of_one_and_a_rate_among_the_optimizers_arguments(imported):
