@@ -12,6 +12,7 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -48,8 +49,9 @@ class Intake:
     """
 
     def __init__(self, root: Path, name: str):
-        self.folder = _fresh(root / (_part(name) or "pictures"))
+        self.folder = _claimed(root / (_part(name) or "pictures"))
         self.taken = Taken()
+        self._numbers = count(1)
 
     def limit(self, path: str) -> int:
         """How many bytes a file of that name may have."""
@@ -63,9 +65,9 @@ class Intake:
         return wanted
 
     def part(self) -> Path:
-        """A place for a file while it is being received."""
+        """A place of its own for a file while it is being received: several are on their way at once."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return _fresh(self.folder / f".upload{PART}")
+        return _fresh(self.folder / f".upload-{next(self._numbers)}{PART}")
 
     def put(self, path: str, received: Path) -> None:
         """Take a file that was received; its place is free afterwards.
@@ -165,12 +167,24 @@ def _part(name: str) -> str:
 
 def _fresh(path: Path) -> Path:
     """``path``, or that name with a number where it exists."""
-    count = 2
-    found = path
-    while found.exists():
-        found = path.with_name(f"{path.stem}-{count}{path.suffix}")
-        count += 1
-    return found
+    return next(name for name in _names(path) if not name.exists())
+
+
+def _claimed(path: Path) -> Path:
+    """A new folder of that name, or with a number: two sets that begin at once are two."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name in _names(path):
+        try:
+            name.mkdir()
+        except FileExistsError:
+            continue
+        return name
+    raise AssertionError("there is always another number")
+
+
+def _names(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
 
 
 def free_bytes(folder: Path) -> int:

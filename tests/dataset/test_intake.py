@@ -45,11 +45,22 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         put(first, "10_mira/a.png", content)
     put(first, "a.exe", b"x")
     assert first.folder == tmp_path / "mira" and first.taken.left_out == 1
-    (first.folder / ".upload.part").unlink()
+    next(first.folder.glob(".upload-*.part")).unlink()
     assert files(first.folder) == {"10_mira/a.png": b"1", "10_mira/a-2.png": b"2"}
     second = Intake(tmp_path, "mira")
     put(second, "a.png", b"3")
     assert second.folder == tmp_path / "mira-2" and Intake(tmp_path, "../..").folder.parent == tmp_path
+
+
+def test_files_that_arrive_at_once_do_not_share_a_place(tmp_path: Path) -> None:
+    one, other = Intake(tmp_path, "mira"), Intake(tmp_path, "mira")
+    assert one.folder != other.folder  # two pages drop a folder of one name
+    parts = [one.part() for _ in range(3)]  # before any of them is written
+    for number, part in enumerate(parts):
+        part.write_bytes(bytes([number]))
+    for number, part in enumerate(parts):
+        one.put(f"{number}.png", part)
+    assert files(one.folder) == {f"{number}.png": bytes([number]) for number in range(3)}
 
 
 def test_a_zip_is_unpacked_into_the_set_and_nowhere_else(tmp_path: Path) -> None:
