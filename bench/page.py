@@ -103,7 +103,7 @@ def _clicks(page: Any, folder: Path) -> dict[str, float]:
         "picture_ms": answers(second, shown(2), first, f"{shown(1)} && {said[0]}"),
         "caption_ms": answers(second, f"{shown(2)} && {said[1]}", first, f"{shown(1)} && {said[0]}"),
     }
-    opened = "find('#lw_tab_{}').getClientRects().length > 0".format
+    opened = "find('#lw_tab_{}')?.getClientRects().length > 0".format
     found["tab_ms"] = answers(TAB.format(2), opened("train"), TAB.format(1), opened("dataset"))
     page.get_by_role("tab", name="Runs", exact=True).click()
     page.wait_for_selector("#lw_runs_table .lw-runs")
