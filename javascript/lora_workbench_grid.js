@@ -63,6 +63,19 @@
         next?.scrollIntoView({ block: "nearest", inline: "nearest" });
     });
 
+    // ---- the grid comes into view when it is begun ----
+    document.addEventListener("click", (event) => {
+        const target = event.composedPath()[0];
+        if (!event.isTrusted || !(target instanceof Element) || !target.closest("#lw_grid_make")) return;
+        show();
+    });
+
+    function show(left = 20) {
+        const bar = page().root().querySelector("#lw_grid_progress");
+        if (bar?.querySelector("progress") && grid()?.querySelector(".lw-cell")) bar.scrollIntoView({ behavior: "smooth", block: "start" });
+        else if (left) setTimeout(show, 250, left - 1);
+    }
+
     // ---- hold B: the chosen picture where another one is ----
     let flipped = null; // {image, own}
 

@@ -141,8 +141,6 @@ def tasks() -> Iterator[Task]:
     yield Task("character", recipe, character, shown, bench.character, bench)
 
 
-
-
 def _pose(c: Character) -> str:
     return "" if c.pose == "arms down" else f"{c.pose}, "
 

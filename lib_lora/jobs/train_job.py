@@ -61,6 +61,7 @@ class TrainJob(Job):
         self.loss: float | None = None
         self.saved: Path | None = None
         self._resting = Resting()
+        self._paused = False
 
     def change(self, config: TrainConfig, name: Claim | None = None) -> None:
         """Other settings for a run that has not begun; call it while the queue keeps the job waiting.
@@ -101,10 +102,15 @@ class TrainJob(Job):
         self._switch(False)
 
     def step_back(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.run.add_pause(self._step, paused=False)
         self._resting.call_back()
         self._switch(True)
 
     def rest(self) -> None:
+        self._paused = True
+        self.run.add_pause(self._step, paused=True)
         if (session := self._session()) is not None:
             self._resting.send(session.held())
 
@@ -132,6 +138,10 @@ class TrainJob(Job):
     def _session(self) -> Session | None:
         """While the network is on the model."""
         return self.trainer.session if self.trainer is not None else None
+
+    @property
+    def _step(self) -> int:
+        return 0 if self.phase == PREPARING else self.done
 
     def _switch(self, on: bool) -> None:
         if (session := self._session()) is not None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-
 @dataclass(frozen=True)
 class HostPaths:
     """Folders of a host.

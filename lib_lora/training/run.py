@@ -1,8 +1,8 @@
 """One run on disk. A run is a folder:
 
 ``config.toml`` the whole truth · ``run.json`` its birth record · ``metrics.jsonl`` a line per step · ``epochs.json`` ·
-``samples/`` · ``warnings.jsonl`` what went wrong without ending it · ``state/`` · ``backups/`` · ``notes.txt`` · an
-event file for TensorBoard · ``result.json`` how it ended
+``samples/`` · ``warnings.jsonl`` what went wrong without ending it · ``pauses.jsonl`` · ``state/`` · ``backups/`` ·
+``notes.txt`` · an event file for TensorBoard · ``result.json`` how it ended
 (missing: it is running, or was cut off and can be continued) · ``extensions.json`` how many epochs it had before.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -179,6 +180,21 @@ class Run:
         with suppress(OSError), open(self.folder / "warnings.jsonl", "a", encoding="utf-8", newline="\n") as f:
             f.write(json.dumps({"message": message}) + "\n")
 
+    def pauses(self) -> list[tuple[float, int, bool]]:
+        """When it was paused (True) and went on (False): seconds since 1970, step, which of both."""
+        rows = read_lines(self.folder / "pauses.jsonl")
+        return [
+            (row["time"], row["step"], row["paused"])
+            for row in rows
+            if isinstance(row.get("time"), float) and isinstance(row.get("step"), int) and "paused" in row
+        ]
+
+    def add_pause(self, step: int, *, paused: bool) -> None:
+        """Note that it was paused, or goes on. Never fails, as :meth:`add_warning`."""
+        line = json.dumps({"time": time.time(), "step": step, "paused": paused})
+        with suppress(OSError), open(self.folder / "pauses.jsonl", "a", encoding="utf-8", newline="\n") as f:
+            f.write(line + "\n")
+
     def chosen(self) -> dict[str, Any]:
         """The user's choice from the epoch grid: epoch and weight; empty before there is one."""
         return tolerated(self.folder / "chosen.json", run_files.choice, {})
@@ -239,6 +255,9 @@ class Onlooker(Run):
         pass
 
     def add_warning(self, message: str) -> None:
+        pass
+
+    def add_pause(self, step: int, *, paused: bool) -> None:
         pass
 
     def set_result(self, status: str, step: int, path: Path | None = None, reason: str = "") -> None:

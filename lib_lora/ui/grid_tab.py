@@ -18,6 +18,7 @@ from lib_lora.ui.choices import choices
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
 from lib_lora.ui.grid_fields import GridFields
+from lib_lora.ui.grid_more import FIELD, added, offers
 from lib_lora.ui.grid_place import FILES, GridPlace
 from lib_lora.ui.grid_view import GridView, badges, parse_pick
 from lib_lora.ui.job_view import newest, of_type, progress
@@ -58,6 +59,7 @@ class GridTab:
         self.progress = panel("lw_grid_progress")
         self.pick = gr.Textbox("", label="Chosen cell", elem_id="lw_grid_pick", elem_classes=["lw-hidden"])
         self.star = gr.Textbox("", label="Cell with a star", elem_id="lw_grid_star", elem_classes=["lw-hidden"])
+        self.more = gr.Textbox("", label="More of the grid", elem_id=FIELD, elem_classes=["lw-hidden"])
         with gr.Row(elem_classes=["lw-desk"]):
             with gr.Column(scale=7, min_width=420, elem_classes=["lw-controls"]):
                 panel("lw_grid_bar", BAR)
@@ -78,6 +80,8 @@ class GridTab:
         what, run = self.fields.components, self.run
         act(run.change, self.fill, [run], self.message, [*self.fields.filled, *self.export.filled])
         act(self.make.click, self.start, what, self.message)
+        grown = [self.fields.weights, self.fields.seeds]
+        act(self.more.change, self.draw_more, [self.more, *what], self.message, grown)
         act(self.cancel.click, self.end, [], self.message)
         act(self.pick.change, self.choose, [run, self.pick], self.message, self.export.filled)
         act(self.star.change, self.give_star, [run, self.star], self.message)
@@ -116,6 +120,14 @@ class GridTab:
         queue = self.workbench.queue
         queue.submit(GridJob(queue, title, spec, place.folder, training))
         return ""
+
+    @changes
+    def draw_more(self, pick: str, *values: Any) -> list[Any]:
+        """Another weight or seed; the pictures that are there are not made again."""
+        fields = dict(zip(self.fields.components, values, strict=True))
+        weights, seeds = self.fields.weights, self.fields.seeds
+        fields[weights], fields[seeds] = added(pick, fields[weights], fields[seeds])
+        return [self.start(*fields.values()), fields[weights], fields[seeds]]
 
     @changes
     def end(self) -> str:
@@ -160,10 +172,10 @@ class GridTab:
         hints = badges(place.epochs(), read_likeness(place.folder))
         view = GridView(grid, place.folder, hints, picks, self.pictures)
         if picks.chosen is None:
-            return view.render() + f'<p class="lw-quiet">{PICK_ONE}</p>', view.starred(), False
+            return view.render() + offers(grid), view.starred() + html.hint(PICK_ONE), False
         head = f'<p class="lw-prompt">Chosen: {html.escape(str(picks.chosen))}</p>'
         send = html.send_button(place.prompt_of(picks.chosen))
-        return view.render(), view.starred() + head + view.pictures_of(picks.chosen) + send, True
+        return view.render() + offers(grid), view.starred() + head + view.pictures_of(picks.chosen) + send, True
 
     def _jobs(self) -> list[GridJobView]:
         return [job for job in of_type(self.workbench.queue, GridJobView) if job.kind == GridJob.kind]

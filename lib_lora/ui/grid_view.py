@@ -78,8 +78,9 @@ class GridView:
         size = self.grid["settings"]
         tables = "".join(self._table(table) for table in self.grid["tables"])
         remarks = "".join(html.message(remark, html.WARNING) for remark in self.grid.get("remarks", []))
-        ratio = f"--lw-ratio: {size['width']} / {size['height']}"
-        return f'<div style="{ratio}">{tables}</div>{remarks}{self._sheet()}'
+        columns = max((len(table["columns"]) for table in self.grid["tables"]), default=1)
+        style = f"--lw-ratio: {size['width']} / {size['height']}; --lw-columns: {columns}"
+        return f'<div style="{style}">{tables}</div>{remarks}{self._sheet()}'
 
     def _sheet(self) -> str:
         """A link to the whole grid as one picture, with its settings in words; nothing before it is complete."""

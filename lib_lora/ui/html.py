@@ -66,9 +66,7 @@ def hint(text: str, label: str = "", tab: str = "", more: str = "") -> str:
 
 def guides(*chosen: str) -> str:
     """Links to the walk-throughs in docs/, which the program serves as plain text: ``character``, ``two-subjects`` …"""
-    links = " · ".join(
-        f'<a href="lora_workbench/guide/{name}" target="_blank">{GUIDES[name]}</a>' for name in chosen
-    )
+    links = " · ".join(f'<a href="lora_workbench/guide/{name}" target="_blank">{GUIDES[name]}</a>' for name in chosen)
     return f'<p class="lw-quiet">Step by step: {links}</p>'
 
 

@@ -43,6 +43,8 @@ def _entries(run: Run) -> Iterator[Entry]:
         if row.get("lora_path") and path.is_file():
             loss = f", fixed-noise loss {row['fixed_loss']:.4g}" if row.get("fixed_loss") is not None else ""
             yield _changed(path), f"Epoch {row['epoch']} saved as {path.name}{loss}"
+    for at, step, paused in run.pauses():
+        yield at, f"Paused at step {step}" if paused else f"Went on at step {step}"
     for step in backups(run):
         yield _changed(run.folder / "backups" / f"step{step:08d}.safetensors"), f"Backup at step {step}"
     if run.status in ENDS:

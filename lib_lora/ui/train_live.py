@@ -1,4 +1,4 @@
-"""The running training: where it is, its loss, its samples, and what can be asked of it."""
+"""The running training: where it is, its loss, its samples, and what can be asked of it; else what there is to see."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 import torch
 
-from lib_lora.access import changes, looks
+from lib_lora.access import changes, guarded, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import PAUSED, PREPARING, SAMPLING, TRAINING, WAITING, TrainView
 from lib_lora.training.run import Run
@@ -25,10 +25,11 @@ from lib_lora.ui.poll import Poller
 from lib_lora.ui.run_log import run_log
 from lib_lora.ui.run_matrix import sample_matrix
 from lib_lora.ui.run_view import best_epoch, damage_of, loss_of, lowest_epoch
+from lib_lora.ui.runs_table import state_of
 from lib_lora.ui.status import speed
+from lib_lora.ui.train_before import Before
 from lib_lora.workbench import Workbench
 
-EMPTY = "The loss curve and the sample images will appear here while it trains. It begins with pictures."
 DOING = {PREPARING: "preparing", TRAINING: "training", SAMPLING: "drawing samples"}
 PAGE = 4096  # bytes, of /proc
 ASKED = {
@@ -39,15 +40,16 @@ ASKED = {
 
 
 class LivePanel:
-    """Shows the newest training of this process, so a reload loses nothing."""
+    """Shows the newest training of this process, so a reload loses nothing; after a restart the last run."""
 
     def __init__(self, workbench: Workbench, pictures: Pictures):
         self.workbench = workbench
         self.pictures = pictures
+        self.before = Before(workbench, pictures)
         self._known: tuple[Any, list[str]] = (None, [])  # what the pictures were drawn from, and they
 
     def build(self) -> None:
-        self.live = panel("lw_train_live", html.hint(EMPTY, "Open a set of pictures", "Dataset"))
+        self.live = panel("lw_train_live", self.before.view(""))
         with gr.Row(elem_classes=["lw-actions", "lw-small"], visible=False) as self.controls:
             self.pause = gr.Button("Pause training", elem_id="lw_train_pause", size="sm")
             self.save = gr.Button("Save now", elem_id="lw_train_save", size="sm")
@@ -61,16 +63,19 @@ class LivePanel:
             self.compare = gr.Button("Compare the epochs →", elem_id="lw_train_compare", visible=False)
         self.log = panel("lw_train_log")
 
-    def connect(self, poller: Poller, message: gr.HTML, tabs: gr.Tabs, grid_run: gr.Dropdown) -> None:
+    def connect(
+        self, poller: Poller, message: gr.HTML, tabs: gr.Tabs, grid_run: gr.Dropdown, folder: gr.Textbox
+    ) -> None:
+        """``folder``: the set of the form."""
         act(self.pause.click, self.pause_or_go_on, [], message)
         act(self.save.click, partial(self.ask, "save"), [], message)
         act(self.sample.click, partial(self.ask, "sample"), [], message)
         act(self.backup.click, partial(self.ask, "backup"), [], message)
         act(self.stop_save.click, partial(self.end, save=True), [], message)
         act(self.stop.click, partial(self.end, save=False), [], message)
-        act(self.compare.click, self.to_grid, [], message, [tabs, grid_run])
+        act(self.compare.click, self.to_grid, [folder], message, [tabs, grid_run])
         shown = [self.live, self.chart, self.samples, self.log]
-        poller.keep(self.now, [*shown, self.pause, self.controls, self.compare])
+        poller.keep(guarded(self.now), [*shown, self.pause, self.controls, self.compare], [folder])
 
     @changes
     def pause_or_go_on(self) -> str:
@@ -91,30 +96,40 @@ class LivePanel:
         return html.message(text + " It can be continued under Runs.", html.GOOD)
 
     @looks
-    def to_grid(self) -> list[Any]:
-        job = self.job()
-        if job is None:
+    def to_grid(self, folder: str = "") -> list[Any]:
+        job, last = self.job(), self.before.last_run(folder)
+        if job is None and last is None:
             return [NO_MESSAGE, SKIP, SKIP]
-        return [NO_MESSAGE, gr.update(selected="grid"), gr.update(value=job.run)]
+        return [NO_MESSAGE, gr.update(selected="grid"), gr.update(value=job.run if job else last[0].id)]
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
-    def now(self) -> Sequence[Any]:
+    @looks
+    def now(self, folder: str = "") -> Sequence[Any]:
         """The dashboard and its buttons; parts that did not change are not sent."""
         job = self.job()
-        hidden = gr.update(visible=False)
         if job is None:
-            empty = html.hint(EMPTY, "Open a set of pictures", "Dataset")
-            return [empty, "", "", "", gr.update(value="Pause training"), hidden, hidden]
+            return self._before(folder)
         try:
             run = self.workbench.runs.open(job.run)
             saved = len(self.workbench.epoch_files(job.run))
             shown = [where_it_is(job), *self._drawn(job, run)]
         except UserError as error:  # the run was deleted meanwhile
             saved, shown = 0, [html.error_message(error), "", "", ""]
-        link = f"{html.plural(saved, 'epoch')} saved. Compare them in Epoch grid →"
         pause = gr.update(value="Go on" if job.state == PAUSED else "Pause training")
-        return [*shown, pause, gr.update(visible=not job.ended), gr.update(visible=saved > 0, value=link)]
+        return [*shown, pause, gr.update(visible=not job.ended), _link(saved)]
+
+    def _before(self, folder: str) -> Sequence[Any]:
+        """What a program that has just been started shows: the last run of this set, else the set."""
+        pause, hidden = gr.update(value="Pause training"), gr.update(visible=False)
+        last = self.before.last_run(folder)
+        if last is None:
+            return [self.before.view(folder), "", "", "", pause, hidden, hidden]
+        run, config = last
+        facts = [("Step", str(run.steps)), ("Epoch", f"{len(run.epochs())} of {config.epochs}")]
+        head = _where(config.name, state_of(run, None), facts)
+        shown = [head, *self._of_disk(run, config.name, (run.id,), state_of(run, None), "")]
+        return [*shown, pause, hidden, _link(len(self.workbench.epoch_files(run.id)))]
 
     def job(self) -> TrainView | None:
         """The training that is running, else the one that ran last, else the first that waits."""
@@ -123,19 +138,17 @@ class LivePanel:
         return next(iter([*begun[::-1], *jobs]), None)
 
     def _drawn(self, job: TrainView, run: Run) -> list[str]:
-        """Chart, samples and log, drawn anew only when something in the run's folder changed."""
+        """Chart, samples and log of a job's run."""
+        error = html.job_error(job.error) if job.error else ""
+        state = "Paused" if job.state == PAUSED else "" if job.ended else DOING.get(job.phase, "").capitalize()
+        return self._of_disk(run, job.title, (job.run, job.state, job.phase, error), state, error)
+
+    def _of_disk(self, run: Run, title: str, told: tuple[str, ...], state: str, error: str) -> list[str]:
+        """What lies in a run's folder, drawn anew only when something in there changed, or what is ``told`` of it."""
         places = (run.folder, run.samples, run.folder / "metrics.jsonl", run.folder / "backups")
-        key = (
-            job.run,
-            job.state,
-            job.phase,
-            job.error,
-            [place.exists() and place.stat().st_mtime_ns for place in places],
-        )
+        key = (told, [place.exists() and place.stat().st_mtime_ns for place in places])
         if self._known[0] != key:
-            error = html.job_error(job.error) if job.error else ""
-            chart = error + loss_of(run, f"Loss of {job.title}") + best_epoch(run)
-            state = "Paused" if job.state == PAUSED else "" if job.ended else DOING.get(job.phase, "")
+            chart = error + loss_of(run, f"Loss of {title}") + best_epoch(run)
             matrix = sample_matrix(run, self.pictures, lowest_epoch(run))
             self._known = (key, [chart, matrix, run_log(run, state) + damage_of(run)])
         return self._known[1]
@@ -164,13 +177,21 @@ def where_it_is(job: TrainView) -> str:
     doing = f"{job.note or doing}" if job.phase == PREPARING and not job.ended else doing
     share = 100 * job.done / job.total if job.total else 0
     bar = f'<progress max=100 value={share:.1f} aria-label="Progress of the training"></progress>'
+    return _where(job.title, doing, facts, "" if job.ended else bar, "off" if job.ended else "on")
+
+
+def _where(title: str, doing: str, facts: Sequence[tuple[str, str]], bar: str = "", state: str = "off") -> str:
     rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts if value)
-    state = "off" if job.ended else "on"
     return (
-        f'<div class="lw-where" data-lw-training="{state}"><p><b>{escape(job.title)}</b>'
-        f"<span>{escape(doing)}</span></p>"
-        f'{"" if job.ended else bar}<dl class="lw-facts">{rows}</dl></div>'
+        f'<div class="lw-where" data-lw-training="{state}"><p><b>{escape(title)}</b>'
+        f'<span>{escape(doing)}</span></p>{bar}<dl class="lw-facts">{rows}</dl></div>'
     )
+
+
+def _link(saved: int) -> Any:
+    """The button that leads to the grid, where there is something to compare."""
+    text = f"{html.plural(saved, 'epoch')} saved. Compare them in Epoch grid →"
+    return gr.update(visible=saved > 0, value=text)
 
 
 def memory_in_use() -> str:

@@ -140,7 +140,7 @@ class TrainTab:
         act(self.queue.click, self._guard(self.run_queue), values, self.message, outputs)
         act(self.add_variants.click, self._guard(self.run_variants), [self.varied, *values], self.message, outputs)
         self.waiting.connect(poller, self.message, self._guard, self.fault)
-        self.live.connect(poller, self.message, tabs, grid_run)
+        self.live.connect(poller, self.message, tabs, grid_run, self.form.fields["data_dir"])
         poller.keep(lambda: [self.sweep_grid()], [self.sweep])
 
     @changes
@@ -154,7 +154,8 @@ class TrainTab:
         if current is not None:
             raise UserError(f"{current.title} is running", fix="Use “Add to queue” to start after it")
         self.workbench.start_training(self.form.config(values))
-        return [html.message("Started. You can close this page, training goes on.", html.GOOD), "", ""]
+        text = html.message("Started. You can close this page, training goes on.", html.GOOD)
+        return [f'<div class="lw-while-training">{text}</div>', "", ""]
 
     @changes
     def run_queue(self, *values: Any) -> list[Any]:

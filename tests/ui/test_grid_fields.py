@@ -18,6 +18,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.ui.choices import sample_prompt_of
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_fields import GridFields
+from lib_lora.ui.grid_more import added, offers
 from lib_lora.ui.grid_place import FILES, GridPlace
 from lib_lora.ui.grid_tab import GridTab
 from lib_lora.workbench import Workbench
@@ -194,3 +195,13 @@ def test_the_first_run_is_chosen_when_there_is_one(bench):
     place.folder.mkdir(parents=True)
     (place.folder / "grid.json").write_text(json.dumps(EMPTY), encoding="utf-8")
     assert chosen(None) == FILES, "as before a reload"
+
+
+def test_more_of_a_grid_goes_on_with_its_steps() -> None:
+    shown = offers({"weights": [0.6, 0.8, 1.0], "seeds": [1, 2]})
+    assert all(f'"{one}"' in shown for one in ("weight:0.4", "weight:1.2", "seed:3")) and offers({}) == ""
+    assert "weight:-" not in offers({"weights": [0.1, 0.4], "seeds": [1]})
+    assert added("weight:0.4|17", "0.6-1.0:0.2", "1") == ("0.4, 0.6, 0.8, 1", "1")
+    assert added("seed:3|17", "0.6", "1-2") == ("0.6", "1, 2, 3")
+    with pytest.raises(UserError, match="Unknown addition"):
+        added("file:x|17", "1", "1")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import PREPARING, TRAINING, WAITING, JobView, TrainView
+from lib_lora.models.base import HostPaths
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import config_to_toml
 from lib_lora.training.own_presets import OwnPresets
@@ -22,11 +23,13 @@ from lib_lora.ui import form
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.curves import curves, lr_chart, timestep_chart
 from lib_lora.ui.draft import Draft
+from lib_lora.ui.files import Pictures
 from lib_lora.ui.folder_picker import FolderPicker, Folders, usual_places
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.train_configs import ConfigPanel
-from lib_lora.ui.train_live import where_it_is
+from lib_lora.ui.train_live import LivePanel, where_it_is
 from lib_lora.ui.train_queue import waiting_table
+from lib_lora.workbench import Workbench
 
 
 @pytest.fixture
@@ -143,6 +146,25 @@ def test_curves_show_what_the_settings_say(panel: ConfigPanel) -> None:
     values = panel.form.values(TrainConfig(rank=0))
     assert panel.form.drawn(values) == ["", ""]  # while something unusable is typed
     assert all("<svg" in drawing for drawing in panel.form.drawn(panel.form.values(TrainConfig())))
+
+
+def test_before_the_first_training_the_set_is_shown_and_after_a_restart_its_last_run(tmp_path: Path) -> None:
+    paths = HostPaths(*(tmp_path / name for name in ("loras", "models", "runs", "data")))
+    bench = Workbench(SimpleNamespace(paths=paths))
+    live, folder = LivePanel(bench, Pictures(paths)), tmp_path / "mira"
+    assert "Open a set of pictures" in live.now("")[0] and "Open a set" in live.now(str(folder))[0]
+    folder.mkdir()
+    for number in range(30):
+        Image.new("RGB", (8, 8)).save(folder / f"{number:02}.png")
+    shown = live.now(f'"{folder}"')[0]
+    assert "30 images" in shown and shown.count("<img") == 10 and "Open a set" not in shown
+    run = bench.runs.create(TrainConfig(name="first", data_dir=str(folder), epochs=4))
+    assert "30 images" in live.now(str(folder))[0]  # it has not begun
+    run.append_metrics([{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}])
+    run.add_pause(2, paused=True)
+    head, chart, _, log, *_ = LivePanel(bench, Pictures(paths)).now(str(folder))
+    assert "first" in head and "cut off" in head and "<svg" in chart and "Paused at step 2" in log
+    assert "first" not in LivePanel(bench, Pictures(paths)).now(str(tmp_path / "other"))[0]
 
 
 def waiting(number: int, kind: str) -> JobView:
