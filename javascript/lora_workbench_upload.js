@@ -1,6 +1,7 @@
 // Pictures, folders and zips that are dropped on the Dataset tab, or chosen by [data-lw-upload="files" or "folder"], become a
 // set: POST lora_workbench/upload?name= gives a key, each file is the body of POST lora_workbench/upload/KEY?path=, and the
-// key in #lw_ds_dropped opens the set (ui/dataset/uploads.py). Where there is no [data-lw-upload], nothing is taken.
+// key in #lw_ds_dropped opens the set (ui/dataset/uploads.py). On the Publish tab it is LoRA files and their pictures, and
+// the key goes to #lw_publish_dropped. A tab without a [data-lw-upload] takes nothing.
 (function () {
     "use strict";
     if (window.loraWorkbenchUpload) return;
@@ -8,12 +9,19 @@
 
     const ROUTE = "lora_workbench/upload", AT_ONCE = 3;
     const root = () => window.loraWorkbench.root();
-    const zone = () => root().querySelector("#lw_tab_dataset");
-    const offered = () => Boolean(root().querySelector("[data-lw-upload]"));
+    // where something can be dropped: the field that gets the key, and what the server is told that it is for
+    const ZONES = [["#lw_tab_dataset", "lw_ds_dropped", ""], ["#lw_tab_publish", "lw_publish_dropped", "publish"]];
+    const zoneOf = (node) => {
+        for (const [selector, field, purpose] of ZONES) {
+            const zone = root().querySelector(selector);
+            if (zone?.contains(node) && zone.querySelector("[data-lw-upload]")) return { zone, field, purpose };
+        }
+        return null;
+    };
     let busy = null; // {cancelled}
 
-    const say = (html, kind = "info") => {
-        const place = root().querySelector(".lw-drop-said");
+    const say = (zone, html, kind = "info") => {
+        const place = zone.querySelector(".lw-drop-said");
         if (!place) return;
         place.className = `lw-drop-said lw-message lw-${kind}`;
         place.replaceChildren(...(Array.isArray(html) ? html : [html]));
@@ -54,7 +62,7 @@
         return [zip ? zip[1] : `pictures ${day}`, files];
     }
 
-    async function send(all) {
+    async function send({ zone, field, purpose }, all) {
         if (busy || !all.length) return;
         const [name, files] = named(all);
         busy = { cancelled: false };
@@ -65,13 +73,13 @@
         stop.className = "lw-pick";
         stop.textContent = "Cancel";
         stop.addEventListener("click", () => { busy.cancelled = true; });
-        say([bar, text, stop]);
+        say(zone, [bar, text, stop]);
         const faults = [];
         let done = 0, next = 0;
         const show = () => { bar.value = done; text.textContent = ` ${done} of ${files.length} `; };
         show();
         try {
-            const begun = await fetch(`${ROUTE}?name=${encodeURIComponent(name)}`, { method: "POST" });
+            const begun = await fetch(`${ROUTE}?name=${encodeURIComponent(name)}&for=${purpose}`, { method: "POST" });
             if (!begun.ok) throw new Error(`The program did not take it (${begun.status})`);
             const { key } = await begun.json();
             const work = async () => {
@@ -84,10 +92,10 @@
                 }
             };
             await Promise.all(Array.from({ length: AT_ONCE }, work));
-            say(faults.length ? faults.slice(0, 5).join(" · ") : "", faults.length ? "error" : "info");
-            if (done > faults.length) window.loraWorkbench.type("lw_ds_dropped", `${key}|${Date.now()}`);
+            say(zone, faults.length ? faults.slice(0, 5).join(" · ") : "", faults.length ? "error" : "info");
+            if (done > faults.length) window.loraWorkbench.type(field, `${key}|${Date.now()}`);
         } catch (error) {
-            say(`${error.message}. Is the program still running?`, "error");
+            say(zone, `${error.message}. Is the program still running?`, "error");
         }
         busy = null;
     }
@@ -101,23 +109,25 @@
         field.multiple = true;
         field.webkitdirectory = button.dataset.lwUpload === "folder";
         field.addEventListener("change", () => {
-            send(Array.from(field.files).map((file) => [file.webkitRelativePath || file.name, file]));
+            send(zoneOf(button), Array.from(field.files).map((file) => [file.webkitRelativePath || file.name, file]));
         });
         field.click();
     });
 
-    const files = (event) => event.dataTransfer?.types.includes("Files") && offered() && zone()?.contains(event.composedPath()[0]);
-    let inside = 0;
+    const target = (event) => (event.dataTransfer?.types.includes("Files") ? zoneOf(event.composedPath()[0]) : null);
+    let leaving = 0;
     document.addEventListener("dragover", (event) => {
-        if (!files(event)) return;
+        const { zone } = target(event) || {};
+        if (!zone) return;
         event.preventDefault();
-        zone().classList.add("lw-dropping");
-        clearTimeout(inside);
-        inside = setTimeout(() => zone().classList.remove("lw-dropping"), 250);
+        zone.classList.add("lw-dropping");
+        clearTimeout(leaving);
+        leaving = setTimeout(() => zone.classList.remove("lw-dropping"), 250);
     });
     document.addEventListener("drop", async (event) => {
-        if (!files(event)) return;
+        const place = target(event);
+        if (!place) return;
         event.preventDefault();
-        send(await dropped(event.dataTransfer.items));
+        send(place, await dropped(event.dataTransfer.items));
     });
 })();

@@ -62,6 +62,16 @@ class Places:
         return self.data / "published"
 
     @property
+    def examples(self) -> Path:
+        """A folder for each LoRA with pictures that its user brought to publish."""
+        return self.data / "examples"
+
+    @property
+    def brought(self) -> Path:
+        """LoRA files that were dropped to be looked at."""
+        return self.data / "brought"
+
+    @property
     def taste(self) -> Path:
         """A folder for each LoRA that is tuned by taste."""
         return self.data / "taste"

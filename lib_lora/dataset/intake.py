@@ -10,7 +10,7 @@ import filecmp
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -22,7 +22,7 @@ from lib_lora.errors import UserError
 from lib_lora.names import DEVICES, FORBIDDEN, LONGEST
 
 KINDS = frozenset((*IMAGE_EXTENSIONS, *FOREIGN_EXTENSIONS, *CAPTION_EXTENSIONS, *FURTHER_EXTENSIONS, ".json"))
-ZIP = ".zip"
+ZIP, LORA = ".zip", ".safetensors"
 MOST_FILES = 20_000  # of a set
 LARGEST_FILE = 1 << 28  # bytes of a picture, a caption …
 LARGEST_ZIP = 1 << 33
@@ -46,21 +46,23 @@ class Intake:
     Args:
         root: the folder of all sets.
         name: of this one; where there is such a set already, a number is added.
+        kinds: suffixes of the files that belong into it.
     """
 
-    def __init__(self, root: Path, name: str):
+    def __init__(self, root: Path, name: str, kinds: Collection[str] = KINDS):
         self.folder = _claimed(root / (_part(name) or "pictures"))
+        self.kinds = kinds
         self.taken = Taken()
         self._numbers = count(1)
 
     def limit(self, path: str) -> int:
         """How many bytes a file of that name may have."""
-        return LARGEST_ZIP if path.lower().endswith(ZIP) else LARGEST_FILE
+        return LARGEST_ZIP if path.lower().endswith((ZIP, LORA)) else LARGEST_FILE
 
     def wanted(self, path: str) -> bool:
         """Whether a file of that name belongs into a set; others are counted and left out."""
         parts = safe_parts(path)
-        wanted = bool(parts) and Path(parts[-1]).suffix.lower() in (*KINDS, ZIP)
+        wanted = bool(parts) and Path(parts[-1]).suffix.lower() in (*self.kinds, ZIP)
         self.taken.left_out += not wanted
         return wanted
 

@@ -71,7 +71,7 @@ def build_page(
     dataset = DatasetTab(workbench, pictures, None if access.confined else uploads)
     train, grid = TrainTab(workbench, pictures), GridTab(workbench, pictures)
     blocks, merge, runs = BlocksTab(workbench, pictures), MergeTab(workbench, pictures), RunsTab(workbench, pictures)
-    publish = PublishTab(workbench, pictures)
+    publish = PublishTab(workbench, pictures, None if access.confined else uploads)
     status, way = StatusStrip(workbench), Way(workbench, dataset.pages.opened)
     looks = {"theme": theme(), "fill_width": True} if standalone else {}
     with compat.page(title="LoRA Workbench", **looks) as page:
@@ -152,7 +152,7 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     pictures, news = Pictures(workbench.host.paths), News()
-    uploads = Uploads(workbench.host.paths.places.sets)
+    uploads = Uploads(workbench.host.paths.places)
     page = build_page(workbench, pictures, standalone=True, news=news, uploads=uploads)
     early = Middleware(HeadScript, script=_text("lib_lora/ui/standalone.js"))
     app = compat.launch(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from lib_lora.access import changes, looks
+from lib_lora.access import changes, guarded, looks
 from lib_lora.errors import UserError
 from lib_lora.tools.card_files import PREVIEWS, data_url, preview_of, read_card, thumbnail
 from lib_lora.tools.examples import Example, Examples, examples_of
@@ -17,9 +18,12 @@ from lib_lora.ui import html
 from lib_lora.ui import inspect_view as view
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices, lora_names
+from lib_lora.ui.compat import SKIP
+from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.inspector import Inspector
 from lib_lora.ui.poll import Poller
+from lib_lora.ui.publish_brought import Brought, named_by_path
 from lib_lora.workbench import Workbench
 
 EMPTY = "Choose a LoRA: what is in it is shown here, and the pictures that its run and its grid have of it."
@@ -29,13 +33,24 @@ NO_LORAS = "There is no LoRA yet. Train one, or put someone's into the LoRA fold
 PICK = "lw_publish_pick"
 OPEN = "lw_publish_open"  # the hidden field that a click on a card of the library writes into
 THUMBNAIL = 384  # pixels
+COVER = "cover:"  # before the name of a picture: make it the first
+DROP_LINE = (
+    '<div class="lw-drop"><span class="lw-quiet">Drop any LoRA file here to look into it, or your own pictures of one:'
+    '</span> <button type="button" class="lw-link" data-lw-upload="files">choose files …</button></div>'
+    '<div class="lw-drop-said" role="status"></div>'
+)
 
 
 class PublishTab:
-    """The form at the left; the file and its pictures at the right."""
+    """The form at the left; the file and its pictures at the right.
 
-    def __init__(self, workbench: Workbench, pictures: Pictures):
+    Args:
+        uploads: takes LoRA files and pictures that are dropped; None where there are no uploads.
+    """
+
+    def __init__(self, workbench: Workbench, pictures: Pictures, uploads: Uploads | None = None):
         self.workbench = workbench
+        self.brought = Brought(workbench, uploads)
         self.pictures = pictures
         self.loras = lora_names(workbench)
         self.inspector = Inspector(workbench)
@@ -57,8 +72,19 @@ class PublishTab:
     def _build_form(self) -> None:
         self.lora = gr.Dropdown(
             choices=self.loras(), value=None, label="LoRA to look at or publish", elem_id="lw_publish_lora",
-            interactive=True,
+            interactive=True, allow_custom_value=True, info="a name of the list, or the path of any LoRA file",
         )  # fmt: skip
+        with gr.Column(elem_classes=["lw-publish-form"]):
+            self._build_card()
+        self.pick = gr.Textbox("", label="Picture to publish", elem_id=PICK, elem_classes=["lw-hidden"])
+        self.open = gr.Textbox("", label="LoRA that was clicked", elem_id=OPEN, elem_classes=["lw-hidden"])
+        self.dropped = gr.Textbox("", label="Dropped files", elem_id="lw_publish_dropped", elem_classes=["lw-hidden"])
+        self.picked = gr.State([])  # names of the pictures that are published, the cover first
+        if self.brought.uploads:
+            panel("lw_publish_drop", DROP_LINE)
+        self.message = panel("lw_publish_message")
+
+    def _build_card(self) -> None:
         self.name = gr.Textbox("", label="Published name", elem_id="lw_publish_name")
         with gr.Row(elem_classes=["lw-fields"]):
             self.trigger = gr.Textbox("", label="Trigger words", elem_id="lw_publish_trigger", scale=3)
@@ -81,12 +107,8 @@ class PublishTab:
         with gr.Row(elem_classes=["lw-fields"]):
             self.form = gr.Radio(choices=[FOLDER, ZIP], value=FOLDER, label="Make", elem_id="lw_publish_form")
             self.sheet = gr.Checkbox(True, label="With the grid", elem_id="lw_publish_sheet")
-        self.pick = gr.Textbox("", label="Picture to publish", elem_id=PICK, elem_classes=["lw-hidden"])
-        self.open = gr.Textbox("", label="LoRA that was clicked", elem_id=OPEN, elem_classes=["lw-hidden"])
-        self.picked = gr.State([])  # names of the pictures that are published, the cover first
         with gr.Row(elem_classes=["lw-actions"]):
             self.make = gr.Button("Publish", variant="primary", elem_id="lw_publish_make")
-        self.message = panel("lw_publish_message")
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -94,6 +116,8 @@ class PublishTab:
         filled = [self.name, self.trigger, self.weight, self.description, self.picked, self.gallery]
         act(self.open.change, self.clicked, [self.open], self.message, [self.lora])
         act(self.lora.change, self.fill, [self.lora], self.message, filled)
+        shown = [self.lora, self.picked, self.gallery]
+        act(self.dropped.change, self.take, [self.dropped, self.lora, self.picked], self.message, shown)
         act(
             self.pick.change,
             self.toggle,
@@ -104,14 +128,14 @@ class PublishTab:
         fields = [self.name, self.trigger, self.weight, self.description, self.licence, self.base]
         inputs = [self.lora, *fields, self.form, self.sheet, self.picked]
         act(self.make.click, self.write, inputs, self.message, busy="Writing the files …")
-        poller.keep(self.now, [self.lora, self.head, self.remarks, self.figures, self.about], [self.lora])
+        poller.keep(guarded(self.now), [self.lora, self.head, self.remarks, self.figures, self.about], [self.lora])
 
     @looks
     def fill(self, name: str | None) -> list[Any]:
         """What the file and its card say, and the pictures that one would show."""
         if not name:
             return [NO_MESSAGE, "", "", 1.0, "", [], ""]
-        path = self.workbench.lora_path(name)
+        path = self.brought.path(name)
         facts, card, found = self.inspector.facts(path), read_card(path), self._examples(path)
         picked = [one.path.name for one in found.pictures[: found.usual]]
         weight = 1.0 if facts.weight is None else facts.weight
@@ -125,15 +149,30 @@ class PublishTab:
 
     @looks
     def toggle(self, name: str | None, pick: str, picked: list[str]) -> list[Any]:
-        """Add a picture, or take it away."""
+        """Add a picture, or take it away, or make it the cover."""
         wanted, picked = pick.rpartition("|")[0], list(picked or [])
-        if wanted in picked:
+        if wanted.startswith(COVER):
+            wanted = wanted.removeprefix(COVER)
+            picked = [wanted, *(name for name in picked if name != wanted)]
+        elif wanted in picked:
             picked.remove(wanted)
         elif len(picked) == MOST_PICTURES:
             raise UserError(f"{MOST_PICTURES} pictures are the most", fix="Click one of the others to leave it out")
         else:
             picked.append(wanted)
-        return [NO_MESSAGE, picked, self._gallery(self._examples(self.workbench.lora_path(name or "")), picked)]
+        return [NO_MESSAGE, picked, self._gallery(self._examples(self.brought.path(name or "")), picked)]
+
+    @changes
+    def take(self, dropped: str, name: str | None, picked: list[str]) -> list[Any]:
+        """Show a LoRA that was dropped; offer dropped pictures, and publish them."""
+        shown, new = self.brought.take(dropped.rpartition("|")[0], name)
+        path = self.brought.path(shown or "")
+        listed = gr.update(choices=[*self.loras(), *([shown] if named_by_path(shown) else [])], value=shown)
+        if shown != name:  # its change fills the rest
+            return [NO_MESSAGE, listed, SKIP, SKIP]
+        picked = [*(picked or []), *new][:MOST_PICTURES]
+        text = html.message(f"{html.plural(len(new), 'picture')} added.", html.GOOD)
+        return [text, listed, picked, self._gallery(self._examples(path), picked)]
 
     @changes
     def write(
@@ -144,7 +183,7 @@ class PublishTab:
             raise UserError("No LoRA is chosen", where="LoRA to look at or publish", fix="Choose one")
         if weight is None:
             raise UserError("The weight is empty", where="Use at weight", fix="1 is usual")
-        path = self.workbench.lora_path(lora)
+        path = self.brought.path(lora)
         found = self._examples(path)
         by_name = {one.path.name: one for one in found.pictures}
         identifier = next(key for key, label in LICENCES.items() if label == licence)
@@ -159,14 +198,15 @@ class PublishTab:
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
+    @looks
     def now(self, name: str | None) -> list[Any]:
         """The list of LoRAs, and what is known of the chosen one so far."""
-        names = self.loras()
+        names = [*self.loras(), *([name] if name and named_by_path(name) else [])]
         listed = choices(names, name, first=False)
         if not name or name not in names:
             return [listed, self._library(), "", "", ""]
         try:
-            path = self.workbench.lora_path(name)
+            path = self.brought.path(name)
             facts, measured = self.inspector.facts(path), self.inspector.measured(path)
         except UserError as error:
             return [listed, html.error_message(error), "", "", ""]
@@ -186,11 +226,19 @@ class PublishTab:
         number = picked.index(name) + 1 if name in picked else 0
         badge = f'<span class="lw-badge">{"cover" if number == 1 else number}</span>' if number else ""
         title = html.escape(example.prompt or name)
+        css, pressed = "lw-choice lw-chosen" if number else "lw-choice", str(bool(number)).lower()
         return (
-            f'<button type="button" class="lw-choice{" lw-chosen" if number else ""}" data-lw-into="{PICK}" '
-            f'data-lw-pick="{html.escape(name)}" aria-pressed="{str(bool(number)).lower()}" title="{title}">'
+            f'<div class="lw-choice-box"><button type="button" class="{css}" data-lw-into="{PICK}" '
+            f'data-lw-pick="{html.escape(name)}" aria-pressed="{pressed}" title="{title}">'
             f'<img src="{self._url(example.path)}" alt="{title}" loading="lazy">{badge}</button>'
+            f"{self._make_cover(name, number)}</div>"
         )
+
+    def _make_cover(self, name: str, number: int) -> str:
+        """A button at a picture that is published but is not the cover."""
+        if number < 2:
+            return ""
+        return html.pick_button("make it the cover", PICK, f"{COVER}{name}", "lw-to-cover")
 
     # -- small parts --------------------------------------------------------------------------------------------------
 
@@ -201,7 +249,8 @@ class PublishTab:
         return html.hint(EMPTY) + view.library(loras, self.pictures, OPEN)
 
     def _examples(self, path: Path) -> Examples:
-        return examples_of(path, self.workbench.runs)
+        found = examples_of(path, self.workbench.runs)
+        return replace(found, pictures=(*found.pictures, *self.brought.pictures(path)))
 
     def _first(self, path: Path) -> str:
         """The most telling picture of a LoRA that has none beside it."""

@@ -34,7 +34,7 @@ def workbench() -> Workbench:
 @lru_cache(maxsize=1)
 def uploads() -> Uploads:
     """The sets that pages are filling now."""
-    return Uploads(workbench().host.paths.places.sets)
+    return Uploads(workbench().host.paths.places)
 
 
 def page() -> gr.Blocks:

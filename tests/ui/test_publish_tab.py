@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lib_lora.access import Access, guarded, under
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths
@@ -19,6 +21,7 @@ from lib_lora.tools.model_card import LICENCES
 from lib_lora.tools.pictures import save_png
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui import inspect_view as view
+from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.inspector import Measured
 from lib_lora.ui.publish_tab import FOLDER, ZIP, PublishTab
@@ -45,7 +48,7 @@ def tab(tmp_path: Path) -> PublishTab:
 def test_from_a_file_to_a_folder(tab: PublishTab) -> None:
     message, name, trigger, weight, description, picked, gallery = tab.fill("mira")
     assert (message, name, trigger, weight, description) == ("", "mira", "mira <hat>", 1.0, "")
-    assert picked == ["e000002_s2_00.png", "e000002_s2_01.png"] and gallery.count("data-lw-pick") == 3
+    assert picked == ["e000002_s2_00.png", "e000002_s2_01.png"] and gallery.count("lw-choice-box") == 3
     _, picked, _ = tab.toggle("mira", "e000001_s1_00.png|17", picked)
     _, picked, gallery = tab.toggle("mira", "e000002_s2_00.png|18", picked)
     assert picked == ["e000002_s2_01.png", "e000001_s1_00.png"] and gallery.count('aria-pressed="true"') == 2
@@ -55,6 +58,50 @@ def test_from_a_file_to_a_folder(tab: PublishTab) -> None:
     assert "license: mit" in (made / "README.md").read_text(encoding="utf-8")
     said = tab.write("mira", "Mira", "", 1, "", LICENCES[""], "", ZIP, True, [])
     assert made.with_suffix(".zip").is_file() and "no licence yet" in said
+
+
+def test_own_pictures_and_the_cover(tab: PublishTab) -> None:
+    uploads = tab.brought.uploads = Uploads(tab.workbench.host.paths.places)
+
+    def drop(*names: str) -> str:
+        key = uploads.begin("pictures", "publish")
+        for name in names:
+            part = uploads.find(key).part()
+            Image.new("RGB", (8, 8)).save(part, "PNG")
+            assert uploads.find(key).wanted(name)
+            uploads.put(key, name, part)
+        return f"{key}|17"
+
+    with pytest.raises(UserError, match="No LoRA is chosen"):
+        tab.take(drop("own.png"), None, [])
+    picked = tab.fill("mira")[5]
+    message, _, picked, gallery = tab.take(drop("own.png", "two.jpg"), "mira", picked)
+    assert "2 pictures added" in message and picked[-2:] == ["own.png", "two.jpg"] and "make it the cover" in gallery
+    assert tab.take(drop("own.png"), "mira", [])[2] == ["own-2.png"]  # nothing is overwritten
+    _, picked, _ = tab.toggle("mira", "cover:two.jpg|18", picked)
+    assert picked[0] == "two.jpg" and len(picked) == 4
+    tab.write("mira", "Mira", "", 1, "", LICENCES["mit"], "", FOLDER, True, picked)
+    assert (tab.workbench.host.paths.places.published / "Mira" / "images" / "04.png").is_file()
+
+
+def test_any_lora_file_by_its_path_or_dropped(tab: PublishTab, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "downloads" / "someone's.safetensors"
+    elsewhere.parent.mkdir()
+    shutil.copyfile(tab.workbench.lora_path("mira"), elsewhere)
+    listed, head, *_ = tab.now(f'"{elsewhere}"')
+    assert "someone" in head and "mira &lt;hat&gt;" in head and listed["choices"][-1] == f'"{elsewhere}"'
+    assert tab.fill(str(elsewhere))[1] == "someone's"
+    with pytest.raises(UserError, match="no such file"):
+        tab.fill(str(tmp_path / "none.safetensors"))
+    with under(Access(hide_paths=True)), pytest.raises(UserError, match="may not be used from here"):
+        guarded(tab.fill)(str(elsewhere))
+    uploads = tab.brought.uploads = Uploads(tab.workbench.host.paths.places)
+    key = uploads.begin("x", "publish")
+    part = uploads.find(key).part()
+    shutil.copyfile(elsewhere, part)
+    uploads.put(key, "dropped.safetensors", part)
+    shown = tab.take(f"{key}|1", None, [])[1]["value"]
+    assert Path(shown).name == "dropped.safetensors" and "mira" in tab.now(shown)[1]
 
 
 def test_mistakes_name_the_field(tab: PublishTab) -> None:

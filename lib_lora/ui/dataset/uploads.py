@@ -1,4 +1,5 @@
-"""Uploads of the Dataset tab: ``POST lora_workbench/upload`` begins a set, ``POST lora_workbench/upload/KEY`` fills it.
+"""Uploads: ``POST lora_workbench/upload`` begins a set, ``POST lora_workbench/upload/KEY`` fills it. What is dropped on
+Publish (``for=publish``) is no set: LoRA files and pictures of them.
 
 The body of the second is the file itself, its name with folders is in ``?path=``; the page's script sends file after
 file (javascript/lora_workbench_upload.js). Where paths are restricted there are no uploads at all.
@@ -13,10 +14,13 @@ from threading import Lock
 from typing import Any
 
 from lib_lora.access import EVERYTHING, Access
-from lib_lora.dataset.intake import Intake, free_bytes
+from lib_lora.dataset.intake import LORA, Intake, free_bytes
+from lib_lora.dataset.oddities import IMAGE_EXTENSIONS
 from lib_lora.errors import UserError
+from lib_lora.places import Places
 
 ROUTE = "lora_workbench/upload"
+PUBLISH = "publish"
 MOST = 32  # sets that are being filled at once
 RESERVE = 1 << 30  # bytes that stay free on the disk
 
@@ -24,16 +28,19 @@ RESERVE = 1 << 30  # bytes that stay free on the disk
 class Uploads:
     """The sets that are being filled, by the keys that their pages were given."""
 
-    def __init__(self, sets: Path):
-        self.sets = sets
+    def __init__(self, places: Places):
+        self.places = places
         self._open: OrderedDict[str, Intake] = OrderedDict()
         self._lock = Lock()
 
-    def begin(self, name: str) -> str:
-        """A new set; returns its key."""
+    def begin(self, name: str, purpose: str = "") -> str:
+        """A new set, or with ``purpose`` ``"publish"`` what is dropped there; returns its key."""
         key = token_urlsafe(12)
         with self._lock:
-            self._open[key] = Intake(self.sets, name)
+            if purpose == PUBLISH:
+                self._open[key] = Intake(self.places.brought, name, (*IMAGE_EXTENSIONS, LORA))
+            else:
+                self._open[key] = Intake(self.places.sets, name)
             while len(self._open) > MOST:
                 self._open.popitem(last=False)
         return key
@@ -66,7 +73,8 @@ class Uploads:
         from lib_lora.api.guard import Guard
 
         async def begin(request: Request):
-            return JSONResponse({"key": self.begin(request.query_params.get("name", ""))})
+            asked = request.query_params
+            return JSONResponse({"key": self.begin(asked.get("name", ""), asked.get("for", ""))})
 
         async def fill(request: Request):
             try:
@@ -86,7 +94,7 @@ class Uploads:
         intake = self.find(key)
         if not intake.wanted(path):
             return JSONResponse({"taken": False})
-        left = min(intake.limit(path), free_bytes(self.sets) - RESERVE)
+        left = min(intake.limit(path), free_bytes(self.places.data) - RESERVE)
         part = intake.part()
         try:
             with open(part, "wb") as file:
