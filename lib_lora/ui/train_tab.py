@@ -184,13 +184,11 @@ class TrainTab:
     def last_settings(self) -> list[Any]:
         """Preset and fields as JSON, the presets, and what is said about the fields.
 
-        As they were left, here or in another window; else those of the newest training.
+        As they were left, here or in another window; else those of the newest training; else those of the usual preset
+        for the model that is there now, which need not be the one of when the page was built.
         """
-        found = self._kept() or self._newest()
+        preset, values = self._kept() or self._newest() or self._usual()
         names = gr.update(choices=self.presets.names())  # an open page knows those of when the program started
-        if found is None:
-            return ["", names, *[SKIP] * (1 + len(self.form.curves))]
-        preset, values = found
         shown = dict(zip(self.form.names, values, strict=True))
         self.of_set.know(shown["data_dir"] or "", shown["trigger"] or "")
         ids = [component.elem_id for component in (self.preset, *self.form.inputs)]
@@ -214,6 +212,10 @@ class TrainTab:
         except UserError:
             return None
         return (self._first_preset().name, self.form.values(config)) if config else None
+
+    def _usual(self) -> tuple[str, list[Any]]:
+        first = self._first_preset()
+        return first.name, self.form.values(first.applied_to(TrainConfig()))
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

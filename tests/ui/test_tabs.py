@@ -10,6 +10,9 @@ import gradio as gr
 import pytest
 import torch
 
+from lib_lora.models.base import ModelInfo
+from lib_lora.training.config import TrainConfig
+from lib_lora.training.presets import usual_preset
 from lib_lora.ui import form
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.runs_tab import RunsTab
@@ -77,11 +80,27 @@ def test_a_waiting_run_is_changed_in_the_form(tabs: tuple[TrainTab, RunsTab], tm
     assert bench.queue.wait(first, WAIT).ended
 
 
+def test_an_untouched_form_follows_the_checkpoint(
+    tabs: tuple[TrainTab, RunsTab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A web UI builds the page once, and another checkpoint is chosen after that."""
+    train, _ = tabs
+    for family in ("sd1", "sdxl"):
+        chosen = ModelInfo("chosen", None, family, "epsilon", 8, 12)
+        monkeypatch.setattr(train.workbench.host, "info", lambda chosen=chosen: chosen)
+        found = json.loads(train.last_settings()[0])
+        usual = usual_preset(chosen)
+        assert found["lw_train_preset"] == usual.name
+        assert found["lw_train_resolution"] == usual.applied_to(TrainConfig()).resolution
+    train.form.keep("Mine", *train.form.values(small_config("sets", "typed")))
+    assert json.loads(train.last_settings()[0])["lw_train_name"] == "typed"  # what was typed stays, whatever is chosen
+
+
 def test_the_form_comes_back_as_it_was_left(tabs: tuple[TrainTab, RunsTab]) -> None:
     train, _ = tabs
     names = train.form.names
     count = 3 + len(train.form.curves)
-    assert len(train.last_settings()) == count and not train.last_settings()[0]  # nothing is known yet
+    assert len(train.last_settings()) == count
     values = train.form.values(small_config("sets", "typed"))
     train.presets.save("Mine", replace(small_config("sets", "mine"), rank=3))
     train.form.keep("Mine", *values)

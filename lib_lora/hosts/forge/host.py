@@ -25,6 +25,7 @@ from lib_lora.hosts.forge_objects.host import ForgeObjectsHost
 from lib_lora.hosts.forge_objects.session import ForgeObjectsSession
 from lib_lora.hosts.forge_objects.support import require_family
 from lib_lora.hosts.webui.family import CLIP_LAYERS, family
+from lib_lora.hosts.webui.outline import outline
 from lib_lora.models.base import ModelInfo
 from lib_lora.models.families import families
 
@@ -42,12 +43,12 @@ class ForgeHost(ForgeObjectsHost):
     def info(self) -> ModelInfo | None:
         """The model being trained on, else the chosen one, which may not have been loaded yet; None if there is none.
 
-        What a checkpoint is one sees when it has been loaded; until then it counts as Stable Diffusion 1.x.
+        Until a checkpoint is loaded, the header of its file says what it is.
         """
         sd_model = self._borrowed() or (sd_models.model_data.sd_model if self._is_loaded() else None)
         if sd_model is None:
             chosen = sd_models.model_data.forge_loading_parameters.get("checkpoint_info")
-            return None if chosen is None else _described(chosen, "sd1", "epsilon")
+            return None if chosen is None else _described(chosen, *outline(Path(chosen.filename)))
         predictor = sd_model.forge_objects_original.unet.model.predictor
         prediction = PREDICTIONS.get(getattr(predictor, "prediction_type", ""), "epsilon")
         transformer = transformer_family(sd_model)

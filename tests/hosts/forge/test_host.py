@@ -15,6 +15,7 @@ from lib_lora.demo.architecture import random_checkpoint
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest
 from lib_lora.workbench import Workbench
+from tests.hosts.standalone.xl import random_xl_checkpoint
 from tests.training.worlds import image_folder, small_config
 
 HAT = GenerationRequest("1girl, red hat", "blurry", width=64, height=64, steps=2, seed=5)
@@ -34,6 +35,19 @@ def test_a_model_that_was_only_chosen_is_described_and_loaded_by_the_training(we
     assert webui.host.info() is None
     with pytest.raises(UserError, match="No model is chosen"), webui.host.training_session():
         pass
+
+
+def test_what_a_chosen_model_is_stands_in_its_file(webui, tmp_path: Path):
+    """Before it is loaded, so that the page begins with the settings for it."""
+    from modules import sd_models
+
+    xl = sd_models.CheckpointInfo(random_xl_checkpoint(tmp_path / "xl.safetensors", v_pred=torch.ones(1)))
+    (tmp_path / "old.ckpt").write_bytes(b"PK")
+    old, gone = (sd_models.CheckpointInfo(tmp_path / name) for name in ("old.ckpt", "gone.safetensors"))
+    for chosen, found in ((xl, ("sdxl", "v")), (old, ("sd1", "epsilon")), (gone, ("sd1", "epsilon"))):
+        sd_models.model_data.forge_loading_parameters = {"checkpoint_info": chosen}
+        assert (webui.host.info().family, webui.host.info().prediction) == found
+    assert not sd_models.files_read
 
 
 def test_an_image_is_what_the_user_gets(webui):
