@@ -145,6 +145,19 @@
         new MutationObserver(() => drawn(place)).observe(place, { childList: true, subtree: true });
     }
 
+    // a plan comes into view when a button of a tool has made it: the tools are longer than the window
+    function showPlan(before, left = 20) {
+        const plan = find("#lw_ds_dry_run");
+        if (plan && plan !== before) plan.scrollIntoView({ behavior: "smooth", block: "center" });
+        else if (left) setTimeout(showPlan, 250, before, left - 1);
+    }
+
+    document.addEventListener("click", (event) => {
+        const target = event.composedPath()[0];
+        if (!event.isTrusted || !(target instanceof Element) || !target.closest("#lw_ds_tools .lw-ds-tool button.lw-once")) return;
+        showPlan(find("#lw_ds_dry_run"));
+    });
+
     document.addEventListener("focusin", (event) => {
         const target = event.composedPath()[0];
         const thumb = target instanceof Element && target.closest("#lw_ds_pictures .lw-thumb");

@@ -80,16 +80,21 @@ class BlocksTab:
                 scale=8,
                 info="numbers in the order of the sliders, a preset's name, or te=0.5,IN04-OUT05=0.8,M00.attn=0",
             )
-            self.undo = gr.Button("↶ Undo", elem_id="lw_blocks_undo", interactive=False, min_width=80, scale=1)
-            self.redo = gr.Button("↷ Redo", elem_id="lw_blocks_redo", interactive=False, min_width=80, scale=1)
+            self.undo = gr.Button(
+                "↶ Undo", elem_id="lw_blocks_undo", interactive=False, min_width=80, scale=1, size="sm"
+            )
+            self.redo = gr.Button(
+                "↷ Redo", elem_id="lw_blocks_redo", interactive=False, min_width=80, scale=1, size="sm"
+            )
         self.message = panel("lw_blocks_message")
         self.taste.build()
         self.symptoms.build()
         self.range.build()
         self.scan.build()
-        with gr.Row(elem_classes=["lw-actions"]):
+        with gr.Row(elem_classes=["lw-fields"]):
             self.name = gr.Textbox("", label="Save tuned LoRA as", info=SAVED_AS, elem_id="lw_blocks_name")
             self.base = self.base_field.build()
+        with gr.Row(elem_classes=["lw-actions"]):
             self.save = gr.Button("Save as LoRA", elem_id="lw_blocks_save")
             self.merge = gr.Button("Use in Merge →", elem_id="lw_blocks_merge")
         self.saved = panel("lw_blocks_saved")

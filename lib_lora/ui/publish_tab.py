@@ -11,7 +11,7 @@ import gradio as gr
 from lib_lora.access import changes, guarded, looks
 from lib_lora.errors import UserError
 from lib_lora.tools.card_files import PREVIEWS, data_url, preview_of, read_card, thumbnail
-from lib_lora.tools.examples import Example, Examples, examples_of
+from lib_lora.tools.examples import USUAL, Example, Examples, examples_of
 from lib_lora.tools.model_card import LICENCES, CardText
 from lib_lora.tools.publish import MOST_PICTURES, Publication, publish
 from lib_lora.ui import html
@@ -250,7 +250,8 @@ class PublishTab:
 
     def _examples(self, path: Path) -> Examples:
         found = examples_of(path, self.workbench.runs)
-        return replace(found, pictures=(*found.pictures, *self.brought.pictures(path)))
+        own = self.brought.pictures(path)
+        return replace(found, pictures=(*own, *found.pictures), usual=min(USUAL, len(own) + found.usual))
 
     def _first(self, path: Path) -> str:
         """The most telling picture of a LoRA that has none beside it."""

@@ -61,11 +61,11 @@ class RunsTab:
                 interactive=True,
             )
         with gr.Row(elem_classes=["lw-actions", "lw-small"]):
-            self.open = gr.Button("Open", variant="primary", elem_id="lw_runs_open")
-            self.compare = gr.Button("Compare", elem_id="lw_runs_compare")
-            self.grid = gr.Button("Epoch grid →", elem_id="lw_runs_grid")
-            self.duplicate = gr.Button("Use its settings →", elem_id="lw_runs_duplicate")
-            self.delete = gr.Button("Delete …", elem_id="lw_runs_delete")
+            self.open = gr.Button("Open", variant="primary", elem_id="lw_runs_open", size="sm")
+            self.compare = gr.Button("Compare", elem_id="lw_runs_compare", size="sm")
+            self.grid = gr.Button("Epoch grid →", elem_id="lw_runs_grid", size="sm")
+            self.duplicate = gr.Button("Use its settings →", elem_id="lw_runs_duplicate", size="sm")
+            self.delete = gr.Button("Delete …", elem_id="lw_runs_delete", size="sm")
         with gr.Row(elem_classes=["lw-actions", "lw-small"]):
             self.more = gr.Number(
                 value=5, precision=0, label="More epochs", elem_id="lw_runs_more", scale=0, min_width=160,

@@ -25,10 +25,15 @@ class Write:
 
 @dataclass(frozen=True)
 class Make:
-    """A new file that ``make`` writes to the path it is given, e.g. a mirrored picture. Never replaces anything."""
+    """A new file that ``make`` writes to the path it is given, e.g. a mirrored picture. Never replaces anything.
+
+    Args:
+        quick: made in well under a second, so that a plan can show what comes out.
+    """
 
     path: Path
     make: Callable[[Path], None]
+    quick: bool = True
 
 
 @dataclass(frozen=True)

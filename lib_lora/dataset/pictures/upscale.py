@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from lib_lora.dataset.collection.change import Change, Example, Operation
+from lib_lora.dataset.collection.change import Change, Example, Make, Operation
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.pictures.fill import filled
 from lib_lora.dataset.pictures.making import operations
@@ -18,14 +19,19 @@ ENDING = "_upscaled"
 EXAMPLES = 5
 
 
-def plan_upscaled(pictures: Sequence[Picture], least: int, upscale: Upscale) -> Change:
-    """Copies whose shorter side has ``least`` pixels; pictures that have them already are left out."""
+def plan_upscaled(pictures: Sequence[Picture], least: int, upscale: Upscale, *, quick: bool = False) -> Change:
+    """Copies whose shorter side has ``least`` pixels; pictures that have them already are left out.
+
+    Args:
+        quick: ``upscale`` is no network, so that a plan can show what comes out.
+    """
     small = [picture for picture in pictures if min(picture.size) < least]
     made: list[Operation] = []
     examples: list[Example] = []
     for picture in small:
         factor = least / min(picture.size)
-        made += operations(picture, ENDING, partial(enlarged, factor=factor, upscale=upscale), picture.text)
+        steps = operations(picture, ENDING, partial(enlarged, factor=factor, upscale=upscale), picture.text)
+        made += [replace(step, quick=quick) if isinstance(step, Make) else step for step in steps]
         width, height = picture.size
         after = f"{round(width * factor)}×{round(height * factor)}"
         examples.append(Example(picture.path, f"{width}×{height}", after))

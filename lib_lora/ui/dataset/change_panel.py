@@ -14,6 +14,7 @@ from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.dataset.panel import Panel, View
+from lib_lora.ui.dataset.plan_pictures import PlanPictures
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.views import Album, change_view, history_view
 from lib_lora.ui.job_view import progress
@@ -27,6 +28,7 @@ class ChangePanel(Panel):
     def __init__(self, session: Session, album: Album, caption: CaptionPanel):
         super().__init__(session, album)
         self.caption = caption
+        self.plan = PlanPictures(album)
 
     def build(self) -> None:
         self.dry_run = panel("lw_ds_change")
@@ -99,7 +101,7 @@ class ChangePanel(Panel):
         goes = [f"{picture.path.stem} → {_place(targets[picture.path], picture.path)}" for picture in shown]
         more = f'<span class="lw-quiet">and {len(moved) - len(shown)} more</span>' if len(moved) > len(shown) else ""
         figures = f'<div class="lw-ds-plan">{self.album.figures(shown, "select", goes)}{more}</div>' if shown else ""
-        return change_view(change, figures)
+        return change_view(change, self.plan.draw(change, self.session.opened().pictures) + figures)
 
     def live(self) -> list[Any]:
         """Progress of the newest job, and whether it can be cancelled."""

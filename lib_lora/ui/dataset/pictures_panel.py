@@ -29,6 +29,7 @@ from lib_lora.ui.dataset.panel import Panel, View
 from lib_lora.ui.dataset.views import text
 
 RATIOS = {"free": 0.0, "1 : 1": 1.0, "2 : 3": 2 / 3, "3 : 2": 1.5, "3 : 4": 0.75, "4 : 3": 4 / 3, "9 : 16": 9 / 16}
+PLAIN = ("Lanczos",)  # upscalers without a network
 CANVAS = '<div class="lw-canvas"><img src="{url}" alt="{name}" draggable="false"><canvas></canvas></div>'
 
 
@@ -136,7 +137,7 @@ class PicturesPanel(Panel):
         side = int(least or 0)
         if side < 64:
             raise UserError("The shorter side is too small", where="Shorter side", fix="For example 768")
-        change = plan_upscaled(pictures, side, partial(host.upscale, upscaler))
+        change = plan_upscaled(pictures, side, partial(host.upscale, upscaler), quick=upscaler in PLAIN)
         return self._propose(change, [p for p in pictures if min(p.size) < side], aside)
 
     @changes
