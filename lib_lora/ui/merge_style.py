@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import gradio as gr
 
 from lib_lora.access import changes, looks
+from lib_lora.adapters.block_presets import load_presets
+from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.file import open_lora
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
@@ -101,6 +103,7 @@ class StylePanel:
         if not style or not base:
             return [NO_MESSAGE, ""]
         text = self.formula(style, base, strength)
+        self._require_weights(style, strength)
         said = self._doubts(style, base)
         return [html.message(said, html.WARNING), f'<p class="lw-quiet">= <code>{html.escape(text)}</code></p>']
 
@@ -126,6 +129,7 @@ class StylePanel:
         """Queue the merge and, after it, the pictures: without both, the style alone, and without its base."""
         formula = self.formula(style, base, strength)
         assert style is not None
+        self._require_weights(style, strength)
         prompt = prompt.strip() or self.result.suggested_prompt(style)
         sized = self.result.size_for(self.workbench.lora_path(style))
         values = [new.get("value", old) for new, old in zip(sized, generation, strict=True)]
@@ -153,6 +157,17 @@ class StylePanel:
         return [choices(names, style, first=False), choices(names, base, first=False)]
 
     # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _require_weights(self, style: str, strength: str) -> None:
+        """UserError where the pair has no form for the style's family, and the user's own presets have none either."""
+        file = open_lora(self.workbench.lora_path(style))
+        presets = load_presets(self.workbench.host.paths.places.block_presets)
+        try:
+            for name in STRENGTHS[strength] if file.families else ():
+                BlockWeights.parse(name, presets, file.family)
+        except UserError as error:
+            what = f"There are no block weights of this kind for {file.family.label}"
+            raise UserError(what, where=style, fix="Open it as a formula, and give each LoRA weights there") from error
 
     def _doubts(self, style: str, base: str) -> str:
         """What makes a subtraction senseless, from both headers."""

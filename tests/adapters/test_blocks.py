@@ -90,7 +90,7 @@ def test_weights_are_for_a_family():
     assert BlockWeights.parse("ALL0.5", presets, family("sdxl"))["OUT05"] == 0.5
     assert BlockWeights.parse("1," * 11 + "0", {}, family("sdxl"))["OUT05"] == 0
     with pytest.raises(UserError, match="another family") as error:
-        BlockWeights.parse("GP1", presets, family("sdxl"))
+        BlockWeights.parse(presets["GP1"].rpartition("|")[2], presets, family("sdxl"))
     assert "12 (BASE, IN04" in error.value.fix
     with pytest.raises(UserError, match="another family"):
         BlockWeights.parse("1," * 11 + "0", {}, family("sd1"))
@@ -111,8 +111,16 @@ def test_presets_have_forms_by_layout():
         assert BlockWeights.parse("OUTS", presets, of)["OUT05"] == 0
     assert BlockWeights.parse("1," * 11 + "0", {})["OUT05"] == 0
     with pytest.raises(UserError, match="another family"):
-        BlockWeights.parse("GP1", presets, family("sdxl"))
-    assert BlockWeights.parse("GP1", presets, family("sdxl"), strict=False)["OUT05"] == 0.8
+        BlockWeights.parse("GP1", presets, family("flux1"))
+
+
+def test_the_guides_pairs_for_sdxl_follow_the_size_that_a_block_sees():
+    presets = blocks.load_presets()
+    same = dict(zip(("OUT00", "OUT01", "OUT02", "OUT03", "OUT04", "OUT05"), BLOCKS_17[8:14], strict=True))
+    same |= {name: name for name in ("BASE", "IN04", "IN05", "IN07", "IN08", "M00")}
+    for name in ("GP1", "GP2", "GP1_STRONG", "GP2_STRONG"):
+        xl, sd1 = (BlockWeights.parse(name, presets, family(of)) for of in ("sdxl", "sd1"))
+        assert {block: xl[block] for block in same} == {block: sd1[alike] for block, alike in same.items()}, name
     for one in ("flux1", "z_image", "anima"):
         assert set(BlockWeights.parse("ALL0.5", presets, family(one)).values()) == {0.5}
         with pytest.raises(UserError, match="another family"):

@@ -60,7 +60,7 @@ def test_text_preset_and_undo(desk: BlocksDesk) -> None:
     desk.redo("mira")
     assert "M00.attn=0.5" in desk.text("mira")
     with pytest.raises(UserError, match="another family"):
-        desk.set("big", "GP1")
+        desk.set("big", "1," * 16 + "0")
     assert desk.text("big") == ",".join("1" * 12)
 
 

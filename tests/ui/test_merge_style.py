@@ -50,6 +50,26 @@ def test_what_cannot_work_is_said_at_once(tab: MergeTab) -> None:
         check("style", "style", USUAL)
 
 
+def test_a_family_without_such_weights_is_sent_to_the_formula(tab: MergeTab) -> None:
+    """Before the job, that is: SDXL has them, Flux has other blocks."""
+    loras = tab.result.workbench.host.paths.loras
+    layer = {"lora_up.weight": torch.ones(640, 2), "lora_down.weight": torch.ones(2, 640), "alpha": torch.tensor(2.0)}
+    for name, key in (
+        ("xl", "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"),
+        ("flux", "lora_unet_double_blocks_0_img_attn_qkv"),
+    ):
+        write_lora(loras / f"{name}.safetensors", {key: layer}, {})
+        write_lora(loras / f"{name}-base.safetensors", {key: layer}, {})
+    assert tab.style.check("xl", "xl-base", STRONG)[0] == ""
+    assert "xl is for Stable Diffusion XL, flux for" in tab.style.check("xl", "flux", USUAL)[0]
+    values = dict.fromkeys(FIELDS, 1)
+    for ask in (lambda: tab.style.check("flux", "flux-base", USUAL), lambda: tab.style.start(
+        "flux", "flux-base", USUAL, "", 3, *values.values()
+    )):  # fmt: skip
+        with pytest.raises(UserError, match="no block weights of this kind for Flux"):
+            ask()
+
+
 def test_one_button_asks_for_the_merge_and_its_pictures(tab: MergeTab, monkeypatch: pytest.MonkeyPatch) -> None:
     queue, sent = tab.result.workbench.queue, []
     monkeypatch.setattr(queue, "submit", lambda job: sent.append(job) or len(sent))
