@@ -49,8 +49,7 @@ class ForgeHost(ForgeObjectsHost):
         if sd_model is None:
             chosen = sd_models.model_data.forge_loading_parameters.get("checkpoint_info")
             return None if chosen is None else _described(chosen, *outline(Path(chosen.filename)))
-        predictor = sd_model.forge_objects_original.unet.model.predictor
-        prediction = PREDICTIONS.get(getattr(predictor, "prediction_type", ""), "epsilon")
+        prediction = PREDICTIONS.get(getattr(self._predictor(sd_model), "prediction_type", ""), "epsilon")
         transformer = transformer_family(sd_model)
         kind = family(sd_model) if transformer is None else transformer.name
         return _described(sd_model.sd_checkpoint_info, kind, prediction)
@@ -104,10 +103,15 @@ class ForgeHost(ForgeObjectsHost):
         elif not can_be_trained(sd_model):
             what = f"{transformer.label} cannot be trained in this web UI yet"
             raise UserError(what, where=where, fix="Choose Anima or Z-Image here, or train it without a web UI")
-        model = sd_model.forge_objects_original.unet.model
-        if model.predictor.prediction_type not in PREDICTIONS:
-            what = f"The model predicts by {model.predictor.prediction_type}"
+        predicts = self._predictor(sd_model).prediction_type
+        if predicts not in PREDICTIONS:
+            what = f"The model predicts by {predicts}"
             raise UserError(what, where=where, fix="Choose an epsilon or v-prediction model")
+
+    def _schedule(self, sd_model: Any) -> str:
+        """What Neo takes for transformers: that of a U-Net ends twice at 0 where it flows, and it divides by that."""
+        flows = self._predictor(sd_model).prediction_type == "const"
+        return "Normal" if flows and transformer_family(sd_model) is None else ""
 
     @contextmanager
     def _made_current(self, sd_model: Any) -> Iterator[None]:
@@ -119,6 +123,10 @@ class ForgeHost(ForgeObjectsHost):
                 yield
         finally:
             data.forge_hash = before
+
+    @staticmethod
+    def _predictor(sd_model: Any) -> Any:
+        return sd_model.forge_objects_original.unet.model.predictor
 
     def _forget_merged(self, sd_model: Any) -> None:
         objects = sd_model.forge_objects_original

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 JOB = "LoRA Workbench"
 TAG = re.compile(r"<\w+:[^>]+>")  # of extra networks, which act on a whole batch
 COMPOSED = re.compile(r"\bAND\b")  # several conditionings for one image, so rows are counted otherwise
+AUTOMATIC = "Automatic"  # the schedule of a sampler that is named without one
 ADAPTIVE = "adaptive"  # these samplers choose their steps by the error of the whole batch
 
 
@@ -51,6 +52,7 @@ def draw(
     unet: nn.Module,
     networks: Sequence[Network],
     settings: Mapping[str, Any],
+    schedule: str = "",
 ) -> list[Image.Image]:
     """One image for each request with the attached ``networks`` at its weights; call it while holding the host's lock.
 
@@ -62,6 +64,7 @@ def draw(
         sd_model, unet: the web UI's model, and its U-Net.
         networks: as in :meth:`lib_lora.models.base.Host.generate`.
         settings: the web UI's settings that must have these values for these images, besides the clip skip.
+        schedule: for samplers that are named without one; empty is the web UI's choice.
 
     Raises:
         Cancelled: the user pressed Interrupt.
@@ -70,7 +73,7 @@ def draw(
     overrides = _overrides({**settings, "CLIP_stop_at_last_layers": requests[0].clip_skip})
     with multipliers_kept(networks), _unset_after(overrides):
         cells = Cells(unet, networks, requests)
-        with closing(_processing(requests, sd_model, overrides, cells)) as p, cells.acting():
+        with closing(_processing(requests, sd_model, overrides, cells, schedule)) as p, cells.acting():
             images = _made(p, len(requests))
             for index, image in enumerate(images):
                 image.info["parameters"] = _infotext(p, index, cells.requests[index], networks)
@@ -116,7 +119,9 @@ def stopping(unet: nn.Module, cancelled: Callable[[], bool] | None) -> Iterator[
         handle.remove()
 
 
-def _processing(requests: Sequence[GenerationRequest], sd_model: Any, overrides: dict[str, Any], cells: Cells) -> Any:
+def _processing(
+    requests: Sequence[GenerationRequest], sd_model: Any, overrides: dict[str, Any], cells: Cells, schedule: str
+) -> Any:
     r = requests[0]
     several = {
         "prompt": [r.prompt for r in requests], "negative_prompt": [r.negative for r in requests],
@@ -126,7 +131,7 @@ def _processing(requests: Sequence[GenerationRequest], sd_model: Any, overrides:
     p = processing.StableDiffusionProcessingTxt2Img(
         sd_model=sd_model, **what, steps=r.steps, cfg_scale=r.cfg, width=r.width, height=r.height,
         batch_size=len(requests), n_iter=1, do_not_save_samples=True, do_not_save_grid=True,
-        override_settings=dict(overrides), **_sampler(r.sampler),
+        override_settings=dict(overrides), **_sampler(r.sampler, schedule),
     )  # fmt: skip
     if len(requests) > 1:
         cells.encode_apart(p)
@@ -137,7 +142,7 @@ def _processing(requests: Sequence[GenerationRequest], sd_model: Any, overrides:
     return p
 
 
-def _sampler(name: str) -> dict[str, str]:
+def _sampler(name: str, schedule: str) -> dict[str, str]:
     """Sampler and, where the web UI knows them apart, its schedule.
 
     Raises:
@@ -145,7 +150,7 @@ def _sampler(name: str) -> dict[str, str]:
     """
     if hasattr(sd_samplers, "get_sampler_and_scheduler"):
         sampler, scheduler = sd_samplers.get_sampler_and_scheduler(name, None)
-        return {"sampler_name": sampler, "scheduler": scheduler}
+        return {"sampler_name": sampler, "scheduler": schedule if schedule and scheduler == AUTOMATIC else scheduler}
     known = sd_samplers.samplers_map.get(name.lower())
     if known is None:
         raise UserError("This web UI has no such sampler", where=name, fix="Choose one of its own, such as Euler a")

@@ -155,7 +155,8 @@ class WebUIHost(WebUiPictures, ABC):
             batches = alike(requests, kind, partial(self._room, unet))
 
             def draw_batch(batch: list[int]) -> list[Image.Image]:
-                return draw([requests[i] for i in batch], sd_model, unet, networks, self._settings(sd_model))
+                wanted = [requests[i] for i in batch]
+                return draw(wanted, sd_model, unet, networks, self._settings(sd_model), self._schedule(sd_model))
 
             around.enter_context(progress(len(batches)))
             for index, image in drawn(batches, draw_batch):
@@ -215,6 +216,10 @@ class WebUIHost(WebUiPictures, ABC):
     def _settings(self, sd_model: Any) -> Mapping[str, Any]:
         """Settings that it takes, for each image."""
         return {}
+
+    def _schedule(self, sd_model: Any) -> str:
+        """Of samplers that are named without one, where the web UI's choice does not work; else empty."""
+        return ""
 
 
 def _checkpoint(name: str) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lib_lora.adapters.file import read_lora
 from lib_lora.errors import UserError
+from lib_lora.models.base import GenerationRequest
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import StepDone
 from lib_lora.training.run_store import RunStore
@@ -144,3 +145,19 @@ def test_a_u_net_that_flows_is_taken_for_one(webui: Any) -> None:
         assert model.prediction == "flow"
         noisy = model.schedule.add_noise(x, 3 * x, torch.tensor([250.0]))
         assert torch.allclose(noisy, 1.5 * x) and torch.equal(model.schedule.target("flow", x, 3 * x, None), 2 * x)
+
+
+def test_a_u_net_that_flows_is_drawn_by_a_schedule_that_works(webui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neo's own for it ends twice at 0, and its pictures are black; one that the request names is left alone."""
+    made, plain = [], webui.modules.processing.StableDiffusionProcessingTxt2Img
+    monkeypatch.setattr(
+        webui.modules.processing,
+        "StableDiffusionProcessingTxt2Img",
+        lambda **what: made.append(what["scheduler"]) or plain(**what),
+    )
+    webui.host.ensure_loaded()
+    predictor = webui.sd_model.forge_objects_original.unet.model.predictor
+    for predicts, sampler in (("epsilon", "Euler"), ("const", "Euler"), ("const", "Euler Karras")):
+        predictor.prediction_type = predicts
+        webui.host.generate([GenerationRequest("1girl", width=64, height=64, steps=1, sampler=sampler)])
+    assert made == ["Automatic", "Normal", "Karras"]
