@@ -27,9 +27,10 @@ def find_lora(name: str, folders: Folders) -> Path:
     Raises:
         UserError: there is none, or several; lists those that are meant perhaps.
     """
-    wanted = without_suffix(name.replace("\\", "/"))
+    given = name.replace("\\", "/")
+    wanted = without_suffix(given)
     names = INDEX.names(_each(folders))
-    found = names.find(wanted)
+    found = names.files.get(given) or names.find(wanted)  # a name may itself look like one with its ending
     if found is not None:
         return found
     close = names.like(wanted)
@@ -54,8 +55,8 @@ def new_lora_path(name: str, folder: Path) -> Path:
 
 def new_path(name: str, folder: Path, suffix: str, kind: str) -> Path:
     """Where a new file called ``name`` goes; ``kind`` says what it is in messages. Errors as :func:`new_lora_path`."""
-    name = name.strip().removesuffix(suffix)
-    for part in name.replace("\\", "/").split("/"):
+    name = name.strip().removesuffix(suffix).replace("\\", "/")
+    for part in name.split("/"):
         check_name(part, "name")
     path = folder / f"{name}{suffix}"
     if folder.resolve() not in path.resolve().parents:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 
 from lib_lora.errors import UserError
 
-FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+# also marks that turn or break a line: a name would look like another, or like two
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\x85\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
 FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # what is no text in any file
 DEVICES = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)
 LONGEST = 180  # bytes in UTF-8: of 255, room for numbers, endings and temporary names
@@ -41,9 +42,9 @@ def check_name(name: str, where: str, ending: str = ".safetensors") -> str:
         fix = f"Write {name[: -len(ending)]!r}"
         raise UserError(f"The ending {ending} is added by the program", where=where, fix=fix)
     if len(name.encode("utf-8")) > LONGEST:
-        raise UserError(
-            f"This name is too long ({len(name)} characters)", where=where, fix=f"Use at most {LONGEST // 2}"
-        )
+        size = len(name.encode("utf-8"))
+        most = LONGEST * len(name) // size // 2 if size > len(name) else LONGEST // 2
+        raise UserError(f"This name is too long ({len(name)} characters)", where=where, fix=f"Use at most {most}")
     return name
 
 

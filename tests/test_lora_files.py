@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,18 @@ def test_many_terms_of_many_files_cost_little(folder):
     for number in range(200):
         find_lora(f"lora-{number * 7}", folder)
     assert time.process_time() - start < 0.3
+
+
+def test_a_name_that_looks_like_one_with_its_ending_is_found(tmp_path: Path) -> None:
+    for file in ("n.safetensors.safetensors", "m.safetensors"):
+        (tmp_path / file).touch()
+    assert [find_lora(name, tmp_path).name for name in (*list_loras(tmp_path), "m.safetensors")] == [
+        "m.safetensors", "n.safetensors.safetensors", "m.safetensors"
+    ]  # fmt: skip
+
+
+def test_a_backslash_is_a_folder_on_every_system(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    assert new_lora_path("sub\\mira", tmp_path) == tmp_path / "sub" / "mira.safetensors"
+    with pytest.raises(UserError):
+        new_lora_path("..\\mira", tmp_path)

@@ -52,3 +52,17 @@ def test_the_run_of_a_file():
 )  # fmt: skip
 def test_the_last_epoch_by_its_number(base, epoch, said, expected):
     assert file_of_epoch(base, epoch, NAMES, lambda name: said) == expected
+
+
+@pytest.mark.parametrize("name", ["x\u202ey", "a\u2028b", "a\u200bb", "a\u2066b", "\ufeffa"])
+def test_marks_that_make_a_name_look_like_another_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="cannot contain"):
+        check_name(name, "name")
+    assert check_name("👩‍👩‍👧 日本", "name")
+
+
+def test_a_long_name_is_told_how_many_letters_it_may_have() -> None:
+    for letter, most in (("a", 90), ("日", 30)):
+        with pytest.raises(UserError, match=f"at most {most}"):
+            check_name(letter * 200, "name")
+        assert check_name(letter * most, "name")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, load_presets
+from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, LETTER, load_presets
 from lib_lora.adapters.recognition import family_of
 from lib_lora.errors import UserError
 from lib_lora.models.families import families, family
@@ -272,6 +272,12 @@ def _listed(text: str, parts: Sequence[str], presets: Mapping[str, str], of: Fam
     try:
         numbers = [float(part) for part in parts]
     except ValueError:
+        if any(LETTER.fullmatch(part) for part in parts):
+            raise UserError(
+                f"{text!r} has R, U or X, which only a prompt's tag draws or gives",
+                where="block weights",
+                fix="Write it in a tag, such as <lora:NAME:1:lbw=PRESET:x=0.5>, or give numbers here",
+            ) from None
         counts = " or ".join(str(len(layout)) for layout in (of.blocks.layouts if strict else of.blocks.accepted))
         raise UserError(
             f"{text!r} is neither a block preset nor a list of numbers",

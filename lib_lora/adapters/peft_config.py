@@ -91,7 +91,7 @@ def config_beside(path: Path) -> PeftConfig | None:
     try:
         if config.stat().st_size > MAX_CONFIG:
             raise ValueError("it is too large")
-        values = json.loads(config.read_text(encoding="utf-8-sig"))
+        values = json.loads(config.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"The settings of this LoRA cannot be read ({error})", where=config, fix=fix) from error
     if not isinstance(values, dict):

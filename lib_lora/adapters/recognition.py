@@ -28,9 +28,10 @@ class Foreign:
 # Layers of LoRAs for models that are not among the families: pattern searched in keys -> model
 _OTHER_MODELS = {
     r"^lora_prior_(?:unet|te)_": "Stable Cascade",
-    r"lora_unet_blocks_\d+_(?:self|cross)_attn_(?:[qkvo]|[kv]_img)$|lora_unet_blocks_\d+_ffn_[02]$": "Wan",
+    r"lora_unet_blocks_\d+_(?:(?:self|cross)_attn_(?:[qkvo]|[kv]_img)$|ffn_(?:[02]$|net_)|attn[12]_to_)": "Wan",
     r"lora_unet_blocks_\d+_attn[12]_(?:Wqkv|q_proj|kv_proj|out_proj)$": "HunyuanDiT",
-    r"_(?:img|txt)_mlp_fc[12]$|_individual_token_refiner_|_(?:img|txt)_attn_[qkv]$": "HunyuanVideo or HunyuanImage",
+    r"_(?:img|txt)_mlp_fc[12]$|_individual_token_refiner_|_(?:img|txt)_attn_[qkv]$|_(?:img|txt)_mod_linear$"
+    r"|_single_blocks_(?:\d+_modulation_linear$|3[89]_)|_double_blocks_19_": "HunyuanVideo or HunyuanImage",
     r"^lora_unet_(?:joint_transformer_blocks|double_layers|single_layers)_": "AuraFlow",
     r"_double_stream_blocks_|_single_stream_blocks_": "HiDream",
     r"^lora_unet_transformer_blocks_\d+_attn1_": "PixArt, LTX-Video or Sana",
@@ -41,6 +42,14 @@ _LORA = r"\.(?:lora_(?:up|down|A|B)|hada_w|lokr_w|lora\.(?:up|down)|lora_linear_
 # Names of tensors in files that are no LoRA: what it is -> (pattern that one of them has, pattern that none has)
 _OTHER_FILES = {
     "a LoRA in the first format of cloneofsimo's lora": (r"^lora_(?:unet|te):\d+:", ""),
+    "a LoRA for HunyuanVideo": (r"\.(?:img|txt)_(?:attn_qkv|attn_proj)\b", ""),  # Flux.1 has points there
+    "a LoRA for Stable Video Diffusion": (r"temporal_transformer_blocks", ""),
+    "a motion module or motion LoRA of AnimateDiff": (r"motion_modules\.", ""),
+    "a LoRA for a language model": (r"^(?:base_model\.model\.)?model\.layers\.\d+\.(?:self_attn|mlp)\..*\.lora_", ""),
+    "a file of cached latents": (r"^latents(?:_|$)", ""),
+    "a PuLID model": (r"^pulid_", ""),
+    "an image encoder": (r"^vision_model\.|^visual\.", _LORA),
+    "a small VAE for previews": (r"^(?:decoder_layers\.)?\d+\.(?:weight|conv\.\d+\.weight)$", _LORA),
     "an IP-Adapter": (r"^image_proj\.|^ip_adapter\.", ""),
     "a ControlNet": (
         r"^control_model\.|^controlnet_|^lora_controlnet|input_hint_block\.|^zero_convs?\.|^lllite_|^controlnet_blocks\.",

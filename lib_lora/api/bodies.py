@@ -44,15 +44,10 @@ class Stop:
     save: bool = False
 
 
-@dataclass(frozen=True)
-class Grid:
-    """``POST grid``: epochs of ``run`` (none: all that are saved) at ``weights``. Empty prompts: the run's own."""
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How pictures are drawn; sizes in pixels, an empty sampler is the host's usual one."""
 
-    run: str
-    epochs: list[Any] = field(default_factory=list)
-    weights: list[Any] = field(default_factory=lambda: [0.6, 0.8, 1.0])
-    prompts: list[Any] = field(default_factory=list)
-    seeds: list[Any] = field(default_factory=lambda: [1])
     negative: str = ""
     width: int = 512
     height: int = 512
@@ -60,6 +55,17 @@ class Grid:
     cfg: float = 7.0
     sampler: str = ""
     clip_skip: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(Drawing):
+    """``POST grid``: epochs of ``run`` (none: all that are saved) at ``weights``. Empty prompts: the run's own."""
+
+    run: str
+    epochs: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=lambda: [0.6, 0.8, 1.0])
+    prompts: list[Any] = field(default_factory=list)
+    seeds: list[Any] = field(default_factory=lambda: [1])
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,8 @@ class Publish:
     zip: bool = False
 
 
-@dataclass(frozen=True)
-class Taste:
+@dataclass(frozen=True, kw_only=True)
+class Taste(Drawing):
     """``POST taste``: begin to tune a LoRA, from ``weight`` and ``blocks``; ``subtract`` is drawn subtracted."""
 
     lora: str
@@ -106,13 +112,6 @@ class Taste:
     locked: str = ""
     tune_weight: bool = True
     pictures: int = 1
-    negative: str = ""
-    width: int = 512
-    height: int = 512
-    steps: int = 20
-    cfg: float = 7.0
-    sampler: str = ""
-    clip_skip: int = 1
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class Services:
             raise UserError(f"Epoch {missing[0]} has no LoRA file", where="epochs", fix=fix)
         return tuple(Candidate(f"e{epoch}", saved[epoch]) for epoch in epochs or saved)
 
-    def _generation(self, wanted: bodies.Grid | bodies.Taste) -> GenerationRequest:
+    def _generation(self, wanted: bodies.Drawing) -> GenerationRequest:
         samplers = self.workbench.host.samplers()
         sampler = wanted.sampler or samplers[0]
         if sampler not in samplers:

@@ -86,9 +86,8 @@ class MergeJob(MergedJob):
                 self.program,
                 self.formula,
                 host.paths.lora_folders,
+                self.reduction,
                 presets=self.presets,
-                rank=self.reduction.rank,
-                energy=self.reduction.energy,
                 base=partial(base_weights, host, self.base, borrowed),
                 progress=self.layer_done,
             )

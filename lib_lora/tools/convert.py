@@ -24,7 +24,7 @@ from ..adapters.loaders import applied_by, kinds, kinds_of
 from ..adapters.merge import combine
 from ..adapters.merged import Merged, MergeReport
 from ..errors import UserError
-from .merge import LoadBase, merge, needs_base
+from .merge import EXACT, LoadBase, Reduction, merge, needs_base
 
 
 @dataclass(frozen=True)
@@ -132,19 +132,19 @@ def merge_for(
     program: str,
     formula: str,
     loras: Folders,
+    reduction: Reduction = EXACT,
     *,
     presets: Path | None = None,
-    rank: int | None = None,
-    energy: float | None = None,
     base: LoadBase | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Merged:
     """As :func:`~lib_lora.tools.merge.merge`, for one of :data:`PROGRAMS`; an empty text is none.
 
-    One file as it is, without a limit, keeps the layers that the program applies; all else that a merge makes is LoRA
+    One file as it is, not reduced, keeps the layers that the program applies; all else that a merge makes is LoRA
     or a full difference anyway.
     """
     terms = parse(formula)
+    rank, energy = reduction.rank, reduction.energy
     if program and terms == [Term(terms[0].name, 1.0)] and rank is None and energy is None:
         return convert(open_lora(find_lora(terms[0].name, loras)), program, base=base)
     merged = merge(formula, loras, presets=presets, base=base, progress=progress, rank=rank, energy=energy)

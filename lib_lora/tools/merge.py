@@ -46,6 +46,9 @@ class Reduction:
         return " and ".join(filter(None, limits)) or "exact"
 
 
+EXACT = Reduction()
+
+
 def merge(
     formula: str,
     loras: Folders,

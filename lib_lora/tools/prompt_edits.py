@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
+from ..adapters.block_presets import LETTER, OF_ITS_PLOT, load_presets
+from ..adapters.blocks import BlockWeights
 from ..errors import UserError
 from ..names import base_of, epochs_of, file_of_epoch, steps_of
 from .prompt_loras import TAG
@@ -27,7 +29,7 @@ def with_epoch(
     """
     found = False
     step = STEP.fullmatch(epoch.strip())
-    number = None if step or epoch.strip() == LAST else _number(epoch)
+    number = None if step or epoch.strip().lower() == LAST else _number(epoch)
 
     def edit(name: str, rest: str) -> str:
         nonlocal found
@@ -46,7 +48,8 @@ def with_epoch(
         bases = {base_of(match[1].strip(), names) for match in TAG.finditer(prompt)}
         known = sorted({number for base in bases for number in epochs_of(base, names)})
         steps = sorted({number for base in bases for number in steps_of(base, names)})
-        there = ", ".join([*map(str, known), *(f"s{number}" for number in steps), LAST])
+        last = [LAST] if bases & set(names) else []
+        there = ", ".join([*map(str, known), *(f"s{number}" for number in steps), *last])
         fix = f"There are {there}" if known or steps else "Put the tag of a LoRA trained here into the prompt"
         raise UserError(f"No LoRA of the prompt has an epoch {epoch.strip()}", where="prompt", fix=fix)
     return changed
@@ -64,15 +67,43 @@ def with_weight(prompt: str, weight: float) -> str:
     )
 
 
-def with_blocks(prompt: str, blocks: str) -> str:
+def with_blocks(prompt: str, blocks: str, presets: Mapping[str, str] | None = None) -> str:
     """Every tag with these block weights, a preset's name or numbers.
 
+    Where tags have the placeholders of LoRA Block Weight's plot, only those change: ``XYZ`` takes the weights, ``ZYX``
+    1 less each of them, for another LoRA in the blocks that are left.
+
+    Args:
+        presets: the user's and the built-in ones, by name; None: the built-in ones.
+
     Raises:
-        UserError: there is no tag.
+        UserError: there is no tag; or weights for ZYX cannot be read.
     """
-    return _changed(
-        prompt, lambda name, parts: [name, *([p for p in parts if not _named(p, "lbw")] or ["1"]), f"lbw={blocks}"]
-    )
+    known = load_presets() if presets is None else presets
+    placeholders = any(_placeholder(match[2].split(":")[1:]) for match in TAG.finditer(prompt))
+
+    def change(name: str, parts: list[str]) -> list[str]:
+        own = _placeholder(parts)
+        if placeholders and not own:
+            return [name, *parts]
+        kept = [part for part in parts if not _named(part, "lbw") and part.strip() not in OF_ITS_PLOT] or ["1"]
+        return [name, *kept, f"lbw={_the_rest(blocks, known) if own == 'ZYX' else blocks}"]
+
+    return _changed(prompt, change)
+
+
+def _placeholder(parts: list[str]) -> str:
+    return next((value for part in parts if (value := part.strip().removeprefix("lbw=")) in OF_ITS_PLOT), "")
+
+
+def _the_rest(blocks: str, presets: Mapping[str, str]) -> str:
+    """1 less each of the weights; random ones stay. Of a preset's forms, that which its file has first."""
+    numbers = [part.strip() for part in presets.get(blocks, blocks).rpartition("|")[2].split(",")]
+    try:
+        return ",".join(part if LETTER.fullmatch(part) else f"{round(1 - float(part), 6):g}" for part in numbers)
+    except ValueError:
+        weights = BlockWeights.parse(blocks, presets)
+        return weights.changed({name: round(1 - value, 6) for name, value in weights.items()}).format()
 
 
 def _changed(prompt: str, change: Callable[[str, list[str]], list[str]]) -> str:

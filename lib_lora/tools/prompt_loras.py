@@ -10,7 +10,8 @@ The notation is that of sd-webui-loractl and LoRA Block Weight::
     <lora:mira:1:step=5-15>                  the same as start=5:stop=15
     <lora:mira:1:lbw=1,X,…:x=0.5>            the same weight for each X; R and U are random ones
     <lora:mira:1:ROUT:0.7>                   the same: a preset's X
-    <lora:mira:1:lbw=ALL:lbwe=ATTNDEEPOFF>   elements by one of Block Weight's names
+    <lora:mira:1:lbw=ALL:lbwe=ATTNDEEPOFF>   elements by a name: one of Block Weight's, or of a preset
+    <lora:mira:1:OUTS:ATTNDEEPOFF>           the same without their names
     <lora:mira:0.5:hr=1>                     another weight in the hires pass; hrte and hrunet, apart
     <lyco:mira:…>, <loractl:mira:…>          other names of the same
 
@@ -32,13 +33,12 @@ from dataclasses import dataclass
 from lib_lora.errors import UserError
 
 TAG = re.compile(r"<(?:lora|lyco|loractl):([^<>:]+)((?::[^<>:]*)*)>")
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-_PLAIN = re.compile(rf"(?:(?:te|unet|dyn)=)?{_NUMBER}?")
-_CURVE = re.compile(r"[^,;@~A-Za-z]*|nan|inf|(?=.*[@~]).*|[^,;A-Za-z]*(?:[,;][^,;A-Za-z]*){1,5}")  # else blocks
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_PLAIN = re.compile(rf"(?:(?:te|unet|dyn)=)?(?:{_NUMBER})?")
+_CURVE = re.compile(  # all else is blocks
+    rf"{_NUMBER}|[^,;@~A-Za-z]*|nan|inf|(?=.*[@~]).*|[^,;A-Za-z]*(?:[,;][^,;A-Za-z]*){{1,5}}"
+)
 NAMED = ("te", "unet", "lbw", "w", "start", "stop", "step", "x", "lbwe", "hr", "hrte", "hrunet")
-ELEMENTS = {  # Block Weight's own; attn and proj are its names of kinds of layers
-    "ATTNDEEPON": "IN05-OUT05.attn=1", "ATTNDEEPOFF": "IN05-OUT05.attn=0", "PROJDEEPOFF": "IN05-OUT05.proj=0",
-}  # fmt: skip
 OTHERS = "["  # a weight in brackets is a notation that is not ours
 SCHEDULE, BLOCKS, BOUNDS, HIRES = "schedule", "blocks", "bounds", "hires"
 
@@ -83,6 +83,7 @@ class PromptLora:
 
     Attributes:
         blocks: as :func:`lib_lora.tools.prompt_networks.block_weights` reads it; None: all alike.
+        elements: name of weights of kinds of layers, which go over those of the blocks; None: there are none.
         hires, hires_te: of the hires pass; None: as in the first.
         x: what each X in the block weights stands for.
         needs: what a reader of the tag has to know, of ``SCHEDULE`` (weights at positions, bounds as shares),
@@ -93,6 +94,7 @@ class PromptLora:
     te: Curve
     unet: Curve
     blocks: str | None = None
+    elements: str | None = None
     start: Bound | None = None
     stop: Bound | None = None
     hires: Curve | None = None
@@ -170,7 +172,7 @@ def curve(text: str) -> Curve:
     if max(map(len, parts)) > 2:
         raise ValueError(f"{text!r} has two positions for one weight")
     last = 0.0 if len(parts) == 1 else 1.0  # of a weight without a position
-    points = [(float(part[1]) if len(part) == 2 else last, float(part[0])) for part in parts]
+    points = [(_float(part[1]) if len(part) == 2 else last, _float(part[0])) for part in parts]
     places = [place for place, _ in points]
     if not all(math.isfinite(x) for point in points for x in point) or min(places) < 0:
         raise ValueError("not a finite number")
@@ -192,14 +194,14 @@ def _read(match: re.Match[str]) -> PromptLora | None:
 
 def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
     values: dict[str, str] = {}
-    free = iter(("te", "unet"))
+    free = iter(("te", "unet", "dyn"))
     for part in parts:
-        key, equals, value = part.partition("=")
+        key, equals, value = (text.strip() for text in part.partition("="))
         if equals and key in NAMED:
             values[key] = value
         elif not equals and not _CURVE.fullmatch(part):  # a preset's name, or its numbers
-            values.setdefault("lbw", part)
-            free = iter(("x",))  # what comes behind them is their X
+            values.setdefault("lbwe" if values.get("lbw") else "lbw", part)
+            free = iter(("x",))  # a number behind them is their X
         elif (place := next(free, None)) and not equals:
             values.setdefault(place, part)
         else:
@@ -216,17 +218,14 @@ def _parsed(tag: str, name: str, parts: list[str]) -> PromptLora:
     bounds = [bound for bound in (start, stop) if bound]
     shares = any(not bound.in_steps for bound in bounds)  # Block Weight reads whole steps, and gives up at a point
     scheduled = shares or any("@" in values.get(key, "") for key in ("te", "unet", "hrte", "hrunet"))
-    there = {SCHEDULE: scheduled, BLOCKS: "lbw" in values, BOUNDS: bounds, HIRES: hires or hires_te}
+    there = {SCHEDULE: scheduled, BLOCKS: values.keys() & {"lbw", "lbwe"}, BOUNDS: bounds, HIRES: hires or hires_te}
     needs = frozenset(need for need, is_there in there.items() if is_there)
-    return PromptLora(name, te, unet, values.get("lbw") or None, start, stop, hires, hires_te, x, needs)
+    blocks, elements = (values.get(key) or None for key in ("lbw", "lbwe"))
+    return PromptLora(name, te, unet, blocks, elements, start, stop, hires, hires_te, x, needs)
 
 
 def _expand(values: dict[str, str]) -> None:
-    """Short forms in the long ones: ``step=5-15``, ``w=``, ``lbwe=ATTNDEEPOFF``, ``hr=`` for both parts.
-
-    Raises:
-        ValueError: one that is not known.
-    """
+    """Short forms in the long ones: ``step=5-15``, ``w=``, ``hr=`` for both parts."""
     if span := values.pop("step", ""):
         first, _, last = span.partition("-")
         values |= {"start": first, **({"stop": last} if last else {})}
@@ -235,10 +234,6 @@ def _expand(values: dict[str, str]) -> None:
     if both := values.pop("hr", ""):
         values.setdefault("hrte", both)
         values.setdefault("hrunet", both)
-    if elements := values.pop("lbwe", ""):
-        if elements not in ELEMENTS:
-            raise ValueError(f"no elements are called {elements!r} here; write lbw=IN05-OUT05.attn=0")
-        values["lbw"] = ",".join(filter(None, (values.get("lbw"), ELEMENTS[elements])))
 
 
 def _is_dyn(part: str) -> bool:
@@ -246,8 +241,15 @@ def _is_dyn(part: str) -> bool:
     return part.partition("=")[0] == "dyn"
 
 
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
+
+
 def _bound(text: str) -> Bound:
-    place = float(text)
+    place = _float(text)
     if not 0 <= place < math.inf:
         raise ValueError(f"{text!r} is no step")
     return Bound(place, in_steps="." not in text)

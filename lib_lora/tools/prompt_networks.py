@@ -7,15 +7,20 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..adapters.block_presets import OF_ITS_PLOT
 from ..adapters.blocks import BlockWeights, load_presets
 from ..adapters.file import LoraFile
 from ..adapters.network import Network
 from ..adapters.selection import part_of
+from ..errors import UserError
 from ..models.family import Family
 from .prompt_loras import PromptLora
 
 _GIVEN = re.compile(r"X(?:([+-]\d*\.?\d+))?", re.IGNORECASE)
 _RANDOM = {"R": (0.0, 1.0), "U": (-0.5, 1.5)}
+ELEMENTS = {  # Block Weight's own, which a preset of the same name replaces
+    "ATTNDEEPON": "IN05-OUT05.attn=1", "ATTNDEEPOFF": "IN05-OUT05.attn=0", "PROJDEEPOFF": "IN05-OUT05.proj=0",
+}  # fmt: skip
 
 
 def networks_of(tag: PromptLora, file: LoraFile, presets: Path, seed: int) -> Iterator[tuple[str, Network]]:
@@ -49,19 +54,38 @@ def block_weights(tag: PromptLora, presets: Mapping[str, str], family: Family, s
     In the numbers of the tag, or of the preset that it names, the Block Weight extension's letters stand for others:
     ``X`` for the tag's ``x=``, with ``X+0.2`` and ``X-0.2``; ``R`` for a random one from 0 to 1 and ``U`` for one from
     -0.5 to 1.5, the same for the same seed.
+
+    Raises:
+        UserError: they do not fit the family, or no elements are called so.
     """
-    if tag.blocks is None:
+    if tag.blocks is None and tag.elements is None:
         return None
+    if tag.blocks in OF_ITS_PLOT and tag.blocks not in presets:
+        raise UserError(
+            f"{tag.blocks} stands for the weights of LoRA Block Weight's own plot",
+            where=f"lora:{tag.name}",
+            fix="In an X/Y/Z plot choose the axis Block weights; for one picture give a preset's name or numbers",
+        )
     drawn = random.Random(f"{seed} {tag.name} {tag.blocks}")
 
     def filled(text: str) -> str:
         return re.sub(r"[^,|]+", lambda part: _number(part[0].strip(), tag.x, drawn), text)
 
-    head, comma, rest = tag.blocks.partition(",")
+    head, comma, rest = (tag.blocks or "").partition(",")
     name = head.strip()
     own = {name: filled(presets[name])} if name in presets else {}
-    text = f"{name}{comma}{filled(rest)}" if own else filled(tag.blocks)
+    text = f"{name}{comma}{filled(rest)}" if own else filled(tag.blocks or "")
+    if tag.elements is not None:
+        text = ",".join(filter(None, (text, _elements(tag.elements, presets))))
     return BlockWeights.parse(text, {**presets, **own}, family)
+
+
+def _elements(name: str, presets: Mapping[str, str]) -> str:
+    known = {**ELEMENTS, **{preset: text for preset, text in presets.items() if "=" in text.partition(",")[0]}}
+    if name not in known:
+        fix = f"Import elempresets.txt under Blocks, or use one of {', '.join(known)}"
+        raise UserError(f"No elements are called {name!r} here", where="lbwe", fix=fix)
+    return known[name]
 
 
 def random_weights(tag: PromptLora, presets: Path, family: Family, seed: int) -> str:

@@ -9,6 +9,8 @@ from itertools import accumulate
 from typing import Any
 
 NAME = re.compile(r"""(?<![\w.)\]'"=-])(?:--)?["']?([A-Za-z_][\w.-]*)["']?\s*=\s*""")
+# of chats, word processors and full-width keyboards
+TYPOGRAPHIC = str.maketrans("“”„‟‘’‚（）［］＝，；：", '""""' + "'''" + "()[]=,;:")
 SEPARATORS = " \t\r\n,;"
 LONGEST = 20_000  # characters; what is longer is no list of arguments
 
@@ -42,7 +44,7 @@ def literal(value: Any) -> Any:
 
 
 def _scanned(text: str) -> tuple[dict[str, Any], list[str]]:
-    text = text.strip().replace('\\"', '"')
+    text = text.translate(TYPOGRAPHIC).strip().replace('\\"', '"')
     if len(text) > LONGEST:
         return {}, [text[:60] + "…"]
     whole = literal(text) if text[:1] in ("{", "[") else None

@@ -9,7 +9,8 @@ from typing import Any
 
 from lib_lora.names import FORBIDDEN_IN_TEXT
 
-OPTION = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
+OPTION = re.compile(r"\s--(?=[A-Za-z]\w*(?:[\s=]|$))")
+NAMED = re.compile(r"(\w+)[\s=]*(.*)", re.DOTALL)
 ELSEWHERE = {
     "ss": "samples are drawn with the host's sampler", "g": "the guidance of models that take it is the host's",
     "cn": "no picture leads the sample",
@@ -62,7 +63,7 @@ def _parsed(line: str, size: int) -> tuple[SamplePrompt, list[str]]:
     notes: list[str] = []
     sample = SamplePrompt(prompt.strip(), width=_side(size), height=_side(size))
     for option in options:
-        name, _, value = option.partition(" ")
+        name, value = NAMED.match(option).groups()  # type: ignore[union-attr]  # OPTION has seen the name
         key, value = name.lower(), value.strip()
         if key == "n":
             sample = replace(sample, negative=value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lora.adapters.block_presets import import_lbw, load_presets, save_presets
+from lib_lora.adapters.block_presets import drawn_as, import_lbw, load_presets, save_presets
 from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.file import read_lora
 from lib_lora.errors import UserError
@@ -157,7 +157,7 @@ class BlocksDesk:
         found = import_lbw(text)
         for preset, weights in list(found.presets.items()):
             try:
-                BlockWeights.parse(weights, {})
+                BlockWeights.parse(drawn_as(weights, "1"), {})
             except UserError as error:
                 found.skipped[preset] = error.what
                 del found.presets[preset]

@@ -41,12 +41,18 @@ OUTX:1,{",".join("0" * 16)}
 # OFF:{ONES}
 HALF:{ONES} # disabled
 RANDOM:{",".join("R" * 17)}
+MIXED:X,X+0.2,U,{",".join("1" * 14)}
+WRONG:Q,{",".join("1" * 16)}
+XYZ:{ONES}
 FLUX:{",".join("1" * 61)}
 ODD:{",".join("1" * 62)}
 """
     found = import_lbw(text)
-    assert list(found.presets) == ["ALL", "OUTX", "FLUX"]
-    assert "random" in found.skipped["RANDOM"]
+    assert list(found.presets) == ["ALL", "OUTX", "RANDOM", "MIXED", "FLUX"]
+    assert found.presets["RANDOM"] == ",".join("R" * 17) and found.presets["MIXED"].startswith("X,X+0.2,U,1,")
+    assert "own plot" in found.skipped["XYZ"]
+    with pytest.raises(UserError, match="only a prompt's tag"):
+        BlockWeights.parse("MIXED", found.presets)
     assert "62 weights" in found.skipped["ODD"]
 
 
@@ -64,3 +70,19 @@ def test_elements_of_the_extension():
     assert not any(weights["ALL0"].values())
     assert "M00.mlp" not in weights["NOTMID"]
     assert weights["NOTMID"]["BASE.mlp"] == 0
+
+
+def test_words_of_the_extension_that_are_parts_of_names():
+    found = import_lbw(
+        "SELF:IN05:self_attn:1\n\nFF:OUT:ff_net:0\n\nNOT:M00:NOT attn:0\n\nBACK:OUT05-IN05:attn:0\n\n"
+        "ATTN:IN0:attn2:0\n\nTB:IN0:transformer_blocks:0\n\n"
+        "PART:M00:proj_in:0\n\nBOTH:M00:in_layers out_layers:0\n\nXYZ:::1\n\nWHERE:IN99:attn:0"
+    )
+    assert set(found.skipped) == {"SELF", "PART", "BOTH", "XYZ", "WHERE"}
+    assert "a part of the proj layers" in found.skipped["PART"] and "IN99" in found.skipped["WHERE"]
+    weights = {name: BlockWeights.parse(text, {}) for name, text in found.presets.items()}
+    assert (weights["FF"]["OUT11.mlp"], weights["FF"]["OUT11"], "IN05.mlp" in weights["FF"]) == (0, 1, False)
+    assert weights["NOT"]["M00.mlp"] == weights["NOT"]["M00.conv"] == 0 and "M00.attn1" not in weights["NOT"]
+    assert weights["BACK"]["M00.attn2"] == 0 and "IN04.attn1" not in weights["BACK"]
+    assert (weights["TB"]["IN00.mlp"], weights["TB"]["IN09.attn1"], weights["TB"]["IN09"]) == (0, 0, 1)
+    assert weights["ATTN"]["IN09.attn2"] == 0 and "IN10.attn2" not in weights["ATTN"]

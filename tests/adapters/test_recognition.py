@@ -123,6 +123,19 @@ OTHERS: dict[str, tuple[str, Shapes]] = {
     "VAE alone": ("a VAE", {"decoder.up.0.block.0.conv1.weight": (4, 4, 3, 3)}),
     "text encoder": ("a text encoder", {"text_model.encoder.layers.0.mlp.fc1.weight": (4, 4)}),
     "upscaler": ("an upscaler", {"model.0.weight": (64, 3, 3, 3)}),
+    "Wan of diffusers": ("a LoRA for Wan", peft("transformer.blocks.0.attn1.to_q", "transformer.blocks.0.ffn.net.2")),
+    "HunyuanVideo": ("a LoRA for HunyuanVideo", peft("transformer.double_blocks.0.img_attn_qkv")),
+    "HunyuanVideo's last blocks": ("a LoRA for HunyuanVideo", kohya("lora_unet_single_blocks_39_linear1")),
+    "HunyuanVideo's modulation": ("a LoRA for HunyuanVideo", kohya("lora_unet_double_blocks_0_img_mod_linear")),
+    "Stable Video Diffusion": (
+        "Stable Video Diffusion", peft("unet.down_blocks.0.attentions.0.temporal_transformer_blocks.0.attn1.to_q")
+    ),
+    "AnimateDiff": ("AnimateDiff", peft("down_blocks.0.motion_modules.0.temporal_transformer.proj_in")),
+    "language model": ("a language model", peft("base_model.model.model.layers.0.self_attn.q_proj")),
+    "PuLID": ("PuLID", {"pulid_encoder.x.weight": (4, 4)}),
+    "CLIP vision": ("an image encoder", {"vision_model.encoder.layers.0.mlp.fc1.weight": (4, 4)}),
+    "TAESD": ("VAE for previews", {"0.weight": (64, 3, 3, 3), "2.conv.0.weight": (64, 64, 3, 3)}),
+    "latents": ("cached latents", {"latents_64x64": (4, 64, 64)}),
     "nothing known": ("of a kind that is not known here", {"foo.bar": (1,)}),
 }
 
@@ -150,6 +163,12 @@ def test_metadata_decide_what_names_leave_open() -> None:
     assert [f.name for f in candidates(layers, architecture)] == ["klein4b"]
     lying = {"ss_base_model_version": "sd_v1"}
     assert candidates(layer_shapes(FILES["SDXL"][1]), lying)[0] is family("sdxl")
+
+
+def test_the_width_of_the_text_tells_families_of_the_same_names_apart() -> None:
+    key = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+    for width, name in ((768, "sd1"), (1024, "sd2"), (2048, "sdxl")):
+        assert candidates(layer_shapes(peft(key, out=640, into=width)))[0] is family(name)
 
 
 def test_what_the_text_encoder_does_not_reach_is_of_both() -> None:

@@ -12,6 +12,7 @@ from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.errors import UserError
 from lib_lora.tools.convert import PROGRAMS, convert, merge_for, precision_of
+from lib_lora.tools.merge import Reduction
 
 SPECS = {
     **{name: NetworkSpec(algorithm=name, rank=2, conv_rank=2) for name in algorithms() if name != "norm"},
@@ -75,8 +76,9 @@ def test_a_merge_for_a_program_keeps_what_it_lost_and_its_names(mixed, tmp_path)
     for_comfy = merge_for("comfyui", "mixed:1", tmp_path, **options)
     assert "dora" in kinds_of(for_comfy.modules), "one file as it is keeps what the program applies"
     assert kinds_of(merge_for("", "mixed:1", tmp_path, **options).modules) == {"lora", "full", "norm"}
-    half = merge_for("diffusers", "mixed:0.5", tmp_path, rank=1, **options)
-    assert half.report.total_error == merge_for("", "mixed:0.5", tmp_path, rank=1, **options).report.total_error > 0.01
+    half = merge_for("diffusers", "mixed:0.5", tmp_path, Reduction(rank=1), **options)
+    plain = merge_for("", "mixed:0.5", tmp_path, Reduction(rank=1), **options)
+    assert half.report.total_error == plain.report.total_error > 0.01
     saved = read_lora(half.save(tmp_path / "half.safetensors", torch.float32))
     assert kinds_of(saved.modules) == {"lora"} and NORM not in saved.modules
     with pytest.raises(UserError, match="cannot replace"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.errors import UserError
 from lib_lora.tools.prompt_edits import with_blocks, with_epoch, with_weight
 from lib_lora.tools.prompt_loras import split_prompt
@@ -76,3 +77,24 @@ def test_names_with_dates_and_the_last_epoch_by_its_number():
 
 def test_another_weight_keeps_what_is_no_weight():
     assert with_weight("<lora:mira:te=0.5:unet=1:dyn=8:lbwe=X>", 0.7) == "<lora:mira:0.7:dyn=8:lbwe=X>"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "rest"),
+    [
+        ("1,0,0.25,R,X+0.5", "0,1,0.75,R,X+0.5"),
+        ("INS", "0,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1,1"),
+        ("MINE", "0,0,0.5"),
+    ],
+)
+def test_placeholders_of_block_weights_plot(blocks, rest):
+    prompt = "<lora:a:1:lbw=XYZ> <lora:b:0.5:1:ZYX> <lora:c:1:lbw=OUTS>"
+    assert with_blocks(prompt, blocks, {**load_presets(), "MINE": "0.5,0|1,1,0.5"}) == (
+        f"<lora:a:1:lbw={blocks}> <lora:b:0.5:1:lbw={rest}> <lora:c:1:lbw=OUTS>"
+    )
+
+
+def test_the_rest_of_named_blocks():
+    found = split_prompt(with_blocks("<lora:a:1:ZYX>", "IN04-OUT05=0.25,M00.mlp=1"))[1][0]
+    weights = BlockWeights.parse(found.blocks, {})
+    assert (weights["BASE"], weights["IN05"], weights["M00.mlp"]) == (0, 0.75, 0)

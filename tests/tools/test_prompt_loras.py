@@ -52,7 +52,7 @@ def test_positions_above_one_count_steps() -> None:
 
 @pytest.mark.parametrize(
     "tag", ["<lora:x:0.8@>", "<lora:x:0,1@1>", "<lora:x:y@z>", "<lora:x:1:start=-1>", "<lora:x:1@0@2>",
-            "<lora:x:1:step=a-b>", "<lora:x:1:lbwe=MINE>", "<lora:x:1:hr=soon>",
+            "<lora:x:1:step=a-b>", "<lora:x:1:hr=soon>",
             "<lora:x:nan@0>", "<lora:x:1@0:foo=2>", "<lora:x:1:start=soon>", "<lora:x:1@-1>"]
 )  # fmt: skip
 def test_what_cannot_be_read_stays_and_is_quoted(tag: str) -> None:
@@ -119,13 +119,31 @@ def test_any_prompt_is_read_or_what_cannot_be_is_named(prompt: str) -> None:
         ("<lora:x:1:OUTD>", 1.0, "OUTD"),
         ("<lora:x:0.5:1:OUTD>", 0.5, "OUTD"),
         ("<lora:x:1:lbw=1,X,x,0:x=0.5>", 1.0, "1,X,x,0"),
-        ("<lora:x:1:lbw=ALL:lbwe=ATTNDEEPOFF>", 1.0, "ALL,IN05-OUT05.attn=0"),
+        ("<lora:x:1:lbw=ALL:lbwe=ATTNDEEPOFF>", 1.0, "ALL"),
         ("<lora:lele_20230624234110:0.8:OUTS>", 0.8, "OUTS"),
     ],
 )
 def test_block_weights_whole_notation(tag: str, te: float, blocks: str) -> None:
     _, (found,) = split_prompt(tag)
     assert (found.te_weight(), found.blocks) == (te, blocks)
+
+
+@pytest.mark.parametrize("tag", ["1:lbw=OUTS:lbwe=MINE", "1:OUTS:MINE", "1:1:OUTS:lbwe=MINE", "1:lbwe=MINE"])
+def test_elements_by_name(tag: str) -> None:
+    _, (found,) = split_prompt(f"<lora:x:{tag}>")
+    assert (found.elements, found.needs) == ("MINE", {"blocks"})
+    assert found.blocks == ("OUTS" if "OUTS" in tag else None)
+
+
+def test_a_small_weight_is_no_block() -> None:
+    assert split_prompt("<lora:x:1e-1> <lora:y:5E-1:1>")[1] == []
+    _, (tag,) = split_prompt("<lora:x:1e-1:lbw = OUTS :stop= 5>")
+    assert (tag.te_weight(), tag.blocks, tag.stop) == (0.1, "OUTS", Bound(5, True))
+
+
+def test_a_rank_behind_the_weights_is_the_files() -> None:
+    _, (found,) = split_prompt("<lora:x:0@0,1@1:1:256>")
+    assert found.unet_weight(0, 2) == 1 and found.te_weight() == 0
 
 
 def test_loractls_whole_notation() -> None:

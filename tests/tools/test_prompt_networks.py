@@ -36,6 +36,28 @@ def test_random_weights_are_those_of_the_seed_and_in_their_bounds() -> None:
     assert min(wide) < 0 and 1 < max(wide) <= 1.5 and all(round(one, 3) == one for one in wide)
 
 
+def test_elements_go_over_the_blocks() -> None:
+    found = weights(f"<lora:a:1:lbw={','.join('0' * 17)}:lbwe=ATTNDEEPON>")
+    assert (found["IN05"], found["IN05.attn1"], found["OUT05.attn2"]) == (0, 1, 1)
+    mine = block_weights(split_prompt("<lora:a:1:lbwe=MINE>")[1][0], {"MINE": "M00.mlp=0"}, SD1, 1)
+    assert mine["M00.mlp"] == 0 and mine["M00"] == 1
+
+
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [
+        ("<lora:a:1:lbwe=SOME>", "No elements are called 'SOME'"),
+        ("<lora:a:1:lbw=OUTS:lbwe=ROUT>", "No elements are called 'ROUT'"),
+        ("<lora:a:1:lbw=XYZ>", "own plot"),
+        ("<lora:a:1:ZYX>", "own plot"),
+    ],
+)
+def test_names_of_another_program_are_explained(tag: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as refused:
+        weights(tag)
+    assert refused.value.fix
+
+
 def test_what_was_drawn_is_shown(tmp_path) -> None:
     (tag,) = split_prompt("<lora:a:1:lbw=1,1,1,1,1,1,1,1,R,1,1,1,1,1,1,1,1>")[1]
     value = block_weights(tag, {}, SD1, 5)["OUT03"]

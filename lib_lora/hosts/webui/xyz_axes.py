@@ -47,7 +47,12 @@ def _axes(axis: Callable[..., Any], presets: Path) -> list[Any]:
     return [
         axis(f"{PREFIX} Epoch", str, _varying(lambda p, x: with_epoch(p, x, _names(), _last_epoch)), choices=_epochs),
         axis(f"{PREFIX} Weight", float, _varying(with_weight)),
-        axis(f"{PREFIX} Block weights", str, _varying(with_blocks), choices=lambda: list(load_presets(presets))),
+        axis(
+            f"{PREFIX} Block weights",
+            str,
+            _varying(lambda p, x: with_blocks(p, x, load_presets(presets))),
+            choices=lambda: list(load_presets(presets)),
+        ),
     ]
 
 

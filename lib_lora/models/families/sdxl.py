@@ -64,6 +64,7 @@ SDXL = Family(
         ),
     ),
     written=re.compile(r"lora_unet_(?:input|output|middle)_block"),
+    widths={r"_attn2_to_[kv]$": (0, 2048)},
     predictions=("epsilon", "v", "flow"),
     latents=Latents(scale=0.13025),
     sizes=True,

@@ -11,12 +11,11 @@ from lib_lora.training.importers.kohya_optimizer import betas
 from lib_lora.training.importers.report import IGNORED, Imported, Line, Reading
 from lib_lora.training.importers.tables import Option, choice, flattened, ignored, read_table, setting
 from lib_lora.training.importers.values import (
-    Unreadable,
     file_name,
     is_nothing,
+    not_negative,
     number,
-    numbers,
-    shown,
+    sides,
     switch,
     text,
 )
@@ -69,13 +68,6 @@ def _process(document: dict[str, Any]) -> dict[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
-def _positive(value: Any) -> float:
-    found = number(value)
-    if found < 0:
-        raise Unreadable(f"{shown(value)} is below 0")
-    return found
-
-
 def _rates(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
     base = given.get("train.lr", DEFAULTS["unet_lr"])
     unet = given.get("train.unet_lr", base) if given.get("train.train_unet", True) else 0.0
@@ -121,13 +113,6 @@ def _resolution(reading: Reading, key: str, value: list[float], given: Mapping[s
     side = round(value[-1] / 8) * 8
     others = ", the last of several" if len(value) > 1 else ""
     reading.translate(key, f"Resolution = {side}{others}", resolution=side)
-
-
-def _sides(value: Any) -> list[float]:
-    found = numbers(value)
-    if not all(8 <= side <= 100_000 for side in found):
-        raise Unreadable(f"{shown(value)} is no size of an image")
-    return found
 
 
 def _extension(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
@@ -200,16 +185,16 @@ OPTIONS: dict[str, Option] = {
     "network.type": (choice("algorithm", {"lora": "lora", "locon": "lora", "lokr": "lokr", "loha": "loha"})[0], _kind),
     "network.linear": setting("rank"),
     "network.rank": setting("rank"),
-    "network.linear_alpha": (_positive, _alpha),
-    "network.alpha": (_positive, _alpha),
+    "network.linear_alpha": (not_negative, _alpha),
+    "network.alpha": (not_negative, _alpha),
     "network.conv": setting("conv_rank"),
     "network.conv_alpha": setting("conv_alpha"),
     "network.dropout": setting("network_dropout"),
     "network.lokr_full_rank": setting("lokr_full"),
     "network.lokr_factor": setting("lokr_factor"),
-    "train.lr": (_positive, _rates),
-    "train.unet_lr": (_positive, _rates),
-    "train.text_encoder_lr": (_positive, _rates),
+    "train.lr": (not_negative, _rates),
+    "train.unet_lr": (not_negative, _rates),
+    "train.text_encoder_lr": (not_negative, _rates),
     "train.train_unet": (switch, _rates),
     "train.train_text_encoder": (switch, _rates),
     "train.batch_size": setting("batch_size"),
@@ -229,9 +214,9 @@ OPTIONS: dict[str, Option] = {
     "train.loss_type": (choice("loss_type", {"mse": "l2", "mae": "l1", "l1": "l1", "l2": "l2"})[0], _loss),
     "train.dtype": choice("precision", PRECISIONS),
     "train.ema_config.use_ema": (switch, _ema),
-    "train.ema_config.ema_decay": (_positive, _ema),
+    "train.ema_config.ema_decay": (not_negative, _ema),
     "train.diff_output_preservation": (switch, _preserve),
-    "train.diff_output_preservation_multiplier": (_positive, _preserve),
+    "train.diff_output_preservation_multiplier": (not_negative, _preserve),
     "train.diff_output_preservation_class": (text, _preserve),
     "save.dtype": choice("save_precision", {**PRECISIONS, "fp32": "fp32", "float32": "fp32", "float": "fp32"}),
     "save.save_every": setting("save_every_n_steps"),
@@ -247,8 +232,8 @@ OPTIONS: dict[str, Option] = {
     "datasets.token_dropout_rate": setting("tag_dropout"),
     "datasets.shuffle_tokens": setting("shuffle"),
     "datasets.keep_tokens": setting("keep_tokens"),
-    "datasets.resolution": (_sides, _resolution),
-    "datasets.num_repeats": (_positive, _repeats),
+    "datasets.resolution": (sides, _resolution),
+    "datasets.num_repeats": (not_negative, _repeats),
     "datasets.flip_x": setting("flip"),
     "datasets.mask_path": (text, _masks),
     "datasets.alpha_mask": (switch, _masks),

@@ -32,12 +32,14 @@ from lib_lora.training.importers.report import UNKNOWN, Imported, Reading
 from lib_lora.training.importers.values import (
     Unreadable,
     anything,
+    count,
     file_name,
     is_nothing,
     number,
     numbers,
     of_setting,
     shown,
+    sides,
     switch,
     text,
     whole,
@@ -67,8 +69,6 @@ def translate(
             rule(reading, key, value, given)
     if kohya_flow.flows(given):
         kohya_flow.as_flow(reading, given)
-    if reading.values.get("schedule") == "constant" and reading.values.get("warmup"):
-        reading.values["schedule"] = "constant_with_warmup"
     return reading.result()
 
 
@@ -137,10 +137,10 @@ def _no_arguments(value: Any) -> Any:
 
 
 def _sides(value: Any) -> list[float]:
-    sides = numbers(value)
-    if len(sides) > 2 or any(not 8 <= side <= 100_000 for side in sides):
-        raise Unreadable(f"{shown(value)} is no size of an image")
-    return sides
+    found = sides(value)
+    if len(found) > 2:
+        raise Unreadable(f"{shown(value)} is no size of one image")
+    return found
 
 
 def _resolution(reading: Reading, key: str, value: list[float], given: Mapping[str, Any]) -> None:
@@ -192,13 +192,6 @@ def _epochs(reading: Reading, key: str, value: int, given: Mapping[str, Any]) ->
     else:
         reading.values["max_steps"] = 0
         reading.apply(key, value, "epochs")
-
-
-def _count(value: Any) -> int:
-    found = whole(value)
-    if found < 0:
-        raise Unreadable(f"{shown(value)} is below 0")
-    return found
 
 
 def _seed(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
@@ -293,15 +286,15 @@ OPTIONS: dict[str, tuple[Reader, Rule]] = {
     "pretrained_model_name_or_path": (text, _model),
     "mixed_precision": (text, _precision),
     "zero_terminal_snr": (switch, _zero_terminal),
-    "max_train_steps": (_count, _steps),
-    "max_train_epochs": (_count, _epochs),
-    "epoch": (_count, _epochs),
+    "max_train_steps": (count, _steps),
+    "max_train_epochs": (count, _epochs),
+    "epoch": (count, _epochs),
     "seed": (whole, _seed),
-    "clip_skip": (_count, _clip_skip),
+    "clip_skip": (count, _clip_skip),
     "num_repeats": (whole, _repeats),
     "dataset_repeats": (whole, _repeats),
     "sample_prompts": (_prompts, _samples),
-    "network_dim": (_count, kohya_network.rank),
+    "network_dim": (count, kohya_network.rank),
     "network_alpha": (of_setting(settings()["alpha"]), kohya_network.alpha),
     "save_precision": (_save_precision, _file_precision),
     "masked_loss": (switch, _masks),

@@ -103,6 +103,8 @@ IGNORED: dict[str, str] = {
     "resize_interpolation": "Shrinking averages areas, enlarging uses Lanczos, as kohya's default",
 }  # fmt: skip
 
+# What accelerate's own file has: a file of these is about the computer, not about a training
+OF_THE_COMPUTER = {key for key, reason in IGNORED.items() if reason == _HOST} | {"mixed_precision"}
 # Options that other programs' files have too: they alone do not make a file kohya's
 COMMON = {
     "learning_rate", "seed", "resolution", "batch_size", "epoch", "gradient_accumulation_steps", "max_grad_norm",

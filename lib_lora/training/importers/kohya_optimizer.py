@@ -10,7 +10,16 @@ import torch
 from lib_lora.training.arguments import literal
 from lib_lora.training.config_groups.optimizer import CLASS_NAME, SCHEDULES
 from lib_lora.training.importers.report import Reading
-from lib_lora.training.importers.values import DECIMAL_COMMA, Unreadable, number, numbers, shown, switch, whole
+from lib_lora.training.importers.values import (
+    DECIMAL_COMMA,
+    Unreadable,
+    not_negative,
+    number,
+    numbers,
+    shown,
+    switch,
+    whole,
+)
 from lib_lora.training.optimizers import RECIPES, RENAMED
 
 RATES = ("learning_rate", "unet_lr", "text_encoder_lr", "network_train_unet_only", "network_train_text_encoder_only")
@@ -33,10 +42,7 @@ def rate(value: Any) -> float:
     """A learning rate, or the first of several."""
     if isinstance(value, str) and "," not in value.strip(","):
         value = value.split()[0] if value.split() else value
-    found = numbers(value)[0] if isinstance(value, (list, tuple)) else _one_rate(value)
-    if found < 0:
-        raise Unreadable(f"{shown(value)} is below 0")
-    return found
+    return not_negative(numbers(value)[0] if isinstance(value, (list, tuple)) else _one_rate(value))
 
 
 def _one_rate(value: Any) -> float:
@@ -56,17 +62,9 @@ def betas(value: Any) -> tuple[float, ...]:
     return tuple(found)
 
 
-def decay(value: Any) -> float:
-    """A number that is not below 0."""
-    found = number(value)
-    if found < 0:
-        raise Unreadable(f"{shown(value)} is below 0")
-    return found
-
-
 def share(value: Any) -> float:
     """A number of steps, or a share of them below 1."""
-    return decay(value)
+    return not_negative(value)
 
 
 def plain(value: Any) -> Any:
@@ -82,12 +80,12 @@ def plain(value: Any) -> Any:
 
 
 OPTIMIZER_READERS: dict[str, Callable[[Any], Any]] = {
-    "weight_decay": decay, "betas": betas, "relative_step": switch, "scale_parameter": switch,
+    "weight_decay": not_negative, "betas": betas, "relative_step": switch, "scale_parameter": switch,
 }  # fmt: skip
 SCHEDULER_SETTINGS = {"cycle_multiplier": "cycle_length_factor", "gamma": "cycle_decay", "num_cycles": "cycles",
                       "min_lr_ratio": "min_lr", "min_lr_rate": "min_lr", "power": "power"}  # fmt: skip
 SCHEDULER_READERS: dict[str, Callable[[Any], Any]] = dict.fromkeys(
-    (*SCHEDULER_SETTINGS, "min_lr", "min_lr_rate", "eta_min", "T_max"), decay
+    (*SCHEDULER_SETTINGS, "min_lr", "min_lr_rate", "eta_min", "T_max"), not_negative
 ) | {"num_cycles": whole}
 LOWEST = ("min_lr", "eta_min")  # as rates, where the settings have shares of one
 # kohya's schedules that heed a lowest share; for them its cycles are waves of a cosine

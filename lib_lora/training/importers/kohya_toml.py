@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib_lora.training.importers.kohya import is_known, translate
-from lib_lora.training.importers.kohya_keys import COMMON, DATA_DEFAULTS
+from lib_lora.training.importers.kohya_keys import COMMON, DATA_DEFAULTS, OF_THE_COMPUTER
 from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, Imported, Line
 from lib_lora.training.importers.values import Unreadable, is_nothing, shown, text
 
@@ -19,10 +19,11 @@ BY_NAME = ("class_tokens", "metadata_file", "cache_info", "network_multiplier", 
 
 
 def matches(document: dict[str, Any]) -> bool:
-    """Whether any option is one that only kohya's trainer has, or at least half of them are its."""
+    """Whether any option is one that only kohya's trainer has, or at least half of them are its, about training."""
     keys = set(_flat(document)) if not is_dataset(document) else {"datasets"}
     known = {key for key in keys if is_known(key)}
-    return keys == {"datasets"} or bool(known - COMMON) or 0 < len(keys) <= 2 * len(known)
+    of_training = {key for key in known if key not in OF_THE_COMPUTER}
+    return keys == {"datasets"} or bool(known - COMMON) or 0 < len(keys) <= 2 * len(of_training)
 
 
 def read(document: dict[str, Any]) -> Imported:

@@ -12,11 +12,11 @@ from lib_lora.training.importers.onetrainer_data import concepts, samples, table
 from lib_lora.training.importers.report import Imported, Reading
 from lib_lora.training.importers.tables import Option, Reader, choice, flattened, ignored, read_table, setting
 from lib_lora.training.importers.values import (
-    Unreadable,
+    count,
     file_name,
+    not_negative,
     number,
-    numbers,
-    shown,
+    sides,
     switch,
     text,
     whole,
@@ -79,20 +79,6 @@ def _rate_of(part: str, given: Mapping[str, Any]) -> float:
     return own if given.get(f"{part}.train", True) else 0.0
 
 
-def _positive(value: Any) -> float:
-    found = number(value)
-    if found < 0:
-        raise Unreadable(f"{shown(value)} is below 0")
-    return found
-
-
-def _count(value: Any) -> int:
-    found = whole(value)
-    if found < 0:
-        raise Unreadable(f"{shown(value)} is below 0")
-    return found
-
-
 def _stop(part: str) -> Option:
     def use(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
         unit = given.get(f"{part}.stop_training_after_unit", "NEVER" if part == "unet" else "EPOCH")
@@ -103,7 +89,7 @@ def _stop(part: str) -> Option:
             reading.values[setting] = 0
             reading.ignore(key, "Off" if unit.upper() == "NEVER" else "Counted in epochs here")
 
-    return _count, use
+    return count, use
 
 
 def _unit(part: str) -> Option:
@@ -123,7 +109,7 @@ def _every(setting: str, unit_key: str, usual: str) -> Option:
         else:
             reading.ignore(key, "Off" if unit == "NEVER" or not value else "Counted in epochs or steps here")
 
-    return _count, use
+    return count, use
 
 
 def _scheduler(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
@@ -144,13 +130,6 @@ def _resolution(reading: Reading, key: str, value: list[float], given: Mapping[s
     side = round(value[0] / 8) * 8
     others = ", the first of several" if len(set(value)) > 1 else ""
     reading.translate(key, f"Resolution = {side}{others}", resolution=side)
-
-
-def _sides(value: Any) -> list[float]:
-    found = numbers(value)
-    if not all(8 <= side <= 100_000 for side in found):
-        raise Unreadable(f"{shown(value)} is no size of an image")
-    return found
 
 
 def _named(setting: str) -> Option:
@@ -225,7 +204,7 @@ def _strength(setting: str) -> Option:
     def use(reading: Reading, key: str, value: float, given: Mapping[str, Any]) -> None:
         reading.translate(key, f"Timestep {round(value * 1000)}", **{setting: round(value * 1000)})
 
-    return _positive, use
+    return not_negative, use
 
 
 def _checkpointing(value: Any) -> bool:
@@ -269,12 +248,12 @@ _ADAPTIVE = {
 }
 OPTIONS: dict[str, Option] = {
     "training_method": (text, _method),
-    "learning_rate": (_positive, _all_rates),
+    "learning_rate": (not_negative, _all_rates),
     "epochs": setting("epochs"),
     "batch_size": setting("batch_size"),
     "gradient_accumulation_steps": setting("gradient_accumulation"),
     "clip_grad_norm": setting("max_grad_norm"),
-    "resolution": (_sides, _resolution),
+    "resolution": (sides, _resolution),
     "base_model_name": _named("model"),
     "output_model_destination": _named("name"),
     "lora_model_name": setting("start_from"),
@@ -290,15 +269,15 @@ OPTIONS: dict[str, Option] = {
     "dropout_probability": setting("network_dropout"),
     "layer_filter_preset": (text, _layers),
     "learning_rate_scheduler": (choice("schedule", SCHEDULERS)[0], _scheduler),
-    "learning_rate_warmup_steps": (_positive, _warmup),
+    "learning_rate_warmup_steps": (not_negative, _warmup),
     "learning_rate_cycles": (lambda value: max(1, whole(value)), setting("cycles")[1]),
     "learning_rate_min_factor": setting("min_lr"),
     "loss_weight_fn": (text, _loss_weight),
-    "loss_weight_strength": (_positive, lambda r, k, v, g: r.translate(k, "Of the balance of the noise levels")),
-    "mse_strength": (_positive, lambda r, k, v, g: r.ignore(k, "The usual loss" if v else "See the other losses")),
-    "mae_strength": (_positive, _mae),
+    "loss_weight_strength": (not_negative, lambda r, k, v, g: r.translate(k, "Of the balance of the noise levels")),
+    "mse_strength": (not_negative, lambda r, k, v, g: r.ignore(k, "The usual loss" if v else "See the other losses")),
+    "mae_strength": (not_negative, _mae),
     "ema": (text, _ema),
-    "ema_decay": (_positive, lambda r, k, v, g: r.translate(k, "Of the moving average")),
+    "ema_decay": (not_negative, lambda r, k, v, g: r.translate(k, "Of the moving average")),
     "offset_noise_weight": setting("noise_offset"),
     "perturbation_noise_weight": setting("ip_noise_gamma"),
     "rescale_noise_scheduler_to_zero_terminal_snr": setting("zero_terminal_snr"),
@@ -310,15 +289,15 @@ OPTIONS: dict[str, Option] = {
     "gradient_checkpointing": (_checkpointing, setting("gradient_checkpointing")[1]),
     "unet.gradient_checkpointing": (_checkpointing, setting("gradient_checkpointing")[1]),
     "masked_training": (switch, _masked),
-    "unmasked_weight": (_positive, lambda r, k, v, g: r.translate(k, "Of the masks")),
+    "unmasked_weight": (not_negative, lambda r, k, v, g: r.translate(k, "Of the masks")),
     "normalize_masked_area_loss": setting("mask_by_area"),
-    "text_encoder_layer_skip": (_count, _skip),
+    "text_encoder_layer_skip": (count, _skip),
     "unet.train": _part("unet", switch),
-    "unet.learning_rate": _part("unet", _positive),
+    "unet.learning_rate": _part("unet", not_negative),
     "unet.stop_training_after": _stop("unet"),
     "unet.stop_training_after_unit": _unit("unet"),
     "text_encoder.train": _part("text_encoder", switch),
-    "text_encoder.learning_rate": _part("text_encoder", _positive),
+    "text_encoder.learning_rate": _part("text_encoder", not_negative),
     "text_encoder.stop_training_after": _stop("text_encoder"),
     "text_encoder.stop_training_after_unit": _unit("text_encoder"),
     "train_dtype": choice("precision", PRECISIONS),

@@ -102,6 +102,8 @@ class Reading:
 
     def result(self) -> Imported:
         """All that was found, the lines in the order of the file."""
+        if self.values.get("schedule") == "constant" and self.values.get("warmup"):
+            self.values["schedule"] = "constant_with_warmup"
         place = {self.names.get(key, key): i for i, key in enumerate(self.raw)}
         lines = sorted(self.lines, key=lambda line: place.get(line.key, len(place)))
         return Imported(dict(self.values), tuple(lines))

@@ -66,6 +66,22 @@ def whole(value: Any) -> int:
     return value if type(value) is int else int(found)
 
 
+def not_negative(value: Any) -> float:
+    """A number from 0 on."""
+    found = number(value)
+    if found < 0:
+        raise Unreadable(f"{shown(value)} is below 0")
+    return found
+
+
+def count(value: Any) -> int:
+    """A whole number from 0 on."""
+    found = whole(value)
+    if found < 0:
+        raise Unreadable(f"{shown(value)} is below 0")
+    return found
+
+
 def switch(value: Any) -> bool:
     """Yes or no, in any spelling."""
     if isinstance(value, bool):
@@ -109,6 +125,14 @@ def numbers(value: Any) -> list[float]:
     if not value or len(value) > 1000:
         raise Unreadable(f"{shown(value)} has no numbers, or too many")
     return [number(part) for part in value]
+
+
+def sides(value: Any) -> list[float]:
+    """Widths and heights of images, in pixels."""
+    found = numbers(value)
+    if not all(8 <= side <= 100_000 for side in found):
+        raise Unreadable(f"{shown(value)} is no size of an image")
+    return found
 
 
 def anything(value: Any) -> Any:
