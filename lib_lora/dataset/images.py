@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from lib_lora.dataset.buckets import Size
-from lib_lora.dataset.problems import BadFile
+from lib_lora.dataset.problems import BadFile, check_ends
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit; hosts may have switched that off
 ORIENTATION_TAG = 0x0112
@@ -32,6 +32,7 @@ def read_header(path: Path) -> Header:
     Raises:
         BadFile: empty, unreadable, not an image, or so large that decoding it could exhaust the memory.
     """
+    check_ends(path)
     try:
         with Image.open(path) as image:
             size, kind = image.size, image.format or ""
@@ -50,6 +51,7 @@ def has_alpha(path: Path) -> bool:
     Raises:
         BadFile: see `read_header`.
     """
+    check_ends(path)
     try:
         with Image.open(path) as image:
             return _has_alpha(image)
@@ -75,6 +77,7 @@ def load_rgba(path: Path, at_least: int = 0) -> Image.Image:
 
 
 def _load(path: Path, at_least: int, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    check_ends(path)
     try:
         with Image.open(path) as image:
             if at_least:

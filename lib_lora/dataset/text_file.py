@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from lib_lora.dataset.problems import BadFile
+from lib_lora.dataset.problems import BadFile, check_ends
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -62,6 +62,7 @@ def read_text_file(path: Path) -> TextFile:
     Raises:
         BadFile: unreadable, or neither of both.
     """
+    check_ends(path)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -128,7 +128,8 @@ OTHERS: dict[str, tuple[str, Shapes]] = {
     "HunyuanVideo's last blocks": ("a LoRA for HunyuanVideo", kohya("lora_unet_single_blocks_39_linear1")),
     "HunyuanVideo's modulation": ("a LoRA for HunyuanVideo", kohya("lora_unet_double_blocks_0_img_mod_linear")),
     "Stable Video Diffusion": (
-        "Stable Video Diffusion", peft("unet.down_blocks.0.attentions.0.temporal_transformer_blocks.0.attn1.to_q")
+        "Stable Video Diffusion",
+        peft("unet.down_blocks.0.attentions.0.temporal_transformer_blocks.0.attn1.to_q"),
     ),
     "AnimateDiff": ("AnimateDiff", peft("down_blocks.0.motion_modules.0.temporal_transformer.proj_in")),
     "language model": ("a language model", peft("base_model.model.model.layers.0.self_attn.q_proj")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from PIL import Image
 
 from lib_lora.dataset.collection.moving import plan_move, plan_numbering
@@ -65,3 +67,16 @@ def test_a_shared_caption_stays_with_each_picture(add_image, opened, every_byte,
     assert sorted(numbered) == ["1.jpg", "1.txt", "2.png", "2.txt"] and numbered["1.txt"] == numbered["2.txt"]
     editor.undo()
     assert every_byte() == before
+
+
+def test_pipes_are_named_and_not_waited_for(add_image, opened, tmp_path):
+    add_image("a.png")
+    add_image("b.png", caption="red hat")
+    os.mkfifo(tmp_path / "a.txt")
+    os.mkfifo(tmp_path / "c.png")
+    os.mkfifo(tmp_path / "b.png.json")
+    checked = scan(DatasetConfig((Concept(tmp_path),), resolution=64, masks="files"))
+    assert [item.path.name for item in checked.items] == ["b.png"]
+    for problems in (checked.problems, opened().problems):
+        named = {problem.path.name for problem in problems if "pipe" in problem.reason}
+        assert {"c.png"} <= named and named & {"a.txt", "a.png"}
