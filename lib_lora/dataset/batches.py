@@ -19,6 +19,8 @@ from lib_lora.errors import UserError
 from lib_lora.models.transfer import sent
 from lib_lora.randomness import rng
 
+MOST_SAMPLES = 10_000_000  # of one epoch; each has its place in a list
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -165,7 +167,13 @@ def samples(scan: Scan) -> list[Item]:
     """The items of an epoch, each as often as it is seen.
 
     Regularisation is seen as often as the subject, its items in turn (as in kohya).
+
+    Raises:
+        UserError: there are more than :data:`MOST_SAMPLES`.
     """
+    if scan.samples_per_epoch > MOST_SAMPLES:
+        what = f"An epoch would show {scan.samples_per_epoch:,} images, and {MOST_SAMPLES:,} is the most"
+        raise UserError(what, where="repeats", fix="Lower the repeats, in the settings or the folders' names")
     subject = [item for item in scan.subject for _ in range(item.concept.repeats)]
     return subject + _in_turn([item for item in scan.items if item.concept.regularisation], len(subject))
 

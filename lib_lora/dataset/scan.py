@@ -18,6 +18,7 @@ from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.sidecars import Caption, CaptionFiles
 
 CONCEPT_NAME = re.compile(r"(\d+)_(.*)")
+MOST_REPEATS = 10_000  # of a folder's name; more is a date
 MASK_ENDINGS = ("-masklabel", "_mask")  # OneTrainer's, and the common one
 
 
@@ -161,6 +162,10 @@ class _Walk:
         folder = concept.path
         if concept.repeats < 1:
             self.report(folder, "the folder name asks for 0 repeats", "Name it 1_… or higher to use it")
+            return False
+        if concept.repeats > MOST_REPEATS:
+            reason = f"the folder name asks for {concept.repeats:,} repeats"
+            self.report(folder, reason, f"Name it 1_… to use it once; {MOST_REPEATS:,} is the most")
             return False
         if (real := folder.resolve()) in self.seen:
             self.report(folder, "the folder is already part of this dataset", "List it once; raise its repeats")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from lib_lora.dataset.batches import samples
 from lib_lora.dataset.config import Concept
 from lib_lora.dataset.scan import scan
 from lib_lora.errors import UserError
@@ -78,6 +79,24 @@ def test_images_beside_concepts_folders_listed_twice_and_zero_repeats_are_report
     assert "not used" in reasons(found)[tmp_path.name]
     assert "0 repeats" in reasons(found)["0_off"]
     assert "already" in reasons(found)["1_x"]
+
+
+def test_a_date_is_no_number_of_repeats(add_image, config, tmp_path):
+    add_image("1_x/a.png")
+    add_image("20240101_holiday/b.png")
+    add_image("99999999999_x/c.png")
+    found = scan(replace(config, folders=(Concept(tmp_path),)))
+    assert names(found) == ["a.png"]
+    assert "20,240,101 repeats" in reasons(found)["20240101_holiday"]
+    assert len(samples(found)) == 1
+
+
+def test_an_epoch_beyond_measure_is_refused_before_it_is_built(add_image, config, tmp_path):
+    add_image("10000_x/a.png")
+    found = scan(replace(config, folders=(Concept(tmp_path),)))
+    assert len(samples(found)) == 10_000
+    with pytest.raises(UserError, match="10,010,000 images"):
+        samples(replace(found, items=found.items * 1001))
 
 
 def test_missing_empty_and_wrong_folders_are_reported(add_image, config, tmp_path):
