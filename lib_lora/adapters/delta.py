@@ -53,6 +53,8 @@ class Delta:
 
     def scaled(self, weight: float) -> Delta:
         """``weight``·ΔW; the sign and the size are applied once, to ``up``."""
+        if weight == 1:
+            return self
         up = None if self.up is None else self.up * weight
         dense = None if self.dense_part is None else self.dense_part * weight
         bias = None if self.bias is None else self.bias * weight
@@ -129,10 +131,8 @@ class Delta:
             noise: the same of dense parts, whose sizes before the sum only the caller knows.
         """
         dtype = _dtype(self)
-        left, values, right, of_factors = self._svd(rank)
-        values = torch.where(values > max(noise, ROUNDING * torch.finfo(dtype).eps * of_factors), values, 0.0)
-        root = values[:rank].sqrt().to(dtype)
-        return Delta(self.shape, left.to(dtype) * root, root[:, None] * right.to(dtype), bias=self.bias), values
+        left, values, right = self._svd(rank, noise, ROUNDING * torch.finfo(dtype).eps)
+        return Delta(self.shape, left.to(dtype), right.to(dtype), bias=self.bias), values
 
     def reduced(self, rank: int | None = None, energy: float | None = None, noise: float = 0.0) -> tuple[Delta, Tensor]:
         """The best approximation within a rank, or of the smallest rank that keeps a share of Σσ²; and the spectrum.
@@ -148,22 +148,28 @@ class Delta:
         kept = rank_for_energy(spectrum, energy)
         return Delta(self.shape, delta.up[:, :kept], delta.down[:kept], bias=self.bias), spectrum
 
-    def _svd(self, rank: int) -> tuple[Tensor, Tensor, Tensor, float]:
+    def _svd(self, rank: int, noise: float, rounding: float) -> tuple[Tensor, Tensor, Tensor]:
         """The first ``rank`` left vectors [o, k], all singular values, the first right vectors [k, i·kh·kw].
 
-        And the norm that factors would give if none of their columns cancelled another.
+        The vectors have the lengths of the roots of their singular values.
+
+        Args:
+            noise: singular values up to this are 0.
+            rounding: or up to this share of what the norm would be if no column of the factors cancelled another.
         """
         if self.dense_part is not None:
             left, values, right = torch.linalg.svd(self.matrix().double(), full_matrices=False)
-            return left[:, :rank], values, right[:rank], 0.0
+            values, root = _cleared(values, noise, rank)
+            return left[:, :rank] * root, values, root[:, None] * right[:rank]
         if self.up is None or self.down is None or self.rank == 0:
             o, n = self.matrix_shape
-            return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n), 0.0
+            return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)
         from_up, r_up = orthogonal(self.up)
         from_down, r_down = orthogonal(self.down.T)
         left, values, right = leading_svd(r_up @ r_down.T, rank)
         size = (column_norms(r_up) * column_norms(r_down)).norm()  # a triangle's columns are as long as the matrix's
-        return from_up(left), values, from_down(right.T).T, size.item()
+        values, root = _cleared(values, max(noise, rounding * size.item()), rank)
+        return from_up(left, root), values, from_down(right.T, root).T
 
     def _core(self) -> Tensor:
         """R_up @ R_downᵀ, which has the singular values of ΔW."""
@@ -172,6 +178,12 @@ class Delta:
         r_up: Tensor = torch.linalg.qr(self.up.double(), mode="r").R
         r_down: Tensor = torch.linalg.qr(self.down.double().T, mode="r").R
         return r_up @ r_down.T
+
+
+def _cleared(values: Tensor, noise: float, rank: int) -> tuple[Tensor, Tensor]:
+    """``values``, those up to ``noise`` as 0; and the roots of the first ``rank``."""
+    values = torch.where(values > noise, values, 0.0)
+    return values, values[:rank].sqrt()
 
 
 def tail_error(spectrum: Tensor, rank: int) -> float:

@@ -8,33 +8,45 @@ import torch
 from torch import Tensor
 
 INDEPENDENT = 1e-3  # the sine of the angle between a column and those before it, from which on Cholesky's way is safe
+WELL_APART = 0.3  # and from which on it is with products of float32
 GROWTH = 4.0  # up to this size of what cancels in a unit vector, a float32 product is exact to some 1e-7
 WELL_ABOVE = 1e-6  # of the largest eigenvalue: above it, an eigenvector of M Mᵀ is as good as a singular vector of M
 STRIP = 64  # columns of a Gram matrix computed at once
-ROWS = 1024  # converted to float64 at once: small enough to stay in the processor's cache
+ROWS = 2048  # multiplied at once: small enough to stay in the processor's cache, also as float64
 
 
-def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """``matrix`` = Q R, as a function x -> Q x and the upper triangle R; R is float64.
+def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor]:
+    """``matrix`` = Q R, as a function of unit columns x and lengths s -> Q (x·s), and the upper triangle R in float64.
 
     Where the columns are clearly independent, R is the Cholesky factor of the Gram matrix and Q is never formed: one
     product instead of a Householder QR, several times as fast (CholeskyQR; its loss of orthogonality is ε·κ²). Else QR.
-    Q x has the precision of ``matrix`` where nothing cancels in it, else float64.
+    Of a float32 matrix whose columns are well apart, the products are float32 too: some 1e-6 from orthogonal, which a
+    truncation squares. Q (x·s) has the precision of ``matrix`` where nothing cancels in it, else float64.
     """
-    products = gram(matrix)
-    sizes = products.diagonal().sqrt()
-    triangle, failed = torch.linalg.cholesky_ex(products, upper=True)
-    if failed or not (triangle.diagonal() > INDEPENDENT * sizes).all():
+    found = None
+    if matrix.dtype == torch.float32:
+        found = _cholesky(gram(matrix, matrix.dtype), WELL_APART)
+    found = found or _cholesky(gram(matrix), INDEPENDENT)
+    if found is None:
         q, triangle = torch.linalg.qr(matrix.double())
-        return lambda x: q @ x, triangle
+        return lambda x, lengths: q @ (x * lengths), triangle
+    triangle, sizes = found
 
-    def times(x: Tensor) -> Tensor:
+    def times(x: Tensor, lengths: Tensor) -> Tensor:
         x = torch.linalg.solve_triangular(triangle, x, upper=True)
         if column_norms(sizes[:, None] * x).max() <= GROWTH:
-            return matrix @ x.to(matrix.dtype)
-        return matrix.double() @ x
+            return matrix @ (x * lengths).to(matrix.dtype)
+        return matrix.double() @ (x * lengths)
 
     return times, triangle
+
+
+def _cholesky(products: Tensor, least: float) -> tuple[Tensor, Tensor] | None:
+    """The triangle of a Gram matrix and the columns' norms; None where a column leans on those before it more than
+    ``least``, a sine, allows."""
+    sizes = products.diagonal().sqrt()
+    triangle, failed = torch.linalg.cholesky_ex(products, upper=True)
+    return None if failed or not (triangle.diagonal() > least * sizes).all() else (triangle, sizes)
 
 
 def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,15 +66,22 @@ def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return left[:, :k], values, right[:k]
 
 
-def gram(matrix: Tensor) -> Tensor:
-    """The upper triangle of ``matrix``ᵀ ``matrix`` in float64: [n, r] -> [r, r]; what lies below it has no meaning."""
+def gram(matrix: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The upper triangle of ``matrix``ᵀ ``matrix`` in float64: [n, r] -> [r, r]; what lies below it has no meaning.
+
+    Args:
+        dtype: in which some rows at a time are multiplied; their products are added in float64.
+    """
     width = matrix.shape[1]
     total = torch.zeros(width, width, dtype=torch.float64)
     strips = [slice(begin, min(begin + STRIP, width)) for begin in range(0, width, STRIP)]
     for rows in torch.split(matrix, ROWS):
-        rows = rows.double()
+        rows = rows.to(dtype)
         for strip in strips:
-            total[strip, strip.start :].addmm_(rows[:, strip].T, rows[:, strip.start :])
+            if dtype == total.dtype:
+                total[strip, strip.start :].addmm_(rows[:, strip].T, rows[:, strip.start :])
+            else:
+                total[strip, strip.start :] += rows[:, strip].T @ rows[:, strip.start :]
     return total
 
 

@@ -26,6 +26,7 @@ from lib_lora.adapters.dropout import LayerDropout
 from lib_lora.adapters.factors import tucker_down
 from lib_lora.adapters.tall import column_norms
 
+EQUAL = 1e-3  # norms of two factors that differ by less are left as they are
 UP, DOWN, MID, ALPHA, BIAS = "lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha", "diff_b"
 
 
@@ -102,9 +103,10 @@ class LoRA(Adapter):
         # Equal norms keep both factors as far from half-precision overflow and underflow as they can be.
         up_norm, down_norm = column_norms(up), down.norm(dim=1)
         ratio = torch.where((up_norm > 0) & (down_norm > 0), (down_norm / up_norm).sqrt(), 1.0)
+        if ((ratio - 1).abs() > EQUAL).any():  # those of a truncation are equal already
+            up, down = up * ratio, down / ratio[:, None]
         kernel = delta.shape[2:]
-        up = (up * ratio).reshape(*up.shape, *[1] * len(kernel))
-        down = (down / ratio[:, None]).reshape(-1, *delta.shape[1:])
+        up, down = up.reshape(*up.shape, *[1] * len(kernel)), down.reshape(-1, *delta.shape[1:])
         return cls(up, down, down.shape[0], bias=delta.bias)
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -150,7 +152,7 @@ class LoRA(Adapter):
         if self.mid is not None:
             down = tucker_down(at_least_float32(self.mid), down.flatten(1))
         bias = None if self.bias is None else at_least_float32(self.bias)
-        return Delta(self.weight_shape, up * self.scale, down.flatten(1), bias=bias)
+        return Delta(self.weight_shape, up if self.scale == 1 else up * self.scale, down.flatten(1), bias=bias)
 
     def fits(self, weight_shape: torch.Size) -> bool:
         return super().fits(weight_shape) and weight_shape[1] == self.weight_shape[1]
