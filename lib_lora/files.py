@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from lib_lora.errors import UserError
 from lib_lora.part_files import part_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT, 112)  # 112: Windows' own number
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)  # another user's, or read-only; on Windows also: open elsewhere
 PART = ".part"  # how names of files end that are being written
 RENAME_TRIES = 20  # virus scanners and previews hold new files open for a moment on Windows
 
@@ -30,32 +32,50 @@ def atomic_write(path: str | Path, durable: bool = True, new: bool = False) -> I
         new: replace nothing, not even what another process writes meanwhile.
 
     Raises:
-        UserError: the disk is full, or ``path`` exists where a ``new`` file is wanted.
+        UserError: the disk is full, the place may only be read, or ``path`` exists where a ``new`` file is wanted.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(part_name())
-    try:
-        with naming_full_disk(path):
+    with naming_refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             yield part
             if durable:
                 with open(part, "rb+") as f:
                     os.fsync(f.fileno())
             (move_new if new else move)(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
-def naming_full_disk(path: Path) -> Iterator[None]:
-    """Within a ``with`` block, an error because of a full disk becomes one that says so and names ``path``."""
+def naming_refusals(path: Path) -> Iterator[None]:
+    """Within a ``with`` block, an error because a disk is full or may only be read says so and names ``path``."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # safetensors has an error of its own for it
-        if getattr(error, "errno", None) in FULL or any(f"os error {code})" in str(error) for code in FULL):
+        if _is(error, FULL):
             fix = "Free some space and go on; what was there before is whole"
             raise UserError("The disk is full", where=path, fix=fix) from error
+        if _is(error, DENIED) and _concerns(error, path):
+            raise UserError(
+                "This file or its folder cannot be written",
+                where=path,
+                fix="Check the permissions, and whether another program has it open; what was there before is whole",
+            ) from error
         raise
+
+
+def _concerns(error: Exception, path: Path) -> bool:
+    """Whether it is about a file beside ``path``, or a folder above it, and not about one that is read from."""
+    name = getattr(error, "filename", None)
+    return name is None or Path(os.fsdecode(name)).parent in path.parents
+
+
+def _is(error: Exception, numbers: tuple[int, ...]) -> bool:
+    return getattr(error, "errno", None) in numbers or any(f"os error {number})" in str(error) for number in numbers)
 
 
 def move(source: Path, target: Path) -> None:
@@ -65,7 +85,7 @@ def move(source: Path, target: Path) -> None:
             os.replace(source, target)
             return
         except PermissionError:
-            if attempt == RENAME_TRIES - 1:
+            if attempt == RENAME_TRIES - 1 or sys.platform != "win32":
                 raise
             time.sleep(0.05 * (attempt + 1))
 

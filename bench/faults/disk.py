@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 KILL, FULL, SHORT, DENIED = KINDS = ("kill", "full disk", "short write", "denied")
+READ_ONLY = "read-only"  # everything below the root is another user's
 RENAMES = ("replace", "rename", "link")
 WRITES = ("open", "write")
 NAMES = (*RENAMES, "unlink", "remove", "mkdir", "rmdir", "fsync", "truncate")
@@ -80,7 +81,7 @@ class Disk:
             if self.kind == SHORT and number == self.at and name == "write":
                 return True
             raise OSError(errno.ENOSPC, "No space left on device", str(self.root))
-        if self.kind == DENIED and number == self.at:
+        if self.kind == READ_ONLY or (self.kind == DENIED and number == self.at):
             raise PermissionError(errno.EACCES, "Permission denied", str(self.root))
         return False
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lib_lora.errors import UserError
+from lib_lora.files import naming_refusals
 from lib_lora.ownership import Claim, Taken
 from lib_lora.training.run import Run
 
@@ -48,12 +49,13 @@ def claim_run(run: Run) -> Claim:
     """Own a run, to train it or to change its files.
 
     Raises:
-        UserError: it is being trained, or waits to be, here or elsewhere; or its folder is gone.
+        UserError: it is being trained, or waits to be, here or elsewhere; or its folder is gone, or read-only.
     """
     if not run.folder.is_dir():
         raise UserError("There is no such run", where=run.id, fix="Refresh the list of runs")
     try:
-        return Claim(run.folder / OWNER)
+        with naming_refusals(run.folder / OWNER):
+            return Claim(run.folder / OWNER)
     except Taken as taken:
         what = f"This run is being trained or in the queue already ({taken.owner or 'another process'})"
         raise UserError(what, where=run.id, fix="Stop it first") from None

@@ -18,7 +18,7 @@ from ..adapters.layers import outline
 from ..adapters.loaders import applied_by, kinds_of
 from ..errors import UserError
 from ..file_sets import file_set, refuse_existing
-from ..files import move, naming_full_disk, sha256_file, write_text
+from ..files import move, naming_refusals, sha256_file, write_text
 from ..names import check_name
 from ..part_files import part_name
 from ..small_files import write_json
@@ -90,7 +90,7 @@ def publish(source: Path, folder: Path, wanted: Publication, run: Run | None = N
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / part_name()
     try:
-        with naming_full_disk(target):
+        with naming_refusals(target):
             part.mkdir()
             _fill(part, source, wanted)
             if wanted.zipped:

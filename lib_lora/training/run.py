@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lib_lora.files import naming_full_disk, write_text
+from lib_lora.files import naming_refusals, write_text
 from lib_lora.small_files import damage, plain_text, read_lines, set_aside, tolerated, write_json
 from lib_lora.training import run_files, step_log, tensorboard
 from lib_lora.training.config import TrainConfig
@@ -119,7 +119,7 @@ class Run:
 
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Add lines to ``metrics.jsonl``, and the same to the event file."""
-        with naming_full_disk(self._steps), open(self._steps, "a", encoding="utf-8", newline="\n") as f:
+        with naming_refusals(self._steps), open(self._steps, "a", encoding="utf-8", newline="\n") as f:
             f.writelines(json.dumps(row) + "\n" for row in rows)
         tensorboard.append_rows(self._events, rows)
 
@@ -231,7 +231,7 @@ class Run:
     def rewind(self, step: int) -> None:
         """Forget what was recorded after ``step``, which is about to be done again, and that the run had ended."""
         self.reopen()
-        with naming_full_disk(self._steps):
+        with naming_refusals(self._steps):
             step_log.cut_after(self._steps, step)
         set_aside(self.folder / "epochs.json", run_files.epochs)
         epochs = self.epochs()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.errors import UserError
+from lib_lora.files import naming_refusals
 from lib_lora.small_files import Damaged, load, record, write_json
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Record, Run
@@ -28,10 +29,11 @@ class RunStore:
     def __init__(self, folder: str | Path, clock: Callable[[], float] = time.time):
         self.folder = Path(folder)
         self.clock = clock
+        self._newest = 0.0
 
     def create(self, config: TrainConfig) -> Run:
         """A new run folder named by time and LoRA; ``config.model`` should say which checkpoint is meant."""
-        created = self.clock()
+        created = self._newest = max(self.clock(), self._newest + 1e-3)  # the system's clock may be set back meanwhile
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
         folder = self._fresh_folder(f"{stamp}-{_safe(config.name)}")
         birth = Record(folder.name, created, uuid.uuid4().int >> 96, config.model)
@@ -97,15 +99,17 @@ class RunStore:
         target = self.folder / TRASH / run.id
         while target.exists():
             target = target.with_name(target.name + "_")
-        target.parent.mkdir(exist_ok=True)
-        shutil.move(run.folder, target)
+        with naming_refusals(run.folder):
+            target.parent.mkdir(exist_ok=True)
+            shutil.move(run.folder, target)
         return target
 
     def _fresh_folder(self, base: str) -> Path:
         for count in range(1, 1000):
             folder = self.folder / (base if count == 1 else f"{base}-{count}")
             try:
-                folder.mkdir(parents=True)
+                with naming_refusals(folder):
+                    folder.mkdir(parents=True)
             except FileExistsError:
                 continue
             return folder

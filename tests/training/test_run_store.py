@@ -32,11 +32,13 @@ def test_create_open_list(store):
     assert first.status == "unfinished" and first.metrics() == [] and first.epochs() == []
 
 
-def test_newest_first(tmp_path):
-    times = iter((100.0, 300.0, 200.0))
+def test_newest_first_also_when_the_clock_is_set_back(tmp_path):
+    times = iter((1_700_000_000.0, 1_700_007_200.0, 1_700_003_600.0))
     store = RunStore(tmp_path, clock=lambda: next(times))
     runs = [store.create(CONFIG) for _ in range(3)]
-    assert [run.id for run in store.list()] == [runs[1].id, runs[2].id, runs[0].id]
+    assert [run.id for run in store.list()] == [run.id for run in reversed(runs)]
+    assert next(run.id for run in store.named(CONFIG.name)) == runs[2].id
+    assert len({run.id for run in runs}) == 3
 
 
 def test_half_written_line_is_left_out(store):

@@ -87,7 +87,7 @@ class Hold:
             with _alone(self.folder):
                 self._write(_Record(term, Owner.present()))
                 self.term = term
-        except (OSError, Taken) as error:
+        except (OSError, UserError, Taken) as error:
             fix = "Check the rights and the free space, and try again"
             raise UserError("This set could not be taken over", where=self.folder, fix=fix) from error
 
@@ -97,7 +97,7 @@ class Hold:
             _HOLDS.discard(self)
         if not (self.folder / NAME).exists():  # nor is the folder made anew, which may have been deleted
             return
-        with suppress(OSError, Taken), _alone(self.folder):
+        with suppress(OSError, UserError, Taken), _alone(self.folder):
             record = self._record()
             if record.owner is not None and record.owner.here and record.term == self.term and not self._pages():
                 self._write(_Record(record.term))
@@ -123,7 +123,7 @@ class Hold:
 
     def _join(self) -> str:
         """The present term. A set that cannot be written to can still be looked at."""
-        with suppress(OSError, Taken), _alone(self.folder):
+        with suppress(OSError, UserError, Taken), _alone(self.folder):
             record = self._record()
             if record.owner is None or not (record.owner.here or self._lives(record.owner)):
                 self._write(_Record(record.term, Owner.present()))

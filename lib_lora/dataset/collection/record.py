@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from lib_lora.dataset.collection.change import Change, Make, Move, Operation, Write, new_folders
 from lib_lora.errors import UserError
-from lib_lora.files import atomic_write, move, naming_full_disk, sha256_file, write_text
+from lib_lora.files import atomic_write, move, naming_refusals, sha256_file, write_text
 
 APPLYING, DONE, UNDOING, UNDONE = "applying", "done", "undoing", "undone"
 
@@ -136,7 +136,7 @@ class Record:
         try:
             self.finish_undo()
         except Exception:
-            with suppress(OSError):
+            with suppress(OSError, UserError):
                 self.give_up_undo()
             raise
 
@@ -266,7 +266,7 @@ class _Line:
     def stage_old(self, old: bytes) -> None:
         """Write what was there before beside its place."""
         if self._span is not None:
-            with naming_full_disk(self.path), open(self.new, "wb") as file:
+            with naming_refusals(self.path), open(self.new, "wb") as file:
                 file.write(self._old(old))
 
     def undo(self) -> None:
@@ -324,7 +324,7 @@ def _described(operation: Operation) -> dict[str, Any]:
 
 def _make(operation: Write | Make, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with naming_full_disk(operation.path):
+    with naming_refusals(operation.path):
         if isinstance(operation, Make):
             operation.make(path)
         else:
