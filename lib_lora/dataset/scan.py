@@ -96,9 +96,10 @@ def without_masks(images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
     stems = {image.stem for image in images}
     masks = {}
     for image in images:
+        stem = image.stem
         for ending in MASK_ENDINGS:
-            if image.stem.removesuffix(ending) in stems - {image.stem}:
-                masks[image.stem.removesuffix(ending)] = image
+            if (pictured := stem.removesuffix(ending)) != stem and pictured in stems:
+                masks[pictured] = image
     found = set(masks.values())
     return [image for image in images if image not in found], masks
 

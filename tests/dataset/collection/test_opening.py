@@ -53,6 +53,31 @@ def test_side_cars_of_downloaders(add_image, opened):
     assert pictures["c.png"].tags == ("my", "own") and pictures["c.png"].family == "3"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"tags": ' + "[" * 100_000,
+        '{"tags": [' + '{"a": [' * 50_000,
+        '{"score": ' + "9" * 5000 + ', "tags": "x"}',
+        "\0" * 9,
+        "",
+    ],
+    ids=["deep", "deep objects", "5,000 digits", "zeros", "empty"],
+)
+def test_a_hostile_side_car_costs_itself(add_image, opened, content):
+    hostile = add_image("a.png")
+    hostile.with_name("a.png.json").write_text(content, encoding="utf-8")
+    add_image("b.png", caption="mira")
+    pictures = by_name(opened())
+    assert list(pictures) == ["a.png", "b.png"] and pictures["b.png"].tags == ("mira",)
+
+
+@pytest.mark.parametrize("name", ["9" * 200 + "_mira", "99999999999999999999_mira", "1e400_mira"])
+def test_repeats_beyond_all_bounds_are_no_repeats(add_image, opened, name):
+    add_image(f"{name}/a.png", caption="mira")
+    assert [picture.tags for picture in opened().pictures] == [("mira",)]
+
+
 def test_nothing_found_is_fatal(add_image, opened, tmp_path):
     good = add_image("good.png", caption="fine")
     data = good.read_bytes()

@@ -22,7 +22,7 @@ KAI = ("kai", picture("1girl", "kai"))
 @pytest.mark.parametrize(
     ("parts", "template", "expected"),
     [
-        ([MIRA, TOMO], "", "mira/tomo/COMPOSITE, 1girl, smile, 1boy, hat (blue)"),
+        ([MIRA, TOMO], "", "mira/tomo/COMPOSITE, 1girl, 1boy, smile, hat (blue)"),
         ([MIRA, TOMO], "CharRight and CharLeft, TagsRight,,", "tomo and mira, 1boy, hat (blue)"),
         (
             [MIRA, TOMO],
@@ -30,7 +30,7 @@ KAI = ("kai", picture("1girl", "kai"))
             "mira, tomo, 1girl, 1boy, smile, hat (blue)",
         ),
         ([MIRA, KAI], "People, TagsLeft", "2girls, smile"),
-        ([MIRA, TOMO, KAI], "", "mira/tomo/kai/COMPOSITE, 1girl, smile, 1boy, hat (blue), 1girl"),
+        ([MIRA, TOMO, KAI], "", "mira/tomo/kai/COMPOSITE, 2girls, 1boy, smile, hat (blue)"),
         ([("TagsRight", picture("TagsRight", "x")), KAI], "CharLeft, TagsRight", "TagsRight, 1girl"),
         ([MIRA, TOMO], "CharMiddle, Peoples", "CharMiddle, Peoples"),
     ],
