@@ -162,10 +162,11 @@ def bench(args: argparse.Namespace) -> int:
         sys.path.insert(0, str(ROOT))
     try:
         measurement = importlib.import_module(f"bench.{args.name}")
-    except ModuleNotFoundError as error:
+        result = measurement.run(args.claim) if args.name == "truth" else measurement.run()
+    except ModuleNotFoundError as error:  # some are compared with, and imported when their turn comes
         fix = f"pip install {error.name}"
         raise UserError("This measurement needs a package", where=error.name, fix=fix) from error
-    print(json.dumps(measurement.run(args.claim) if args.name == "truth" else measurement.run()))
+    print(json.dumps(result))
     return 0
 
 

@@ -181,3 +181,16 @@ def test_train_then_grid(tiny_checkpoint, tmp_path, capsys):
     assert (tmp_path / "grid" / "grid.png").exists()
     assert cli.main(["train", toml, *place]) == 2, "the LoRA exists"
     assert cli.main(["train", "--resume", run, *place]) == 2, "the run is finished"
+
+
+@pytest.mark.parametrize("package", ["peft", "lycoris"])
+def test_a_measurement_without_a_package_of_the_tests_names_it(package, monkeypatch, capsys):
+    """Those that others are compared with are imported in the middle of it."""
+    from bench import step
+    from lib_lora.demo.architecture import TEST_SHAPE
+
+    monkeypatch.setattr(step, "SIZES", {name: step.Size(TEST_SHAPE, 64, 1, 1) for name in step.SIZES})
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["bench", "step"]) == 2
+    errors = capsys.readouterr().err
+    assert f"pip install {package}" in errors and "Traceback" not in errors

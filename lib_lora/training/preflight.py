@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lib_lora.adapters.loaders import kinds_of_spec, limits, limits_elsewhere
@@ -16,12 +17,15 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan
 from lib_lora.training.memory import RESERVE, capacity, estimate, fitting_change
 from lib_lora.training.optimizers import recipe_of
-from lib_lora.training.presets import PRESETS
+from lib_lora.training.presets import MINIATURE, PRESETS, preset
 from lib_lora.training.probe import probe
 from lib_lora.training.run_metadata import network_spec
 from lib_lora.training.sample_prompts import sample_prompt_notes
 from lib_lora.training.validation import split
 from lib_lora.training.warm_start import start_file
+
+FEW = 100  # steps
+FEW_OF_MINIATURE = 20  # at its own rates, it learns its character in 36
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,19 @@ class Preflight:
     base: str = ""
 
 
-def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Preflight:
+def preflight(
+    config: TrainConfig, model: LoadedModel, paths: HostPaths, tell: Callable[[str], None] = lambda _: None
+) -> Preflight:
     """Check everything and measure one step on the largest bucket.
+
+    Args:
+        tell: called with what is being done, at every layer too; whatever it raises ends the check.
 
     Raises:
         UserError: the run could not start; names the setting.
     """
     config.check()
+    tell("reading the folder")
     data = dataset_config(config)
     if config.start_from:
         start_file(config.start_from, paths.lora_folders)
@@ -65,13 +75,14 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
         count_tokens=model.token_count,
         hashes=FileHashes(paths.places.latents),
     )
+    tell("timing a step")
     largest = max(report.buckets, key=lambda size: size[0] * size[1])
     caption = max(report.captions, key=len, default="")
     limit = capacity(model.device)
     if limit is not None and (needed := estimate(model, config, largest, caption)) * RESERVE > limit:
         what = f"One step would need about {needed / 2**30:.1f} GB of {limit / 2**30:.1f} GB"
         raise UserError(what, where="memory", fix=fitting_change(model, config, largest, limit, caption))
-    cost = probe(model, config, largest, caption)
+    cost = probe(model, config, largest, caption, tell)
     advice = (*report.warnings, *_setting_advice(config, report.total_steps))
     elsewhere = limits_elsewhere(kinds_of_spec(network_spec(config)))
     seconds = cost.seconds * report.total_steps
@@ -80,7 +91,7 @@ def preflight(config: TrainConfig, model: LoadedModel, paths: HostPaths) -> Pref
 
 def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
     found = []
-    if steps < 100:
+    if steps < (FEW_OF_MINIATURE if _rates(config) == _rates(preset(MINIATURE).applied_to(TrainConfig())) else FEW):
         found.append(
             Advice(f"{steps} steps are few", "Raise the epochs, steps or repeats; characters take 400 to 2000")
         )
@@ -101,11 +112,7 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
 
 def rate_advice(config: TrainConfig) -> list[Advice]:
     """A learning rate that is probably not meant; those of our presets are."""
-
-    def rate(of: TrainConfig) -> tuple[object, ...]:
-        return of.resolution, of.optimizer, of.unet_lr, of.te_lr
-
-    if rate(config) in [rate(preset.applied_to(TrainConfig())) for preset in PRESETS]:
+    if _rates(config) in [_rates(each.applied_to(TrainConfig())) for each in PRESETS]:
         return []
     recipe, highest = recipe_of(config.optimizer), max(config.unet_lr, config.te_lr)
     if recipe.finds_rate and highest <= 0.1:
@@ -114,3 +121,7 @@ def rate_advice(config: TrainConfig) -> list[Advice]:
     if not (recipe.finds_rate or recipe.own_rate) and highest > 2e-3 and "SGD" not in config.optimizer:
         return [Advice("The learning rate is very high", "Start with 5e-4 for the U-Net")]
     return []
+
+
+def _rates(config: TrainConfig) -> tuple[object, ...]:
+    return config.resolution, config.optimizer, config.unet_lr, config.te_lr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,20 @@ class Cost:
     base: str = ""
 
 
-def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], caption: str = "") -> Cost:
+def probe(
+    model: LoadedModel,
+    config: TrainConfig,
+    size: tuple[int, int],
+    caption: str = "",
+    tell: Callable[[str], None] | None = None,
+) -> Cost:
     """Run the largest part of a batch of ``size`` (width, height in pixels) forward and backward, with a new network.
 
     Bytes are those of base, network and optimizer, and the most that the pass needed at once beyond them; without a
     graphics card of NVIDIA's or AMD's, working buffers within single operations are not seen.
+
+    Args:
+        tell: called before every layer with ""; what it raises ends the probe.
     """
     layers = model.layers()
     network = Network.create(layers, network_spec(config), config.seed)
@@ -60,7 +69,7 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
     def loss() -> Tensor:
         return denoiser.loss(samples, drawn).mean()
 
-    with denoiser.saving_memory(), network.attached_to(layers):
+    with denoiser.saving_memory(), network.attached_to(layers), _called_before(layers, tell):
         with peak_on(torch.device(model.device)) as peak:
             torch.autograd.backward(loss())  # also warms up, so that the second pass is timed as it will be
         needed = peak()
@@ -73,6 +82,14 @@ def probe(model: LoadedModel, config: TrainConfig, size: tuple[int, int], captio
     trained = ADAM_BYTES * sum(p.numel() for p in network.parameters())
     seconds *= config.gradient_accumulation * config.batch_size / batch
     return Cost(seconds, base + trained + needed, base, how)
+
+
+@contextmanager
+def _called_before(layers: dict[str, torch.nn.Module], tell: Callable[[str], None] | None) -> Iterator[None]:
+    with ExitStack() as hooks:
+        for layer in layers.values() if tell is not None else ():
+            hooks.callback(layer.register_forward_pre_hook(lambda *_: tell("")).remove)  # type: ignore[misc]
+        yield
 
 
 def bytes_on(device: torch.device, layers: dict[str, torch.nn.Module]) -> int:

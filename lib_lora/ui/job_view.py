@@ -42,7 +42,8 @@ def progress(job: JobView | None) -> str:
         return ""
     share = f"value={100 * job.done / job.total:.1f}" if job.total else ""
     left = f", {html.duration(job.remaining)} left" if job.remaining is not None else ""
-    text = "waits for its turn" if job.state == WAITING else f"{job.done}/{job.total}{left} · {job.note}"
+    count = f"{job.done}/{job.total}{left}" if job.total else ""  # how much there is may not be known yet
+    text = "waits for its turn" if job.state == WAITING else " · ".join(filter(None, (count, job.note)))
     return (
         f'<div class="lw-job-line"><progress max=100 {share} aria-label="Progress"></progress>'
         f'<span class="lw-quiet">{escape(text)}</span></div>'

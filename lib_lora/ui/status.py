@@ -56,10 +56,12 @@ class StatusStrip:
         current = next((job for job in jobs if job.state in (RUNNING, PAUSED)), None)
         waiting = [job for job in jobs if job.state == WAITING]
         paused = current is not None and current.state == PAUSED
+        checking = self.workbench.checking.note() if current is None else None
+        line = job_line(current, waiting) if current or waiting else idle_line(jobs)
         return [
-            job_line(current, waiting) if current or waiting else idle_line(jobs),
+            check_line(checking) if checking else line,
             gr.update(value="Go on" if paused else "Pause", interactive=current is not None),
-            gr.update(interactive=current is not None),
+            gr.update(interactive=current is not None or checking is not None),
         ]
 
     def checkpoint(self) -> list[Any]:
@@ -83,6 +85,8 @@ class StatusStrip:
 
     @changes
     def end(self) -> str:
+        if self.workbench.queue.current() is None:
+            self.workbench.checking.end()
         self.workbench.queue.stop()
         return ""
 
@@ -102,6 +106,12 @@ def job_line(job: JobView | None, waiting: list[JobView]) -> str:
         f"{escape(job.title)}</b><progress max=100 value={share:.1f} aria-label='Progress'></progress>"
         f"<span>{escape(' · '.join(facts))}</span>{queue if waiting else ''}</div>"
     )
+
+
+def check_line(note: str) -> str:
+    """*Check* is at work; how long it takes is what it finds out."""
+    bar = '<progress aria-label="Progress"></progress>'
+    return f'<div class="lw-job-line" data-state="checking">{bar}<span>{escape(note)}</span></div>'
 
 
 def idle_line(jobs: list[JobView]) -> str:

@@ -31,6 +31,7 @@ from lib_lora.training.preflight import Preflight, preflight
 from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.variants import variants
+from lib_lora.workbench.checking import Checking
 from lib_lora.workbench.files import EpochFile, LoraEntry, StepFile, epoch_files, lora_entries, step_files
 from lib_lora.workbench.starting import Starting
 
@@ -47,6 +48,7 @@ class Workbench:
         self.queue = JobQueue(host)
         self.runs = RunStore(host.paths.runs)
         self.starting = Starting(host, self.runs, self.queue)
+        self.checking = Checking()
         # before what is left of them is swept
         finish_sets([*subfolders(host.paths.loras), host.paths.checkpoints])
         sweep_parts(_written(host.paths))
@@ -57,12 +59,16 @@ class Workbench:
     def check(self, config: TrainConfig) -> Preflight:
         """What training with ``config`` will do. Waits for the model; takes about two steps' time.
 
+        ``checking`` says what it is doing meanwhile, and ends it.
+
         Raises:
-            UserError: it could not start, with the setting concerned.
+            UserError: it could not start, with the setting concerned; or it was ended.
         """
         config = self.starting.admitted(config)
-        with self.host.gpu_lock, self.host.training_session() as model:
-            return preflight(config, model, self.host.paths)
+        with self.checking.begun(config.name) as tell, self.host.gpu_lock:
+            tell("opening the model")
+            with self.host.training_session() as model:
+                return preflight(config, model, self.host.paths, tell)
 
     def start_training(self, config: TrainConfig) -> int:
         """Create a run and queue it; returns the job's id. Its ``view().run`` is the run's id.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lib_lora.demo.world import MIRA, Spec, jittered, render
+from lib_lora.ui.dataset.caption_panel import count_tokens
 from tests.browser.desk import Desk
 from tests.dataset.tagging.models import write_model
 
@@ -118,6 +119,8 @@ def edit(desk: Desk, downloads: Path) -> None:
     field.press_sequentially(", hat")
     desk.page.locator("#lw_ds_pictures .lw-thumb").nth(1).click()  # saves what was typed
     desk.sees_value("lw_ds_caption", "mira, 1girl, aqua hair, smile")
+    desk.sees("#lw_ds_count", f"{count_tokens('mira, 1girl, aqua hair, smile')} of 75 tokens")
+    desk.sees("#lw_ds_current figcaption", "1.png")
     assert (downloads / "3.txt").read_text(encoding="utf-8") == "mira, 1girl, aqua hair, hat"
     desk.photograph("tags")
 

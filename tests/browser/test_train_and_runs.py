@@ -32,6 +32,7 @@ def test_train_and_runs(page: Page, workbench: Workbench, tmp_path: Path) -> Non
     desk = Desk(page, tmp_path / "pictures")
     folder = image_folder(workbench.host.paths.data / "sets" / "mira")
     desk.tab("Train")
+    the_strip_stays_in_view(desk)
     browse(desk, folder)
     import_a_config(desk, tmp_path / "kohya.toml", folder)
     keep_a_preset(desk, workbench)
@@ -41,6 +42,18 @@ def test_train_and_runs(page: Page, workbench: Workbench, tmp_path: Path) -> Non
     compare(desk, workbench)
     go_on_and_duplicate(desk, workbench)
     delete(desk, workbench)
+
+
+def the_strip_stays_in_view(desk: Desk) -> None:
+    """It was meant to, and scrolled away with the container."""
+    top = "document.querySelector('#lw_status').getBoundingClientRect().top"
+    desk.open("More settings")
+    desk.page.wait_for_function("document.documentElement.scrollHeight > 2 * window.innerHeight")
+    desk.page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    desk.page.wait_for_function("window.scrollY > 500")
+    assert 0 <= desk.page.evaluate(top) < 5
+    desk.page.evaluate("window.scrollTo(0, 0)")
+    desk.open("More settings")
 
 
 def browse(desk: Desk, folder: Path) -> None:

@@ -295,6 +295,19 @@ def test_remaining_time_is_measured(queue):
     queue.wait(job, WAIT)
 
 
+def test_the_time_left_does_not_follow_a_clock_that_is_set_back(queue, monkeypatch):
+    job = queue.submit(GeneratorJob("test", "job", counting(400, 0.005)))
+    until(lambda: queue.view(job).remaining is not None)
+    earlier = time.time() - 7200
+    monkeypatch.setattr(time, "time", lambda: earlier)
+    before = queue.view(job)
+    until(lambda: queue.view(job).done > before.done + 5)
+    view = queue.view(job)
+    assert 0 < view.remaining < 40 and before.elapsed < view.elapsed < 40
+    queue.cancel(job)
+    queue.wait(job, WAIT)
+
+
 def test_unknown_job(queue):
     with pytest.raises(UserError, match="no such job"):
         queue.view(99)

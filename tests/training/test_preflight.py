@@ -6,7 +6,7 @@ from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import StepDone
 from lib_lora.training.preflight import _setting_advice, preflight, rate_advice
-from lib_lora.training.presets import PRESETS
+from lib_lora.training.presets import MINIATURE, PRESETS, preset
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
 from tests.training.worlds import image_folder, small_config
@@ -54,6 +54,15 @@ def test_it_says_where_the_file_would_do_nothing(tiny_host, tmp_path):
 def test_rates_of_presets_are_meant():
     assert not any(rate_advice(preset.applied_to(TrainConfig())) for preset in PRESETS)
     assert "very high" in rate_advice(TrainConfig(unet_lr=0.006))[0].text
+
+
+def test_the_miniature_learns_in_the_steps_of_its_preset():
+    def few(config: TrainConfig, steps: int) -> bool:
+        return any("are few" in advice.text for advice in _setting_advice(config, steps))
+
+    miniature = preset(MINIATURE).applied_to(TrainConfig())
+    assert not few(miniature, 36) and few(miniature, 10)
+    assert few(TrainConfig(), 36) and not few(TrainConfig(), 100)
 
 
 def test_empty_folders_and_bad_prompts_are_said(tiny_host, tmp_path):

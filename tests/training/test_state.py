@@ -8,6 +8,7 @@ import torch
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.errors import UserError
+from lib_lora.training import state
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.optim import build_optimizer
 from lib_lora.training.state import Fingerprint, Position, StateSlots
@@ -63,6 +64,21 @@ def test_slots_take_turns_and_the_newest_wins(tmp_path):
         slots.save(Position(step, MARK), network, optimizer)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
     assert StateSlots(tmp_path).position() == Position(3, MARK)
+
+
+def test_of_two_slots_the_newest_is_read_once_and_the_other_never(tmp_path, monkeypatch):
+    """At resume each was read three times; a state of SDXL has gigabytes."""
+    network, optimizer = trained(1, 1)
+    slots = StateSlots(tmp_path)
+    for step in (1, 2):
+        slots.save(Position(step, MARK), network, optimizer)
+    read = []
+    whole = state._read_if_whole
+    monkeypatch.setattr(state, "_read_if_whole", lambda path: read.append(path.name) or whole(path))
+    fresh = StateSlots(tmp_path)
+    assert fresh.newest().restore(network, optimizer, MARK) == 2
+    fresh.save(Position(3, MARK), network, optimizer)
+    assert read == ["b.safetensors"] and StateSlots(tmp_path).position().step == 3
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone", "text"])

@@ -191,6 +191,7 @@ def test_the_first_run_is_chosen_when_there_is_one(bench):
     assert chosen(None) == run and chosen(run) == "left"
     bench.delete_run(run)
     assert chosen(None) == "left"
+    assert chosen(run) is None, "a page that still shows the deleted run lets go of it"
     place = GridPlace(bench, FILES)
     place.folder.mkdir(parents=True)
     (place.folder / "grid.json").write_text(json.dumps(EMPTY), encoding="utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_grid_has_pictures_that_are_there_and_places_for_the_others(grid: GridVi
     assert "&lt;b&gt;" in shown
     assert "--lw-ratio: 64 / 96" in shown
     assert shown.index("epoch 1") < shown.index("epoch 2") < shown.index("lowest loss")
+
+
+def test_four_hundred_cells_are_drawn_in_a_moment(grid: GridView) -> None:
+    side = 20
+    names = [f"e{number}" for number in range(side)]
+    cell = grid.grid["cells"][0]
+    grid.grid["cells"] = [{**cell, "file": names[n % side], "weight": n // side} for n in range(side**2)]
+    numbers = [list(range(row * side, (row + 1) * side)) for row in range(side)]
+    grid.grid["tables"] = [{"title": "x", "columns": names, "rows": [str(n) for n in range(side)], "cells": numbers}]
+    start = time.process_time()
+    shown = grid.render()
+    assert time.process_time() - start < 2
+    assert shown.count("<img") == side**2 and len(shown) < 1000 * side**2
 
 
 def test_the_contact_sheet_is_offered_once_the_grid_is_whole(grid: GridView) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lib_lora.training.run import Run
 from lib_lora.training.run_store import RunStore
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.run_details import comparison, details
+from lib_lora.ui.run_log import run_log
 from lib_lora.ui.run_view import best_epoch_text
 from lib_lora.ui.runs_table import RunsTable
 
@@ -102,3 +104,22 @@ def test_how_sure_an_epoch_is() -> None:
     assert "Epoch 5 is as good" in said(Difference(3, 0.02, 0.001), Difference(5, 0.001, 0.001))
     assert "Epochs 3, 5 are as good" in said(Difference(3, 0.001, 0.001), Difference(5, 0.001, 0.001))
     assert "held-out" in best_epoch_text(Suggestion(1, 0.1, "validation", 4, ()))
+
+
+def test_the_log_follows_the_steps_also_when_the_clock_is_set_back(store: RunStore, tmp_path: Path) -> None:
+    run = store.create(TrainConfig(name="mira", data_dir="x", model="tiny"))
+    run.samples.mkdir(parents=True, exist_ok=True)
+    at = run.record.created
+    for epoch in (1, 2):
+        lora, sample = tmp_path / f"mira-{epoch}.safetensors", run.samples / f"e{epoch:06}_s{3 * epoch:06}_00.png"
+        for path in (lora, sample):
+            path.write_bytes(b"x")
+            at -= 3600
+            os.utime(path, (at, at))
+        run.add_epoch({"epoch": epoch, "step": 3 * epoch, "running_loss": 0.1, "lora_path": str(lora)})
+    run.set_result("finished", 6)
+    os.utime(run.folder / "result.json", (at - 3600, at - 3600))
+    shown = run_log(run)
+    said = ("Finished at step 6", "drawn, epoch 2", "Epoch 2 saved", "drawn, epoch 1", "Epoch 1 saved", "Started")
+    places = [shown.index(text) for text in said]
+    assert places == sorted(places)

@@ -90,6 +90,28 @@ def test_import_fills_the_form_and_reports_every_key(panel: ConfigPanel, tmp_pat
     assert report.index("no_such_key") < report.index("xformers") < report.index("network_dim")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n\n",
+        b"{}",
+        b"[]",
+        b"[tool.black]\nline-length = 100\n",
+        b'{"compilerOptions": {"strict": true}}',
+        b"\x00\x80",
+    ],
+    ids=["empty", "blank", "object", "list", "another program's toml", "another program's json", "no text"],
+)
+def test_a_file_that_says_nothing_leaves_the_form_as_it_is(panel: ConfigPanel, tmp_path: Path, content: bytes) -> None:
+    """It wiped all fields, for what a file leaves out is that trainer's default."""
+    for name in ("config.toml", "config.json"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError) as error:
+            panel.take_in(str(tmp_path / name), *panel.form.values(TrainConfig(trigger="mira", rank=5)))
+        assert name in str(error.value)
+
+
 def test_our_own_file_comes_back_whole(panel: ConfigPanel, tmp_path: Path) -> None:
     config = TrainConfig(name="mira", data_dir="sets", rank=5, sample_prompts="a\nb")
     message, shown = panel.give_out_own(*panel.form.values(config))
@@ -188,3 +210,9 @@ def test_where_a_training_is() -> None:
     assert "1.8 it/s" in shown
     assert "Encoding images" in where_it_is(replace(job, phase=PREPARING, note="Encoding images"))
     assert "paused" in where_it_is(replace(job, state="paused"))
+
+
+@pytest.mark.parametrize("note", ["", "epoch 9/9", "Epoche 9 von 9", "Encoding images"])
+def test_what_is_shown_of_a_training_is_not_read_from_its_words(note: str) -> None:
+    job = replace(waiting(1, "train"), state="running", done=4, total=9, phase=TRAINING, epoch=3, note=note)
+    assert where_it_is(job) == where_it_is(replace(job, note="anything"))

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lib_lora.adapters.merged import Merged, MergeReport
 from lib_lora.errors import UserError
+from lib_lora.jobs.views import JobView
 from lib_lora.tools.merge import Reduction
 from lib_lora.ui import html
 from lib_lora.ui.actions import safely
 from lib_lora.ui.compat import SKIP
+from lib_lora.ui.job_view import progress
 from lib_lora.ui.merge_report import merge_report
 
 
@@ -54,3 +58,10 @@ def test_what_goes_wrong_becomes_a_message(caplog: pytest.LogCaptureFixture) -> 
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert html.duration(seconds) == text
+
+
+def test_how_much_there_is_is_not_said_before_it_is_known() -> None:
+    job = JobView(1, "grid", "grid", "running", 0, 0, "", 0.0, None, None, "")
+    assert "0/0" not in progress(job) and "·" not in progress(job)
+    assert "Reading" in progress(replace(job, note="Reading"))
+    assert "3/9 · e1" in progress(replace(job, done=3, total=9, note="e1"))

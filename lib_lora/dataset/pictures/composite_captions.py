@@ -21,8 +21,8 @@ def caption(parts: Sequence[tuple[str, Picture]], template: str = "") -> str:
     Args:
         parts: (activation tag, picture), left to right; two or three.
         template: CharLeft and TagsLeft, CharRight … (and CharMiddle) are filled in, and People by how many there are
-            (``2girls``, or ``1girl, 1boy``). Empty: ``CharLeft/CharRight/COMPOSITE, TagsLeft, TagsRight``, as in
-            gustproof's guide "1to2".
+            (``2girls``, or ``1girl, 1boy``). Empty: ``CharLeft/CharRight/COMPOSITE, People, TagsLeft, TagsRight``; that
+            of gustproof's guide "1to2", which has no People, says 1girl twice of two girls.
 
     A picture's tags come without its own activation tag and without ``solo``; with People in the template, also
     without the count (``1girl``) that it adds up.
@@ -30,7 +30,7 @@ def caption(parts: Sequence[tuple[str, Picture]], template: str = "") -> str:
     places = PLACES[len(parts)]
     if not template:
         names, tags = (", ".join(f"{kind}{place}" for place in places) for kind in ("Char", "Tags"))
-        template = f"{names.replace(', ', '/')}/COMPOSITE, {tags}"
+        template = f"{names.replace(', ', '/')}/COMPOSITE, People, {tags}"
     counts = re.search(r"\bPeople\b", template) is not None
     values = {"People": people([picture for _, picture in parts])}
     for place, (name, picture) in zip(places, parts, strict=True):

@@ -20,7 +20,7 @@ from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.dataset.panel import Panel
 
 JOINT, STAGES = "one joint run (beside the singles)", "two stages (singles first)"
-TEMPLATE = "CharLeft/CharRight/COMPOSITE, TagsLeft, TagsRight"
+TEMPLATE = "CharLeft/CharRight/COMPOSITE, People, TagsLeft, TagsRight"
 
 
 class CompositesPanel(Panel):

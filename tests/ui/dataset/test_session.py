@@ -14,9 +14,11 @@ from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.classes_panel import ClassesPanel
 from lib_lora.ui.dataset.composites_panel import CompositesPanel
 from lib_lora.ui.dataset.gallery import Gallery
+from lib_lora.ui.dataset.report_panel import ReportPanel
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.tags_panel import ADD_FIRST, PATTERN, TagsPanel
 from lib_lora.ui.dataset.views import Album, change_view, text
+from lib_lora.ui.dataset_tab import DatasetTab
 from lib_lora.ui.files import Pictures
 
 
@@ -147,6 +149,27 @@ def test_tag_edits_by_name(session, folder, album):
         panel.do_plan(ADD_FIRST, " ", "", 1)
     assert "2 images without mira" in panel.do_gaps("mira")
     assert names(session.shown()) == ["c", "d"]
+
+
+def test_a_set_goes_to_train_from_one_folder(session, folder, album):
+    panel = ReportPanel(session, album)
+    session.open([folder])
+    _, tabs, data_dir, trigger, name = panel.do_send(" mira ", "")
+    assert (tabs["selected"], data_dir, trigger, name) == ("train", str(folder), "mira", "mira")
+    session.open([folder / "3_mira", folder / "5_rin"])
+    with pytest.raises(UserError, match="2 folders are open, and Train takes one") as error:
+        panel.do_send("mira", "")
+    assert "one folder" in error.value.fix
+
+
+def test_the_caption_is_that_of_a_picture_that_passes_the_filter(session, folder):
+    tab = DatasetTab(session.workbench, Pictures(session.workbench.host.paths))
+    tab.session.open([folder])
+    assert tab.caption.shown()[0] == "mira, smile, long hair"
+    _, caption, _ = tab.filter("hat", "", "", *tab.caption.shown())
+    assert caption == "mira, hat" and tab.session.current.stem == "b"
+    _, caption, _ = tab.filter("", "", "", *tab.caption.shown())
+    assert caption == "mira, hat", "one that passes stays"
 
 
 def test_classes_are_put_right_by_a_click(session, folder, album):
