@@ -1,7 +1,8 @@
 """A LoRA's layers as diffusers saves them itself, which its loader reads without guessing.
 
-``unet.down_blocks.0.….to_q.lora_A.weight``, with the scale built in: beside such names its loader reads no alpha. Names
-with underscores it translates by replacing parts of words; what it does not recognise, it refuses or passes over.
+``unet.down_blocks.0.….to_q.lora_A.weight``, or ``transformer.…`` with q, k and v apart where diffusers has them so;
+with the scale built in: beside such names its loader reads no alpha. Names with underscores it translates by replacing
+parts of words, for some families; what it does not recognise, it refuses or passes over.
 Source: huggingface/diffusers, ``loaders/lora_conversion_utils.py`` and ``loaders/lora_pipeline.py``.
 """
 
@@ -17,8 +18,9 @@ from lib_lora.adapters.algorithms.lora import DOWN, UP
 from lib_lora.adapters.base import alpha_of, at_least_float32
 from lib_lora.adapters.layers import Layers, Params, outline
 from lib_lora.errors import UserError
+from lib_lora.models.dit import DiTNames
 from lib_lora.models.family import UNET, Family
-from lib_lora.models.unet import UNetNames
+from lib_lora.models.unet import CLIP, UNetNames
 
 A, B = "lora_A.weight", "lora_B.weight"
 ENCODERS = {"lora_te_": "text_encoder.", "lora_te1_": "text_encoder.", "lora_te2_": "text_encoder_2."}
@@ -32,26 +34,51 @@ _WORDS = re.compile(
 
 
 def module_path(key: str, family: Family) -> str:
-    """Where diffusers' pipeline of ``family`` has the layer ``key``: ``unet.mid_block.attentions.0.proj_in``.
+    """Where diffusers' pipeline of a U-Net has the layer ``key``: ``unet.mid_block.attentions.0.proj_in``.
 
     Raises:
-        UserError: a family whose names in diffusers are not known here.
+        UserError: it has none, or the layer in several parts.
     """
-    if not isinstance(family.names, UNetNames):
+    paths = module_paths(key, family)
+    if len(paths) != 1:
         fix = "Use it in " + ", ".join(family.programs) + "."
-        raise UserError(f"The names of {family.label} in diffusers are not known here", where=key, fix=fix)
-    if key.startswith(UNET):
-        return f"unet.{_dotted(family.names.diffusers_name(key.removeprefix(UNET)))}"
-    start = next(start for start in ENCODERS if key.startswith(start))
-    return ENCODERS[start] + _dotted(key.removeprefix(start))
+        raise UserError(f"{family.label} has no such layer in diffusers", where=key, fix=fix)
+    return paths[0]
+
+
+def module_paths(key: str, family: Family) -> tuple[str, ...]:
+    """Where diffusers' pipeline of ``family`` has the layer ``key``.
+
+    Returns:
+        One path for each part, as ``transformer.transformer_blocks.0.attn.to_q`` for q, k and v in one; none where
+        diffusers has no such layer, or reads no LoRA for it.
+    """
+    names = family.names
+    if isinstance(names, UNetNames) and key.startswith(UNET):
+        return (f"unet.{_dotted(names.diffusers_name(key.removeprefix(UNET)))}",)
+    if isinstance(names, DiTNames) and key.startswith(UNET):
+        return tuple(f"transformer.{path}" for path in names.in_diffusers(key))
+    start = next((start for start in ENCODERS if key.startswith(start)), None)
+    if start is None or family.text_encoders.get(start, ("",))[0] != CLIP:
+        return ()
+    return (ENCODERS[start] + _dotted(key.removeprefix(start)),)
 
 
 def for_diffusers(modules: Mapping[str, Params], family: Family) -> Layers:
-    """LoRA layers under diffusers' names, to be written; each is made when it is asked for."""
-    paths = {module_path(key, family): key for key in modules}
+    """LoRA layers under diffusers' names, to be written; each is made when it is asked for.
+
+    A layer that diffusers splits becomes several LoRAs of one lower factor. Layers that it lacks are left out.
+    """
+    places = {path: (key, part) for key in modules for part, path in enumerate(module_paths(key, family))}
     shapes = outline(modules)
-    named = {path: _spelled(shapes[key]) for path, key in paths.items()}
-    return Layers(named, lambda path: _spelled(modules[paths[path]]))
+
+    def spelled(params: Params, key: str, part: int) -> dict[str, Tensor]:
+        shares = family.names.shares(key) if len(module_paths(key, family)) > 1 else (1,)
+        rows = [len(params[UP]) * share // sum(shares) for share in shares]
+        return _spelled({**params, UP: params[UP].split(rows)[part]})
+
+    named = {path: spelled(shapes[key], key, part) for path, (key, part) in places.items()}
+    return Layers(named, lambda path: spelled(modules[places[path][0]], *places[path]))
 
 
 def _spelled(params: Params) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ TITLES = {
     "TE": "Text encoder", "CLIP": "CLIP", "T": "T5", "QWEN": "Qwen3", "IN": "IN: embedders", "D": "D: double blocks",
     "S": "S: single blocks", "B": "B: blocks", "J": "J: joint blocks", "OUT": "OUT: last layer",
 }  # fmt: skip
+SWAPPED = "final_layer.adaLN_modulation.1"  # diffusers' norm_out.linear has its halves the other way round
 FLUX_VAE = Latents(channels=16, scale=0.3611, shift=0.1159)
 WAN_VAE = Latents(
     channels=16,
@@ -57,16 +58,22 @@ class DiTNames:
 
     Args:
         stacks: its blocks.
-        single: layers outside of the stacks -> their other names.
+        single: layers outside of the stacks -> their other names. The first other name is diffusers', where there is
+            one, for these as for the stacks and their layers.
     """
 
     def __init__(self, stacks: Sequence[Stack], single: Mapping[str, Sequence[str]]):
+        self._diffusers = {
+            UNET + flat(name): ((*also, name)[0],) for name, also in single.items() if also or name != SWAPPED
+        }
         self._single = {flat(alias): UNET + flat(name) for name, also in single.items() for alias in (name, *also)}
         self._stacks: dict[tuple[str, str], tuple[Stack, Place]] = {}
         self._shares: dict[str, tuple[int, ...]] = {}
         for stack in stacks:
             for name, also in stack.layers.items():
                 ours = f"{UNET}{flat(stack.name)}_{{n}}_{flat(name)}"
+                blocks = (*stack.also, stack.name)[0]
+                self._diffusers[ours] = tuple(f"{blocks}.{{n}}.{part}" for part in (*also, name)[0].split())
                 for alias in (name, *also):
                     parts = alias.split()
                     shares = stack.shares.get(name, (1,) * len(parts))
@@ -87,6 +94,12 @@ class DiTNames:
         if not match or not found or int(match[2]) >= found[0].count:
             return None
         return Place(found[1].key.format(n=int(match[2])), found[1].part, found[1].parts)
+
+    def in_diffusers(self, key: str) -> tuple[str, ...]:
+        """Where diffusers' transformer has the layer ``key``, in parts if it splits it; empty if it has none such."""
+        found = self._diffusers.get(key) or self._diffusers.get(re.sub(r"_\d+_", "_{n}_", key, count=1), ())
+        number = re.search(r"_(\d+)_", key)
+        return tuple(path.format(n=number[1] if number else "") for path in found)
 
     def shares(self, key: str) -> tuple[int, ...]:
         return self._shares.get(re.sub(r"_\d+_", "_{n}_", key, count=1), (1,))

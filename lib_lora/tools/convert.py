@@ -16,7 +16,7 @@ from lib_lora.lora_files import Folders, find_lora
 
 from ..adapters import metadata as about
 from ..adapters.algorithms.lora import BIAS, DOWN
-from ..adapters.diffusers_names import for_diffusers
+from ..adapters.diffusers_names import for_diffusers, module_paths
 from ..adapters.file import LoraFile, open_lora
 from ..adapters.formula import Term, parse
 from ..adapters.layers import Layers, Params, outline
@@ -34,7 +34,7 @@ class Program:
     Attributes:
         label: for the user.
         loaders: those of :func:`~lib_lora.adapters.loaders.applied_by` that must all apply a layer.
-        runs: names in ``Family.programs``, one of which must be there.
+        runs: names in ``Family.programs``, one of which must be there; none for all families.
         own_names: whether it is written under diffusers' names, which have room for LoRA layers alone.
     """
 
@@ -49,8 +49,7 @@ PROGRAMS = {
     # Not measured kind by kind: what both Forge and ComfyUI apply, from which its loader comes
     "forge-neo": Program("Forge Neo", ("Forge", "ComfyUI"), ("Forge Neo",)),
     "comfyui": Program("ComfyUI", ("ComfyUI",), ("ComfyUI",)),
-    # Its names are known here of U-Nets, which are what A1111 runs too
-    "diffusers": Program("diffusers", ("diffusers",), ("AUTOMATIC1111",), own_names=True),
+    "diffusers": Program("diffusers", ("diffusers",), (), own_names=True),
 }
 
 
@@ -85,12 +84,17 @@ def convert(
     lost = [key for key, params in made.items() if kinds_of({key: params}) - kept_kinds]
     shapes = {key: params for key, params in layers.items() if key not in unread}
     shapes |= {key: params for key, params in made.items() if key not in lost}
+    nameless = [key for key in shapes if chosen.own_names and not module_paths(key, file.family)]
+    shapes = {key: params for key, params in shapes.items() if key not in nameless}
     if not shapes:
         fix = "Choose another program."
         raise UserError(f"{chosen.label} applies none of its layers", where=file.name, fix=fix)
     report.remarks = [*file.remarks, *_remarks(chosen, file, unread, lost)]
     if chosen.own_names:
         shapes = {key: _without_bias(params) for key, params in shapes.items()}
+        if nameless:
+            what = f"{_layers(len(nameless))} left out, which {chosen.label} does not have, such as {nameless[0]}"
+            report.remarks.append(what)
         if any(BIAS in params for params in (*layers.values(), *made.values())):
             report.remarks.append(f"{chosen.label} takes no changes of biases; they are left out")
     report.warnings = list(report.remarks)
@@ -174,7 +178,7 @@ def program_called(name: str, where: str = "for") -> Program:
 
 def _program(name: str, file: LoraFile) -> Program:
     program = program_called(name)
-    if file.families and not any(set(program.runs) & set(family.programs) for family in file.families):
+    if file.families and program.runs and not any(set(program.runs) & set(family.programs) for family in file.families):
         what = f"{program.label} is not known to read a LoRA for {file.family.label} under these names of layers"
         fix = f"Use it in {', '.join(file.family.programs)}."
         raise UserError(what, where=file.name, fix=fix)

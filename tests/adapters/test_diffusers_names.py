@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from lib_lora.adapters.diffusers_names import for_diffusers, module_path
+from lib_lora.adapters.diffusers_names import for_diffusers, module_path, module_paths
 from lib_lora.adapters.file import read_lora, to_delta, write_lora
 from lib_lora.errors import UserError
 from lib_lora.models.families import family
@@ -69,6 +69,20 @@ def test_the_scale_is_built_in_and_read_back(tmp_path) -> None:
     assert (before - after).norm() <= 1e-6 * before.norm(), "a power of two loses nothing in half precision"
 
 
-def test_names_that_are_not_known_are_refused() -> None:
-    with pytest.raises(UserError, match="in diffusers are not known"):
+def test_layers_that_diffusers_does_not_have_are_none() -> None:
+    assert module_paths("lora_te3_encoder_block_0_layer_0_SelfAttention_q", family("flux1")) == ()
+    assert module_paths("lora_unet_final_layer_adaLN_modulation_1", family("flux1")) == ()
+    assert module_paths("lora_te_model_layers_0_self_attn_q_proj", family("z_image")) == ()
+    with pytest.raises(UserError, match="no such layer in diffusers"):
         module_path("lora_unet_double_blocks_0_img_attn_qkv", family("flux1"))
+
+
+def test_a_layer_that_diffusers_splits_becomes_several_with_the_rows_of_each() -> None:
+    key = "lora_unet_single_blocks_3_linear1"
+    up, down = torch.randn(7 * 8, 2), torch.randn(2, 8)
+    made = for_diffusers({key: {"lora_up.weight": up, "lora_down.weight": down}}, family("flux1"))
+    before = "transformer.single_transformer_blocks.3."
+    assert list(made) == [before + part for part in ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")]
+    rows = [made[path]["lora_B.weight"] @ made[path]["lora_A.weight"] for path in made]
+    assert [len(part) for part in rows] == [8, 8, 8, 32]
+    torch.testing.assert_close(torch.cat(rows), up @ down)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lib_lora.models.dit import FLUX_VAE, T5, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
+from lib_lora.models.dit import FLUX_VAE, SWAPPED, T5, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
 from lib_lora.models.family import Family, Marking
 from lib_lora.models.unet import CLIP
 
@@ -39,7 +39,7 @@ EMBEDDERS: Mapping[str, Sequence[str]] = {
     "img_in": ("x_embedder",),
     "txt_in": ("context_embedder",),
     "final_layer.linear": ("proj_out",),
-    "final_layer.adaLN_modulation.1": (),  # diffusers' norm_out.linear has its halves the other way round
+    SWAPPED: (),
 }
 TIMES = {
     f"{ours}.{a}_layer": (f"time_text_embed.{theirs}_embedder.linear_{n}",)

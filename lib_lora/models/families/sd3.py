@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from lib_lora.models.dit import T5, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
+from lib_lora.models.dit import SWAPPED, T5, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
 from lib_lora.models.family import Family, Latents, Marking
 from lib_lora.models.unet import CLIP
 
@@ -36,7 +36,7 @@ _SINGLE = {
     "y_embedder.mlp.0": ("time_text_embed.text_embedder.linear_1",),
     "y_embedder.mlp.2": ("time_text_embed.text_embedder.linear_2",),
     "final_layer.linear": ("proj_out",),
-    "final_layer.adaLN_modulation.1": (),  # diffusers' norm_out.linear has its halves the other way round
+    SWAPPED: (),
 }
 
 
