@@ -133,12 +133,16 @@ def select(layers: Mapping[str, nn.Module], spec: NetworkSpec) -> dict[str, nn.M
         UserError: when there are none.
     """
     kinds, of = (1, 2, 4) if spec.train_norm else (2, 4), family_of(layers)
+    idle = of.trained.idle(layers)
     own = spec.layers not in LAYER_PRESETS  # a user's expression: all keys at once, where it can be stopped
     found = dict(zip(layers, matching(spec.layers, list(layers), where="layers"), strict=True)) if own else {}
     chosen = {
         key: layer
         for key, layer in layers.items()
-        if layer.weight is not None and len(weight_shape(layer)) in kinds and selects(spec, key, of, found.get(key))
+        if layer.weight is not None
+        and len(weight_shape(layer)) in kinds
+        and key not in idle
+        and selects(spec, key, of, found.get(key))
     }
     if not chosen:
         raise UserError(

@@ -139,7 +139,11 @@ def dit_kinds(attention: str, mlp: str, other: Mapping[str, str] | None = None) 
     )
 
 
-def dit_trained(stacks: Sequence[str], never: str, attention: str) -> Trained:
-    """What trainers adapt: the layers of these stacks, but those that match ``never``."""
+def dit_trained(stacks: Sequence[str], never: str, attention: str, last: str = "") -> Trained:
+    """What trainers adapt: the layers of these stacks, but neither ``never`` nor, in the last block, ``last``."""
     lists = "|".join(map(flat, stacks))
-    return Trained(re.compile(rf"{UNET}(?:{lists})_\d+_(?!.*(?:{never}))"), re.compile(attention))
+    return Trained(
+        re.compile(rf"{UNET}(?:{lists})_\d+_(?!.*(?:{never}))"),
+        re.compile(attention),
+        last=re.compile(rf"{UNET}(?:{lists})_(?P<n>\d+)_(?:{last})") if last else None,
+    )

@@ -127,11 +127,19 @@ class Trained:
             by them (modulation, embedders, norms, refiners).
         attention: searched in those, for attention alone.
         convolutions: matched at the beginning of a key: residual blocks and what belongs to them, for LoCon.
+        last: searched in keys, with the block's number as ``n``: layers that do nothing in the last block, as nobody
+            reads what they say there. They are not trained in it.
     """
 
     usual: re.Pattern[str]
     attention: re.Pattern[str]
     convolutions: re.Pattern[str] | None = None
+    last: re.Pattern[str] | None = None
+
+    def idle(self, keys: Iterable[str]) -> set[str]:
+        """Those of a model's layers that do nothing."""
+        found = {key: int(match["n"]) for key in keys if self.last and (match := self.last.search(key))}
+        return {key for key, number in found.items() if number == max(found.values())}
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,12 @@ QWEN_IMAGE = Family(
     text_encoders={"lora_te_": (LANGUAGE_MODEL, "lora_te_")},
     blocks=dit_blocks(_STACKS, {"TE": "lora_te"}),
     kinds=dit_kinds(r"_attn_(?:to_\w+|add_[qkv]_proj)$", r"_mlp_net_"),
-    trained=dit_trained(("transformer_blocks",), "_mod_|norm", r"_attn_(?:to_\w+|add_[qkv]_proj)$"),
+    trained=dit_trained(
+        ("transformer_blocks",),
+        "_mod_|norm",
+        r"_attn_(?:to_\w+|add_[qkv]_proj)$",
+        last="attn_add_q_proj|attn_to_add_out|txt_mlp_",  # its words are not read any more
+    ),
     marks=(re.compile(r"_transformer_blocks_\d+_(?:img|txt)_(?:mlp|mod)_"),),
     shift=1.15,
     latents=WAN_VAE,

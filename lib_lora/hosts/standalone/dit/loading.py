@@ -117,19 +117,29 @@ def _assembled(
     device: torch.device,
     dtype: torch.dtype,
 ) -> StandaloneTransformer:
-    index = next(folder / name for name in INDEXES if (folder / name).is_file())
-    for key, entry in json.loads(index.read_text(encoding="utf-8")).items():
-        if key in parts or not key.startswith(PARTS) or not isinstance(entry, list) or entry[1] is None:
-            continue
-        parts[key] = _part(folder, key, str(entry[0]), str(entry[1]), torch.float32 if key == "vae" else _wide(dtype))
+    index = json.loads(next(folder / name for name in INDEXES if (folder / name).is_file()).read_text("utf-8"))
+    for key, entry in index.items():
+        if key not in parts and key.startswith(PARTS) and _names_a_class(entry):
+            parts[key] = _part(folder, key, entry[0], entry[1], torch.float32 if key == "vae" else _wide(dtype))
     for key in ("transformer", "vae"):
         if key not in parts:
             raise UserError(f"The folder has no {key}", where=folder, fix="Download it again, complete")
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             part.to(device).eval().requires_grad_(False)
-    pipe = _class("diffusers", calls.pipeline)(**parts) if calls.pipeline else SimpleNamespace(**parts)
+    pipe: Any = SimpleNamespace(**parts)
+    if calls.pipeline:
+        kind = _class("diffusers", calls.pipeline)
+        known = inspect.signature(kind.__init__).parameters
+        pipe = kind(
+            **parts, **{k: v for k, v in index.items() if k in known and k not in parts and not _names_a_class(v)}
+        )
     return StandaloneTransformer(name, path, pipe, parts, calls, _shift(parts.get("scheduler")))
+
+
+def _names_a_class(entry: Any) -> bool:
+    """Whether an entry of the index is a part, [library, class], and no setting of the pipeline, as Krea 2 has some."""
+    return isinstance(entry, list) and len(entry) >= 2 and all(isinstance(word, str) for word in entry[:2])
 
 
 def _part(folder: Path, key: str, library: str, name: str, dtype: torch.dtype) -> Any:
