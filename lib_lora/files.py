@@ -50,7 +50,8 @@ def atomic_write(path: str | Path, durable: bool = True, new: bool = False) -> I
 
 @contextmanager
 def naming_refusals(path: Path) -> Iterator[None]:
-    """Within a ``with`` block, an error because a disk is full or may only be read says so and names ``path``."""
+    """Within a ``with`` block, an error says so and names ``path`` where a disk is full or read-only, or a folder has
+    gone."""
     try:
         yield
     except UserError:
@@ -65,6 +66,9 @@ def naming_refusals(path: Path) -> Iterator[None]:
                 where=path,
                 fix="Check the permissions, and whether another program has it open; what was there before is whole",
             ) from error
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not path.parent.is_dir():
+            what, fix = "The folder of this file is gone", "Put it back, or start anew; files elsewhere are whole"
+            raise UserError(what, where=path, fix=fix) from error
         raise
 
 

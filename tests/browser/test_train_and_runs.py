@@ -117,6 +117,7 @@ def queue_variants(desk: Desk, workbench: Workbench) -> None:
     desk.click("lw_train_add_variants")
     desk.says("lw_train_message", "Use numbers")
     desk.type("lw_train_variants", "rank = 1, 2")
+    desk.page.locator("#lw_train_message .lw-error").wait_for(state="hidden")  # what it was about is corrected
     desk.click("lw_train_add_variants")
     desk.says("lw_train_message", "2 runs and a grid")
     desk.sees("#lw_train_sweep_grid figure", "Grid of the variants")

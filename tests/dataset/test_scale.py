@@ -55,7 +55,7 @@ def test_twenty_thousand_pictures(session: Session, add_image, tmp_path: Path) -
     """Opened, filtered, shown page by page, and made into the first batches."""
     captions = [f"mira, tag {number}, tag {number % 7}" for number in range(20)]
     linked(tmp_path / "set" / "1_mira", add_image("one.png"), PICTURES, captions)
-    with within(30):
+    with within(15):
         editor = session.open([tmp_path / "set"])
     assert len(editor.pictures) == PICTURES
     gallery = Gallery(session, Album(session, Pictures(session.workbench.host.paths)))
@@ -65,7 +65,7 @@ def test_twenty_thousand_pictures(session: Session, add_image, tmp_path: Path) -
         gallery.turn("99999")
         pages.append(gallery.pictures_view())
     assert all(page.count("lw-thumb") > 0 and len(page) < 500_000 for page in pages)
-    with within(30):
+    with within(15):
         config = DatasetConfig((Concept(tmp_path / "set"),), resolution=64, bucket_step=16, batch_size=4)
         found = scan(config)
         assert check(found, config, epochs=1).images == len(found.items) == PICTURES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 
 import pytest
 import torch
@@ -100,6 +101,19 @@ def test_pictures_and_captions_may_change_while_it_trains(world, whole, tmp_path
                 (folder / "1.png").write_bytes(b"no picture any more")
                 (folder / "2.txt").write_text("something else", encoding="utf-8")
     assert final(host) == whole
+
+
+def test_a_run_whose_folder_vanishes_says_so_and_makes_no_other(world):
+    host, new_run = world
+    run = new_run()
+    with host.training_session() as model:
+        events = Trainer(run, model, host.paths).run()
+        with pytest.raises(UserError, match="folder of this file is gone") as caught:
+            for event in events:
+                if isinstance(event, StepDone) and event.step == 2:
+                    shutil.rmtree(run.folder)
+        assert run.id in caught.value.where and clean(model)
+    assert not run.folder.exists()
 
 
 def test_memory_that_runs_out(world, whole):

@@ -3,19 +3,23 @@ from __future__ import annotations
 import re
 from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from lib_lora.adapters.blocks import BLOCKS_12, BLOCKS_17
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
-from lib_lora.models.base import HostPaths
+from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.block_strength import BlockScan, BlockStrength
 from lib_lora.tools.prompt_loras import split_prompt
 from lib_lora.tools.symptoms import STYLE
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui.blocks_desk import BlocksDesk
+from lib_lora.ui.blocks_stage import Look, Stage
+from lib_lora.ui.files import Pictures
 from lib_lora.workbench import LoraEntry
 
 SD = ("lora_unet_mid_block_attentions_0_proj_in", "lora_te_text_model_encoder_layers_0_mlp_fc1")
@@ -128,3 +132,18 @@ def test_the_tag_for_txt2img_says_what_the_sliders_say(desk: BlocksDesk) -> None
     assert desk.parsed("mira", found.blocks) == desk.weights("mira")
     shown = view.prompt(desk.prompt("mira", 1), desk.tag("mira", 1))
     assert f'data-lw-send="{escape(desk.tag("mira", 1))}" data-lw-behind="lw_blocks_prompt"' in shown
+
+
+def test_a_preview_is_shown_with_its_own_lora_only(desk: BlocksDesk, tmp_path: Path) -> None:
+    desk.workbench.queue = SimpleNamespace(jobs=list)
+    desk.workbench.info = lambda: None
+    stage = Stage(desk, Pictures(desk.workbench.paths))
+    look = Look(GenerationRequest("1girl", steps=2), 1.0)
+    stage.looks["mira"] = stage.looks["big"] = look
+    stage.states["mira"] = [desk.text("mira")]
+    drawn = stage._places("mira").of(desk.text("mira"), look.request)
+    drawn.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(drawn)
+    assert "<figcaption><b>mira</b>" in stage.now("mira")[2]
+    for other in ("big", None):
+        assert "<img" not in stage.now(other)[2]
