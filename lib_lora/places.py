@@ -28,6 +28,11 @@ class Places:
         return self.data / "train-draft.json"
 
     @property
+    def card(self) -> Path:
+        """What the last test of the card found."""
+        return self.data / "card.json"
+
+    @property
     def sets(self) -> Path:
         """Sets of pictures that were uploaded, or drawn to try with; others stay where they are."""
         return self.data / "sets"

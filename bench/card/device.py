@@ -10,9 +10,7 @@ from typing import Any
 import torch
 
 from lib_lora.errors import UserError
-from lib_lora.models.memory import free_memory
-
-KINDS = ("cuda", "xpu", "mps")  # ROCm is "cuda" to torch
+from lib_lora.models.memory import first_card, free_memory
 
 
 class Card:
@@ -27,10 +25,8 @@ class Card:
         """``device``, or the first that is there; UserError if there is none."""
         if device is not None:
             return cls(torch.device(device))
-        for kind in KINDS:
-            backend = getattr(torch, kind, None)
-            if backend is not None and backend.is_available():
-                return cls(torch.device(kind, 0) if kind != "mps" else torch.device(kind))
+        if (card := first_card()) is not None:
+            return cls(card)
         what = "torch finds no graphics card"
         raise UserError(what, where="bench card", fix="Install the torch that was built for your card")
 

@@ -152,6 +152,17 @@ class ScanView(JobView):
 
 
 @dataclass(frozen=True)
+class CardView(JobView):
+    """Of a test of the card: the rows of its table as text, and what it found in the end."""
+
+    lines: tuple[str, ...]
+    found: Mapping[str, Any] | None
+
+    def plain(self) -> Any:
+        return self.found
+
+
+@dataclass(frozen=True)
 class FolderView(JobView):
     """Of pictures that are made in ``folder``."""
 

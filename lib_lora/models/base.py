@@ -245,6 +245,9 @@ class Host(Protocol):
     def training_session(self) -> AbstractContextManager[LoadedModel]:
         """The model, ready to be trained through adapters; the host gets it back as it was, whatever happens."""
 
+    def card_lent(self) -> AbstractContextManager[None]:
+        """Leaves the memory of the card to another process meanwhile; call it while holding :attr:`gpu_lock`."""
+
     def waiting(self) -> bool:
         """Whether somebody else wants the GPU."""
 

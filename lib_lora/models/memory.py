@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import torch
 
+CARDS = ("cuda", "xpu", "mps")  # ROCm is "cuda" to torch
 OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # torch 2.5 renamed it
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that a device is full; backends other than CUDA's say so in words."""
     return isinstance(error, OUT_OF_MEMORY) or (isinstance(error, RuntimeError) and "out of memory" in str(error))
+
+
+def first_card() -> torch.device | None:
+    """The first graphics card that torch finds; None without one."""
+    for kind in CARDS:
+        backend = getattr(torch, kind, None)
+        if backend is not None and backend.is_available():
+            return torch.device(kind, 0) if kind != "mps" else torch.device(kind)
+    return None
 
 
 def free_memory(device: torch.device | str) -> int | None:

@@ -18,6 +18,7 @@ from lib_lora.training.own_presets import OwnPresets
 from lib_lora.training.presets import Preset, usual_preset
 from lib_lora.ui import form, html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
+from lib_lora.ui.card_panel import CardPanel
 from lib_lora.ui.check_panel import check_panel
 from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.curves import curves
@@ -53,6 +54,7 @@ class TrainTab:
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
         self.picker = FolderPicker(lambda: places_of(workbench))
+        self.card = CardPanel(workbench)
         self.package = PackageOffer("This optimizer", needed_package, "lw_train_package")
 
     # -- components ---------------------------------------------------------------------------------------------------
@@ -116,6 +118,7 @@ class TrainTab:
                 elem_id="lw_train_variants",
             )
             self.add_variants = gr.Button("Queue all variants", elem_id="lw_train_add_variants", size="sm")
+        self.card.build()
         self.message = panel("lw_train_message")
         self.fault = panel("lw_train_fault")
 
@@ -141,6 +144,7 @@ class TrainTab:
         act(self.add_variants.click, self._guard(self.run_variants), [self.varied, *values], self.message, outputs)
         self.waiting.connect(poller, self.message, self._guard, self.fault)
         self.live.connect(poller, self.message, tabs, grid_run, self.form.fields["data_dir"])
+        self.card.connect(poller)
         poller.keep(lambda: [self.sweep_grid()], [self.sweep])
 
     @changes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,18 @@ class A1111Host(WebUIHost):
         prediction = "v" if getattr(sd_model, "parameterization", "eps") == "v" else "epsilon"
         kind, layers = family(sd_model), text_layers(sd_model)
         return ModelInfo(checkpoint.name, Path(checkpoint.filename), kind, prediction, A1111Model.latent_factor, layers)
+
+    @contextmanager
+    def card_lent(self) -> Iterator[None]:
+        """The model goes to main memory and comes back."""
+        sd_model = sd_models.model_data.sd_model
+        if sd_model is not None:
+            sd_models.send_model_to_cpu(sd_model)
+        try:
+            yield
+        finally:
+            if sd_model is not None:
+                sd_models.send_model_to_device(sd_model)
 
     def refresh_loras(self) -> None:
         """Let the built-in Lora extension list its folder again; a file that was replaced it reloads by its date."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from modules import sd_models
 
 from lib_lora.hosts.forge_objects.model import ForgeObjectsModel
@@ -21,6 +22,14 @@ class ForgeObjectsHost(WebUIHost):
 
     _sessions: list[ForgeObjectsSession]
     _memory: MemoryManager
+
+    @contextmanager
+    def card_lent(self) -> Iterator[None]:
+        """The web UI's memory manager sends everything away; what is used next it loads by itself."""
+        with torch.inference_mode():
+            self._memory.unload_all_models()
+            self._memory.soft_empty_cache()
+        yield
 
     def refresh_loras(self) -> None:
         """Let the web UI list its LoRA folder again, and forget what it has read of files that were replaced.

@@ -27,6 +27,8 @@ class MemoryManager(Protocol):
 
     def soft_empty_cache(self) -> None: ...
 
+    def unload_all_models(self) -> None: ...
+
 
 class ForgeObjectsSession(Session):
     """A training's claim to a model; see :class:`lib_lora.hosts.webui.session.Session`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from lib_lora.hosts.standalone.samplers import SAMPLERS
 from lib_lora.hosts.standalone.sampling import Standalone, batches, decode, sample
 from lib_lora.hosts.standalone.session import borrowed
 from lib_lora.models.base import GenerationRequest, Host, HostPaths, ModelInfo
+from lib_lora.models.memory import forget_free_memory
 from lib_lora.tools.prompt_loras import PromptLora, all_tags
 
 LANCZOS = "Lanczos"
@@ -119,6 +121,19 @@ class StandaloneHost:
                 yield model
         finally:
             self._sessions -= 1
+
+    @contextmanager
+    def card_lent(self) -> Iterator[None]:
+        """The model is let go of, and read again afterwards."""
+        known = None if self._model is None else (self._model.path, self._model.name)
+        self._model = None
+        gc.collect()
+        forget_free_memory()
+        try:
+            yield
+        finally:
+            if known is not None:
+                self._model = self._read(*known)
 
     def waiting(self) -> bool:
         """Whether another thread wants the model."""

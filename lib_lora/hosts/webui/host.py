@@ -97,6 +97,10 @@ class WebUIHost(WebUiPictures, ABC):
         return info
 
     @abstractmethod
+    def card_lent(self) -> AbstractContextManager[None]:
+        """Leaves the memory of the card to another process meanwhile."""
+
+    @abstractmethod
     def refresh_loras(self) -> None:
         """Let the web UI list its LoRA folder again, and forget what it has read of files that were replaced."""
 

@@ -133,3 +133,16 @@ def test_a_new_file_is_listed_at_once(webui, lora):
 
 def test_a_caption_becomes_a_prompt_without_weights(webui):
     assert webui.host.literal(r"mira (series), [x] 1\2") == r"mira \(series\), \[x\] 1\\2"
+
+
+def test_the_card_is_lent_and_the_picture_stays(webui, monkeypatch):
+    from modules import sd_models
+
+    base, moved = webui.txt2img(), []
+    for name in ("send_model_to_cpu", "send_model_to_device"):
+        send = getattr(sd_models, name)
+        monkeypatch.setattr(sd_models, name, lambda m, name=name, send=send: moved.append(name) or send(m))
+    with pytest.raises(KeyError), webui.host.gpu_lock, webui.host.card_lent():
+        assert moved == ["send_model_to_cpu"]
+        raise KeyError
+    assert moved == ["send_model_to_cpu", "send_model_to_device"] and webui.txt2img() == base

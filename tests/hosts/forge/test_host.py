@@ -132,3 +132,13 @@ def test_generating_beside_a_training_disturbs_neither(webui, lora, tmp_path: Pa
         assert all(tensor.equal(disturbed.modules[key][name]) for name, tensor in params.items())
     assert webui.txt2img() == base
     assert webui.txt2img(prompt="girl <lora:alone:1>") == webui.txt2img(prompt="girl <lora:disturbed:1>")
+
+
+def test_the_card_is_lent_and_the_picture_stays(webui):
+    from backend import memory_management
+
+    base = webui.txt2img()
+    assert memory_management.current_loaded_models
+    with webui.host.gpu_lock, webui.host.card_lent():
+        assert not memory_management.current_loaded_models
+    assert webui.txt2img() == base

@@ -104,6 +104,11 @@ def reload_model_weights(sd_model=None, info=None, forced_reload=False):
     return sd_model
 
 
+def send_model_to_cpu(m):
+    if m is not None:
+        m.to("cpu")
+
+
 def send_model_to_device(m):
     lowvram.apply(m)
     if not m.lowvram:
