@@ -10,6 +10,7 @@
         ["Dataset, pictures", [["← → ↑ ↓", "go to a picture"], ["Shift + arrows", "mark on the way"], ["Space", "mark one"], ["Ctrl + A", "mark all"],
             ["Z", "enlarge"], ["Enter", "write its caption"]]],
         ["Dataset, caption", [["Tab", "complete the tag"], ["Ctrl + Enter", "save, next picture"], ["Alt + ← →", "picture before, picture after"]]],
+        ["Dataset, generate pictures", [["K", "keep the picture"], ["L", "leave it"]]],
         ["Charts", [["drag", "zoom in"], ["double click", "show all"]]],
     ];
     const root = () => window.loraWorkbench?.root?.() || document;

@@ -1,4 +1,4 @@
-// Tune by taste in LoRA Workbench: the keys 1, 2 and 0 press the buttons of the question in view.
+// Choices between pictures in LoRA Workbench: 1, 2 and 0 press the buttons of Tune by taste, K and L those of Generate pictures.
 (function () {
     "use strict";
     if (window.loraWorkbenchTaste) return;
@@ -9,8 +9,10 @@
         const typing = target instanceof Element && target.matches("textarea, input, select, [contenteditable]");
         if (typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
         const page = window.loraWorkbench; // of lora_workbench.js, which may be loaded later
-        const button = page && /^[012]$/.test(event.key) && page.root().querySelector(`#lw_taste_question [data-lw-key="${event.key}"]`);
-        if (!button || button.disabled || !button.getClientRects().length) return;
+        const key = event.key.toLowerCase();
+        const found = page && /^[012kl]$/.test(key) ? page.root().querySelectorAll(`:is(#lw_taste_question, #lw_made_shown) [data-lw-key="${key}"]`) : [];
+        const button = [...found].find((one) => !one.disabled && one.getClientRects().length);
+        if (!button) return;
         event.preventDefault();
         button.click();
     });

@@ -48,6 +48,16 @@ class Places:
         return self.data / "base_style"
 
     @property
+    def made(self) -> Path:
+        """A folder for each drawing of pictures that are to be trained on."""
+        return self.data / "made"
+
+    @property
+    def sliders(self) -> Path:
+        """A folder of drawn pictures for each slider that is learned from words."""
+        return self.data / "sliders"
+
+    @property
     def previews(self) -> Path:
         """Pictures of Blocks and Merge."""
         return self.data / "previews"

@@ -21,7 +21,9 @@ from lib_lora.demo.world import MIRA, Character, Spec, tags
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.models.base import HostPaths
 from lib_lora.models.families import family
-from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset, training_config
+from lib_lora.tools.base_style import training_config
+from lib_lora.tools.made.drawing import generate_dataset
+from lib_lora.tools.made.spec import PictureSpec
 from lib_lora.tools.taste.drawing import Painter
 from lib_lora.tools.taste.proposals import Point
 from lib_lora.tools.taste.recipe import Recipe
@@ -88,7 +90,7 @@ class Bench:
         training = dict(AMOUNTS.style_training)
         style = self.tour.config("STYLE", self.tour.folder / STYLE, keep_tokens=0, **training)
         self.tour.train(style)
-        own = BaseStyleSpec(tuple(captions[::2]), len(captions[::2]), replace(PICTURE, steps=8))
+        own = PictureSpec(tuple(captions[::2]), len(captions[::2]), replace(PICTURE, steps=8))
         for _ in generate_dataset(self.host, own, self.tour.folder / "base"):
             pass
         self.tour.train(training_config("BASE", self.tour.folder / "base", like=style))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,16 @@ from ..files import atomic_write
 BATCH = 8  # pictures between two looks at what the user wants; the host splits them further where memory is short
 DAMAGE = (OSError, SyntaxError, ValueError)  # what Pillow raises at damaged files
 PARAMETERS = "parameters"  # the PNG text chunk that web UIs read back
+RECIPE = "lora_workbench"  # the one that says what a picture of a training set was made from
 
 
 def save_png(image: Image.Image, path: str | Path) -> Path:
-    """Write ``image``, whole or not at all, with ``image.info["parameters"]`` if there is one."""
+    """Write ``image``, whole or not at all, with what its ``info`` has of parameters and of a recipe."""
     path = Path(path)
     chunks = PngImagePlugin.PngInfo()
-    if text := image.info.get(PARAMETERS):
-        chunks.add_text(PARAMETERS, text)
+    for name in (PARAMETERS, RECIPE):
+        if text := image.info.get(name):
+            chunks.add_text(name, text)
     with atomic_write(path) as part:
         image.save(part, format="PNG", pnginfo=chunks)
     return path
@@ -64,6 +66,7 @@ def generate_missing(
     wanted: Sequence[tuple[Path, GenerationRequest]],
     networks: Callable[[], Sequence[Network]] = tuple,
     cancelled: Callable[[], bool] | None = None,
+    recipes: Mapping[Path, str] | None = None,
 ) -> Iterator[Made]:
     """First the pictures that are there already, then the others, generated and written a few at a time.
 
@@ -72,6 +75,7 @@ def generate_missing(
     Args:
         wanted: files and how to make them.
         networks: loads what to attach; called only if something is missing.
+        recipes: of the files that keep one.
 
     Raises:
         UserError, Cancelled: as ``host.generate``; what is done stays.
@@ -87,6 +91,7 @@ def generate_missing(
         batch = missing[start : start + BATCH]
         images = host.generate([request for _, request in batch], attached, cancelled=cancelled)
         for (path, _), image in zip(batch, images, strict=True):
+            image.info[RECIPE] = (recipes or {}).get(path, "")
             yield Made(save_png(image, path), image, False)
 
 

@@ -6,6 +6,8 @@ takes the distillation back while it is trained (ai-toolkit's training adapters 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from lib_lora.adapters import formula
 from lib_lora.adapters.blocks import BlockWeights, load_presets
 from lib_lora.adapters.network import Network
@@ -26,14 +28,19 @@ def applied_networks(text: str, folders: Folders) -> list[Network]:
     Raises:
         UserError: a file that is missing, damaged or no LoRA, or block weights that do not fit.
     """
+    return networks_of(_terms(text), folders, load_presets())
+
+
+def networks_of(terms: Sequence[formula.Term], folders: Folders, presets: Mapping[str, str]) -> list[Network]:
+    """The networks of a formula's terms; see :func:`applied_networks`."""
     found = []
-    for term in _terms(text):
+    for term in terms:
         network = Network.from_file(find_lora(term.name, folders))
         for adapter in network.adapters.values():
             adapter.float().requires_grad_(False)
         if term.blocks is not None:
             of = network.families[0] if network.families else None
-            network.set_block_weights(BlockWeights.parse(term.blocks, load_presets(), of))
+            network.set_block_weights(BlockWeights.parse(term.blocks, presets, of))
         network.multiplier = term.weight
         found.append(network)
     return found

@@ -16,11 +16,11 @@ from lib_lora.tools.base_style import (
     FRAMINGS,
     SUBJECTS,
     USUAL_FRAMINGS,
-    BaseStyleSpec,
     framed,
     training_config,
     unframed,
 )
+from lib_lora.tools.made.spec import PictureSpec
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config import settings as config_settings
 from lib_lora.training.presets import PRESETS, preset, usual_preset
@@ -162,7 +162,7 @@ class BaseStylePanel:
             raise UserError("A number is missing", where="Pictures or First seed", fix="For example 40 and 1")
         chosen = [framing for framing in FRAMINGS if framing in framings]
         prompts = framed(lines(subjects, where="Subjects"), chosen)
-        spec = BaseStyleSpec(prompts, int(count), self.generation.request(generation), int(seed))
+        spec = PictureSpec(prompts, int(count), self.generation.request(generation), int(seed))
         BaseStyle(self.workbench, name).generate(checkpoint, spec)
         return ""
 

@@ -25,6 +25,7 @@ from lib_lora.ui.dataset.composites_panel import CompositesPanel
 from lib_lora.ui.dataset.duplicates_panel import DuplicatesPanel
 from lib_lora.ui.dataset.gallery import Gallery
 from lib_lora.ui.dataset.hold_panel import HoldPanel
+from lib_lora.ui.dataset.made_panel import MadePanel
 from lib_lora.ui.dataset.pages import Connector, Pages
 from lib_lora.ui.dataset.panel import Panel
 from lib_lora.ui.dataset.pictures_panel import PicturesPanel
@@ -59,8 +60,9 @@ class DatasetTab:
         self.tags, self.classes = TagsPanel(desk, album), ClassesPanel(desk, album)
         self.composites, self.report = CompositesPanel(desk, album), ReportPanel(desk, album)
         first = [DuplicatesPanel(desk, album), TaggingPanel(desk, album)]
-        pictures_panel = PicturesPanel(desk, album)
-        self.tools: list[Panel] = [*first, self.tags, self.classes, pictures_panel, self.composites, self.report]
+        pictures_panel, self.made = PicturesPanel(desk, album), MadePanel(desk, album)
+        edits = [self.tags, self.classes, pictures_panel, self.made, self.composites]
+        self.tools: list[Panel] = [*first, *edits, self.report]
 
     @property
     def session(self) -> Session:
@@ -130,6 +132,7 @@ class DatasetTab:
         on.keep(poller, self.hold.live, self.hold.outputs)
         gallery.picker.connect(gallery.folders)
         self._carry_trigger()
+        self.made.connect_live(on, page, poller)
         self.report.connect_train(on, poller, tabs, train.form)
         on.listen(page.load, self.on_load, [], [gallery.folders, *caption, *gallery.filters])
         on.keep(poller, self.now, self.outputs)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
-from lib_lora.jobs.base_style import BaseStyleJob
 from lib_lora.lora_files import list_loras
 from lib_lora.names import check_name
-from lib_lora.tools.base_style import BaseStyleSpec, pictures_in, read_spec, training_config
+from lib_lora.tools.base_style import training_config
+from lib_lora.tools.made.drawing import is_complete, pictures_in
+from lib_lora.tools.made.spec import PictureSpec, read_spec
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run
+from lib_lora.workbench.made import queue_pictures
 from lib_lora.workbench.workbench import Workbench
 
 
@@ -38,7 +40,7 @@ class BaseStyle:
         """Of the pictures and their captions."""
         return self.workbench.host.paths.places.base_styles / self.name
 
-    def spec(self) -> tuple[str, BaseStyleSpec] | None:
+    def spec(self) -> tuple[str, PictureSpec] | None:
         """Model and settings of the pictures, once they were begun."""
         return read_spec(self.folder)
 
@@ -55,19 +57,13 @@ class BaseStyle:
         runs = self.workbench.runs.named(self.name)
         return next((run for run in runs if Path(run.config().data_dir) == self.folder), None)
 
-    def generate(self, checkpoint: str, spec: BaseStyleSpec) -> int:
+    def generate(self, checkpoint: str, spec: PictureSpec) -> int:
         """Queue the pictures; returns the job's id.
 
         Raises:
             UserError: settings that cannot work, or that are not those of the pictures that are there.
         """
-        spec.requests()
-        begun = self.spec()
-        if begun is not None and begun != (checkpoint, spec):
-            what = f"Pictures with other settings were begun under the name {self.name}"
-            raise UserError(what, where=self.folder, fix="Choose another name, or take those settings back.")
-        queue = self.workbench.queue
-        return queue.submit(BaseStyleJob(queue, self.name, checkpoint, spec, self.folder))
+        return queue_pictures(self.workbench, self.name, self.folder, checkpoint, spec)
 
     def train(self, like: TrainConfig) -> int:
         """Queue the training, or what is left of one that was stopped; returns the job's id.
@@ -79,7 +75,7 @@ class BaseStyle:
             UserError: pictures are missing, or the LoRA is there already.
         """
         begun = self.spec()
-        if begun is None or len(self.pictures()) < begun[1].count:
+        if begun is None or not is_complete(self.folder, begun[1]):
             raise UserError("The pictures are not complete", where=self.name, fix="Generate them first.")
         run = self.run()
         if run is not None and run.status != "finished":

@@ -14,7 +14,8 @@ from lib_lora.adapters.file import read_lora, to_delta
 from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import CheckpointJob, ExtractJob, MergeJob
 from lib_lora.models.base import GenerationRequest
-from lib_lora.tools.base_style import BaseStyleSpec, framed
+from lib_lora.tools.base_style import framed
+from lib_lora.tools.made.spec import PictureSpec
 from lib_lora.tools.merge import Reduction
 from lib_lora.training.config import TrainConfig
 from lib_lora.workbench import Workbench
@@ -104,13 +105,13 @@ def test_a_cancelled_merge_leaves_no_file(bench, make_lora, tiny_checkpoint):
 def test_a_base_style_goes_on_after_each_step(bench):
     base = BaseStyle(bench, "BASE")
     assert (base.spec(), base.pictures(), base.run(), base.lora()) == (None, [], None, None)
-    spec = BaseStyleSpec(framed(["1girl"], ["full_body", "face_focus"]), 2, SMALL)
+    spec = PictureSpec(framed(["1girl"], ["full_body", "face_focus"]), 2, SMALL)
     with pytest.raises(UserError, match="not complete"):
         base.train(TrainConfig())
     assert bench.queue.wait(base.generate("tiny", spec), WAIT).state == "done"
     assert base.spec() == ("tiny", spec) and len(base.pictures()) == 2
     with pytest.raises(UserError, match="other settings"):
-        base.generate("tiny", BaseStyleSpec(spec.prompts, 3, SMALL))
+        base.generate("tiny", PictureSpec(spec.prompts, 3, SMALL))
     base.pictures()[0].unlink()
     assert bench.queue.wait(base.generate("tiny", spec), WAIT).state == "done"
     like = TrainConfig(resolution=64, bucket_step=8, rank=2, batch_size=1, epochs=1, fixed_loss_images=0, max_tokens=75)

@@ -6,14 +6,16 @@ import pytest
 
 from lib_lora.dataset.scan import scan
 from lib_lora.errors import UserError
-from lib_lora.tools.base_style import BaseStyleSpec, framed, generate_dataset, read_spec, training_config, unframed
+from lib_lora.tools.base_style import framed, training_config, unframed
+from lib_lora.tools.made.drawing import generate_dataset
+from lib_lora.tools.made.spec import PictureSpec, read_spec
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config
 
 
 @pytest.fixture
 def spec(small):
-    return BaseStyleSpec(("1girl, smile", "1boy, hat"), count=5, settings=small, seed=10)
+    return PictureSpec(("1girl, smile", "1boy, hat"), count=5, settings=small, seed=10)
 
 
 def test_pictures_become_a_dataset_with_their_prompts(tiny_host, spec, tmp_path):

@@ -14,9 +14,11 @@ from lib_lora.models.base import GenerationRequest, Host
 
 from ...adapters.file import model_hash
 from ...jobs.train_job import TrainJob
-from ...tools.base_style import BaseStyleSpec, generate_dataset, training_config
+from ...tools.base_style import training_config
 from ...tools.grid import draw_grid, make_grid
 from ...tools.grid_spec import Candidate, GridSpec
+from ...tools.made.drawing import generate_dataset
+from ...tools.made.spec import PictureSpec
 from ...tools.merge import merge
 from ...tools.pictures import fingerprint, generate_missing, save_png
 from ...tools.sheet import Sheet
@@ -149,7 +151,7 @@ class Tour:
         training = dict(self.amounts.style_training)
         style = self.config("STYLE", self.folder / STYLE, keep_tokens=0, **training)
         self.train(style)
-        own = BaseStyleSpec(tuple(captions), len(captions), PICTURE)
+        own = PictureSpec(tuple(captions), len(captions), PICTURE)
         with self.progress.piece("drawing the base style"):
             for done in generate_dataset(self.host, own, self.folder / "base"):
                 self.progress.count(done.done, done.total)

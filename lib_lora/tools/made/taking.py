@@ -1,0 +1,88 @@
+"""Drawn pictures become a folder of a set, as a change that is shown first and can be undone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lib_lora.dataset.collection.change import Change, Example, Make, Operation, Write
+from lib_lora.dataset.scan import CONCEPT_NAME
+from lib_lora.errors import UserError
+from lib_lora.names import check_name
+from lib_lora.small_files import mapping, tolerated
+from lib_lora.tools.pictures import DAMAGE, RECIPE
+
+SIDE_FILE = "made.json"  # in the folder: name of a picture -> what it was made from; training reads no JSON
+SHOWN = 3
+
+
+def usual_folder(root: Path, name: str) -> str:
+    """What the folder of pictures called ``name`` is called in the set ``root``: beside ``N_name`` folders it needs a
+    number too, else trainers pass it over."""
+    numbered = root.is_dir() and any(path.is_dir() and CONCEPT_NAME.fullmatch(path.name) for path in root.iterdir())
+    return f"1_made {name}" if numbered else f"made {name}"
+
+
+def plan_take(pictures: Sequence[Path], root: Path, folder: str) -> Change:
+    """Copies of drawn pictures, with captions and recipes, in ``folder`` below ``root``.
+
+    Pictures that are there already are left out and named; nothing is overwritten.
+
+    Raises:
+        UserError: no picture, or a folder's name that cannot be.
+    """
+    if not pictures:
+        raise UserError("No picture is kept yet", where="Generate pictures", fix="Look at them, and keep some")
+    target = root / check_name(folder, "Folder in the set")
+    side_file = target / SIDE_FILE
+    known: dict[str, Any] = tolerated(side_file, mapping, {})
+    operations: list[Operation] = []
+    examples: list[Example] = []
+    there: list[str] = []
+    for source in pictures:
+        path = target / f"{source.parent.name}-{source.stem}.png"
+        if path.exists():
+            there.append(path.name)
+            continue
+        recipe = read_recipe(source)
+        caption = str(recipe.get("caption", ""))
+        operations.append(Make(path, _copier(source)))
+        if caption:
+            operations.append(Write(path.with_suffix(".txt"), caption.encode(), b""))
+        known[path.name] = recipe
+        examples.append(Example(path, "", caption))
+    taken = len(pictures) - len(there)
+    if taken:
+        before = side_file.read_bytes() if side_file.exists() else b""
+        content = json.dumps(known, indent=1, ensure_ascii=False).encode()
+        operations.append(Write(side_file, content, before))
+    notes = (f"In the folder already: {', '.join(there[:SHOWN])}{' …' if len(there) > SHOWN else ''}",) if there else ()
+    return Change(
+        f"Made pictures: {folder}", tuple(operations), {"pictures added": taken}, tuple(examples[:SHOWN]), notes
+    )
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """What a PNG says that it was made from; empty where it says nothing."""
+    try:
+        with Image.open(path) as image:
+            return mapping(json.loads(image.info.get(RECIPE) or "{}"))
+    except (*DAMAGE, RecursionError):
+        return {}
+
+
+def is_made(path: Path) -> bool:
+    """Whether a picture was drawn by a model, by its own record."""
+    return bool(read_recipe(path).get("made"))
+
+
+def _copier(source: Path) -> Callable[[Path], None]:
+    def copy(target: Path) -> None:
+        shutil.copyfile(source, target)
+
+    return copy

@@ -1,0 +1,130 @@
+"""Pictures drawn for a training set: begun, gone on with, chosen from; all of it is on disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib_lora.dataset.collection.change import Change
+from lib_lora.errors import UserError
+from lib_lora.jobs.picture_job import PictureJob
+from lib_lora.lora_files import find_lora
+from lib_lora.names import check_name
+from lib_lora.small_files import Damaged
+from lib_lora.tools.made.choice import Choice
+from lib_lora.tools.made.drawing import pictures_in
+from lib_lora.tools.made.sifting import set_aside
+from lib_lora.tools.made.spec import PictureSpec, read_spec
+from lib_lora.tools.made.taking import plan_take
+from lib_lora.workbench.workbench import Workbench
+
+_LOCK = threading.RLock()  # one answer after the other, whatever the page or request it comes from
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One picture of a drawing.
+
+    Attributes:
+        name: without its ending.
+        kept: None: nobody has said.
+        aside: why it need not be looked at; empty where it should be.
+    """
+
+    name: str
+    path: Path
+    kept: bool | None
+    aside: str
+
+
+def drawings(workbench: Workbench) -> list[str]:
+    """The names of all that were begun, the newest first."""
+    folder = workbench.host.paths.places.made
+    found = [path for path in folder.iterdir() if read_spec(path)] if folder.is_dir() else []
+    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+@dataclass(frozen=True)
+class MadePictures:
+    """One drawing called ``name``.
+
+    Raises:
+        UserError: when made, if the name cannot be a folder's.
+    """
+
+    workbench: Workbench
+    name: str
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "Name of the drawing")
+
+    @property
+    def folder(self) -> Path:
+        """Of the pictures, until they are taken into a set and after."""
+        return self.workbench.host.paths.places.made / self.name
+
+    def spec(self) -> tuple[str, PictureSpec] | None:
+        """Model and settings, once it was begun."""
+        return read_spec(self.folder)
+
+    def generate(self, checkpoint: str, spec: PictureSpec, beside: Sequence[Path] = ()) -> int:
+        """Queue what is missing; returns the job's id.
+
+        Args:
+            beside: as of :class:`PictureJob`.
+
+        Raises:
+            UserError: settings that cannot work, or that are not those of the pictures that are there.
+        """
+        return queue_pictures(self.workbench, self.name, self.folder, checkpoint, spec, beside)
+
+    def pictures(self) -> list[Drawn]:
+        """Those that are there, in order; a damaged choice counts as none."""
+        try:
+            kept = Choice.load(self.folder).states()
+        except Damaged:
+            kept = {}
+        aside = set_aside(self.folder)
+        found = pictures_in(self.folder)
+        return [Drawn(path.stem, path, kept.get(path.stem), aside.get(path.stem, "")) for path in found]
+
+    def answer(self, picture: str, keep: bool) -> None:
+        """Keep a picture, or leave it; also one that was answered before, or set aside.
+
+        Raises:
+            UserError: it is not there.
+        """
+        if picture not in {drawn.name for drawn in self.pictures()}:
+            raise UserError("There is no such picture", where=picture, fix="Look at the pictures that are shown now")
+        with _LOCK:
+            Choice.load(self.folder).answered(picture, keep).save(self.folder)
+
+    def undo(self) -> None:
+        """Take the last answer back; UserError where there is none."""
+        with _LOCK:
+            Choice.load(self.folder).undone().save(self.folder)
+
+    def plan(self, root: Path, folder: str) -> Change:
+        """The dry run that takes the kept pictures into ``folder`` of the set ``root``; see :func:`plan_take`."""
+        return plan_take([drawn.path for drawn in self.pictures() if drawn.kept], root, folder)
+
+
+def queue_pictures(
+    workbench: Workbench, name: str, folder: Path, checkpoint: str, spec: PictureSpec, beside: Sequence[Path] = ()
+) -> int:
+    """Queue the pictures that ``folder`` lacks; returns the job's id.
+
+    Raises:
+        UserError: settings that cannot work, or that are not those of the pictures that are there.
+    """
+    spec.check()
+    for term in spec.terms():
+        find_lora(term.name, workbench.host.paths.lora_folders)
+    begun = read_spec(folder)
+    if begun is not None and begun != (checkpoint, spec):
+        what = f"Pictures with other settings were begun under the name {name}"
+        raise UserError(what, where=folder, fix="Choose another name, or take those settings back.")
+    queue = workbench.queue
+    return queue.submit(PictureJob(queue, name, checkpoint, spec, folder, beside))
