@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from lib_lora.places import Places
 
 from . import __version__
+from .cli_made import add_commands as add_made_commands
+from .cli_made import size
 from .cli_train import EXIT_INTERRUPTED, add_train_commands
 from .errors import Cancelled, UserError
 
@@ -25,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
 BENCHMARKS = (
     "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page", "truth",
+    "slider",
 )  # fmt: skip
 EXIT_USER_ERROR = 2
 
@@ -58,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _add_grid(commands.add_parser("grid", parents=[model], help="the same prompts for several LoRA files and weights"))
     add_commands(commands, [_data_options()])
     cli_publish.add_commands(commands, [_data_options()])
+    add_made_commands(commands, model, make_host)
     _add_tour(commands.add_parser("tour", parents=[model], help="a character, its epochs and a merge in minutes"))
     bench_command = commands.add_parser("bench", help="measure; the last line is JSON")
     bench_command.add_argument("name", choices=BENCHMARKS)
@@ -99,7 +103,7 @@ def _add_grid(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prompt", action="append", required=True, help="may be given several times")
     command.add_argument("--seeds", type=_numbers(int), default=(1,), metavar="1,2")
     command.add_argument("--negative", default="")
-    command.add_argument("--size", type=_size, default=(512, 512), metavar="WxH")
+    command.add_argument("--size", type=size, default=(512, 512), metavar="WxH")
     command.add_argument("--steps", type=int, default=20)
     command.add_argument("--cfg", type=float, default=7.0)
     command.add_argument("--sampler", default="DPM++ 2M Karras")
@@ -207,8 +211,3 @@ def _numbers(kind: type) -> Callable[[str], tuple]:
 
     read.__name__ = f"list of {kind.__name__}"  # argparse names it when the text does not fit
     return read
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, height = text.lower().split("x")
-    return int(width), int(height)

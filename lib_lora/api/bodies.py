@@ -123,6 +123,73 @@ class Answer:
     better: str
 
 
+@dataclass(frozen=True)
+class Generate:
+    """``POST generate``: pictures to be trained on, kept under ``name``; a second call goes on with what is missing.
+
+    ``prompts`` are captions, used in turn; ``loras`` a formula such as ``MIRA:0.8``; ``before`` is before each prompt
+    and in no caption, ``trigger`` first in both. ``checkpoint``: by default the loaded one.
+    """
+
+    name: str
+    prompts: list[Any]
+    count: int = 24
+    seed: int = 1
+    loras: str = ""
+    before: str = ""
+    trigger: str = ""
+    checkpoint: str = ""
+    negative: str = ""
+    width: int = 512
+    height: int = 512
+    steps: int = 20
+    cfg: float = 7.0
+    sampler: str = ""
+    clip_skip: int = 1
+
+
+@dataclass(frozen=True)
+class Keep:
+    """``POST keep``: ``answer`` is keep or leave, of a picture by its name, or undo."""
+
+    name: str
+    answer: str
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class Take:
+    """``POST take``: the kept pictures of ``name`` into ``folder`` (none: made and the name) of the set ``set``."""
+
+    name: str
+    set: str
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Slider:
+    """``POST slider``: a LoRA that goes from ``less`` at -1 to ``more`` at 1, learned on pictures that are drawn of
+    ``prompts``; or from the pairs of pictures in the folders ``before`` and ``after``."""
+
+    name: str
+    more: str = ""
+    less: str = ""
+    prompts: list[Any] = field(default_factory=list)
+    before: str = ""
+    after: str = ""
+    pictures: int = 24
+    training_steps: int = 200
+    strength: float = 1.0
+    rank: int = 4
+    negative: str = ""
+    width: int = 512
+    height: int = 512
+    steps: int = 20
+    cfg: float = 7.0
+    sampler: str = ""
+    clip_skip: int = 1
+
+
 def read(kind: type[T], body: Mapping[str, Any]) -> T:
     """``body`` as a ``kind``.
 

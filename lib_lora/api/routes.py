@@ -48,10 +48,11 @@ def add_api(app: Any, workbench: Workbench, access: Access) -> None:
             ("loras", services.loras),
             ("loras/{name:path}", services.lora),
             ("taste/{name:path}", services.tasted),
+            ("made/{name}", services.made),
         ):
             add("GET", path, _answering(service))
         for change in (services.start, services.stop, services.grid, services.merge, services.publish, services.taste,
-                       services.answer):  # fmt: skip
+                       services.answer, services.generate, services.keep, services.take, services.slider):  # fmt: skip
             add("POST", change.__name__, _taking_a_body(change))
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora import bounds
-from lib_lora.access import Access, changes, looks
+from lib_lora.access import Access, admit, changes, looks
 from lib_lora.api import bodies, views
+from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.errors import UserError
 from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
@@ -20,6 +21,9 @@ from lib_lora.tools.convert import program_called
 from lib_lora.tools.examples import examples_of
 from lib_lora.tools.grid_spec import Candidate, GridSpec
 from lib_lora.tools.inspection import look_at
+from lib_lora.tools.made.prompts import as_caption
+from lib_lora.tools.made.spec import PictureSpec
+from lib_lora.tools.made.taking import usual_folder
 from lib_lora.tools.merge import Reduction
 from lib_lora.tools.model_card import CardText
 from lib_lora.tools.publish import Publication, publish
@@ -31,6 +35,8 @@ from lib_lora.training.presets import preset
 from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.workbench import Workbench
+from lib_lora.workbench.made import MadePictures
+from lib_lora.workbench.sliders import SliderSpec, start_slider
 from lib_lora.workbench.taste import TasteTuning
 
 GRID_FOLDER = "grid"  # below a run's, as on the page
@@ -204,6 +210,60 @@ class Services:
         if wanted.better not in ANSWERS:
             raise UserError("There is no such answer", where="better", fix=f"Use {', '.join(ANSWERS)} or undo")
         return views.taste(tuning, tuning.answer(wanted.question, ANSWERS[wanted.better]))
+
+    @looks
+    def made(self, name: str) -> dict[str, Any]:
+        """The pictures of a drawing, and what was said of each."""
+        return views.made(MadePictures(self.workbench, name))
+
+    @changes
+    def generate(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Draw pictures that are to be trained on."""
+        wanted = bodies.read(bodies.Generate, body)
+        prompts = tuple(map(as_caption, bodies.texts(wanted.prompts, "prompts")))
+        spec = PictureSpec(
+            prompts, wanted.count, self._generation(wanted), wanted.seed, wanted.loras, wanted.before, wanted.trigger
+        )
+        host = self.workbench.host
+        checkpoint = wanted.checkpoint or (host.info() or host.ensure_loaded()).name
+        host.checkpoint_path(checkpoint)
+        return self.job(MadePictures(self.workbench, wanted.name).generate(checkpoint, spec))
+
+    @changes
+    def keep(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Keep a drawn picture, leave it, or take the last answer back."""
+        wanted = bodies.read(bodies.Keep, body)
+        made = MadePictures(self.workbench, wanted.name)
+        if wanted.answer == "undo":
+            made.undo()
+        elif wanted.answer in ("keep", "leave"):
+            made.answer(wanted.picture, wanted.answer == "keep")
+        else:
+            raise UserError("There is no such answer", where="answer", fix="Use keep, leave or undo")
+        return views.made(made)
+
+    @changes
+    def take(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Copy the kept pictures into a set, as one step of its history."""
+        wanted = bodies.read(bodies.Take, body)
+        admit(wanted.set, "set")
+        root = Path(wanted.set)
+        if not root.is_dir():
+            raise UserError("There is no such folder", where="set", fix="Give the folder of the set")
+        made = MadePictures(self.workbench, wanted.name)
+        change = made.plan(root, wanted.folder or usual_folder(root, made.name))
+        DatasetEditor([root], self.workbench.host.paths.places.dataset).apply(change)
+        return {"added": change.counts.get("pictures added", 0), "notes": list(change.notes)}
+
+    @changes
+    def slider(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Train a slider; the job draws its pictures first."""
+        wanted = bodies.read(bodies.Slider, body)
+        spec = SliderSpec(
+            wanted.name, wanted.more, wanted.less, bodies.texts(wanted.prompts, "prompts"), wanted.pictures,
+            wanted.before, wanted.after, wanted.training_steps, wanted.strength, wanted.rank, self._generation(wanted),
+        )  # fmt: skip
+        return self.job(start_slider(self.workbench, spec))
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

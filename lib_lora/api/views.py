@@ -14,6 +14,7 @@ from lib_lora.tools.inspection import Facts
 from lib_lora.tools.taste.session import TasteSession
 from lib_lora.training.run import Run
 from lib_lora.workbench import Workbench
+from lib_lora.workbench.made import MadePictures
 from lib_lora.workbench.taste import TasteTuning
 
 
@@ -83,6 +84,16 @@ def taste(tuning: TasteTuning, session: TasteSession) -> dict[str, Any]:
         "best": render(tuning.tuned(session.recipe).formula(found.point)),
         "sure": found.chance,
     }
+
+
+def made(drawing: MadePictures) -> dict[str, Any]:
+    """The pictures of a drawing: path, whether it is kept (None: nobody said), why it is set aside."""
+    pictures = [
+        {"picture": drawn.name, "path": str(drawn.path), "kept": drawn.kept, "aside": drawn.aside}
+        for drawn in drawing.pictures()
+    ]
+    begun = drawing.spec()
+    return {"name": drawing.name, "wanted": begun[1].count if begun else 0, "pictures": pictures}
 
 
 def finite(value: Any) -> Any:

@@ -44,6 +44,7 @@ class MicroBatch:
             of the crop in the resized image, height and width of the crop.
         masks: [B, 1, h, w], where the loss counts; None: all over.
         min_chunks: chunks of 75 tokens that the conditioning has at least.
+        after: [B, 4, h, w], the same pictures after a change, of pairs; None: these are none.
     """
 
     latents: Tensor
@@ -53,20 +54,22 @@ class MicroBatch:
     sizes: Tensor
     masks: Tensor | None = None
     min_chunks: int = 1
+    after: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def part(self, samples: slice, min_chunks: int = 1) -> MicroBatch:
         """Some of the samples; ``min_chunks`` makes their conditioning as long as that of the others."""
-        masks = None if self.masks is None else self.masks[samples]
+        masks, after = (None if tensor is None else tensor[samples] for tensor in (self.masks, self.after))
         latents, weights, sizes = (tensor[samples] for tensor in (self.latents, self.weights, self.sizes))
-        return MicroBatch(latents, self.captions[samples], self.draws, weights, sizes, masks, min_chunks)
+        return MicroBatch(latents, self.captions[samples], self.draws, weights, sizes, masks, min_chunks, after)
 
     def on(self, device: torch.device | str) -> MicroBatch:
         """The same on ``device``, without waiting for it; ``sizes`` stay in main memory, where they are read."""
-        masks = None if self.masks is None else sent(self.masks, device)
-        return replace(self, latents=sent(self.latents, device), weights=sent(self.weights, device), masks=masks)
+        masks, after = (None if tensor is None else sent(tensor, device) for tensor in (self.masks, self.after))
+        moved = {"latents": sent(self.latents, device), "weights": sent(self.weights, device)}
+        return replace(self, **moved, masks=masks, after=after)
 
 
 class Plan:
@@ -153,7 +156,9 @@ class Batches(Plan):
         if self._masks is not None:
             masks = self._masks.batch([(d.item, d.view) for d in draws], (latents.shape[-2], latents.shape[-1]))
         sizes = torch.tensor([told_sizes(draw.item.size, draw.item.bucket, draw.view.place) for draw in draws])
-        return MicroBatch(latents, [draw.caption for draw in draws], draws, weights, sizes, masks)
+        partners = [self._cache.get(item, d.view) for d in draws if (item := d.item.after) is not None]
+        after = torch.stack(partners) if partners else None
+        return MicroBatch(latents, [draw.caption for draw in draws], draws, weights, sizes, masks, after=after)
 
 
 def told_sizes(size: Size, bucket: Size, place: float = 0.5) -> tuple[int, int, int, int, int, int]:

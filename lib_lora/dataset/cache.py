@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Protocol
 
@@ -86,8 +87,8 @@ class LatentCache:
         try:
             for done, item in enumerate(scan.items, start=1):
                 try:
-                    for view in wanted:
-                        self.get(item, view)
+                    for shown, view in product(filter(None, (item, item.after)), wanted):
+                        self.get(shown, view)
                 except BadFile as error:
                     problems.append(Problem.of(item.path, error))
                 yield done, len(scan.items)

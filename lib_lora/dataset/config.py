@@ -51,6 +51,7 @@ class DatasetConfig:
         masks: ``"files"`` or ``"alpha"``: what is black or transparent there does not count; "" is off.
         mask_folder: where mask files of the pictures' names lie; None looks for NAME-masklabel and NAME_mask beside.
         prior_weight: of the loss of regularisation pictures.
+        after_folder: where each picture's partner lies, under its name; pictures without one are left out.
     """
 
     folders: tuple[Concept, ...]
@@ -73,6 +74,7 @@ class DatasetConfig:
     masks: str = ""
     mask_folder: Path | None = None
     prior_weight: float = 1.0
+    after_folder: Path | None = None
 
     def pipeline(self) -> CaptionPipeline:
         """What turns a written caption into the one that the model sees."""

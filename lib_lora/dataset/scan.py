@@ -34,6 +34,12 @@ class Item:
     caption_path: Path | None = None  # None: the caption is the concept's class tokens
     lines: tuple[str, ...] = ()  # of the caption file, where there are several
     mask_path: Path | None = None
+    after_path: Path | None = None  # the same picture after a change, of the same size
+
+    @property
+    def after(self) -> Item | None:
+        """The partner as an item of the same bucket."""
+        return None if self.after_path is None else replace(self, path=self.after_path, after_path=None)
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,17 @@ def without_masks(images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
                 masks[pictured] = image
     found = set(masks.values())
     return [image for image in images if image not in found], masks
+
+
+def _paired(item: Item, after: Path | None) -> Item:
+    """The item with its partner; BadFile where there is none of the same size."""
+    if after is None:
+        fix = "Name both alike, or leave it out"
+        raise BadFile("there is no picture of this name after the change", where=item.path, fix=fix)
+    if (size := read_header(after)[0]) != item.size:
+        what = f"before and after differ in size: {item.size[0]}×{item.size[1]} and {size[0]}×{size[1]}"
+        raise BadFile(what, where=after, fix="Crop or resize one of them")
+    return replace(item, after_path=after)
 
 
 class _Walk:
@@ -178,10 +195,12 @@ class _Walk:
         self.concepts.append(concept)
         if self.config.masks == "files":
             masks = masks | _by_stem(self.config.mask_folder)
+        partners = _by_stem(self.config.after_folder)
         for path in images:
             try:
                 item = self._item(path, captions, concept)
                 item = replace(item, mask_path=masks.get(path.stem)) if self.config.masks == "files" else item
+                item = item if self.config.after_folder is None else _paired(item, partners.get(path.stem))
             except BadFile as error:
                 self.problems.append(Problem.of(path, error))
             else:

@@ -12,6 +12,7 @@ from lib_lora.jobs.job import Job, described, summary
 from lib_lora.jobs.views import FAILED, PREPARING, SAMPLING, STOPPED, TRAINING, TrainView
 from lib_lora.models.base import GenerationRequest, Host, LoadedModel
 from lib_lora.ownership import Claim
+from lib_lora.tools.made.drawing import generate_dataset, to_be_drawn
 from lib_lora.tools.pictures import save_png
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.events import (
@@ -36,7 +37,18 @@ from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
 from lib_lora.training.session import Session
 from lib_lora.training.trainer import Trainer
 
-PRIVATE = {*PERSONAL, "reg_dir", "mask_dir", "sample_prompts", "caption_prefix", "caption_suffix", "preserve_class"}
+PRIVATE = {
+    *PERSONAL,
+    "reg_dir",
+    "mask_dir",
+    "sample_prompts",
+    "caption_prefix",
+    "caption_suffix",
+    "preserve_class",
+    "slider_more",
+    "slider_less",
+    "slider_after",
+}
 
 
 class TrainJob(Job):
@@ -81,6 +93,7 @@ class TrainJob(Job):
 
     def work(self, host: Host) -> Generator[Event, None, None]:
         self._load_model(host)
+        yield from self._noted(self._draw_missing(host))
         try:
             with host.training_session() as model:
                 yield from self._train(host, model)
@@ -97,6 +110,16 @@ class TrainJob(Job):
                     yield from self._noted(self._sample(host, event))
                 if isinstance(event, (EpochDone, Saved, Finished)):
                     yield from self._noted(_refreshed(host))
+
+    def _draw_missing(self, host: Host) -> Iterator[Event]:
+        """The pictures that a slider from words is learned on."""
+        folder = Path(self.config.data_dir)
+        spec = to_be_drawn(folder) if self.config.is_slider else None
+        if spec is None:
+            return
+        yield Preparing("Drawing pictures", 0, spec.count)
+        for made in generate_dataset(host, spec, folder, lambda: self.cancel_requested):
+            yield Preparing("Drawing pictures", made.done, made.total)
 
     def step_aside(self) -> None:
         self._switch(False)

@@ -27,16 +27,18 @@ from lib_lora.training.config_groups.optimizer import OptimizerSettings, Schedul
 from lib_lora.training.config_groups.output import MemorySettings, SavingSettings
 from lib_lora.training.config_groups.run import NetworkSettings, RunSettings
 from lib_lora.training.config_groups.setting import GROUPS, check_value, default_of
+from lib_lora.training.config_groups.slider import SliderSettings, is_slider
 from lib_lora.training.optimizers import RECIPES, check_optimizer
 
 __all__ = ["GROUPS", "PATH_SETTINGS", "TrainConfig", "default_of", "named_paths", "settings"]
-PATH_SETTINGS = ("data_dir", "reg_dir", "mask_dir", "start_from")
+PATH_SETTINGS = ("data_dir", "reg_dir", "mask_dir", "slider_after", "start_from")
 
 
 @dataclass
 class TrainConfig(  # a dataclass takes the fields of its last base first
     MemorySettings,
     SavingSettings,
+    SliderSettings,
     LossSettings,
     NoiseSettings,
     ImageSettings,
@@ -61,8 +63,14 @@ class TrainConfig(  # a dataclass takes the fields of its last base first
         _check_network(self)
         _check_optimizer(self)
         _check_noise(self)
+        _check_slider(self)
         _check_memory(self)
         return self
+
+    @property
+    def is_slider(self) -> bool:
+        """Whether the run learns a difference instead of pictures."""
+        return is_slider(self)
 
     @property
     def packing(self) -> str:
@@ -137,6 +145,27 @@ def _check_noise(c: TrainConfig) -> None:
         raise UserError("α of the beta distribution must be above 0", where="timestep_a", fix="1 and 1 are uniform")
     if c.timestep_distribution in ("beta", "logit-normal") and c.timestep_b <= 0:
         raise UserError("b of this distribution must be above 0", where="timestep_b", fix="Use 1")
+
+
+def _check_slider(c: TrainConfig) -> None:
+    if not c.is_slider:
+        return
+    if c.slider_after.strip() and (c.slider_more.strip() or c.slider_less.strip()):
+        what = "A slider learns from tags or from pairs of pictures, not from both"
+        raise UserError(what, where="slider_after", fix="Empty the tags, or the folder of the pictures after")
+    if not c.slider_after.strip() and not c.slider_more.strip():
+        fix = "Move the tag there; the weight may be negative"
+        raise UserError("A slider needs its positive end", where="slider_more", fix=fix)
+    if c.te_lr:
+        what = "A slider leaves the text encoder alone, else its ends would shift while it learns"
+        raise UserError(what, where="te_lr", fix="Set it to 0")
+    if c.slider_after.strip() and c.color_aug:
+        what = "Colour variations would part the two pictures of a pair"
+        raise UserError(what, where="color_aug", fix="Switch them off")
+    for name, label in (("preserve_weight", "Preserve the base"), ("reg_dir", "Regularisation")):
+        if getattr(c, name):
+            what = f"{label} means nothing for a slider, which is held to the base anyway"
+            raise UserError(what, where=name, fix="Switch it off")
 
 
 def _check_memory(c: TrainConfig) -> None:

@@ -49,6 +49,7 @@ def dataset_config(config: TrainConfig) -> DatasetConfig:
         masks="" if config.masks == "off" else config.masks,
         mask_folder=Path(config.mask_dir) if config.mask_dir.strip() else None,
         prior_weight=config.prior_loss_weight,
+        after_folder=Path(config.slider_after) if config.slider_after.strip() else None,
     )
 
 
@@ -72,6 +73,7 @@ def data_hash(found: Scan, hashes: FileHashes) -> str:
         digest.update(repr((hashes.sha256(item.path), item.concept.repeats, item.caption)).encode())
         if item.concept.regularisation or item.lines:
             digest.update(repr((item.concept.regularisation, item.lines)).encode())
-        if item.mask_path is not None:
-            digest.update(hashes.sha256(item.mask_path).encode())
+        for further in (item.mask_path, item.after_path):
+            if further is not None:
+                digest.update(hashes.sha256(further).encode())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_lora.adapters.blocks import named_blocks
+from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch
 from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
@@ -35,7 +36,10 @@ class Denoiser:
     Attributes:
         config: without the settings that have no meaning for the model's prediction.
         notes: what is to be said about these.
+        network: what learns, where a loss has to know it.
     """
+
+    network: Network | None = None
 
     def __init__(self, model: LoadedModel, config: TrainConfig, texts: Path | None = None):
         self.model = model
@@ -79,7 +83,20 @@ class Denoiser:
     def loss(self, batch: MicroBatch, drawn: NoiseDraw) -> Tensor:
         """Loss per sample, [B], before the samples' weights; both arguments are on the model's device."""
         x_t, target = self.noised(batch.latents, drawn)
-        return self._loss(self.predict(x_t, drawn.t, batch), target, drawn.t, batch.masks)
+        return self.judged(self.predict(x_t, drawn.t, batch), target, drawn.t, batch.masks)
+
+    def judged(self, output: Tensor, target: Tensor, t: Tensor, masks: Tensor | None) -> Tensor:
+        """The loss [B] of what the model says [B,C,h,w], by kind and weights of the settings."""
+        return self._loss(output, target, t, masks)
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Around a loss and its backward pass."""
+        yield
+
+    def asked(self, captions: Sequence[str]) -> list[str]:
+        """All that the text encoders will be asked for where a batch has these captions."""
+        return list(captions)
 
     def noised(self, x0: Tensor, drawn: NoiseDraw) -> tuple[Tensor, Tensor]:
         """(x_t, what the model should output for it), [B,C,h,w] each: all that a loss knows of the noise schedule."""

@@ -41,7 +41,7 @@ def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> l
     """The loss of each fixed image with its fixed noise, averaged over fixed timesteps; empty if it is switched off."""
     levels = spread_timesteps(config.fixed_loss_timesteps, denoiser.steps)
     device, losses = denoiser.model.device, []
-    with torch.no_grad():
+    with torch.no_grad(), denoiser.learning():
         for index in fixed_batches(batches, config):
             batch = batches.batch(index)
             generator = torch_generator(config.seed, "fixed-loss", index)

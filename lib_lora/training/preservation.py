@@ -26,7 +26,7 @@ def preservation_loss(denoiser: Denoiser, network: Network, batch: MicroBatch, d
     config = denoiser.config
     x_t, _ = denoiser.noised(batch.latents, replace(drawn, added=drawn.noise))
     plain = [without_trigger(caption, config.trigger, config.preserve_class) for caption in batch.captions]
-    with torch.no_grad(), _off(network):
+    with torch.no_grad(), switched_off(network):
         before = denoiser.predict(x_t, drawn.t, batch, plain)
     after = denoiser.predict(x_t, drawn.t, batch, plain)
     return F.mse_loss(after.float(), before.float(), reduction="none").mean(dim=(1, 2, 3))
@@ -39,7 +39,8 @@ def without_trigger(caption: str, trigger: str, class_word: str) -> str:
 
 
 @contextmanager
-def _off(network: Network) -> Iterator[None]:
+def switched_off(network: Network) -> Iterator[None]:
+    """The model without ``network`` for the length of a ``with`` block."""
     before, network.enabled = network.enabled, False
     try:
         yield

@@ -20,9 +20,9 @@ from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
 from lib_lora.models.weights import how_stored
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.noise import NoiseDraw
 from lib_lora.training.run_metadata import network_spec
+from lib_lora.training.slider import denoiser_of
 
 ADAM_BYTES = 12  # per trained number: weight and two moments, fp32 each; its gradient is measured
 
@@ -61,10 +61,12 @@ def probe(
     channels = family(model.family).latents.channels
     latents = torch.zeros(batch, channels, *(side // model.latent_factor for side in reversed(size)))
     sizes = torch.tensor([told_sizes(size, size)]).repeat(batch, 1)
-    samples = MicroBatch(latents, [caption] * batch, [], torch.ones(batch), sizes).on(model.device)
+    after = latents if config.slider_after else None
+    samples = MicroBatch(latents, [caption] * batch, [], torch.ones(batch), sizes, after=after).on(model.device)
     t = torch.full((batch,), len(model.schedule) // 2, device=model.device)
     drawn = NoiseDraw(t, samples.latents, samples.latents)
-    denoiser = Denoiser(model, config)
+    denoiser = denoiser_of(model, config)
+    denoiser.network = network
 
     def loss() -> Tensor:
         return denoiser.loss(samples, drawn).mean()

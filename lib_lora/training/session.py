@@ -32,6 +32,7 @@ from lib_lora.training.preservation import preservation_loss, without_trigger
 from lib_lora.training.run import Run
 from lib_lora.training.run_data import RunData, run_data
 from lib_lora.training.run_metadata import network_spec, run_metadata
+from lib_lora.training.slider import denoiser_of
 from lib_lora.training.state import StateSlots
 from lib_lora.training.warm_start import start_file, start_from
 
@@ -156,7 +157,7 @@ def prepare(
         yield Warned(f"The settings file was empty or cut off: {run.folder}. Its copy was taken")
     data = yield from run_data(config, model, LatentCache(paths.places.latents, model), parallel)
     steps = data.batches.steps_per_epoch
-    denoiser = Denoiser(model, config, paths.places.texts)
+    denoiser = denoiser_of(model, config, paths.places.texts)
     yield from _captions_read(denoiser, data)
     metadata = run_metadata(run.record, config, data.trained, model, steps, data.total, data.steps_per_epoch)
     checkpoints = Checkpoints(paths.loras, config.name, config.save_precision, metadata)
@@ -166,6 +167,7 @@ def prepare(
     slots = StateSlots(run.state)
     saved = slots.newest()
     network = Network.create(model.layers(), network_spec(config), config.seed)
+    denoiser.network = network
     applied = applied_networks(config.apply_loras, paths.lora_folders)
     notes: list[str] = []
     if config.start_from and saved is None:
@@ -193,6 +195,7 @@ def _captions_read(denoiser: Denoiser, data: RunData) -> Iterator[Event]:
     """The captions of the first epoch, and of the held-out images, through text encoders that are not trained."""
     lots = [lot for lot in (data.batches, data.held_out) if lot is not None]
     captions = [draw.caption for lot in lots for step in range(lot.steps_per_epoch) for draw in lot.draws(step)]
+    captions = denoiser.asked(captions)
     config = denoiser.config
     if config.preserve_weight:
         captions += [without_trigger(caption, config.trigger, config.preserve_class) for caption in captions]

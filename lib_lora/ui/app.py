@@ -44,7 +44,9 @@ PATH_FIELDS = frozenset(
         "lw_ds_browse",
         "lw_ds_folders",
         "lw_ds_tagger_folder",
-        *(f"lw_train_{name}" for name in ("data_dir", "reg_dir", "mask_dir")),
+        *(f"lw_train_{name}" for name in ("data_dir", "reg_dir", "mask_dir", "slider_after")),
+        "lw_slider_before",
+        "lw_slider_after_folder",
     )
 )
 

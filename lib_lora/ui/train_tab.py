@@ -29,6 +29,7 @@ from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.job_view import newest, of_type
 from lib_lora.ui.packages_panel import PackageOffer
 from lib_lora.ui.poll import Poller
+from lib_lora.ui.slider_panel import SliderPanel
 from lib_lora.ui.train_configs import ConfigPanel
 from lib_lora.ui.train_live import LivePanel
 from lib_lora.ui.train_queue import WaitingList
@@ -53,6 +54,7 @@ class TrainTab:
         self.configs = ConfigPanel(self.form, self.presets, self._family, workbench.host.paths.lora_folders)
         self.waiting = WaitingList(workbench, self.form)
         self.live = LivePanel(workbench, pictures)
+        self.slider = SliderPanel(workbench)
         self.picker = FolderPicker(lambda: places_of(workbench))
         self.card = CardPanel(workbench)
         self.package = PackageOffer("This optimizer", needed_package, "lw_train_package")
@@ -119,6 +121,7 @@ class TrainTab:
             )
             self.add_variants = gr.Button("Queue all variants", elem_id="lw_train_add_variants", size="sm")
         self.card.build()
+        self.slider.build()
         self.message = panel("lw_train_message")
         self.fault = panel("lw_train_fault")
 
@@ -142,6 +145,7 @@ class TrainTab:
         act(self.start.click, self._guard(self.run_start), values, self.message, outputs)
         act(self.queue.click, self._guard(self.run_queue), values, self.message, outputs)
         act(self.add_variants.click, self._guard(self.run_variants), [self.varied, *values], self.message, outputs)
+        self.slider.connect()
         self.waiting.connect(poller, self.message, self._guard, self.fault)
         self.live.connect(poller, self.message, tabs, grid_run, self.form.fields["data_dir"])
         self.card.connect(poller)

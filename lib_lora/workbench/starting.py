@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from lib_lora.access import admit
 from lib_lora.errors import UserError
@@ -13,6 +14,7 @@ from lib_lora.jobs.train_job import TrainJob
 from lib_lora.jobs.views import TrainView
 from lib_lora.models.base import Host
 from lib_lora.ownership import Claim
+from lib_lora.tools.made.drawing import to_be_drawn
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.checkpoints import epoch_path
 from lib_lora.training.config import TrainConfig, named_paths
@@ -51,7 +53,8 @@ class Starting:
     def startable(self, config: TrainConfig) -> TrainConfig:
         """As :meth:`admitted`, and all that it reads is there."""
         config = self.admitted(config)
-        split(usable_scan(config), config.validation_split, config.seed)
+        if not (config.is_slider and to_be_drawn(Path(config.data_dir))):  # a slider's run draws them first
+            split(usable_scan(config), config.validation_split, config.seed)
         if config.start_from and not self._will_be_trained(config.start_from):
             start_file(config.start_from, self.host.paths.lora_folders)
         applied_networks(config.apply_loras, self.host.paths.lora_folders)

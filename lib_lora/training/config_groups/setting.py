@@ -10,9 +10,9 @@ from lib_lora.bounds import as_float, check_text, shown
 from lib_lora.errors import UserError
 from lib_lora.training.config_groups.only import Only
 
-RUN, NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS, SAVING, MEMORY = GROUPS = (
+RUN, NETWORK, OPTIMIZER, SCHEDULE, CAPTIONS, IMAGES, NOISE, LOSS, SLIDER, SAVING, MEMORY = GROUPS = (
     "Run", "Network", "Optimizer", "Learning rate schedule", "Captions", "Images and buckets", "Noise and timesteps",
-    "Loss", "Saving and samples", "Precision and memory",
+    "Loss", "Slider", "Saving and samples", "Precision and memory",
 )  # fmt: skip
 
 T = TypeVar("T")

@@ -1,0 +1,94 @@
+"""Slider: two prompts, or pictures before and after, become a LoRA that goes both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib_lora.access import changes
+from lib_lora.errors import UserError
+from lib_lora.ui import html
+from lib_lora.ui.actions import act, panel
+from lib_lora.ui.generation import GenerationFields
+from lib_lora.ui.values import lines
+from lib_lora.workbench import Workbench
+from lib_lora.workbench.sliders import PICTURES, STEPS, SliderSpec, start_slider
+
+INTRO = (
+    "One LoRA, two directions: smile at a positive weight, frown at a negative one, from -3 to 3; all else stays. The "
+    "model draws its own pictures of the prompts below and learns the difference on them, in one job."
+)
+EXAMPLE = "1girl, solo, upper body\n1boy, solo, full body"
+
+
+class SliderPanel:
+    """A fold of Train; the job is a training like any other, with its loss, Stop and Runs."""
+
+    def __init__(self, workbench: Workbench):
+        self.workbench = workbench
+        self.generation = GenerationFields("Slider pictures", "lw_slider_draw")
+
+    def build(self) -> None:
+        with gr.Accordion("Slider: two prompts, or before and after", open=False, elem_id="lw_slider"):
+            gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
+            with gr.Row(elem_classes=["lw-fields"]):
+                self.name = gr.Textbox("", label="Name of the slider", elem_id="lw_slider_name")
+                self.more = gr.Textbox(
+                    "", label="Positive end", info="Tags, such as smile", elem_id="lw_slider_more_of"
+                )
+                self.less = gr.Textbox(
+                    "", label="Negative end", info="Such as frown; empty: without those", elem_id="lw_slider_less_of"
+                )
+            with gr.Row(elem_classes=["lw-fields"]):
+                self.prompts = gr.Textbox(
+                    "",
+                    label="Prompts to learn on",
+                    info="One a line, taken in turn. What they name is held: vary what must not change",
+                    placeholder=EXAMPLE,
+                    lines=3,
+                    elem_id="lw_slider_prompts",
+                )
+            with gr.Row(elem_classes=["lw-fields"]):
+                self.before = gr.Textbox(
+                    "", label="Pictures before", info="A folder, instead of tags", elem_id="lw_slider_before"
+                )
+                self.after = gr.Textbox(
+                    "", label="Pictures after", info="Of the same names and sizes", elem_id="lw_slider_after_folder"
+                )
+            with gr.Row(elem_classes=["lw-fields"]):
+                self.steps = gr.Number(STEPS, precision=0, label="Slider steps", elem_id="lw_slider_steps")
+                self.strength = gr.Number(
+                    SliderSpec.strength,
+                    label="Strength at weight 1",
+                    info="In differences between both ends",
+                    elem_id="lw_slider_strength_of",
+                )
+                self.rank = gr.Number(SliderSpec.rank, precision=0, label="Slider rank", elem_id="lw_slider_rank")
+                self.count = gr.Number(PICTURES, precision=0, label="Pictures to learn on", elem_id="lw_slider_count")
+            self.generation.build(self.workbench.host)
+            with gr.Row(elem_classes=["lw-actions"]):
+                self.start = gr.Button("Train the slider", variant="primary", elem_id="lw_slider_start")
+            self.message = panel("lw_slider_message")
+
+    def connect(self) -> None:
+        fields = [self.name, self.more, self.less, self.prompts, self.before, self.after]
+        numbers = [self.steps, self.strength, self.rank, self.count]
+        act(self.start.click, self.train, [*fields, *numbers, *self.generation.components], self.message)
+
+    @changes(paths=("before", "after"))
+    def train(
+        self, name: str, more: str, less: str, prompts: str, before: str, after: str, steps: float | None,
+        strength: float | None, rank: float | None, count: float | None, *generation: Any,
+    ) -> str:  # fmt: skip
+        if None in (steps, strength, rank, count):
+            raise UserError("A number is missing", where="Slider", fix="For example 200 steps, strength 1, rank 4")
+        assert steps is not None and strength is not None and rank is not None and count is not None
+        paired = bool((before or "").strip() or (after or "").strip())
+        spec = SliderSpec(
+            (name or "").strip(), more or "", less or "",
+            () if paired else tuple(lines(prompts or "", where="Prompts to learn on")), int(count), before or "",
+            after or "", int(steps), float(strength), int(rank), self.generation.request(generation),
+        )  # fmt: skip
+        start_slider(self.workbench, spec)
+        return html.message("In the queue. Its pictures and its loss are beside this; weights from -3 to 3.", html.GOOD)
