@@ -6,11 +6,15 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.access import changes
+from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
+from lib_lora.tools.grid import RECORD
+from lib_lora.tools.made.pairs import GridColumns, grid_columns
 from lib_lora.ui import html
-from lib_lora.ui.actions import act, panel
+from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.generation import GenerationFields
+from lib_lora.ui.grid_place import FOLDER, GridPlace, saved_grids
+from lib_lora.ui.poll import Poller
 from lib_lora.ui.values import lines
 from lib_lora.workbench import Workbench
 from lib_lora.workbench.sliders import PICTURES, STEPS, SliderSpec, start_slider
@@ -19,6 +23,7 @@ INTRO = (
     "One LoRA, two directions: smile at a positive weight, frown at a negative one, from -3 to 3; all else stays. The "
     "model draws its own pictures of the prompts below and learns the difference on them, in one job."
 )
+NO_GRID = "no grid"
 EXAMPLE = "1girl, solo, upper body\n1boy, solo, full body"
 
 
@@ -27,6 +32,7 @@ class SliderPanel:
 
     def __init__(self, workbench: Workbench):
         self.workbench = workbench
+        self.saved = saved_grids(workbench)
         self.generation = GenerationFields("Slider pictures", "lw_slider_draw")
 
     def build(self) -> None:
@@ -57,6 +63,26 @@ class SliderPanel:
                     "", label="Pictures after", info="Of the same names and sizes", elem_id="lw_slider_after_folder"
                 )
             with gr.Row(elem_classes=["lw-fields"]):
+                self.grid = gr.Dropdown(
+                    choices=self._grids(),
+                    value=NO_GRID,
+                    label="Or two columns of a grid",
+                    info="A run's, or another one that is kept; each row is a pair",
+                    elem_id="lw_slider_grid",
+                    interactive=True,
+                )
+                self.left, self.right = (
+                    gr.Dropdown(
+                        choices=[],
+                        value=None,
+                        label=label,
+                        elem_id=f"lw_slider_{key}",
+                        interactive=True,
+                        allow_custom_value=True,
+                    )
+                    for key, label in (("left", "Column before"), ("right", "Column after"))
+                )
+            with gr.Row(elem_classes=["lw-fields"]):
                 self.steps = gr.Number(STEPS, precision=0, label="Slider steps", elem_id="lw_slider_steps")
                 self.strength = gr.Number(
                     SliderSpec.strength,
@@ -71,24 +97,49 @@ class SliderPanel:
                 self.start = gr.Button("Train the slider", variant="primary", elem_id="lw_slider_start")
             self.message = panel("lw_slider_message")
 
-    def connect(self) -> None:
+    def connect(self, poller: Poller) -> None:
         fields = [self.name, self.more, self.less, self.prompts, self.before, self.after]
+        fields += [self.grid, self.left, self.right]
+        act(self.grid.change, self.columns, [self.grid], self.message, [self.left, self.right])
+        poller.keep(self.now, [self.grid], [self.grid])
         numbers = [self.steps, self.strength, self.rank, self.count]
         act(self.start.click, self.train, [*fields, *numbers, *self.generation.components], self.message)
 
+    @looks
+    def columns(self, grid: str | None) -> list[Any]:
+        """The columns of the chosen grid."""
+        names = []
+        if grid and grid != NO_GRID:
+            names = grid_columns(GridPlace(self.workbench, grid).read())
+        ends = (names[0], names[-1]) if names else (None, None)
+        return [NO_MESSAGE, *(gr.update(choices=names, value=end) for end in ends)]
+
+    @looks
+    def now(self, grid: str | None) -> list[Any]:
+        return [gr.update(choices=list(dict.fromkeys([*self._grids(), *([grid] if grid else [])])))]
+
+    def _grids(self) -> list[str]:
+        """None, the runs that have a grid, and the grids of no run."""
+        runs = [run.id for run in self.workbench.runs.list() if (run.folder / FOLDER / RECORD).is_file()]
+        return [NO_GRID, *runs, *self.saved()]
+
     @changes(paths=("before", "after"))
     def train(
-        self, name: str, more: str, less: str, prompts: str, before: str, after: str, steps: float | None,
-        strength: float | None, rank: float | None, count: float | None, *generation: Any,
+        self, name: str, more: str, less: str, prompts: str, before: str, after: str, grid: str | None,
+        left: str | None, right: str | None, steps: float | None, strength: float | None, rank: float | None,
+        count: float | None, *generation: Any,
     ) -> str:  # fmt: skip
         if None in (steps, strength, rank, count):
             raise UserError("A number is missing", where="Slider", fix="For example 200 steps, strength 1, rank 4")
         assert steps is not None and strength is not None and rank is not None and count is not None
-        paired = bool((before or "").strip() or (after or "").strip())
+        columns = None
+        if grid and grid != NO_GRID:
+            columns = GridColumns(GridPlace(self.workbench, grid).folder, left or "", right or "")
+        paired = columns is not None or bool((before or "").strip() or (after or "").strip())
         spec = SliderSpec(
             (name or "").strip(), more or "", less or "",
             () if paired else tuple(lines(prompts or "", where="Prompts to learn on")), int(count), before or "",
-            after or "", int(steps), float(strength), int(rank), self.generation.request(generation),
+            after or "", columns, int(steps), float(strength), int(rank), self.generation.request(generation),
         )  # fmt: skip
         start_slider(self.workbench, spec)
         return html.message("In the queue. Its pictures and its loss are beside this; weights from -3 to 3.", html.GOOD)

@@ -145,7 +145,7 @@ class TrainTab:
         act(self.start.click, self._guard(self.run_start), values, self.message, outputs)
         act(self.queue.click, self._guard(self.run_queue), values, self.message, outputs)
         act(self.add_variants.click, self._guard(self.run_variants), [self.varied, *values], self.message, outputs)
-        self.slider.connect()
+        self.slider.connect(poller)
         self.waiting.connect(poller, self.message, self._guard, self.fault)
         self.live.connect(poller, self.message, tabs, grid_run, self.form.fields["data_dir"])
         self.card.connect(poller)

@@ -11,9 +11,12 @@ from PIL import Image
 
 from lib_lora.errors import UserError
 from lib_lora.models.base import ModelInfo
+from lib_lora.small_files import write_json
+from lib_lora.tools.grid import RECORD
 from lib_lora.tools.made.drawing import to_be_drawn
+from lib_lora.tools.pictures import read_png, save_png
 from lib_lora.training.config import TrainConfig
-from lib_lora.ui.slider_panel import SliderPanel
+from lib_lora.ui.slider_panel import NO_GRID, SliderPanel
 from lib_lora.workbench import Workbench
 from tests.ui.bare_host import bare_host
 
@@ -34,7 +37,8 @@ def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SliderPanel:
 
 def train(panel: SliderPanel, **changes: Any) -> TrainConfig:
     fields = {"name": "smile", "more": "smile", "less": "frown", "prompts": "1girl\n1boy, (hat:1.2)", "before": "",
-              "after": "", "steps": 50, "strength": 1.5, "rank": 4, "count": 6} | changes  # fmt: skip
+              "after": "", "grid": NO_GRID, "left": None, "right": None,
+              "steps": 50, "strength": 1.5, "rank": 4, "count": 6} | changes  # fmt: skip
     assert "In the queue" in panel.train(*fields.values(), *GENERATION)
     return panel.workbench.runs.named(fields["name"])[0].config()
 
@@ -56,6 +60,30 @@ def test_pairs_become_a_run_on_their_folders(panel: SliderPanel, tmp_path: Path)
     pair = {"before": str(tmp_path / "before"), "after": str(tmp_path / "after"), "more": "", "less": ""}
     config = train(panel, **pair)
     assert (config.data_dir, config.slider_after) == (pair["before"], pair["after"])
+
+
+def test_two_columns_of_a_grid_become_pairs(panel: SliderPanel) -> None:
+    folder = panel.workbench.host.paths.places.grids / "hats"
+    cells = []
+    for number in range(4):
+        save_png(Image.new("RGB", (64, 64), (60 * number, 0, 0)), folder / "cells" / f"{number}.png")
+        cells.append({"file": "a", "weight": 1.0, "blocks": "", "prompt": f"1girl, {number // 2}", "seed": 1,
+                      "image": f"cells/{number}.png"})  # fmt: skip
+    table = {"title": "", "columns": ["e1", "e2"], "rows": ["x", "y"], "cells": [[0, 1], [2, 3]]}
+    grid = {"settings": {"width": 64, "height": 64}, "columns": "files", "rows": "prompts", "files": []}
+    write_json(folder / RECORD, {**grid, "cells": cells, "tables": [table]})
+    _, left, right = panel.columns("Grid hats")
+    assert (left["choices"], left["value"], right["value"]) == (["e1", "e2"], "e1", "e2")
+    assert "Grid hats" in panel.now(NO_GRID)[0]["choices"]
+    config = train(panel, grid="Grid hats", left="e1", right="e2", prompts="")
+    before, after = Path(config.data_dir), Path(config.slider_after)
+    levels = {f.name: (read_png(f).getpixel((0, 0))[0], read_png(after / f.name).getpixel((0, 0))[0])
+              for f in before.glob("*.png")}  # fmt: skip
+    assert levels == {"0001.png": (0, 60), "0002.png": (120, 180)} and not config.slider_more
+    assert (before / "0002.txt").read_text(encoding="utf-8") == "1girl, 1"
+    for columns in (("e1", "e1"), ("e1", "e3"), ("", "e2")):
+        with pytest.raises(UserError, match="no pictures side by side"):
+            train(panel, name="other", grid="Grid hats", left=columns[0], right=columns[1])
 
 
 @pytest.mark.parametrize(
