@@ -13,6 +13,7 @@ from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.config import DatasetConfig
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.scan import Item, Scan
+from lib_lora.dataset.sidecars import is_made
 from lib_lora.dataset.tags.pieces import is_sentence, split_pieces
 
 FEW_IMAGES = 10
@@ -51,6 +52,7 @@ def advise(scan: Scan, config: DatasetConfig, hashes: FileHashes) -> Iterator[Ad
     yield from small_images(scan.items)
     yield from odd_shapes(scan.items)
     yield from mostly_monochrome(scan.items)
+    yield from mostly_made(scan.subject)
     yield from identical_files(scan.items, hashes)
 
 
@@ -149,6 +151,14 @@ def mostly_monochrome(items: tuple[Item, ...]) -> Iterator[Advice]:
     if len(grey) > len(items) / 2:
         text = f"Tagged as black and white: {len(grey)} of {len(items)} images ({_some(grey)})"
         yield Advice(text, "For a colour model, leave some of them out", COLOUR, tuple(grey))
+
+
+def mostly_made(items: tuple[Item, ...]) -> Iterator[Advice]:
+    """More pictures that a model drew than others: what it does wrong is learned too."""
+    made = [item.path for item in items if is_made(item.path)]
+    if 0 < len(made) < len(items) < 2 * len(made):
+        text = f"Drawn by a model: {len(made)} of {len(items)} images ({_some(made)})"
+        yield Advice(text, "Its faults are learned too; leave some of them out", COUNT, tuple(made))
 
 
 def identical_files(items: tuple[Item, ...], hashes: FileHashes) -> Iterator[Advice]:

@@ -10,6 +10,12 @@ from lib_lora.dataset.text_file import lines_of, read_text_file
 
 CAPTION_EXTENSIONS = (".txt", ".caption")  # the first that exists wins
 FURTHER_EXTENSIONS = (".tags", ".tag", ".prompt", ".cap")  # of other programs, where there is none of the above
+MADE_FILE = "made.json"  # in a folder of pictures that a model drew: name of a picture -> what it was made from
+
+
+def is_made(picture: Path) -> bool:
+    """Whether a picture lies in a folder of those that a model drew."""
+    return (picture.parent / MADE_FILE).is_file()
 
 
 @dataclass(frozen=True)

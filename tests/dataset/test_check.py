@@ -19,6 +19,18 @@ def advice_of(config, **options) -> str:
     return "\n".join(str(a) for a in check(scan(config), config, epochs=1, **options).warnings)
 
 
+def test_more_drawn_pictures_than_others_are_named(add_image, config, tmp_path):
+    for i in range(3):
+        add_image(f"made x/{i}.png", caption=f"a{i}")
+    add_image("own/4.png", caption="b")
+    assert "Drawn by a model" not in advice_of(config)
+    (tmp_path / "made x" / "made.json").write_text("{}", encoding="utf-8")
+    assert "Drawn by a model: 3 of 4 images" in advice_of(config)
+    for i in range(5, 8):
+        add_image(f"own/{i}.png", caption=f"c{i}")
+    assert "Drawn by a model" not in advice_of(config)
+
+
 def test_counts_steps_and_buckets(add_image, config, tmp_path):
     for i in range(3):
         add_image(f"4_fox/{i}.png", (64, 64))

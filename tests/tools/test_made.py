@@ -17,6 +17,7 @@ from lib_lora.dataset.check import check
 from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.dataset.scan import scan
+from lib_lora.dataset.sidecars import MADE_FILE, is_made
 from lib_lora.errors import Cancelled, UserError
 from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.made.choice import Choice
@@ -24,7 +25,7 @@ from lib_lora.tools.made.drawing import generate_dataset
 from lib_lora.tools.made.prompts import as_caption, from_captions, from_tags
 from lib_lora.tools.made.sifting import failure, set_aside, sift
 from lib_lora.tools.made.spec import EARLIER, RECORD, PictureSpec, read_spec
-from lib_lora.tools.made.taking import SIDE_FILE, is_made, plan_take, read_recipe, usual_folder
+from lib_lora.tools.made.taking import plan_take, read_recipe, usual_folder
 from lib_lora.tools.pictures import read_png
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def drawn(tiny_host: StandaloneHost, make_lora: Callable[..., Path], tmp_path: P
 
 def test_pictures_say_what_they_are_made_from(tiny_host: StandaloneHost, drawn: Path) -> None:
     recipe = read_recipe(drawn / "0002.png")
-    assert recipe["model"] == "tiny" and recipe["seed"] == 8 and recipe["steps"] == 2 and is_made(drawn / "0002.png")
+    assert recipe["model"] == "tiny" and recipe["seed"] == 8 and recipe["steps"] == 2 and recipe["made"] is True
     loras = {lora["name"]: (lora["weight"], lora["hash"]) for lora in recipe["loras"]}
     hashes = {name: model_hash(tiny_host.paths.loras / f"{name}.safetensors") for name in ("first", "second")}
     assert loras == {"first": (0.5, hashes["first"]), "second": (-1.0, hashes["second"])}
@@ -166,17 +167,18 @@ def test_kept_pictures_become_a_folder_of_the_set_and_leave_it(drawn: Path, tmp_
     editor.apply(change)
     target = root / "made mira"
     assert sorted(path.name for path in target.iterdir()) == [
-        "drawn-0001.png", "drawn-0001.txt", "drawn-0002.png", "drawn-0002.txt", SIDE_FILE,
+        "drawn-0001.png", "drawn-0001.txt", "drawn-0002.png", "drawn-0002.txt", MADE_FILE,
     ]  # fmt: skip
     assert (target / "drawn-0002.png").read_bytes() == (drawn / "0002.png").read_bytes()
-    side = json.loads((target / SIDE_FILE).read_text(encoding="utf-8"))
+    assert is_made(target / "drawn-0002.png") and not is_made(root / "own.png")
+    side = json.loads((target / MADE_FILE).read_text(encoding="utf-8"))
     assert side["drawn-0002.png"] == read_recipe(drawn / "0002.png")
     again = plan_take([drawn / "0001.png", drawn / "0003.png"], root, "made mira")
     assert again.counts == {"pictures added": 1} and "drawn-0001.png" in again.notes[0]
     editor.apply(again)
-    assert len(json.loads((target / SIDE_FILE).read_text(encoding="utf-8"))) == 3
+    assert len(json.loads((target / MADE_FILE).read_text(encoding="utf-8"))) == 3
     editor.undo()
-    assert json.loads((target / SIDE_FILE).read_text(encoding="utf-8")).keys() == side.keys()
+    assert json.loads((target / MADE_FILE).read_text(encoding="utf-8")).keys() == side.keys()
     editor.undo()
     assert not target.exists() and (drawn / "0001.png").exists()
     assert not plan_take([drawn / "0001.png"], root, "x").notes

@@ -12,12 +12,12 @@ from PIL import Image
 
 from lib_lora.dataset.collection.change import Change, Example, Make, Operation, Write
 from lib_lora.dataset.scan import CONCEPT_NAME
+from lib_lora.dataset.sidecars import MADE_FILE
 from lib_lora.errors import UserError
 from lib_lora.names import check_name
 from lib_lora.small_files import mapping, tolerated
 from lib_lora.tools.pictures import DAMAGE, RECIPE
 
-SIDE_FILE = "made.json"  # in the folder: name of a picture -> what it was made from; training reads no JSON
 SHOWN = 3
 
 
@@ -39,7 +39,7 @@ def plan_take(pictures: Sequence[Path], root: Path, folder: str) -> Change:
     if not pictures:
         raise UserError("No picture is kept yet", where="Generate pictures", fix="Look at them, and keep some")
     target = root / check_name(folder, "Folder in the set")
-    side_file = target / SIDE_FILE
+    side_file = target / MADE_FILE
     known: dict[str, Any] = tolerated(side_file, mapping, {})
     operations: list[Operation] = []
     examples: list[Example] = []
@@ -74,11 +74,6 @@ def read_recipe(path: Path) -> dict[str, Any]:
             return mapping(json.loads(image.info.get(RECIPE) or "{}"))
     except (*DAMAGE, RecursionError):
         return {}
-
-
-def is_made(path: Path) -> bool:
-    """Whether a picture was drawn by a model, by its own record."""
-    return bool(read_recipe(path).get("made"))
 
 
 def _copier(source: Path) -> Callable[[Path], None]:

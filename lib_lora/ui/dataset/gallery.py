@@ -13,6 +13,7 @@ from lib_lora.access import changes
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.scan import CONCEPT_NAME
+from lib_lora.dataset.sidecars import is_made
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.demo.dolls import miniature_of
 from lib_lora.errors import UserError
@@ -193,8 +194,8 @@ class Gallery:
     def _labels(self, page: Sequence[Picture]) -> list[str]:
         """Names, with the folder where there are several."""
         if len({picture.folder for picture in self.session.opened().pictures}) < 2:
-            return [picture.path.stem for picture in page]
-        return [f"{picture.folder.name}/{picture.path.stem}" for picture in page]
+            return [picture.path.stem + _made(picture) for picture in page]
+        return [f"{picture.folder.name}/{picture.path.stem}{_made(picture)}" for picture in page]
 
     def _mark(self, picture: Picture) -> str:
         marks = ["lw-chosen"] if picture.path == self.session.current else []
@@ -223,6 +224,11 @@ class Gallery:
         items += [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
         shown = "".join(f"<li>{item}</li>" for item in items)
         return f"<details><summary>{html.plural(len(problems), 'file')} to look at</summary><ul>{shown}</ul></details>"
+
+
+def _made(picture: Picture) -> str:
+    """The mark of pictures that a model drew."""
+    return " · made" if is_made(picture.path) else ""
 
 
 def _drop_zone() -> str:
