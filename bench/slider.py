@@ -32,7 +32,7 @@ SETTINGS = GenerationRequest("", width=128, height=128, steps=8, cfg=4.0, sample
 MORE, LESS = "night", "outdoors"
 WEIGHTS = (0.0, 2.0, -2.0, 3.0, -3.0)
 HELD = ("hair", "hat", "outfit")
-PICTURES, LEARNED, STEPS = 40, 16, 80
+PICTURES, LEARNED, STEPS = 32, 16, 80
 FIRST_SEED = 9000
 
 

@@ -14,10 +14,12 @@ from bench.faults.campaign import HALF, Campaign, Files
 from bench.faults.tools import inputs
 from bench.faults.training import DAMAGES, sweep, undisturbed
 from lib_lora.models.base import GenerationRequest
-from lib_lora.tools.base_style import BaseStyleSpec, generate_dataset
+from lib_lora.tools.base_style import framed
 from lib_lora.tools.grid import make_grid
 from lib_lora.tools.grid_spec import Candidate, GridSpec
 from lib_lora.tools.likeness import Likeness, write_likeness
+from lib_lora.tools.made.drawing import generate_dataset
+from lib_lora.tools.made.spec import PictureSpec
 
 SIDE = 32  # pixels
 GRID_FILES = ("grid/grid.json", "grid/grid.png", "grid/likeness.json", "grid/cells/A_w1*.png")
@@ -55,6 +57,11 @@ def _again(act: Callable[[Path], None]) -> Callable[[Path], None]:
 class _Painter:
     """A host that paints each picture in the colour of its seed."""
 
+    paths = SimpleNamespace(lora_folders=())
+
+    def literal(self, text: str) -> str:
+        return text
+
     def info(self) -> Any:
         return SimpleNamespace(name="base", path=None)
 
@@ -64,7 +71,7 @@ class _Painter:
 
 def _generate(folder: Path) -> None:
     host: Any = _Painter()
-    for _ in generate_dataset(host, BaseStyleSpec(count=3), folder / "style"):
+    for _ in generate_dataset(host, PictureSpec(framed(), 3), folder / "style"):
         pass
 
 

@@ -90,6 +90,8 @@ def is_complete(folder: Path, spec: PictureSpec) -> bool:
 
 def _networks(host: Host, spec: PictureSpec) -> Sequence[Network]:
     terms = spec.terms()
+    if not terms:
+        return ()
     presets = load_presets(host.paths.places.block_presets)
     networks = networks_of(terms, host.paths.lora_folders, presets)
     for network, term in zip(networks, terms, strict=True):
