@@ -50,7 +50,8 @@ def generate_dataset(
     claim(folder, info.name, spec, host.paths.lora_folders)
     paths = [folder / f"{number:04}.png" for number in range(1, len(requests) + 1)]
     for path, caption in zip(paths, spec.captions(), strict=True):
-        write_text(path.with_suffix(".txt"), caption)
+        if not (beside := path.with_suffix(".txt")).exists():  # else it may have been edited
+            write_text(beside, caption)
     hashes = read_hashes(folder)
     recipes = {
         path: json.dumps(recipe(info.name, spec, request, caption, hashes), ensure_ascii=False)
