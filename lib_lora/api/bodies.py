@@ -123,8 +123,8 @@ class Answer:
     better: str
 
 
-@dataclass(frozen=True)
-class Generate:
+@dataclass(frozen=True, kw_only=True)
+class Generate(Drawing):
     """``POST generate``: pictures to be trained on, kept under ``name``; a second call goes on with what is missing.
 
     ``prompts`` are captions, used in turn; ``loras`` a formula such as ``MIRA:0.8``; ``before`` is before each prompt
@@ -139,13 +139,6 @@ class Generate:
     before: str = ""
     trigger: str = ""
     checkpoint: str = ""
-    negative: str = ""
-    width: int = 512
-    height: int = 512
-    steps: int = 20
-    cfg: float = 7.0
-    sampler: str = ""
-    clip_skip: int = 1
 
 
 @dataclass(frozen=True)
@@ -166,8 +159,8 @@ class Take:
     folder: str = ""
 
 
-@dataclass(frozen=True)
-class Slider:
+@dataclass(frozen=True, kw_only=True)
+class Slider(Drawing):
     """``POST slider``: a LoRA that goes from ``less`` at -1 to ``more`` at 1, learned on pictures that are drawn of
     ``prompts``; or from the pairs of pictures in the folders ``before`` and ``after``."""
 
@@ -181,13 +174,6 @@ class Slider:
     training_steps: int = 200
     strength: float = 1.0
     rank: int = 4
-    negative: str = ""
-    width: int = 512
-    height: int = 512
-    steps: int = 20
-    cfg: float = 7.0
-    sampler: str = ""
-    clip_skip: int = 1
 
 
 def read(kind: type[T], body: Mapping[str, Any]) -> T:
