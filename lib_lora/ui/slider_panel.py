@@ -139,7 +139,7 @@ class SliderPanel:
         spec = SliderSpec(
             (name or "").strip(), more or "", less or "",
             () if paired else tuple(lines(prompts or "", where="Prompts to learn on")), int(count), before or "",
-            after or "", columns, int(steps), float(strength), int(rank), self.generation.request(generation),
+            after or "", int(steps), float(strength), int(rank), self.generation.request(generation), columns,
         )  # fmt: skip
         start_slider(self.workbench, spec)
         return html.message("In the queue. Its pictures and its loss are beside this; weights from -3 to 3.", html.GOOD)

@@ -31,9 +31,9 @@ class SliderSpec:
         prompts: what it is learned on, used in turn; all that they name is held. Drawn by the model beforehand.
         count: pictures that are drawn.
         before, after: folders of pairs of pictures, by their names; instead of ``more`` and ``prompts``.
-        grid: columns of a grid that are the pairs; instead of folders.
         steps, strength, rank: of the training.
         settings: how pictures are drawn; its prompt and seed do not count.
+        grid: columns of a grid that are the pairs; instead of folders.
     """
 
     name: str
@@ -43,11 +43,11 @@ class SliderSpec:
     count: int = PICTURES
     before: str = ""
     after: str = ""
-    grid: GridColumns | None = None
     steps: int = STEPS
     strength: float = 1.0
     rank: int = 4
     settings: GenerationRequest = field(default_factory=lambda: GenerationRequest(""))
+    grid: GridColumns | None = None
 
 
 def slider_config(spec: SliderSpec, data_dir: str, model: ModelInfo) -> TrainConfig:
