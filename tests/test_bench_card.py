@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,8 @@ from bench.card.rows import Rows
 from bench.card.variants import VARIANTS
 from lib_lora.errors import UserError
 from lib_lora.models.memory import OUT_OF_MEMORY
+
+ROOT = Path(__file__).parents[1]
 
 
 def measured_on_the_double() -> list[dict[str, Any]]:
@@ -68,3 +73,12 @@ def test_without_a_card_it_says_so(monkeypatch):
         monkeypatch.setattr(f"torch.{kind}.is_available", lambda: False)
     with pytest.raises(UserError, match="no graphics card"):
         Card.found()
+
+
+def test_without_diffusers_it_names_the_package():
+    """As in A1111, which has none."""
+    begin = "import sys; sys.modules['diffusers'] = None; from lib_lora.cli import main"
+    program = f"{begin}; sys.exit(main(['bench', 'card']))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "needs a package" in done.stderr and "pip install diffusers" in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib_lora.demo.tour.datasets import character_caption, character_specs, write_dataset
 from lib_lora.models.base import Host
 
 COUNT = 24
@@ -19,6 +18,8 @@ def miniature_of(host: Host) -> str:
 
 def write_dolls(sets: Path) -> Path:
     """Draw the set below the folder of sets; what is there already stays as it is. Returns the folder to open."""
+    from lib_lora.demo.tour.datasets import character_caption, character_specs, write_dataset  # with world and judge
+
     folder = sets / FOLDER
     (folder / CONCEPT).mkdir(parents=True, exist_ok=True)
     specs = character_specs(COUNT)
