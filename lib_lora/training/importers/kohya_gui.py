@@ -48,6 +48,10 @@ ZERO_MEANS_UNSET = (
     "stop_text_encoder_training", "scale_weight_norms", "network_dropout", "seed", "max_timestep", "clip_skip",
     "sample_every_n_epochs", "sample_every_n_steps", "save_every_n_epochs", "save_every_n_steps",
 )  # fmt: skip
+# The page has the fields of every family at once; its command line takes those of the chosen one
+OWN_FIELDS = {"Lumina": "lumina_", "Anima": "anima_"}  # in the place of Flux.1's
+LEVELS = ("discrete_flow_shift", "timestep_sampling", "sigmoid_scale")
+OF_SD3 = ("weighting_scheme", "logit_mean", "logit_std", "mode_scale")
 OF_THE_GUI = "A field of the other program's page that changes nothing in a LoRA of this kind"
 
 
@@ -78,8 +82,10 @@ def read(document: dict[str, Any]) -> Imported:
     unused = NOISE_KEYS.get(noise, ()) if isinstance(noise, str) else ()
     page = _Page(document, kind)
     for key, value in document.items():
-        name = RENAMED.get(key, key)
-        if key in NETWORK_ARGS:
+        name = _name(key, kind)
+        if _is_of_another(key, kind):
+            page.ignore(key, "For another family of models")
+        elif key in NETWORK_ARGS:
             _argument(page, key, value)
         elif key in unused:
             page.ignore(key, f"Does not count with {noise} noise")
@@ -93,7 +99,7 @@ def read(document: dict[str, Any]) -> Imported:
             page.ignore(key, "max_train_steps counts")
         elif key in ("unet_lr", "text_encoder_lr") and _is_zero(value) and _no_rate(document):
             page.ignore(key, "learning_rate counts")
-        elif _is_page_field(key):
+        elif _is_page_field(name):
             page.ignore(key, OF_THE_GUI)
         else:
             page.options.setdefault(name, value)
@@ -108,6 +114,20 @@ def read(document: dict[str, Any]) -> Imported:
     page.names["network_args.algo"] = "LoRA_type"
     found = translate(page.options, page.names, {**DEFAULTS, "max_steps": 0})
     return Imported(found.values, (*found.lines, *page.lines))
+
+
+def _name(key: str, kind: str) -> str:
+    """kohya's name of a field."""
+    own = OWN_FIELDS.get(kind, "")
+    bare = key.removeprefix(own)
+    return bare if own and bare != key and bare in LEVELS else RENAMED.get(key, key)
+
+
+def _is_of_another(key: str, kind: str) -> bool:
+    """Whether a field says noise levels of a family that is not trained."""
+    if key in LEVELS:
+        return kind != "Flux1" or key == "sigmoid_scale"
+    return key in OF_SD3 and kind != "SD3"
 
 
 def _argument(page: _Page, key: str, value: Any) -> None:

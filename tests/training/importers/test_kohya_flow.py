@@ -80,3 +80,26 @@ def test_waves_of_a_cosine_are_named(imported):
     found = imported({"network_dim": 8, **waves})
     assert found.values["cycles"] == 1
     assert [line.key for line in found.with_outcome(IGNORED)] == ["lr_scheduler_num_cycles"]
+
+
+PAGE = {"network_dim": 8, "epoch": 3, "discrete_flow_shift": 3.1, "timestep_sampling": "sigmoid", "sigmoid_scale": 2.0,
+        "weighting_scheme": "logit_normal", "logit_mean": 0.5, "logit_std": 1.5, "lumina_discrete_flow_shift": 5.0,
+        "lumina_timestep_sampling": "shift", "lumina_sigmoid_scale": 0.5, "anima_timestep_sampling": "uniform",
+        "anima_discrete_flow_shift": 2.0}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("Flux1", ("logit-normal", 0.0, 1.0, 1.0)),
+        ("Lumina", ("logit-normal", 0.0, 0.5, 5.0)),
+        ("Anima", ("uniform", 0.0, 1.0, 1.0)),
+        ("SD3", ("logit-normal", 0.5, 1.5, 1.0)),
+        ("Standard", ("uniform", 0.0, 1.0, 1.0)),
+    ],
+)
+def test_the_page_has_fields_of_every_family_and_those_of_the_chosen_one_count(imported, kind, expected):
+    found = imported({"LoRA_type": kind, **PAGE})
+    names = ("timestep_distribution", "timestep_a", "timestep_b", "flow_shift")
+    assert tuple(found.values[name] for name in names) == expected
+    assert {line.key for line in found.lines} >= PAGE.keys()
