@@ -31,6 +31,7 @@ def test_no_prompts():
         ("a --w 500 --h 500", {"width": 496, "height": 496}, 2),
         ("a --w 8 --h 99999", {"width": 64, "height": 4096}, 2),
         ("a --w 512px --h 512 # remark", {}, 0),
+        ("a --w=640 --h = 384 --n=bad\t--s\t9", {"width": 640, "height": 384, "negative": "bad", "steps": 9}, 0),
         ("a --l 7,5", {"cfg": 7.5}, 0),
         ("a --l -3 --s 0", {"cfg": 0.0, "steps": 1}, 2),
         ("a --s 30.0 --l 7", {"steps": 30}, 0),
