@@ -68,8 +68,8 @@ class MicroBatch:
     def on(self, device: torch.device | str) -> MicroBatch:
         """The same on ``device``, without waiting for it; ``sizes`` stay in main memory, where they are read."""
         masks, after = (None if tensor is None else sent(tensor, device) for tensor in (self.masks, self.after))
-        moved = {"latents": sent(self.latents, device), "weights": sent(self.weights, device)}
-        return replace(self, **moved, masks=masks, after=after)
+        latents, weights = sent(self.latents, device), sent(self.weights, device)
+        return replace(self, latents=latents, weights=weights, masks=masks, after=after)
 
 
 class Plan:

@@ -29,6 +29,7 @@ from lib_lora.workbench.made import Drawn, MadePictures, drawings
 ANSWER = "lw_made_answer"  # the hidden field that a click on a picture writes into
 KEEP, LEAVE, UNDO = "keep", "leave", "undo"
 KEYS = ((KEEP, "K", "Keep"), (LEAVE, "L", "Leave"))
+SHOWN = 120  # small pictures, around the large one
 TYPED, CAPTIONS, TAGS = "the lines below", "captions of the set", "tags of the set, newly combined"
 INTRO = (
     "Pictures that the checkpoint draws, alone or with your LoRAs, become training pictures: your best ones, each "
@@ -214,7 +215,9 @@ class MadePanel(Panel):
         aside = sum(drawn.kept is None and bool(drawn.aside) for drawn in pictures)
         facts = [f"{kept} kept", f"{len(open_)} to look at", *([f"{aside} set aside"] if aside else [])]
         undo = html.pick_button("Undo", ANSWER, UNDO) if any(d.kept is not None for d in pictures) else ""
-        figures = "".join(self._small(drawn) for drawn in pictures)
+        here = pictures.index(open_[0]) if open_ else len(pictures)
+        start = max(0, min(here - SHOWN // 2, len(pictures) - SHOWN))
+        figures = "".join(self._small(drawn) for drawn in pictures[start : start + SHOWN])
         first = self._large(open_[0]) if open_ else ""
         return (
             f'<div class="lw-made"><p class="lw-quiet">{" · ".join(facts)} {undo}</p>{first}'
