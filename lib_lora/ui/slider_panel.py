@@ -12,6 +12,7 @@ from lib_lora.tools.grid import RECORD
 from lib_lora.tools.made.pairs import GridColumns, grid_columns
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
+from lib_lora.ui.choices import run_names
 from lib_lora.ui.generation import GenerationFields
 from lib_lora.ui.grid_place import FOLDER, GridPlace, saved_grids
 from lib_lora.ui.poll import Poller
@@ -32,7 +33,7 @@ class SliderPanel:
 
     def __init__(self, workbench: Workbench):
         self.workbench = workbench
-        self.saved = saved_grids(workbench)
+        self.runs, self.saved = run_names(workbench), saved_grids(workbench)
         self.generation = GenerationFields("Slider pictures", "lw_slider_draw")
 
     def build(self) -> None:
@@ -108,9 +109,8 @@ class SliderPanel:
     @looks
     def columns(self, grid: str | None) -> list[Any]:
         """The columns of the chosen grid."""
-        names = []
-        if grid and grid != NO_GRID:
-            names = grid_columns(GridPlace(self.workbench, grid).read())
+        place = self._place(grid)
+        names = grid_columns(place.read()) if place else []
         ends = (names[0], names[-1]) if names else (None, None)
         return [NO_MESSAGE, *(gr.update(choices=names, value=end) for end in ends)]
 
@@ -118,9 +118,17 @@ class SliderPanel:
     def now(self, grid: str | None) -> list[Any]:
         return [gr.update(choices=list(dict.fromkeys([*self._grids(), *([grid] if grid else [])])))]
 
+    def _place(self, grid: str | None) -> GridPlace | None:
+        if not grid or grid == NO_GRID:
+            return None
+        if grid not in self._grids():
+            raise UserError("There is no such grid", where="Or two columns of a grid", fix="Choose one from the list")
+        return GridPlace(self.workbench, grid)
+
     def _grids(self) -> list[str]:
         """None, the runs that have a grid, and the grids of no run."""
-        runs = [run.id for run in self.workbench.runs.list() if (run.folder / FOLDER / RECORD).is_file()]
+        folder = self.workbench.host.paths.runs
+        runs = [name for name in self.runs() if (folder / name / FOLDER / RECORD).is_file()]
         return [NO_GRID, *runs, *self.saved()]
 
     @changes(paths=("before", "after"))
@@ -132,9 +140,8 @@ class SliderPanel:
         if None in (steps, strength, rank, count):
             raise UserError("A number is missing", where="Slider", fix="For example 200 steps, strength 1, rank 4")
         assert steps is not None and strength is not None and rank is not None and count is not None
-        columns = None
-        if grid and grid != NO_GRID:
-            columns = GridColumns(GridPlace(self.workbench, grid).folder, left or "", right or "")
+        place = self._place(grid)
+        columns = GridColumns(place.folder, left or "", right or "") if place else None
         paired = columns is not None or bool((before or "").strip() or (after or "").strip())
         spec = SliderSpec(
             (name or "").strip(), more or "", less or "",
