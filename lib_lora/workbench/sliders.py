@@ -70,6 +70,14 @@ def slider_config(spec: SliderSpec, data_dir: str, model: ModelInfo) -> TrainCon
     )  # fmt: skip
 
 
+def as_drawn(config: TrainConfig, settings: GenerationRequest) -> TrainConfig:
+    """The settings with the size of the pictures as drawn, so that none is resized."""
+    side = round((settings.width * settings.height) ** 0.5)
+    step = next(step for step in (64, 32, 16, 8) if settings.width % step == settings.height % step == 0 or step == 8)
+    longest = max(settings.width, settings.height)
+    return replace(config, resolution=max(64, -(-side // 8) * 8), bucket_step=step, bucket_min=0, bucket_max=longest)
+
+
 def start_slider(workbench: Workbench, spec: SliderSpec) -> int:
     """Queue the slider: the pictures that it is learned on, and its training, are one job; returns its id.
 
@@ -88,7 +96,7 @@ def start_slider(workbench: Workbench, spec: SliderSpec) -> int:
     pictures = PictureSpec(tuple(map(as_caption, spec.prompts)), spec.count, spec.settings).check()
     # of the same pictures another strength or other ends can be learned, of other prompts it needs others
     folder = host.paths.places.sliders / f"{spec.name}-{_digest((info.name, pictures))}"
-    config = slider_config(spec, str(folder), info).check()
+    config = as_drawn(slider_config(spec, str(folder), info), spec.settings).check()
     workbench.starting.refuse_existing(config)
     claim(folder, info.name, pictures, host.paths.lora_folders)
     return workbench.start_training(config)
