@@ -91,7 +91,7 @@
             remember(pick.dataset.lwInto, pick.dataset.lwPick);
         }
         const way = target.closest("[data-lw-tab]");
-        if (way) openTab(way.dataset.lwTab);
+        if (way && !carries(way.dataset.lwTab)) openTab(way.dataset.lwTab);
         const send = target.closest("[data-lw-send]");
         if (send) sendToTxt2img(send.dataset);
     }
@@ -115,6 +115,14 @@
         const hidden = root().querySelectorAll("#lw_tabs .overflow-menu button");
         const button = tabs().find(named) || Array.from(hidden).find(named);
         if (button) button.click();
+    }
+
+    // the step to Publish takes along what was chosen in the grid, where no LoRA was chosen there yet
+    function carries(tab) {
+        const link = byId("lw_grid_publish"), field = root().querySelector("#lw_publish_lora input");
+        if (tab !== "Publish" || !link || link.closest(".hide, .hidden") || field?.value) return false;
+        link.click();
+        return true;
     }
 
     function bringBack() {

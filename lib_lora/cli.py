@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
 BENCHMARKS = (
-    "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page", "truth",
-    "slider",
+    "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page", "clicks",
+    "truth", "slider",
 )  # fmt: skip
 EXIT_USER_ERROR = 2
 
