@@ -63,8 +63,8 @@ class Visitor:
 
     def __init__(self, context: Any, address: str, bench: Workbench):
         self.context, self.bench = context, bench
+        context.set_default_timeout(180_000)
         self.page = context.new_page()
-        self.page.set_default_timeout(120_000)
         self.page.goto(address)
         self.page.wait_for_selector("#lw_job .lw-job-line")
         self.clicks, self.typed, self.pictures = 0, 0, 0
@@ -88,7 +88,7 @@ class Visitor:
         self.settle("grid")
         self.click(f"[data-lw-cell] >> nth={CELL}")
         self.page.locator("#lw_grid_chosen", has_text="Chosen").wait_for()
-        self.page.locator("#lw_grid_bar").evaluate("bar => scrollTo(0, bar.getBoundingClientRect().top + scrollY - 70)")
+        self.page.locator("#lw_grid_bar").evaluate("bar => scrollTo(0, bar.getBoundingClientRect().top + scrollY - 54)")
         self.look("grid", "tab-grid")
         self.click("#lw_grid_publish")
         self.page.wait_for_selector("#lw_inspect_blocks")
@@ -158,7 +158,7 @@ class Visitor:
         self.page.screenshot(path=path)
         if docs:
             with Image.open(path) as image:
-                small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+                small = image.convert("RGB").quantize(COLOURS, kmeans=1)
             small.save(DOCS / f"{docs}.png", optimize=True)
             self.pictures += 1
 

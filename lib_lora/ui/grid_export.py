@@ -100,6 +100,19 @@ class GridExport:
         return html.message(f"Saved {files}. Tune its blocks, or subtract the base style under Merge.", html.GOOD)
 
     @looks
+    def follow(self, run: str | None, name: str | None) -> Any:
+        """Blocks shows the epoch that was just chosen, where it shows none or another of this run; what was set for
+        that one stays with it."""
+        place = GridPlace(self.workbench, run or "")
+        pick = place.picks().chosen
+        if pick is None:
+            return SKIP
+        names = {lora.path: lora.name for lora in self.workbench.list_loras()}
+        own = {names.get(candidate.path) for candidate in place.candidates()}
+        found = names.get(place.source(pick))
+        return gr.update(choices=list(names.values()), value=found) if found and (not name or name in own) else SKIP
+
+    @looks
     def carry(self, tab: str, run: str, name: str) -> list[Any]:
         """Take the kept LoRA to another tab, or the file of the chosen cell if it was not kept."""
         names = [lora.name for lora in self.workbench.list_loras()]

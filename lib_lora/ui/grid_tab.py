@@ -15,6 +15,7 @@ from lib_lora.tools.likeness import read_likeness
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices
+from lib_lora.ui.compat import listen
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
 from lib_lora.ui.grid_fields import GridFields
@@ -83,7 +84,8 @@ class GridTab:
         grown = [self.fields.weights, self.fields.seeds]
         act(self.more.change, self.draw_more, [self.more, *what], self.message, grown)
         act(self.cancel.click, self.end, [], self.message)
-        act(self.pick.change, self.choose, [run, self.pick], self.message, self.export.filled)
+        chosen = act(self.pick.change, self.choose, [run, self.pick], self.message, self.export.filled)
+        listen(chosen.then, self.export.follow, [run, blocks_lora], [blocks_lora])
         act(self.star.change, self.give_star, [run, self.star], self.message)
         self.export.connect(run, tabs, blocks_lora, publish_lora)
         shown = [self.progress, self.cancel, self.grid, self.chosen, self.export.panel]

@@ -55,6 +55,9 @@ class Desk:
 
     def drop(self, path: Path, tab: str = "lw_tab_dataset") -> None:
         """Drop a file or folder from outside on a tab, as a file manager does."""
+        self.page.locator(f"#{tab}").wait_for()
+        self.page.evaluate("scrollTo(0, 0)")
+        self.page.evaluate(TWO_FRAMES)
         hand, box = self.page.context.new_cdp_session(self.page), self.page.locator(f"#{tab}").bounding_box()
         assert box is not None
         place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 200}

@@ -16,7 +16,9 @@ from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.picks import Pick, Picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui.choices import sample_prompt_of
+from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.grid_export import GridExport
 from lib_lora.ui.grid_fields import GridFields
 from lib_lora.ui.grid_more import added, offers
 from lib_lora.ui.grid_place import FILES, GridPlace
@@ -206,3 +208,15 @@ def test_more_of_a_grid_goes_on_with_its_steps() -> None:
     assert added("seed:3|17", "0.6", "1-2") == ("0.6", "1, 2, 3")
     with pytest.raises(UserError, match="Unknown addition"):
         added("file:x|17", "1", "1")
+
+
+def test_blocks_follows_the_chosen_epoch_of_its_run(bench: Workbench) -> None:
+    run, export = bench.runs.list()[0].id, GridExport(bench)
+    place = GridPlace(bench, run)
+    place.folder.mkdir(parents=True)
+    files = [{"label": one.label, "path": str(one.path)} for one in place.candidates()]
+    (place.folder / "grid.json").write_text(json.dumps({**EMPTY, "files": files}), encoding="utf-8")
+    assert export.follow(run, None) == SKIP
+    place.choose(Pick("e1", 0.8))
+    assert export.follow(run, None)["value"] == export.follow(run, "mira")["value"] == "mira-000001"
+    assert export.follow(run, "luna") == SKIP  # another's LoRA stays where it is
