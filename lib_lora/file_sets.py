@@ -16,11 +16,10 @@ from threading import Lock
 
 from lib_lora.errors import UserError
 from lib_lora.files import move, write_text
-from lib_lora.part_files import is_left_over, part_name
+from lib_lora.part_files import PLAN, is_left_over, part_name
 
 LOG = logging.getLogger(__name__)
 _RENAMING = Lock()
-PLAN = ".set"  # ending of a plan, whose name starts with a dot
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def finish_sets(folders: Iterable[Path]) -> list[Path]:
                 if f"-{os.getpid()}-" in plan.name or is_left_over(plan.with_name(next(iter(names)))):
                     finished += _carry_out(plan, names)
             except (OSError, ValueError, AttributeError, StopIteration):
-                LOG.warning("%s cannot be read; the files that it is about stay as they are", plan)
+                LOG.warning("%s cannot be carried out now; the files that it is about stay as they are", plan)
     return finished
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from lib_lora.part_files import part_name
 FULL = (errno.ENOSPC, errno.EDQUOT, 112)  # 112: Windows' own number
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)  # another user's, or read-only; on Windows also: open elsewhere
 PART = ".part"  # how names of files end that are being written
-RENAME_TRIES = 20  # virus scanners and previews hold new files open for a moment on Windows
+RENAME_TRIES = 20  # virus scanners and previews hold new files open for a moment, on drives that Windows serves too
 
 
 @contextmanager
@@ -83,13 +82,13 @@ def _is(error: Exception, numbers: tuple[int, ...]) -> bool:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename within one file system, replacing ``target``; waits for programs that hold a file open on Windows."""
+    """Rename within one file system, replacing ``target``; waits for programs that hold a file open."""
     for attempt in range(RENAME_TRIES):
         try:
             os.replace(source, target)
             return
         except PermissionError:
-            if attempt == RENAME_TRIES - 1 or sys.platform != "win32":
+            if attempt == RENAME_TRIES - 1:
                 raise
             time.sleep(0.05 * (attempt + 1))
 

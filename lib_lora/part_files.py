@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from uuid import uuid4
 from lib_lora.ownership import started
 
 PART = re.compile(r"\.(?:(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>[0-9a-f]{8})-)?[0-9a-f]{12}\.part")
+PLAN = ".set"  # ending of what says how the temporary files of a set are to be called, see `file_sets`
 FOREIGN = 24 * 3600.0  # seconds without a change after which a file of another machine is left over
 
 
@@ -28,16 +30,27 @@ def part_name() -> str:
 def sweep_parts(folders: Iterable[Path]) -> list[Path]:
     """Remove temporary files, and folders of them, in ``folders`` that no living process is writing; returns them.
 
-    What another machine, or an earlier version of this program, wrote goes when nothing was added for a day.
+    What another machine, or an earlier version of this program, wrote goes when nothing was added for a day. What a
+    plan still waits for stays: a set that could not be finished now is finished at the next start.
     """
     gone = []
     for folder in folders:
         with suppress(OSError):
+            planned = _planned(folder)
             for path in folder.glob(".*.part"):
-                if is_left_over(path):
+                if path.name not in planned and is_left_over(path):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
                     gone.append(path)
     return gone
+
+
+def _planned(folder: Path) -> set[str]:
+    """Names of temporary files that plans in ``folder`` are about."""
+    names: set[str] = set()
+    for plan in folder.glob(f".*{PLAN}"):
+        with suppress(OSError, ValueError, TypeError):
+            names.update(json.loads(plan.read_text(encoding="utf-8")))
+    return names
 
 
 def is_left_over(path: Path) -> bool:

@@ -13,6 +13,7 @@ from lib_lora import file_sets, files
 from lib_lora.errors import UserError
 from lib_lora.file_sets import file_set, finish_sets
 from lib_lora.files import atomic_write
+from lib_lora.part_files import sweep_parts
 
 NAMES = ("mira.safetensors", "mira.json", "mira.preview.png")
 
@@ -60,6 +61,20 @@ def test_a_set_that_was_cut_off_is_finished_or_was_never_there(tmp_path, monkeyp
     assert set(finished) == ({tmp_path / name for name in NAMES} if 0 < at < 4 else set())
     assert seen(tmp_path) == ({name: name for name in NAMES} if at else {})
     assert not list(tmp_path.glob(".*.set"))
+
+
+def test_a_set_that_cannot_be_finished_now_is_finished_later(tmp_path, monkeypatch):
+    """Another program held a file: what was still to be renamed was swept, and the set stayed half for ever."""
+    with monkeypatch.context() as patch:
+        patch.setattr(file_sets, "move", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            write(tmp_path)
+    monkeypatch.setattr("lib_lora.part_files.started", lambda pid: "another process of that number")
+    with monkeypatch.context() as patch:
+        patch.setattr(file_sets, "move", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EACCES, "held")))
+        assert finish_sets([tmp_path]) == [] and sweep_parts([tmp_path]) == []
+    assert len(finish_sets([tmp_path])) == 3
+    assert seen(tmp_path) == {name: name for name in NAMES} and len(list(tmp_path.iterdir())) == 3
 
 
 def test_an_error_leaves_nothing_and_names_the_target(tmp_path):
