@@ -74,15 +74,21 @@ def extract(
 
 def _difference(key: str, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Delta | None:
     """a − b of one layer in float32; None where it has no matrix or no difference."""
-    first, second = a[key].float(), b[key].float()
+    first, second = a[key], b[key]
     if first.shape != second.shape:
         raise UserError(
             f"Layer {key} is {list(first.shape)} in one checkpoint and {list(second.shape)} in the other",
             fix="Choose two checkpoints of one family.",
         )
-    if first.ndim < 2 or torch.equal(first, second):
+    if first.ndim < 2 or _same_bits(first, second):
         return None
-    return Delta(first.shape, dense_part=(first - second).flatten(1))
+    difference = first.float() - second.float()
+    return Delta(first.shape, dense_part=difference.flatten(1)) if difference.any() else None
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether there is nothing to subtract, told without a copy of either in float32."""
+    return a.dtype == b.dtype and torch.equal(a.view(torch.uint8), b.view(torch.uint8))
 
 
 def _metadata(a: CheckpointWeights, b: CheckpointWeights, rank: int) -> dict[str, str]:
