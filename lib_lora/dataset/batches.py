@@ -99,6 +99,12 @@ class Plan:
         """Σ over the buckets of ceil(samples / batch size)."""
         return sum(-(-len(items) // self.config.batch_size) for items in self._buckets.values())
 
+    def weight(self, item: Item) -> float:
+        """Of its loss."""
+        if item.path in self.config.left_out:
+            return 0.0
+        return self.config.prior_weight if item.concept.regularisation else 1.0
+
     def epoch_order(self, epoch: int) -> list[list[Item]]:
         """The batches of an epoch (counted from 0), a function of (seed, epoch) alone."""
         random = rng(self.seed, "order", epoch)
@@ -151,7 +157,7 @@ class Batches(Plan):
         """
         draws = self.draws(step)
         latents = torch.stack([self._cache.get(draw.item, draw.view) for draw in draws])
-        weights = torch.tensor([self.config.prior_weight if d.item.concept.regularisation else 1.0 for d in draws])
+        weights = torch.tensor([self.weight(draw.item) for draw in draws])
         masks = None
         if self._masks is not None:
             masks = self._masks.batch([(d.item, d.view) for d in draws], (latents.shape[-2], latents.shape[-1]))

@@ -52,6 +52,7 @@ class DatasetConfig:
         mask_folder: where mask files of the pictures' names lie; None looks for NAME-masklabel and NAME_mask beside.
         prior_weight: of the loss of regularisation pictures.
         after_folder: where each picture's partner lies, under its name; pictures without one are left out.
+        left_out: pictures whose loss does not count: the order, noise and weight of all others stay as they are.
     """
 
     folders: tuple[Concept, ...]
@@ -75,6 +76,7 @@ class DatasetConfig:
     mask_folder: Path | None = None
     prior_weight: float = 1.0
     after_folder: Path | None = None
+    left_out: frozenset[Path] = frozenset()
 
     def pipeline(self) -> CaptionPipeline:
         """What turns a written caption into the one that the model sees."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from lib_lora.dataset.caption import CaptionPipeline
@@ -11,6 +13,8 @@ from lib_lora.dataset.hashes import FileHashes
 from lib_lora.dataset.scan import Scan, scan
 from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
+
+BETWEEN = "|"  # names of pictures that are left out; no file can have it in its name on Windows
 
 
 def dataset_config(config: TrainConfig) -> DatasetConfig:
@@ -50,7 +54,21 @@ def dataset_config(config: TrainConfig) -> DatasetConfig:
         mask_folder=Path(config.mask_dir) if config.mask_dir.strip() else None,
         prior_weight=config.prior_loss_weight,
         after_folder=Path(config.slider_after) if config.slider_after.strip() else None,
+        left_out=frozenset(left_out(config)),
     )
+
+
+def left_out(config: TrainConfig) -> list[Path]:
+    """The pictures that the setting names, each once."""
+    names = (name.strip() for name in config.leave_out.split(BETWEEN))
+    return [Path(config.data_dir) / name for name in dict.fromkeys(names) if name]
+
+
+def leaving_out(config: TrainConfig, pictures: Iterable[Path]) -> TrainConfig:
+    """The config without what further ``pictures`` of its folder teach."""
+    every = dict.fromkeys([*left_out(config), *pictures])
+    folder = Path(config.data_dir)
+    return replace(config, leave_out=BETWEEN.join(path.relative_to(folder).as_posix() for path in every))
 
 
 def usable_scan(config: TrainConfig) -> Scan:
@@ -63,6 +81,13 @@ def usable_scan(config: TrainConfig) -> Scan:
     if not found.subject:
         problems = "; ".join(str(p) for p in found.problems[:3]) or "the folder is empty"
         raise UserError(f"No usable image ({problems})", where=config.data_dir, fix="Choose a folder with images")
+    subject = {item.path for item in found.subject}
+    for path in left_out(config):
+        if path not in subject:
+            fix = f"Write names as they are below the folder, and {BETWEEN} between them"
+            raise UserError(f"There is no such picture to leave out: {path.name}", where="leave_out", fix=fix)
+    if subject <= set(left_out(config)):
+        raise UserError("All pictures are left out", where="leave_out", fix="Leave some in")
     return found
 
 

@@ -46,10 +46,11 @@ def fixed_losses(denoiser: Denoiser, batches: Batches, config: TrainConfig) -> l
             batch = batches.batch(index)
             generator = torch_generator(config.seed, "fixed-loss", index)
             noise = sent(torch.randn(batch.latents.shape, generator=generator), device)
+            counted = sent(batch.weights > 0, device)  # what is not learned would look like a fault
             batch = batch.on(device)
             of_levels = []
             for level in levels:
                 t = sent(torch.full((len(batch),), level), device)
                 of_levels.append(denoiser.loss(batch, NoiseDraw(t, noise, noise)))
-            losses.append(torch.stack(of_levels).mean(dim=0))
+            losses.append(torch.stack(of_levels).mean(dim=0)[counted])
     return torch.cat(losses).tolist() if losses else []

@@ -83,4 +83,6 @@ class ImageSettings:
         kohya="color_aug")
     random_crop: bool = setting(False, IMAGES, "Random crop",
         "Cuts what does not fit its bucket at one of four places, not at both ends alike", kohya="random_crop")
+    leave_out: str = setting("", IMAGES, "Leave out",
+        "Pictures of the folder that teach nothing, such as 03.png|more/07.png; all others are seen exactly as before")
     # fmt: on
