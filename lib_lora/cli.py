@@ -15,6 +15,7 @@ from lib_lora.places import Places
 from . import __version__
 from .cli_made import add_commands as add_made_commands
 from .cli_made import size
+from .cli_revisit import add_revisit_commands
 from .cli_train import EXIT_INTERRUPTED, add_train_commands
 from .errors import Cancelled, UserError
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
 BENCHMARKS = (
     "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page", "clicks",
-    "truth", "slider",
+    "truth", "slider", "mixture", "influence",
 )  # fmt: skip
 EXIT_USER_ERROR = 2
 
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", parents=[model], help="open the tabs in the browser, on this machine"))
     add_train_commands(commands, model, _data_options(), make_host)
     _add_grid(commands.add_parser("grid", parents=[model], help="the same prompts for several LoRA files and weights"))
+    add_revisit_commands(commands, model, make_host)
     add_commands(commands, [_data_options()])
     cli_publish.add_commands(commands, [_data_options()])
     add_made_commands(commands, model, make_host)

@@ -37,7 +37,7 @@ ROWS = (
     {"lora_files", "lora_index"},
     {"tools", "training", "dataset", "hosts"},
     {"jobs", "workbench", "demo"},
-    {"ui", "api", "cli", "cli_made", "cli_train", "__main__"},
+    {"ui", "api", "cli", "cli_made", "cli_revisit", "cli_train", "__main__"},
 )
 
 WEB_UI = {"modules", "modules_forge", "backend", "ldm_patched"}

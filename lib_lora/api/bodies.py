@@ -176,6 +176,33 @@ class Slider(Drawing):
     rank: int = 4
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """``POST mixture``: of the epochs of ``run``; ``pictures``: a folder of held-out ones, by default the run's own."""
+
+    run: str
+    pictures: str = ""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """``POST influence``: of the training pictures of ``run`` on what is wrong in ``image``, and not in the images
+    ``right``; ``prompt`` asked for all of them."""
+
+    run: str
+    image: str
+    prompt: str
+    right: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Without:
+    """``POST without``: train ``run`` again, without what these ``pictures`` of its folder taught."""
+
+    run: str
+    pictures: list[Any]
+
+
 def read(kind: type[T], body: Mapping[str, Any]) -> T:
     """``body`` as a ``kind``.
 

@@ -20,6 +20,7 @@ from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.tools.convert import program_called
 from lib_lora.tools.examples import examples_of
 from lib_lora.tools.grid_spec import Candidate, GridSpec
+from lib_lora.tools.influence import Shown, read_picture
 from lib_lora.tools.inspection import look_at
 from lib_lora.tools.made.prompts import as_caption
 from lib_lora.tools.made.spec import PictureSpec
@@ -36,6 +37,7 @@ from lib_lora.training.run import Run
 from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.workbench import Workbench
 from lib_lora.workbench.made import MadePictures
+from lib_lora.workbench.revisit import find_influence, find_mixture, train_without
 from lib_lora.workbench.sliders import SliderSpec, start_slider
 from lib_lora.workbench.taste import TasteTuning
 
@@ -264,6 +266,32 @@ class Services:
             wanted.before, wanted.after, wanted.training_steps, wanted.strength, wanted.rank, self._generation(wanted),
         )  # fmt: skip
         return self.job(start_slider(self.workbench, spec))
+
+    @changes
+    def mixture(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The mixture of a run's epochs with the lowest loss on held-out pictures; the job's result tells it."""
+        wanted = bodies.read(bodies.Mixture, body)
+        return self.job(find_mixture(self.workbench, self._run(wanted.run).id, wanted.pictures))
+
+    @changes
+    def influence(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Which training pictures made a generated picture as it is; the job's result ranks them."""
+        wanted = bodies.read(bodies.Influence, body)
+        shown = []
+        for path in (wanted.image, *bodies.texts(wanted.right, "right")):
+            admit(path, "image")
+            shown.append(Shown(read_picture(Path(path)), wanted.prompt))
+        run, about = self._run(wanted.run).id, Path(wanted.image).name
+        return self.job(find_influence(self.workbench, run, shown[:1], about, shown[1:]))
+
+    @changes
+    def without(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Train a run again; all but what is left out stays as it is."""
+        wanted = bodies.read(bodies.Without, body)
+        run = self._run(wanted.run)
+        folder = Path(run.config().data_dir)
+        pictures = [folder / name for name in bodies.texts(wanted.pictures, "pictures")]
+        return self.job(train_without(self.workbench, run.id, pictures))
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

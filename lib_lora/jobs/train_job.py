@@ -92,7 +92,7 @@ class TrainJob(Job):
             claim.release()
 
     def work(self, host: Host) -> Generator[Event, None, None]:
-        self._load_model(host)
+        load_model_of(self.config, host)
         yield from self._noted(self._draw_missing(host))
         try:
             with host.training_session() as model:
@@ -171,12 +171,6 @@ class TrainJob(Job):
             for network in session.networks:
                 network.enabled = on
 
-    def _load_model(self, host: Host) -> None:
-        """The run's own checkpoint, if another one has been loaded since."""
-        info = host.info()
-        if self.config.model and (info is None or info.name != self.config.model):
-            host.load(self.config.model)
-
     def facts(self) -> dict[str, str]:
         chosen, usual = asdict(self.config), asdict(TrainConfig())
         changed = (f"{key} = {value!r}" for key, value in chosen.items() if value != usual[key] and key not in PRIVATE)
@@ -235,6 +229,13 @@ class TrainJob(Job):
 
     def _hurry(self) -> bool:
         return self.cancel_requested or self.requests.stopping
+
+
+def load_model_of(config: TrainConfig, host: Host) -> None:
+    """The run's own checkpoint, if another one has been loaded since."""
+    info = host.info()
+    if config.model and (info is None or info.name != config.model):
+        host.load(config.model)
 
 
 def _refreshed(host: Host) -> Iterator[Event]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lib_lora.adapters.merged import Merged
     from lib_lora.tools.block_strength import BlockScan
+    from lib_lora.tools.influence import Influence
     from lib_lora.tools.merge import Reduction
+    from lib_lora.tools.mixture import Mixture
 
 WAITING, RUNNING, PAUSED, DONE, STOPPED, CANCELLED, FAILED = (
     "waiting", "running", "paused", "done", "stopped", "cancelled", "failed",
@@ -160,6 +162,34 @@ class CardView(JobView):
 
     def plain(self) -> Any:
         return self.found
+
+
+@dataclass(frozen=True)
+class MixtureView(JobView):
+    """Of a search for the best mixture of the epochs of ``run``; the run keeps it too."""
+
+    run: str
+    mixture: Mixture | None
+
+    def plain(self) -> Any:
+        return self.mixture and self.mixture.plain()
+
+
+@dataclass(frozen=True)
+class InfluenceView(JobView):
+    """Of the training pictures of ``run``, the most influential first, and thumbnails of the first of them."""
+
+    run: str
+    folder: Path
+    found: tuple[Influence, ...]
+    thumbnails: tuple[Path, ...]
+
+    def name_of(self, one: Influence) -> str:
+        """Its picture below the run's folder, as the setting that leaves pictures out has it."""
+        return one.picture.relative_to(self.folder).as_posix()
+
+    def plain(self) -> Any:
+        return [{"picture": self.name_of(one), "score": one.score} for one in self.found]
 
 
 @dataclass(frozen=True)

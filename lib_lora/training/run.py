@@ -30,6 +30,7 @@ SMALL_FILES = {
     "result.json": run_files.result,
     "chosen.json": run_files.choice,
     "extensions.json": run_files.extensions,
+    "mixture.json": run_files.mixture,
     "sweep.json": run_files.sweep,
 }
 
@@ -202,6 +203,14 @@ class Run:
     def choose(self, epoch: int, weight: float) -> None:
         """Remember the user's choice."""
         write_json(self.folder / "chosen.json", {"epoch": epoch, "weight": weight})
+
+    def mixture(self) -> dict[str, Any]:
+        """The best mixture of its epochs that was found last, as ``tools.mixture`` writes it; empty before."""
+        return tolerated(self.folder / "mixture.json", run_files.mixture, {})
+
+    def set_mixture(self, found: dict[str, Any]) -> None:
+        """Keep the best mixture of its epochs."""
+        write_json(self.folder / "mixture.json", found)
 
     def write_config(self, config: TrainConfig) -> None:
         """Replace the settings; only for a run that has not begun, or with what :meth:`extended` allows."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from lib_lora.small_files import listed, mapping, number, path, text, whole
 
+MEASURED = ("loss", "best_loss", "gain", "error")  # of a mixture
 STATUS = ("finished", "stopped", "failed")
 
 
@@ -58,6 +59,16 @@ def sweep(content: Any) -> dict[str, Any]:
     """``sweep.json``."""
     row = mapping(content)
     return {"label": text(row["label"]), "grid": path(row["grid"])} if row else {}
+
+
+def mixture(content: Any) -> dict[str, Any]:
+    """``mixture.json``: the fields of a mixture; nothing is one too."""
+    row = mapping(content)
+    if not row:
+        return {}
+    weights = {int(epoch): number(weight) for epoch, weight in mapping(row["weights"]).items()}
+    counts = {name: whole(row[name]) for name in ("best", "pictures", "evaluations")}
+    return {"weights": weights, **counts, **{name: number(row[name]) for name in MEASURED}}
 
 
 def extensions(content: Any) -> list[int]:

@@ -112,7 +112,7 @@ def build_page(
             blocks.connect(poller, tabs, merge)
             merge.connect(poller)
             publish.connect(poller)
-            runs.connect(poller, tabs, grid.run, train.form, train.message)
+            runs.connect(poller, tabs, grid.run, train.form, train.message, merge)
             poller.connect(page)
         if standalone:
             compat.listen(page.load, None, js=f"() => {{ {scripts()} }}")

@@ -22,6 +22,7 @@ from lib_lora.ui.grid_fields import GridFields
 from lib_lora.ui.grid_more import FIELD, added, offers
 from lib_lora.ui.grid_place import FILES, GridPlace
 from lib_lora.ui.grid_view import GridView, badges, parse_pick
+from lib_lora.ui.influence_panel import InfluencePanel
 from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
@@ -47,6 +48,7 @@ class GridTab:
         self.pictures = pictures
         self.fields = GridFields(workbench)
         self.export = GridExport(workbench)
+        self.influence = InfluencePanel(workbench, pictures)
 
     # -- components ---------------------------------------------------------------------------------------------------
 
@@ -68,6 +70,7 @@ class GridTab:
             with gr.Column(scale=4, min_width=320, elem_classes=["lw-look"]):
                 self.chosen = panel("lw_grid_chosen")
                 self.export.build()
+                self.influence.build()
 
     @property
     def run(self) -> gr.Dropdown:
@@ -88,6 +91,7 @@ class GridTab:
         listen(chosen.then, self.export.follow, [run, blocks_lora], [blocks_lora])
         act(self.star.change, self.give_star, [run, self.star], self.message)
         self.export.connect(run, tabs, blocks_lora, publish_lora)
+        self.influence.connect(poller, run)
         shown = [self.progress, self.cancel, self.grid, self.chosen, self.export.panel]
         poller.keep(self.now, [run, self.fields.others, *shown], [run])
         poller.keep(lambda *values: [self.announce(*values)], [self.plan], what)
@@ -172,7 +176,7 @@ class GridTab:
             return "", "", False
         picks = place.picks()
         hints = badges(place.epochs(), read_likeness(place.folder))
-        view = GridView(grid, place.folder, hints, picks, self.pictures)
+        view = GridView(grid, place.folder, hints, picks, self.pictures, explained=place.of_run)
         if picks.chosen is None:
             return view.render() + offers(grid), view.starred() + html.hint(PICK_ONE), False
         head = f'<p class="lw-prompt">Chosen: {html.escape(str(picks.chosen))}</p>'

@@ -13,6 +13,7 @@ from lib_lora.tools.likeness import FileLikeness
 from lib_lora.tools.picks import Pick, Picks, spoken
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.influence_panel import why_button
 from lib_lora.workbench import EpochFile
 
 RISE = 1.02  # times the lowest fixed-noise loss: more is no noise
@@ -65,6 +66,7 @@ class GridView:
         folder: where it is.
         badges: of its files.
         picks: stars and the chosen cell.
+        explained: whether it can be asked which training pictures made a picture as it is.
     """
 
     grid: dict[str, Any]
@@ -72,6 +74,7 @@ class GridView:
     badges: Mapping[str, Sequence[Badge]]
     picks: Picks
     pictures: Pictures
+    explained: bool = False
 
     def render(self) -> str:
         """All tables, and below them what the user should know of the files."""
@@ -93,6 +96,7 @@ class GridView:
         """A cell for every prompt and seed, to be enlarged."""
         shown = [
             html.picture(self.pictures.url(path), f"{cell['prompt']}, seed {cell['seed']}")
+            + (why_button(cell["image"]) if self.explained else "")
             for cell in self.grid["cells"]
             if _pick(cell) == pick and (path := self._file(cell))
         ]

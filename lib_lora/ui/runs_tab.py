@@ -21,6 +21,8 @@ from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.job_view import of_type
+from lib_lora.ui.merge_tab import MergeTab
+from lib_lora.ui.mixture_panel import MixturePanel
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.run_details import comparison, details
 from lib_lora.ui.runs_table import BACK, PICK, ROW, RunsTable
@@ -37,6 +39,7 @@ class RunsTab:
         self.pictures = pictures
         self.runs = run_names(workbench)
         self.rows = RunsTable(workbench.runs, pictures)
+        self.mixture = MixturePanel(workbench)
         self._drawn: tuple[Any, str] = (None, "")  # what the details were made of, and the details
 
     # -- components ---------------------------------------------------------------------------------------------------
@@ -71,6 +74,7 @@ class RunsTab:
                 value=5, precision=0, label="More epochs", elem_id="lw_runs_more", scale=0, min_width=160,
             )  # fmt: skip
             self.resume = gr.Button("Continue training", elem_id="lw_runs_continue")
+        self.mixture.build()
         with gr.Row(visible=False, elem_id="lw_runs_confirm", elem_classes=["lw-actions"]) as self.confirm:
             self.question = panel("lw_runs_question")
             self.yes = gr.Button("Delete this run", variant="stop", elem_id="lw_runs_yes")
@@ -87,9 +91,11 @@ class RunsTab:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def connect(
-        self, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown, form: SettingsForm, form_message: gr.HTML
-    ) -> None:
+        self, poller: Poller, tabs: gr.Tabs, grid_run: gr.Dropdown, form: SettingsForm, form_message: gr.HTML,
+        merge: MergeTab,
+    ) -> None:  # fmt: skip
         """``grid_run``: the run of the epoch grid; ``form``: the settings of the Train tab, with its message line."""
+        self.mixture.connect(poller, self.opened, tabs, merge.ways, merge.formula)
         self.form = form
         shown = [self.opened, self.run, self.details, self.notes, self.notes_row, self.compared]
         act(self.open.click, self.show, [self.run], self.message, shown)
