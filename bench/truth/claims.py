@@ -1,12 +1,16 @@
 """The claims: what the guide says, the two ways that are compared, and what is expected of the measures.
 
-A way is a merge formula. STYLE was trained on the style that the miniature has never seen, BASE on its own pictures.
+A way is a merge formula, or a training. STYLE was trained on the style that the miniature has never seen, BASE on its
+own pictures; trainings are those of :mod:`bench.truth.trainings`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+CHARACTER, OF_STYLE = "character", "style"  # subjects of trainings
+LIKE, FREE = "like", "free"  # hair, hat and outfit are the character's; the background is the one asked for
+LEARNED, LEAKED = "learned", "leaked"  # share of the base's loss that is gone; others get the character's hair
 STYLE, KEPT = "style", "kept"  # measures: drawn in the new style; hair, hat, outfit and background as asked
 MORE, LESS, ALIKE = "more", "less", "alike"
 GP1 = [1.0, 0.6, 0.9, 0.9, 0.9, 0.6, 0.5, 0.4, 0.4, 0.6, 0.8, 1.0, 1.1, 1.1, 1.1, 1.1, 1.1]
@@ -47,4 +51,50 @@ _ALL = (
     Claim("weight", "A good LoRA works at 1.0; about 0.8 is acceptable",
           "STYLE:1", "STYLE:0.8", {STYLE: ALIKE, KEPT: ALIKE}),
 )  # fmt: skip
-CLAIMS = {claim.name: claim for claim in _ALL}
+
+
+def _trained(name: str, says: str, other: str, expected: dict[str, str], usual: str = CHARACTER) -> Claim:
+    return Claim(name, says, usual, other, expected)
+
+
+_TRAININGS = (
+    _trained("rank-16", "More rank than 8 holds more of a character", "character rank=16 alpha=16", {LEARNED: MORE}),
+    _trained("rank-32", "More rank than 8 holds more of a character", "character rank=32 alpha=32", {LEARNED: MORE}),
+    _trained("rank-2", "A small rank is enough for a character", "character rank=2 alpha=2", {LIKE: ALIKE}),
+    _trained("alpha-half", "Alpha of half the rank learns as well, more gently", "character alpha=4", {LIKE: ALIKE}),
+    _trained("text-fifth", "A text encoder rate of a fifth keeps the rest free", "character te_lr=0.0012",
+             {LIKE: ALIKE, FREE: MORE}, "character te_lr=0.006"),
+    _trained("text-off", "Without the text encoder a character is learned less well", "character te_lr=0",
+             {LIKE: LESS}),
+    _trained("min-snr", "Min-SNR 5 learns faster than an unweighted loss",
+             "character debiased_estimation=off min_snr_gamma=5", {LIKE: MORE}, "character debiased_estimation=off"),
+    _trained("debiased", "Debiased estimation learns faster than an unweighted loss", "character", {LIKE: MORE},
+             "character debiased_estimation=off"),
+    _trained("min-timestep", "Leaving out the lowest 250 timesteps learns faster", "character", {LIKE: MORE},
+             "character min_timestep=0"),
+    _trained("noise-offset", "A noise offset of 0.1 is for styles of very dark or bright pictures",
+             "style noise_offset=0.1", {STYLE: MORE}, OF_STYLE),
+    _trained("ip-noise", "Input perturbation of 0.1 makes what is learned more general",
+             "character ip_noise_gamma=0.1", {LEARNED: MORE}),
+    _trained("prodigy", "Prodigy finds a rate that is as good as a tuned one",
+             "character optimizer=Prodigy unet_lr=1 te_lr=1", {LEARNED: ALIKE}),
+    _trained("dora", "DoRA learns more than LoRA of the same rank", "character dora=on", {LEARNED: MORE}),
+    _trained("loha", "LoHa learns more than LoRA of equal size", "character algorithm=loha rank=4 alpha=4",
+             {LEARNED: MORE}),
+    _trained("lokr", "LoKr learns as much as LoRA of equal size", "character algorithm=lokr rank=8 alpha=8",
+             {LEARNED: ALIKE}),
+    _trained("conv", "Convolutions too (LoCon) hold a style better", "style conv_rank=4 conv_alpha=4", {STYLE: MORE},
+             OF_STYLE),
+    _trained("shuffle", "Shuffled tags keep the rest free", "character", {FREE: MORE}, "character shuffle=off"),
+    _trained("caption-dropout", "Caption dropout of 0.1 makes a style stronger", "style caption_dropout=0.1",
+             {STYLE: MORE}, OF_STYLE),
+    _trained("flip", "Flipping does no harm to a symmetric character", "character flip=on", {LIKE: ALIKE}),
+    _trained("repeats", "Repeats and epochs are the same if their product is", "character repeats=1 epochs=6",
+             {LEARNED: ALIKE}),
+    _trained("regularisation", "Regularisation images keep others as they were", "character reg_dir=others",
+             {LEAKED: LESS}),
+    _trained("tags-kept", "Leaving the character's own tags out binds them to the trigger", "character",
+             {LIKE: MORE}, "character captions=all"),
+    _trained("no-captions", "A style needs captions", "style captions=none", {STYLE: LESS}, OF_STYLE),
+)  # fmt: skip
+CLAIMS = {claim.name: claim for claim in (*_ALL, *_TRAININGS)}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.truth.claims import KEPT, STYLE
+from bench.truth.claims import CHARACTER, KEPT, OF_STYLE, STYLE
+from bench.truth.trainings import FRESH, SEEDS, Trainings
 from lib_lora.adapters.block_presets import load_presets
 from lib_lora.adapters.blocks import BlockWeights
 from lib_lora.adapters.formula import parse
@@ -47,17 +48,32 @@ class Readings:
         bench.train_styles()
         return bench
 
+    @cached_property
+    def trainings(self) -> Trainings:
+        return Trainings()
+
     def of(self, way: str) -> list[dict[str, float]]:
         """Measure -> value, for each of the pictures."""
+        if way.split()[0] in (CHARACTER, OF_STYLE):
+            return [row for seed in SEEDS for row in self._trained(way, seed)]
         return [self._one(way, number) for number in range(PICTURES)]
+
+    def _trained(self, way: str, seed: int) -> list[dict[str, float]]:
+        keys = [f"{way} seed {seed} {number}" for number in range(FRESH)]
+        if keys[-1] not in self._known:
+            self._keep(dict(zip(keys, self.trainings.measured(way, seed), strict=True)))
+        return [self._known[key] for key in keys]
+
+    def _keep(self, found: dict[str, dict[str, float]]) -> None:
+        self._known.update(found)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
 
     def _one(self, way: str, number: int) -> dict[str, float]:
         key = f"{way} {number}"
         if key not in self._known:
-            self._known[key] = self._draw(way, number)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({key: self._known[key]}) + "\n")
+            self._keep({key: self._draw(way, number)})
         return self._known[key]
 
     def _draw(self, way: str, number: int) -> dict[str, float]:
