@@ -82,12 +82,17 @@ class Lab:
         """The finished training of that name and those settings."""
         return self.tour.train(self.tour.config(name, folder, **settings))
 
-    @torch.inference_mode()
     def read(self, images: Sequence[Image.Image]) -> list[dict[str, dict[str, float]]]:
-        """Attribute -> value -> the judge's probability, for each picture."""
-        shown = to_tensor(torch.stack([torch.from_numpy(pixels(image).copy()) for image in images]).numpy())
-        logits = self.judge.network(shown)
-        found = []
-        for i in range(len(images)):
-            found.append({n: dict(zip(CLASSES[n], x[i].softmax(0).tolist(), strict=True)) for n, x in logits.items()})
-        return found
+        """See :func:`probabilities`."""
+        return probabilities(self.judge, images)
+
+
+@torch.inference_mode()
+def probabilities(judge: Judge, images: Sequence[Image.Image]) -> list[dict[str, dict[str, float]]]:
+    """Attribute -> value -> the judge's probability, for each picture."""
+    shown = to_tensor(torch.stack([torch.from_numpy(pixels(image).copy()) for image in images]).numpy())
+    logits = judge.network(shown)
+    found = []
+    for i in range(len(images)):
+        found.append({n: dict(zip(CLASSES[n], x[i].softmax(0).tolist(), strict=True)) for n, x in logits.items()})
+    return found

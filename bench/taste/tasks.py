@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from bench.lab import QUICK, probabilities
 from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, load_presets
 from lib_lora.adapters.blocks import BLOCKS_17, BlockWeights
 from lib_lora.demo import CHECKPOINT
-from lib_lora.demo.judge import CLASSES, Judge, truth
-from lib_lora.demo.judge.network import pixels, to_tensor
+from lib_lora.demo.judge import Judge, truth
 from lib_lora.demo.tour.datasets import style_caption, style_specs, write_dataset
 from lib_lora.demo.tour.tour import PICTURE, STYLE, TRIGGER, Amounts, Tour
 from lib_lora.demo.world import MIRA, Character, Spec, tags
@@ -30,7 +30,6 @@ from lib_lora.tools.taste.recipe import Recipe
 from lib_lora.tools.taste.space import Tuned
 
 STATE = Path(__file__).resolve().parents[2] / ".state" / "taste"
-QUICK = replace(PICTURE, steps=5, cfg=1.0)  # enough for the judge, at a sixth of the tour's time
 PLACES = {"white": "arms down", "pink": "arms up", "green": "waving", "night": "arms down"}
 PROMPTS = 4  # and as many seeds: each prompt is always drawn from the same noise
 AMOUNTS = Amounts(
@@ -95,15 +94,9 @@ class Bench:
             pass
         self.tour.train(training_config("BASE", self.tour.folder / "base", like=style))
 
-    @torch.inference_mode()
     def probabilities(self, images: Sequence[Image.Image]) -> list[dict[str, dict[str, float]]]:
-        """Attribute -> value -> the judge's probability, for each picture."""
-        shown = to_tensor(torch.stack([torch.from_numpy(pixels(image).copy()) for image in images]).numpy())
-        logits = self.judge.network(shown)
-        found = []
-        for i in range(len(images)):
-            found.append({n: dict(zip(CLASSES[n], x[i].softmax(0).tolist(), strict=True)) for n, x in logits.items()})
-        return found
+        """See :func:`bench.lab.probabilities`."""
+        return probabilities(self.judge, images)
 
     def style(self, images: Sequence[Image.Image], specs: Sequence[Spec]) -> list[float]:
         """Drawn in the new style, times how much of what was asked is there."""

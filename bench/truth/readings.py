@@ -77,7 +77,7 @@ class Readings:
         return self._known[key]
 
     def _draw(self, way: str, number: int) -> dict[str, float]:
-        from bench.taste.tasks import QUICK
+        from bench.lab import QUICK
 
         spec = self._specs[number]
         terms, presets, networks = parse(way), load_presets(), []

@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from lib_lora import cli
 from lib_lora.access import Access
+from lib_lora.adapters.file import open_lora
 from lib_lora.adapters.formula import parse
 from lib_lora.errors import UserError
 from lib_lora.tools.influence import Shown
@@ -109,6 +111,22 @@ def test_through_the_api(workbench: Workbench, run: Run, folder: Path) -> None:
     assert "leave_out" in str(caller.post("without", run=run.id, pictures=["none.png"]).json()["error"]["where"])
     assert caller.post("influence", **{**body, "image": "/etc/passwd"}).status_code != 200
     assert caller.post("mixture", run=run.id, pictures="/").status_code != 200
+
+
+def test_on_the_command_line(workbench: Workbench, run: Run, folder: Path, monkeypatch, capsys) -> None:
+    def host(_args, model):
+        assert model == run.record.model
+        return workbench.host
+
+    monkeypatch.setattr(cli, "make_host", host)
+    data = ["--data", str(workbench.host.paths.runs.parent)]
+    assert cli.main(["mix", run.id, *data, "--save", "mixed", "--rank", "1"]) == 0
+    assert "best mixture mira" in capsys.readouterr().out
+    assert open_lora(workbench.host.paths.loras / "mixed.safetensors").modules
+    picture = str(folder / "1.png")
+    assert cli.main(["why", run.id, *data, "--picture", picture, "--right", picture, "--prompt", "mira, girl"]) == 0
+    assert capsys.readouterr().out.count(".png") == 4
+    assert cli.main(["why", run.id, *data, "--picture", str(folder / "1.txt"), "--prompt", "mira"]) == 2
 
 
 def test_what_has_changed_since_is_refused(workbench: Workbench, run: Run, folder: Path) -> None:
