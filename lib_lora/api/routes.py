@@ -52,8 +52,8 @@ def add_api(app: Any, workbench: Workbench, access: Access) -> None:
         ):
             add("GET", path, _answering(service))
         for change in (services.start, services.stop, services.grid, services.merge, services.publish, services.taste,
-                       services.answer, services.generate, services.keep, services.take, services.slider, services.mixture,
-                       services.influence, services.without):  # fmt: skip
+                       services.answer, services.generate, services.keep, services.take, services.slider,
+                       services.mixture, services.influence, services.without):  # fmt: skip
             add("POST", change.__name__, _taking_a_body(change))
 
 

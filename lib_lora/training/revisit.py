@@ -71,9 +71,13 @@ def revisit(
         files: epoch -> LoRA file, of those that are wanted.
 
     Raises:
-        UserError: pictures or captions are others than the run was trained on, or an epoch cannot be read.
+        UserError: a slider, other pictures or captions than the run was trained on, or an epoch that cannot be read.
     """
     config = run.config()
+    if config.is_slider:
+        raise UserError(
+            "A slider learns from both ends at once, not from pictures", where=run.id, fix="Choose another run"
+        )
     cache = LatentCache(paths.places.latents, model)
     data = yield from run_data(config, model, cache, ALONE)
     saved = StateSlots(run.state).newest()
