@@ -11,7 +11,8 @@ from PIL import Image
 from lib_lora.errors import UserError
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.models.base import GenerationRequest
-from lib_lora.tools.base_style import BaseStyleSpec, training_config
+from lib_lora.tools.base_style import training_config
+from lib_lora.tools.made.spec import PictureSpec
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import MINIATURE, preset
 from lib_lora.ui.base_style_panel import BaseStylePanel
@@ -20,7 +21,7 @@ from lib_lora.workbench import Workbench
 from lib_lora.workbench.base_style import BaseStyle
 
 GENERATE, TRAIN, SUBTRACT = range(2, 5)
-SPEC = BaseStyleSpec(("1girl",), 2, GenerationRequest("", width=64, height=64, steps=1), 1)
+SPEC = PictureSpec(("1girl",), 2, GenerationRequest("", width=64, height=64, steps=1), 1)
 NAMES = ("BASE", "BASE-000001", "BASEMENT", "style")
 
 
