@@ -88,7 +88,6 @@ def test_a_caption_of_a_hundred_thousand_letters(session: Session, add_image, tm
         for caption in kinds.values():
             pipeline = CaptionPipeline(trigger="mira", shuffle=True, keep_tokens=1, wildcards=True)
             assert pipeline(caption, random.Random(1)).startswith("mira")
-            assert count_tokens(caption) >= 0
         config = DatasetConfig((Concept(tmp_path / "set"),), resolution=64, bucket_step=16, trigger="mira")
         assert check(scan(config), config, epochs=1, count_tokens=count_tokens).images == len(kinds)
 
