@@ -38,8 +38,6 @@ def train(desk: Desk, images: Path) -> None:
     desk.tab("Dataset")
     desk.drop(images)
     desk.page.wait_for_selector("#lw_ds_pictures .lw-thumb:nth-child(2)")
-    desk.page.reload()  # the set that was opened is still open, and Train has its folder
-    desk.page.wait_for_selector("#lw_ds_pictures .lw-thumb:nth-child(2)")
     desk.go("#lw_way li:nth-child(2) button")
     desk.sees_value("lw_train_name", "mira")
     desk.sees_value("lw_train_trigger", "mira")
@@ -92,8 +90,6 @@ def make_the_grid(desk: Desk, workbench: Workbench) -> None:
     desk.type("lw_grid_steps", 2)
     desk.sees("#lw_grid_plan", "Will make 4 images")
     desk.go("#lw_grid_make")
-    desk.sees_picture("#lw_grid_table [data-lw-cell] img", 64, 4)
-    desk.page.reload()
     desk.sees_picture("#lw_grid_table [data-lw-cell] img", 64, 4)
     desk.go('[data-lw-cell="e1:0.5:"]')
     desk.sees("#lw_grid_chosen", "Chosen: epoch 1 at 0.5")
