@@ -60,3 +60,6 @@ def test_mixture_and_influence(run: Run, page: Page, workbench: Workbench, tmp_p
     desk.says("lw_grid_why_message", "Trains again")
     again = next(other for other in workbench.runs.list() if other.id != run.id).config()
     assert again.name == "mira-2" and again.leave_out.endswith(".png")
+    last = max(job.id for job in workbench.queue.jobs())
+    workbench.queue.cancel(last)
+    workbench.queue.wait(last, 60)  # an interpreter that ends while a thread of it computes may crash

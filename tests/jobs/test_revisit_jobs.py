@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,14 @@ COLOURS = ((250, 20, 20), (20, 250, 20), (20, 20, 250), (250, 250, 20), (20, 250
 
 
 @pytest.fixture(scope="module")
-def workbench(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+def workbench(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("revisit")
     host = StandaloneHost(HostPaths(root / "loras", tiny_checkpoint.parent, root / "runs", root / "data"))
     host.load("tiny")
-    return Workbench(host)
+    workbench = Workbench(host)
+    yield workbench
+    workbench.queue.leave(60)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 from lib_lora.api import views
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths
+from lib_lora.tools.mixture import Mixture
 from lib_lora.tools.picks import Pick, Picks, write_picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run
@@ -30,7 +31,7 @@ ROUNDS = 1500
 NAMES = (
     "run.json", "config.toml", "state/config.toml", "metrics.jsonl", "epochs.json", "result.json", "chosen.json",
     "sweep.json", "extensions.json", "warnings.jsonl", "notes.txt", "grid/grid.json", "grid/picks.json",
-    "grid/likeness.json",
+    "grid/likeness.json", "mixture.json",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
     None, True, -1, 10**400, 1e308, float("nan"), float("inf"), "", "x", "../../x", "a\0b", [], [[]], {}, {"epoch": 1},
@@ -57,6 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workbench, Run]:
     run.extended(1)
     run.join_sweep("rank 4", root)
     run.set_notes("good hair — keep")
+    run.set_mixture(Mixture({1: 0.5, 2: 0.4}, 0.1, 2, 0.2, 0.01, 0.001, 6, 20).plain())
     run.add_warning("no preview")
     grid = run.folder / "grid"
     grid.mkdir()
