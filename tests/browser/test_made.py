@@ -30,7 +30,7 @@ class MadeDesk(Desk):
         self.page.locator(f"#lw_made_shown [data-lw-pick='keep:{picture}'][data-lw-key='k']").wait_for()
 
     def press(self, key: str) -> None:
-        self.page.locator("#lw_made_shown .lw-quiet").first.click()
+        self.page.evaluate("document.activeElement?.blur()")
         self.page.keyboard.press(key)
 
 
