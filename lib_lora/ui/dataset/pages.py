@@ -60,7 +60,8 @@ class Pages:
                 while len(self._sessions) > MOST:
                     self._sessions.popitem(last=False)
             self._sessions.move_to_end(key)
-            self._last = found
+            if key:  # what is asked for all pages at once, such as the newest job, is nobody's use of a set
+                self._last = found
             if found.hold is not None:
                 found.hold.heard = time.monotonic()
             return found

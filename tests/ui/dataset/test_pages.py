@@ -95,3 +95,11 @@ def test_a_handler_keeps_its_marks_and_its_paths(pages):
     assert needs_of(wrapped).paths == ("csv",) and wrapped(PageKey(), "x") == "x"
     key = PageKey()
     assert copy.deepcopy(key).text != key.text
+
+
+def test_a_reloaded_page_begins_as_the_one_before_whatever_asks_for_all_pages(pages, three):
+    """What keeps the newest job in view asks outside of any page; after it a reloaded page had lost its set."""
+    assert pages.here().editor is None
+    at(pages, PageKey(), lambda s: s.open([three]))
+    assert pages.here().editor is None
+    assert len(at(pages, PageKey(), lambda s: s.opened().pictures)) == 3
