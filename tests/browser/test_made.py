@@ -69,7 +69,8 @@ def test_pictures_by_a_lora_are_chosen_and_taken(workbench: Workbench, page: Pag
     desk.click("lw_made_take")
     desk.sees("#lw_ds_dry_run", "pictures added 2")
     desk.click("lw_ds_apply")
-    desk.sees("#lw_ds_applied", "Done")
+    desk.sees("#lw_ds_applied", "are being made")
+    desk.sees("#lw_ds_undo", "Undo: Made pictures")
     folder = root / "made pictures"
     assert sorted(path.name for path in folder.glob("*.txt")) == ["pictures-0001.txt", "pictures-0002.txt"]
     assert (folder / "pictures-0001.txt").read_text(encoding="utf-8") == "1girl, smile"
