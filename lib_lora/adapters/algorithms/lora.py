@@ -103,7 +103,8 @@ class LoRA(Adapter):
         # Equal norms keep both factors as far from half-precision overflow and underflow as they can be.
         up_norm, down_norm = column_norms(up), down.norm(dim=1)
         ratio = torch.where((up_norm > 0) & (down_norm > 0), (down_norm / up_norm).sqrt(), 1.0)
-        if ((ratio - 1).abs() > EQUAL).any():  # those of a truncation are equal already
+        # those of a truncation are equal already; of tensors without memory only the shapes count
+        if not ratio.is_meta and ((ratio - 1).abs() > EQUAL).any():
             up, down = up * ratio, down / ratio[:, None]
         kernel = delta.shape[2:]
         up, down = up.reshape(*up.shape, *[1] * len(kernel)), down.reshape(-1, *delta.shape[1:])
