@@ -14,11 +14,18 @@ from torch import Tensor
 
 from lib_lora.adapters.algorithms import algorithm_for, algorithms
 from lib_lora.adapters.dora import SCALE
-from lib_lora.adapters.selection import NetworkSpec
+from lib_lora.adapters.selection import NetworkSpec, part_of
 from lib_lora.models.family import Family
 
+TEXT_NORM = "text_norm"
 # What else a file may have beside its algorithm: place in a list, name for the user
-_PARTS = {"tucker": (10, "Tucker cores"), "dora": (45, "the magnitudes of DoRA")}
+_PARTS = {
+    "tucker": (10, "Tucker cores"),
+    "dora": (45, "the magnitudes of DoRA"),
+    TEXT_NORM: (96, "the text encoders' normalisation layers"),
+}
+# Part -> programs whose tables of layers have no room for it, where the algorithm itself is applied
+_UNREAD_PARTS = {TEXT_NORM: ("Forge", "ComfyUI")}
 CORES = frozenset(("lora_mid.weight", "hada_t1", "hada_t2", "lokr_t2"))
 WEB_UIS = ("AUTOMATIC1111", "Forge", "ComfyUI")
 READ_LORA_ONLY = "sd-scripts and diffusers"
@@ -45,9 +52,12 @@ def limits(found: Iterable[str]) -> list[str]:
 
 def limits_of(program: str, found: Iterable[str]) -> Iterator[str]:
     """Sentences about those of ``found`` that a program does not apply as they were trained; none when all is well."""
-    here = [algorithms()[kind] for kind in kinds() if kind in set(found) and kind in algorithms()]
+    found = set(found)
+    here = [algorithms()[kind] for kind in kinds() if kind in found and kind in algorithms()]
     otherwise = {cls.label: cls.elsewhere[program] for cls in here if program in cls.elsewhere}
-    if unread := [label for label, what in otherwise.items() if not what]:
+    unread = [label for label, what in otherwise.items() if not what]
+    unread += [_PARTS[part][1] for part, programs in _UNREAD_PARTS.items() if part in found and program in programs]
+    if unread:
         yield f"{program} does not apply {', '.join(unread)}"
     yield from (f"{program} {what}" for what in otherwise.values() if what)
 
@@ -61,7 +71,7 @@ def applied_by(program: str) -> frozenset[str]:
 
 def limits_elsewhere(found: Iterable[str]) -> str:
     """What programs that are no web UI do not apply, as one sentence; empty for plain LoRA. Good to know, no fault."""
-    lacking = {kind: label for kind, label in kinds().items() if kind in set(found) - {"lora"}}
+    lacking = {kind: label for kind, label in kinds().items() if kind in set(found) - {"lora", TEXT_NORM}}
     if not lacking:
         return ""
     refused = "; diffusers refuses the whole file" if set(lacking) - {"dora"} else ""  # of DoRA it takes the LoRA
@@ -71,8 +81,9 @@ def limits_elsewhere(found: Iterable[str]) -> str:
 def kinds_of(modules: Mapping[str, Mapping[str, Tensor]]) -> set[str]:
     """The kinds in a file's layers: layer key -> parameter name -> tensor."""
     found: set[str] = set()
-    for tensors in modules.values():
-        found.add(algorithm_for({name: tensor for name, tensor in tensors.items() if name != SCALE}).algorithm)
+    for key, tensors in modules.items():
+        algorithm = algorithm_for({name: tensor for name, tensor in tensors.items() if name != SCALE}).algorithm
+        found |= {algorithm, TEXT_NORM} if algorithm == "norm" and part_of(key) == "te" else {algorithm}
         found |= {"dora"} if SCALE in tensors else set()
         found |= {"tucker"} if CORES & tensors.keys() else set()
     return found
@@ -80,5 +91,6 @@ def kinds_of(modules: Mapping[str, Mapping[str, Tensor]]) -> set[str]:
 
 def kinds_of_spec(spec: NetworkSpec) -> set[str]:
     """The kinds that a network made by ``spec`` has."""
-    optional = {"dora": spec.dora, "tucker": spec.tucker and spec.conv_rank > 0, "norm": spec.train_norm}
+    optional = {"dora": spec.dora, "tucker": spec.tucker and spec.conv_rank > 0, "norm": spec.train_norm,
+                TEXT_NORM: spec.train_norm and spec.train_text_encoder}  # fmt: skip
     return {spec.algorithm} | {kind for kind, wanted in optional.items() if wanted}

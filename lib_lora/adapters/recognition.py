@@ -78,7 +78,9 @@ _OTHER_FILES = {
     "the state of an optimizer": (r"exp_avg|^optimizer", _LORA),
 }
 _OTHER_MODELS_FOUND = {re.compile(pattern): name for pattern, name in _OTHER_MODELS.items()}
-BIG_G = 1280  # width of OpenCLIP ViT-bigG
+BIG_G = 1280  # width of OpenCLIP ViT-bigG, the only text that SDXL's refiner reads; other U-Nets read it beside another
+_FROM_TEXT = re.compile(r"^lora_unet_.*_attn2_to_[kv]$")
+_NAMED_MODELS = re.compile(r"kolors", re.IGNORECASE)  # have SDXL's layers and widths; only what they say tells
 UNKNOWN = "of a kind that is not known here"
 
 
@@ -92,7 +94,13 @@ def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str]) -> Famil
     other = what_else(shapes)
     if other is not None:
         return other
-    found = candidates(layer_shapes(shapes), metadata)
+    layers = layer_shapes(shapes)
+    if any(into == BIG_G and _FROM_TEXT.search(key) for key, (_, into) in layers.items()):
+        return Foreign("a LoRA for SDXL's refiner")
+    said = " ".join(metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version"))
+    if named := _NAMED_MODELS.search(said):
+        return Foreign(f"a LoRA for {named[0].capitalize()}")
+    found = candidates(layers, metadata)
     return found[0] if found else Foreign(f"{UNKNOWN} (its first tensor is {next(iter(shapes))})")
 
 

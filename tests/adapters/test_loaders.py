@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from torch import nn
 
@@ -36,6 +39,18 @@ def test_each_program_says_what_it_does_otherwise() -> None:
     assert [text.split()[3].rstrip(",") for text in a1111] == ["GLoRA", "the"]
     assert forge == ["Forge does not apply IA3, OFT, BOFT"]
     assert comfy[0] == "ComfyUI does not apply IA3" and len(comfy) == 3
+
+
+def test_text_encoders_norms_find_no_place_in_some_programs() -> None:
+    norm = {"w_norm": torch.zeros(8), "b_norm": torch.zeros(8)}
+    of_unet = kinds_of({"lora_unet_mid_block_attentions_0_norm": norm})
+    of_text = kinds_of({"lora_te_text_model_encoder_layers_0_layer_norm1": norm})
+    assert list(limits_of("ComfyUI", of_unet)) == []
+    assert limits(of_text) == [
+        f"{program} does not apply the text encoders' normalisation layers" for program in ("Forge", "ComfyUI")
+    ]
+    trained = NetworkSpec(rank=2, train_norm=True)
+    assert limits(kinds_of_spec(trained)) and not limits(kinds_of_spec(replace(trained, train_text_encoder=False)))
 
 
 def test_what_only_other_programs_lack_is_told_apart() -> None:

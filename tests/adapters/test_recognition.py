@@ -137,6 +137,14 @@ OTHERS: dict[str, tuple[str, Shapes]] = {
     "CLIP vision": ("an image encoder", {"vision_model.encoder.layers.0.mlp.fc1.weight": (4, 4)}),
     "TAESD": ("VAE for previews", {"0.weight": (64, 3, 3, 3), "2.conv.0.weight": (64, 64, 3, 3)}),
     "latents": ("cached latents", {"latents_64x64": (4, 64, 64)}),
+    "SDXL's refiner": (
+        "SDXL's refiner",
+        kohya("lora_unet_input_blocks_4_1_transformer_blocks_3_attn2_to_k", out=768, into=1280),
+    ),
+    "SDXL's refiner of diffusers": (
+        "SDXL's refiner",
+        peft("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v", out=768, into=1280),
+    ),
     "nothing known": ("of a kind that is not known here", {"foo.bar": (1,)}),
 }
 
@@ -153,6 +161,12 @@ def test_other_files_are_named(what: str, shapes: Shapes) -> None:
     found = recognise(shapes, {})
     assert isinstance(found, Foreign)
     assert what in found.what
+
+
+def test_a_model_of_another_s_layers_is_named_where_its_file_says_so() -> None:
+    for key in ("modelspec.architecture", "ss_base_model_version"):
+        found = recognise(FILES["SDXL"][1], {key: "kolors/lora"})
+        assert isinstance(found, Foreign) and found.what == "a LoRA for Kolors"
 
 
 def test_metadata_decide_what_names_leave_open() -> None:
