@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from lib_lora.adapters.algorithms.lora import DOWN, UP
@@ -75,7 +76,7 @@ def for_diffusers(modules: Mapping[str, Params], family: Family) -> Layers:
     def spelled(params: Params, key: str, part: int) -> dict[str, Tensor]:
         shares = family.names.shares(key) if len(module_paths(key, family)) > 1 else (1,)
         rows = [len(params[UP]) * share // sum(shares) for share in shares]
-        return _spelled({**params, UP: params[UP].split(rows)[part]})
+        return _spelled({**params, UP: torch.split(params[UP], rows)[part]})
 
     named = {path: spelled(shapes[key], key, part) for path, (key, part) in places.items()}
     return Layers(named, lambda path: spelled(modules[places[path][0]], *places[path]))

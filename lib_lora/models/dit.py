@@ -63,7 +63,7 @@ class DiTNames:
     """
 
     def __init__(self, stacks: Sequence[Stack], single: Mapping[str, Sequence[str]]):
-        self._diffusers = {
+        self._diffusers: dict[str, tuple[str, ...]] = {
             UNET + flat(name): ((*also, name)[0],) for name, also in single.items() if also or name != SWAPPED
         }
         self._single = {flat(alias): UNET + flat(name) for name, also in single.items() for alias in (name, *also)}

@@ -93,21 +93,23 @@ def _add_saving(command: argparse.ArgumentParser) -> None:
 def merge(args: argparse.Namespace) -> int:
     """Merge, report and perhaps save."""
     from .convert import merge_for
+    from .merge import Reduction
 
     if args.into is not None:
         return _merge_into(args)
-    options = {"presets": _presets(args), "rank": args.rank, "energy": args.energy, "base": _base(args)}
-    return _report_and_save(args, partial(merge_for, args.program, args.formula, args.data / "loras", **options))
+    formula, loras, limits = args.formula, args.data / "loras", Reduction(args.rank, args.energy)
+    work = partial(merge_for, args.program, formula, loras, limits, presets=_presets(args), base=_base(args))
+    return _report_and_save(args, work)
 
 
 def resize(args: argparse.Namespace) -> int:
     """One file as LoRA of a chosen rank or retained energy."""
     from ..adapters.formula import Term, render
     from .convert import merge_for
+    from .merge import Reduction
 
-    formula = render([Term(args.name, 1.0)])
-    options = {"rank": args.rank, "energy": args.energy, "base": _base(args)}
-    return _report_and_save(args, partial(merge_for, args.program, formula, args.data / "loras", **options))
+    formula, loras, limits = render([Term(args.name, 1.0)]), args.data / "loras", Reduction(args.rank, args.energy)
+    return _report_and_save(args, partial(merge_for, args.program, formula, loras, limits, base=_base(args)))
 
 
 def convert(args: argparse.Namespace) -> int:
@@ -120,8 +122,8 @@ def convert(args: argparse.Namespace) -> int:
 
     file = open_lora(find_lora(args.name, args.data / "loras"))
     args.precision = args.precision or str(precision_of(file)).removeprefix("torch.")
-    options = {"rank": args.rank, "energy": args.energy, "base": _base(args)}
-    return _report_and_save(args, partial(convert_file, file, args.program, **options))
+    work = partial(convert_file, file, args.program, rank=args.rank, energy=args.energy, base=_base(args))
+    return _report_and_save(args, work)
 
 
 def extract(args: argparse.Namespace) -> int:

@@ -93,16 +93,16 @@ def revisit(
 
 def pictures_in(folder: str, run: Revisit) -> Generator[Event, None, Batches]:
     """Other pictures with captions, each once and as it is, with all other settings of the run."""
-    plain = {"flip": False, "color_aug": False, "random_crop": False, "repeats": "1", "reg_dir": ""}
-    config = replace(run.config, data_dir=folder, validation_split=0.0, **plain)
+    config = replace(run.config, data_dir=folder, reg_dir="", validation_split=0.0, repeats="1")
+    config = replace(config, flip=False, color_aug=False, random_crop=False)
     return (yield from run_data(config, run.model, run.cache, ALONE)).batches
 
 
 def each_picture(run: Revisit) -> Batches:
     """The pictures that were learned, each once and alone, with its whole caption."""
-    still = {"shuffle": False, "caption_dropout": 0.0, "caption_dropout_every_n_epochs": 0, "tag_dropout": 0.0}
-    plain = {"flip": False, "color_aug": False, "random_crop": False, "random_line": False, "token_warmup": 0.0}
-    config = replace(run.config, batch_size=1, **still, **plain)
+    config = replace(run.config, batch_size=1, flip=False, color_aug=False, random_crop=False)
+    config = replace(config, caption_dropout=0.0, caption_dropout_every_n_epochs=0, tag_dropout=0.0, token_warmup=0.0)
+    config = replace(config, shuffle=False, random_line=False)
     learned = [item for item in run.data.trained.subject if run.data.batches.weight(item)]
     items = tuple(replace(item, concept=replace(item.concept, repeats=1)) for item in learned)
     return Batches(replace(run.data.trained, items=items), run.cache, dataset_config(config), run.config.seed)
