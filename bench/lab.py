@@ -76,7 +76,7 @@ class Lab:
         specs = character_specs(PICTURES, 100 + seed)
         folder = self.state / "sets" / f"steady-{seed}"
         write_dataset(folder, specs, [character_caption(spec) for spec in specs])
-        return self.trained(f"steady-{seed}", folder, seed=seed, schedule="constant", **CHARACTER)
+        return self.trained(f"steady-{seed}", folder, seed=seed, schedule="constant", warmup=0.0, **CHARACTER)
 
     def trained(self, name: str, folder: Path, **settings: Any) -> Run:
         """The finished training of that name and those settings."""
