@@ -85,7 +85,7 @@ def test_a_slider_is_trained_from_its_form(workbench: Workbench, page: Page, tmp
     desk.open("Slider: two prompts, or before and after")
     desk.type("lw_slider_more_of", "smile")
     desk.click("lw_slider_start")
-    desk.says("lw_slider_message", "needs a name")
+    desk.sees("#lw_slider_message", "At least one line is needed")
     values = {"name": "smile", "less_of": "frown", "prompts": "1girl\n1boy", "steps": "2", "count": "2"}
     for name, value in values.items():
         desk.type(f"lw_slider_{name}", value)
