@@ -80,4 +80,4 @@ def test_tune_by_taste(lora: Path, page: Page, tmp_path: Path) -> None:
     desk.sees_value("lw_blocks_vector", ONES)
     desk.click("lw_taste_merge")
     page.wait_for_function("document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input')"
-                           ".value.startsWith('mira:')")  # fmt: skip
+                           "?.value.startsWith('mira:')")  # fmt: skip

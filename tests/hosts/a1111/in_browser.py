@@ -125,6 +125,9 @@ def merge(desk: Desk) -> None:
     desk.tab("Merge")
     desk.tab("Formula")
     desk.pick("lw_merge_lora_1", "mira")
+    desk.page.wait_for_function(
+        "document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input')?.value.startsWith('mira')"
+    )
     desk.type("lw_merge_formula", "mira:1:GP1,mira-tuned:-1:GP2")
     desk.page.wait_for_function("document.querySelector('#lw_merge_weight_2 input').value == '-1'")
     desk.click("lw_merge_calculate")
