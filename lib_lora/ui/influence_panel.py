@@ -25,7 +25,7 @@ from lib_lora.workbench.revisit import find_influence, train_without
 WHY = "lw_grid_why"  # the hidden field that the button under a picture writes into
 RIGHT = 4  # pictures with a star that it is compared with
 INTRO = (
-    "Training pictures, the one first that pulled most towards what is wrong here. "
+    "A hint, not a proof: training pictures, the one first that seems to pull most towards what is wrong here. "
     "Pictures with a star count as right: give one to pictures that lack the fault, and ask again."
 )
 

@@ -42,7 +42,7 @@ def test_mixture_and_influence(run: Run, page: Page, workbench: Workbench, tmp_p
     desk.photograph("mixture")
     desk.click("lw_runs_use_mixture")
     page.wait_for_function("document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input')"
-                           ".value.startsWith('mira')")  # fmt: skip
+                           "?.value.startsWith('mira')")  # fmt: skip
     desk.tab("Epoch grid")
     desk.pick("lw_grid_run", run.id)
     desk.type("lw_grid_weights", "1")
