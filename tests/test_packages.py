@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     site = next(folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages")
-    import pip
-
-    (site / "pip.pth").write_text(str(Path(pip.__file__).parents[1]), encoding="utf-8")
+    pip = distribution("pip").locate_file("")  # to import it warns where another test has imported distutils
+    (site / "pip.pth").write_text(str(pip), encoding="utf-8")
     return next(p for p in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if p.exists())
 
 

@@ -32,7 +32,7 @@ print(peak() - before)
 def lora(seed: int, layers: int = LAYERS) -> dict[str, dict[str, torch.Tensor]]:
     g = torch.Generator().manual_seed(seed)
     block = "lora_unet_input_blocks_7_1_transformer_blocks"
-    keys = [f"{block}_{i % 10}_attn{i // 10 % 2 + 1}_to_{'qk'[i // 20]}" for i in range(layers)]
+    keys = [f"{block}_{i % 10}_attn1_to_{('q', 'k', 'v', 'out_0')[i // 10]}" for i in range(layers)]
     up, down = torch.randn(WIDTH, RANK, generator=g).half(), torch.randn(RANK, WIDTH, generator=g).half()
     return {key: {"lora_up.weight": up.roll(i, 0), "lora_down.weight": down.roll(i, 0)} for i, key in enumerate(keys)}
 
@@ -43,7 +43,7 @@ def grown(folder, rank: int | None) -> float:
     On a busy machine threads wait for each other at other places, and what one made ahead lies there longer.
     """
     command = [sys.executable, "-c", MERGE, str(folder), json.dumps(rank)]
-    done = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    done = [subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout for _ in range(2)]
     return min(map(float, done))
 
 
