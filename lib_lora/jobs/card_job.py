@@ -21,7 +21,7 @@ from lib_lora.jobs.tool_jobs import ToolJob
 from lib_lora.jobs.views import CardView, JobView
 from lib_lora.models.base import Host
 from lib_lora.models.memory import first_card
-from lib_lora.small_files import write_json
+from lib_lora.small_files import mapping, write_json
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "lib_lora", "bench", "card")
@@ -81,7 +81,11 @@ class CardJob(ToolJob):
         if process.returncode:
             what = f"The test ended early: {last or 'it said nothing'}"
             raise UserError(what, where="bench card", fix="The log of the web UI may say more")
-        return dict(json.loads(last))
+        try:
+            return mapping(json.loads(last))
+        except ValueError as error:
+            what = f"The test said something else than what it found: {last or 'nothing'}"
+            raise UserError(what, where="bench card", fix="Update the extension, and test again") from error
 
     def _followed(self, process: subprocess.Popen[str]) -> str:
         """Its last line; the others are the table."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from math import sqrt
+from math import inf, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -142,6 +142,11 @@ class HeldOut:
             self.known[key] = torch.cat(found).double().cpu().numpy()
         return self.known[key]
 
+    def mean(self, weights: Mapping[int, float]) -> float:
+        """Of a true mixture over all pictures; infinite where it is not a number."""
+        found = float(self.losses(weights).mean())
+        return found if isfinite(found) else inf
+
     def _drawn(self) -> Iterator[tuple[MicroBatch, list[NoiseDraw]]]:
         """Batches, each with its noise at all timesteps: the same every time."""
         device = self.run.model.device
@@ -157,7 +162,7 @@ def best_mixture(run: Revisit, batches: Batches) -> Generator[Measuring, None, M
     """Find it; the run's epochs are attached.
 
     Raises:
-        UserError: one epoch only, or too few held-out pictures to say anything.
+        UserError: one epoch only, too few held-out pictures to say anything, or losses that are no numbers.
     """
     epochs = list(run.epochs)
     if len(epochs) < 2:
@@ -176,6 +181,12 @@ def best_mixture(run: Revisit, batches: Batches) -> Generator[Measuring, None, M
     if pictures < FEWEST:
         what = f"{pictures} held-out pictures are too few to tell mixtures apart"
         raise UserError(what, where=run.config.name, fix=f"Hold out {FEWEST} or more, see Held-out share")
+    finite = np.isfinite(np.diagonal(gram, axis1=1, axis2=2)).all(axis=0)
+    if not finite[0] or finite.sum() < 3:
+        what = "The loss of the model, or of all epochs but one, is not a number"
+        raise UserError(what, where=run.config.name, fix="Use a checkpoint or a precision in which it is")
+    gram = gram[:, finite][:, :, finite]
+    epochs = [epoch for epoch, usable in zip(epochs, finite[1:], strict=True) if usable]
     best = int(np.argmin(np.diagonal(gram.mean(axis=0))[1:]))
     start = np.eye(1 + len(epochs))[1 + best]
     ours, gains = held_out.losses({epochs[best]: 1.0}), np.zeros(pictures)
@@ -189,16 +200,16 @@ def best_mixture(run: Revisit, batches: Batches) -> Generator[Measuring, None, M
     places, found = [0.0], [named(start, epochs)]
     for place in (1.0, *LINE, None):
         if place is None:
-            place = bottom(places, [float(held_out.losses(weights).mean()) for weights in found])
+            place = bottom(places, [held_out.mean(weights) for weights in found])
         weights = named(start + place * (proposed - start), epochs)
         held_out.losses(weights)
         places, found = [*places, place], [*found, weights]
         done += 1
         yield Measuring(done, total, "the line to the best")
-    chosen = min(found, key=lambda weights: float(held_out.losses(weights).mean()))
+    chosen = min(found, key=held_out.mean)
     return Mixture(
         weights=chosen,
-        loss=float(held_out.losses(chosen).mean()),
+        loss=held_out.mean(chosen),
         best=epochs[best],
         best_loss=float(ours.mean()),
         gain=float(gains.mean()),
@@ -235,10 +246,12 @@ def named(c: Floats, epochs: Sequence[int]) -> dict[int, float]:
 
 def bottom(places: Sequence[float], values: Sequence[float]) -> float:
     """Where a parabola through the measured places is lowest, between 0 and a little beyond the last of them."""
+    lowest_yet, farthest = places[int(np.argmin(values))], max(places) + 0.5
+    if not np.isfinite(values).all():
+        return lowest_yet
     bend, slope, _ = np.polyfit(places, values, 2)
-    farthest = max(places) + 0.5
     if bend <= 0:
-        return places[int(np.argmin(values))]
+        return lowest_yet
     return float(np.clip(-slope / (2 * bend), 0, farthest))
 
 

@@ -17,6 +17,7 @@ from lib_lora.adapters.algorithms import wrappable
 from lib_lora.adapters.blocks import named_blocks
 from lib_lora.adapters.selection import check_layers
 from lib_lora.bounds import check_path
+from lib_lora.dataset.caption import split_tags
 from lib_lora.errors import UserError
 from lib_lora.names import check_name
 from lib_lora.training.applied import check_applied
@@ -153,9 +154,13 @@ def _check_slider(c: TrainConfig) -> None:
     if c.slider_after.strip() and (c.slider_more.strip() or c.slider_less.strip()):
         what = "A slider learns from tags or from pairs of pictures, not from both"
         raise UserError(what, where="slider_after", fix="Empty the tags, or the folder of the pictures after")
-    if not c.slider_after.strip() and not c.slider_more.strip():
-        fix = "Move the tag there; the weight may be negative"
+    more, less = (set(map(str.casefold, split_tags(tags))) for tags in (c.slider_more, c.slider_less))
+    if not c.slider_after.strip() and not more:
+        fix = "Type its tags, such as smile; if they stand under Less of, move them: the weight may be negative"
         raise UserError("A slider needs its positive end", where="slider_more", fix=fix)
+    if more and more == less:
+        what = "Both ends are the same, so there is nothing to learn"
+        raise UserError(what, where="slider_less", fix="Change one of them")
     if c.te_lr:
         what = "A slider leaves the text encoder alone, else its ends would shift while it learns"
         raise UserError(what, where="te_lr", fix="Set it to 0")

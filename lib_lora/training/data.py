@@ -65,10 +65,23 @@ def left_out(config: TrainConfig) -> list[Path]:
 
 
 def leaving_out(config: TrainConfig, pictures: Iterable[Path]) -> TrainConfig:
-    """The config without what further ``pictures`` of its folder teach."""
-    every = dict.fromkeys([*left_out(config), *pictures])
+    """The config without what further ``pictures`` of its folder teach.
+
+    Raises:
+        UserError: one lies elsewhere, or has a name that the setting cannot hold.
+    """
     folder = Path(config.data_dir)
-    return replace(config, leave_out=BETWEEN.join(path.relative_to(folder).as_posix() for path in every))
+    names = []
+    for path in dict.fromkeys([*left_out(config), *pictures]):
+        if folder not in path.parents or ".." in path.parts:
+            fix = f"Choose pictures below {folder}"
+            raise UserError("This picture does not belong to the run", where=path, fix=fix)
+        name = path.relative_to(folder).as_posix()
+        if BETWEEN in name or name != name.strip():
+            what = f"A name with {BETWEEN} or with blanks at its ends cannot be left out"
+            raise UserError(what, where=path, fix="Rename the picture, and train with it from the beginning")
+        names.append(name)
+    return replace(config, leave_out=BETWEEN.join(names))
 
 
 def usable_scan(config: TrainConfig) -> Scan:

@@ -16,7 +16,7 @@ from lib_lora.small_files import Damaged
 from lib_lora.tools.made.choice import Choice
 from lib_lora.tools.made.drawing import pictures_in
 from lib_lora.tools.made.sifting import set_aside
-from lib_lora.tools.made.spec import PictureSpec, read_spec
+from lib_lora.tools.made.spec import PictureSpec, is_begun, read_spec
 from lib_lora.tools.made.taking import plan_take
 from lib_lora.workbench.workbench import Workbench
 
@@ -42,8 +42,8 @@ class Drawn:
 def drawings(workbench: Workbench) -> list[str]:
     """The names of all that were begun, the newest first."""
     folder = workbench.host.paths.places.made
-    found = [path for path in folder.iterdir() if read_spec(path)] if folder.is_dir() else []
-    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+    found = [(_modified(path), path.name) for path in folder.glob("*") if is_begun(path)]
+    return [name for _, name in sorted(found, reverse=True)]
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,8 @@ class MadePictures:
         return queue_pictures(self.workbench, self.name, self.folder, checkpoint, spec, beside)
 
     def pictures(self) -> list[Drawn]:
-        """Those that are there, in order; a damaged choice counts as none."""
-        try:
-            kept = Choice.load(self.folder).states()
-        except Damaged:
-            kept = {}
+        """Those that are there, in order."""
+        kept = self._choice().states()
         aside = set_aside(self.folder)
         found = pictures_in(self.folder)
         return [Drawn(path.stem, path, kept.get(path.stem), aside.get(path.stem, "")) for path in found]
@@ -99,16 +96,23 @@ class MadePictures:
         if picture not in {drawn.name for drawn in self.pictures()}:
             raise UserError("There is no such picture", where=picture, fix="Look at the pictures that are shown now")
         with _LOCK:
-            Choice.load(self.folder).answered(picture, keep).save(self.folder)
+            self._choice().answered(picture, keep).save(self.folder)
 
     def undo(self) -> None:
         """Take the last answer back; UserError where there is none."""
         with _LOCK:
-            Choice.load(self.folder).undone().save(self.folder)
+            self._choice().undone().save(self.folder)
 
     def plan(self, root: Path, folder: str) -> Change:
         """The dry run that takes the kept pictures into ``folder`` of the set ``root``; see :func:`plan_take`."""
         return plan_take([drawn.path for drawn in self.pictures() if drawn.kept], root, folder)
+
+    def _choice(self) -> Choice:
+        """A damaged one counts as none."""
+        try:
+            return Choice.load(self.folder)
+        except Damaged:
+            return Choice()
 
 
 def queue_pictures(
@@ -128,3 +132,10 @@ def queue_pictures(
         raise UserError(what, where=folder, fix="Choose another name, or take those settings back.")
     queue = workbench.queue
     return queue.submit(PictureJob(queue, name, checkpoint, spec, folder, beside))
+
+
+def _modified(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:  # it has just gone
+        return 0.0

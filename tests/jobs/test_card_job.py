@@ -31,6 +31,7 @@ one = replace(TINY, models={}, precisions=("bf16",), checks=(), variants=("",))
 print(json.dumps(run(CARD, one)))
 """
 FOREVER = "import time; print('a row', flush=True); time.sleep(600)"
+SAYS_NOTHING = "print('a warning')"
 FAILS = "print('a row'); raise SystemExit('the driver is too old')"
 
 
@@ -69,6 +70,8 @@ def test_a_cancel_ends_the_process_and_an_error_is_told(host: StandaloneHost) ->
     assert queue.wait(running, WAIT).state == "cancelled" and host.info() is not None
     view = queue.wait(job(queue, FAILS), WAIT)
     assert view.state == "failed" and "the driver is too old" in view.error["what"]
+    view = queue.wait(job(queue, SAYS_NOTHING), WAIT)
+    assert view.state == "failed" and "a warning" in view.error["what"]
     assert host.info() is not None and not host.paths.places.card.exists()
 
 

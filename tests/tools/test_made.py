@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from lib_lora.adapters.file import model_hash
+from lib_lora.bounds import LIST
 from lib_lora.dataset.check import check
 from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.editor import DatasetEditor
@@ -20,7 +23,7 @@ from lib_lora.dataset.scan import scan
 from lib_lora.dataset.sidecars import MADE_FILE, is_made
 from lib_lora.errors import Cancelled, UserError
 from lib_lora.models.base import GenerationRequest
-from lib_lora.tools.made.choice import Choice
+from lib_lora.tools.made.choice import CHOICE, Choice
 from lib_lora.tools.made.drawing import generate_dataset
 from lib_lora.tools.made.prompts import as_caption, from_captions, from_tags
 from lib_lora.tools.made.sifting import failure, set_aside, sift
@@ -159,6 +162,40 @@ def test_the_last_answer_counts_and_is_undone(tmp_path: Path) -> None:
         Choice().undone()
 
 
+def test_a_damaged_choice_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / CHOICE).write_text("{", encoding="utf-8")
+    Choice().answered("0001", True).save(tmp_path)
+    assert (tmp_path / f"{CHOICE}.damaged").read_text(encoding="utf-8") == "{"
+    assert Choice.load(tmp_path).states() == {"0001": True}
+
+
+def test_a_folder_that_goes_meanwhile_ends_the_drawing(tiny_host: StandaloneHost, tmp_path: Path) -> None:
+    drawing = generate_dataset(tiny_host, PictureSpec(("a",), 3, SMALL), tmp_path / "d")
+    next(drawing)
+    shutil.rmtree(tmp_path / "d")
+    with pytest.raises(UserError, match="is gone"):
+        list(drawing)
+
+
+def test_a_file_in_the_folders_place_is_named(tiny_host: StandaloneHost, tmp_path: Path) -> None:
+    (tmp_path / "d").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="a file of this name"):
+        next(generate_dataset(tiny_host, PictureSpec(("a",), 1, SMALL), tmp_path / "d"))
+    assert (tmp_path / "d").read_text(encoding="utf-8") == "mine"
+
+
+def test_edited_captions_are_taken_and_damaged_pictures_are_not(drawn: Path, tmp_path: Path) -> None:
+    (drawn / "0001.txt").write_bytes("mira,  smïle\r\n".encode())
+    (drawn / "0002.txt").unlink()
+    (drawn / "0003.png").write_bytes(b"no picture")
+    change = plan_take([drawn / f"{number:04}.png" for number in (1, 2, 3)], tmp_path / "set", "m")
+    assert change.counts == {"pictures added": 2} and change.notes == ("Damaged: 0003.png",)
+    DatasetEditor([tmp_path / "set"], tmp_path / "cache").apply(change)
+    taken = tmp_path / "set" / "m"
+    assert (taken / "drawn-0001.txt").read_bytes() == (drawn / "0001.txt").read_bytes()
+    assert (taken / "drawn-0002.txt").read_text(encoding="utf-8") == "mira, saber (fate)"
+
+
 def test_kept_pictures_become_a_folder_of_the_set_and_leave_it(drawn: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     noise(root / "own.png", 1)
@@ -217,6 +254,13 @@ def test_nothing_kept_and_odd_names_are_refused(drawn: Path, tmp_path: Path) -> 
 )
 def test_captions_have_no_weights_and_keep_the_parentheses_of_tags(typed: str, caption: str) -> None:
     assert as_caption(typed) == caption
+
+
+def test_deep_nesting_and_many_tags_take_no_time() -> None:
+    start = time.process_time()
+    as_caption("(" * 20_000 + "a" + ")" * 20_000)
+    prompts = from_tags([tuple(f"tag{i}-{j}" for j in range(30)) for i in range(60)], 10**9, 1)
+    assert len(prompts) == LIST and time.process_time() - start < 10
 
 
 def test_a_lora_in_a_prompt_is_refused() -> None:

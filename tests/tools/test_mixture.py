@@ -33,3 +33,4 @@ def test_a_parabola_has_its_bottom() -> None:
     assert bottom([0, 1, 0.5, 1.5], [(x - 0.8) ** 2 for x in (0, 1, 0.5, 1.5)]) == pytest.approx(0.8)
     assert bottom([0, 1, 0.5, 1.5], [(x - 9) ** 2 for x in (0, 1, 0.5, 1.5)]) == 2.0
     assert bottom([0, 1, 0.5, 1.5], [-(x**2) for x in (0, 1, 0.5, 1.5)]) == 1.5
+    assert bottom([0, 1, 0.5], [2.0, np.inf, 1.0]) == 0.5  # an epoch that gives no number is not proposed again

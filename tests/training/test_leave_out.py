@@ -31,6 +31,13 @@ def test_a_name_in_the_setting_is_a_picture_below_the_folder(folder: Path) -> No
     assert len(usable_scan(config).items) == 3
 
 
+@pytest.mark.parametrize("name", ["a|b.png", " a.png", "../elsewhere.png"])
+def test_what_the_setting_cannot_hold_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        leaving_out(small_config(folder), [Path(f"{folder}/{name}")])
+    assert Path(caught.value.where) == Path(f"{folder}/{name}")
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -158,6 +158,7 @@ def test_without_the_negative_end_it_is_the_caption() -> None:
     ("changes", "where"),
     [
         ({"slider_less": "frown"}, "slider_more"),
+        ({"slider_more": "smile, hat", "slider_less": "HAT, Smile"}, "slider_less"),
         ({"slider_more": "smile", "slider_after": "x"}, "slider_after"),
         ({"slider_more": "smile", "te_lr": 1e-4}, "te_lr"),
         ({"slider_more": "smile", "preserve_weight": 1.0}, "preserve_weight"),

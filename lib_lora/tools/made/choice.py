@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.errors import UserError
-from lib_lora.small_files import listed, load, mapping, record, write_json
+from lib_lora.small_files import listed, load, mapping, record, set_aside, write_json
 
 CHOICE = "choice.json"
 
@@ -40,6 +40,8 @@ class Choice:
         return {answer.picture: answer.keep for answer in self.answers}
 
     def save(self, folder: Path) -> None:
+        """Keep it with the pictures; a damaged file that is there gets another name."""
+        set_aside(folder / CHOICE, self._read)
         write_json(folder / CHOICE, {"answers": [asdict(answer) for answer in self.answers]})
 
     @classmethod

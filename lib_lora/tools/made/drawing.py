@@ -15,7 +15,7 @@ from lib_lora.adapters.network import Network
 from lib_lora.errors import UserError
 from lib_lora.files import write_text
 from lib_lora.models.base import GenerationRequest, Host
-from lib_lora.tools.made.spec import PictureSpec, claim, read_hashes, read_spec
+from lib_lora.tools.made.spec import PictureSpec, claim, is_begun, read_hashes, read_spec
 from lib_lora.tools.pictures import generate_missing
 from lib_lora.training.applied import networks_of
 
@@ -40,7 +40,7 @@ def generate_dataset(
 
     Raises:
         UserError: no model, an empty spec, a LoRA that is missing or does not fit, or ``folder`` holds pictures of
-            another model or of other settings.
+            another model or of other settings, or goes meanwhile.
         Cancelled: as ``host.generate``; what is done stays.
     """
     requests = spec.requests(host.literal)
@@ -61,6 +61,8 @@ def generate_dataset(
     made = generate_missing(host, wanted, partial(_networks, host, spec), cancelled, recipes)
     for done, picture in enumerate(made, start=1):
         yield PictureDone(picture.path, picture.image, picture.kept, done, len(paths))
+        if not is_begun(folder):  # else the next picture would make it anew, and nobody could go on there
+            raise UserError("The folder of the pictures is gone", where=folder, fix="Put it back, or draw them again")
     return folder
 
 

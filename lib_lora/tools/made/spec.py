@@ -93,6 +93,11 @@ class PictureSpec:
         ]
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether pictures were begun in ``folder``, though their record may be damaged by now."""
+    return _record(folder).is_file()
+
+
 def read_spec(folder: Path) -> tuple[str, PictureSpec] | None:
     """The model and the settings that the pictures in ``folder`` are made with; None where there are none."""
     found = tolerated(_record(folder), _read, None)
@@ -117,6 +122,8 @@ def claim(folder: Path, model: str, spec: PictureSpec, loras: Folders) -> None:
         if tolerated(path, _read, None) != (model, spec, hashes):
             what = "There are pictures of another model, other LoRAs or other settings here"
             raise UserError(what, where=folder, fix="Choose another name, or delete the folder.")
+    elif folder.is_file():
+        raise UserError("There is a file of this name already", where=folder, fix="Choose another name")
     elif folder.exists() and any(path.suffix != PART for path in folder.iterdir()):  # one that was killed has begun it
         raise UserError("The folder is not empty", where=folder, fix="Choose a new folder.")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ def usual_folder(root: Path, name: str) -> str:
 
 
 def plan_take(pictures: Sequence[Path], root: Path, folder: str) -> Change:
-    """Copies of drawn pictures, with captions and recipes, in ``folder`` below ``root``.
+    """Copies of drawn pictures, with captions as they are beside them now and recipes, in ``folder`` below ``root``.
 
-    Pictures that are there already are left out and named; nothing is overwritten.
+    Pictures that are there already, or are damaged, are left out and named; nothing is overwritten.
 
     Raises:
         UserError: no picture, or a folder's name that cannot be.
@@ -44,26 +44,32 @@ def plan_take(pictures: Sequence[Path], root: Path, folder: str) -> Change:
     operations: list[Operation] = []
     examples: list[Example] = []
     there: list[str] = []
+    damaged: list[str] = []
     for source in pictures:
         path = target / f"{source.parent.name}-{source.stem}.png"
         if path.exists():
             there.append(path.name)
             continue
         recipe = read_recipe(source)
-        caption = str(recipe.get("caption", ""))
+        if not recipe:
+            damaged.append(source.name)
+            continue
+        caption = _caption(source, recipe)
         operations.append(Make(path, _copier(source)))
         if caption:
-            operations.append(Write(path.with_suffix(".txt"), caption.encode(), b""))
+            operations.append(Write(path.with_suffix(".txt"), caption, b""))
         known[path.name] = recipe
-        examples.append(Example(path, "", caption))
-    taken = len(pictures) - len(there)
-    if taken:
+        examples.append(Example(path, "", caption.decode(errors="replace")))
+    if taken := len(pictures) - len(there) - len(damaged):
         before = side_file.read_bytes() if side_file.exists() else b""
         content = json.dumps(known, indent=1, ensure_ascii=False).encode()
         operations.append(Write(side_file, content, before))
-    notes = (f"In the folder already: {', '.join(there[:SHOWN])}{' …' if len(there) > SHOWN else ''}",) if there else ()
+    notes = [
+        f"{told}: {', '.join(names[:SHOWN])}{' …' if len(names) > SHOWN else ''}"
+        for told, names in (("In the folder already", there), ("Damaged", damaged)) if names
+    ]  # fmt: skip
     return Change(
-        f"Made pictures: {folder}", tuple(operations), {"pictures added": taken}, tuple(examples[:SHOWN]), notes
+        f"Made pictures: {folder}", tuple(operations), {"pictures added": taken}, tuple(examples[:SHOWN]), tuple(notes)
     )
 
 
@@ -74,6 +80,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
             return mapping(json.loads(image.info.get(RECIPE) or "{}"))
     except (*DAMAGE, RecursionError):
         return {}
+
+
+def _caption(picture: Path, recipe: Mapping[str, Any]) -> bytes:
+    """What stands beside it, to the byte, since it may have been edited; else that which it was drawn by."""
+    beside = picture.with_suffix(".txt")
+    return beside.read_bytes() if beside.is_file() else str(recipe.get("caption", "")).encode()
 
 
 def _copier(source: Path) -> Callable[[Path], None]:
