@@ -20,7 +20,7 @@ SAME = re.compile(
     r"[a-z0-9_.]+|[A-Z0-9_]+|[A-Z]\d+|Ada\w+|AdamW\w*|AdEMA\w+|DAdapt\w+|Lion\w*|\w*AdamW8bit|ScheduleFree\w+|Euler.*"
     r"|Prodigy\w*|Lanczos|Lo(RA|Con)( (\d|{}))?|DoRA|Tucker|U-Net|clip skip|logit-normal"
     r"|LoRA Workbench.*|Illustrious|ComfyUI|Flux\.[12]\w*( Klein)?|Forge Neo|Krea 2|Z-Image|NAI 1\.5|English"
-    r"|1girl, \*hair|smile, grin|1girl, solo, upper.*|CharLeft/.*|rank = 4, 8.*"
+    r"|pip install {}|1girl, \*hair|smile, grin|1girl, solo, upper.*|CharLeft/.*|rank = 4, 8.*"
     r"|Cache-Control|subsets.*|[^A-Za-z]*[a-z]?:[a-z]+=.*|ALL0\.5"
 )
 SHORT = 6  # letters beside the holes; what has fewer fits nearly everything, and stays English

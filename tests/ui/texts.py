@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -69,10 +70,14 @@ def source_texts() -> set[str]:
 
 def _of_source(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        if ast.unparse(call.func).split(".")[-1] in TOLD:
-            shown = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "fix")]
-            yield from (text for node in shown for text in spoken(node))
+    for function in (node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.FunctionDef))):
+        assigned = _assigned(function)
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func).split(".")[-1] in TOLD:
+                shown = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "fix")]
+                named = [value for node in shown if isinstance(node, ast.Name) for value in assigned[node.id]]
+                said = (text for node in (*shown, *named) for text in spoken(node))
+                yield from (text for text in said if not text.startswith("<"))
     if "ui" in path.parts:
         notes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
@@ -81,6 +86,21 @@ def _of_source(path: Path) -> Iterator[str]:
                 continue
             for text in spoken(node):
                 yield from between_tags(text) if re.search("<[a-z/]", text) else [text] if _reads_as_text(text) else []
+
+
+def _assigned(function: ast.AST) -> dict[str, list[ast.expr]]:
+    """What a message's name stands for, as in ``what = "…"`` before it is raised."""
+    found: dict[str, list[ast.expr]] = defaultdict(list)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                pairs = [(target, node.value)]
+                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    pairs = list(zip(target.elts, node.value.elts, strict=True))
+                for name, value in pairs:
+                    if isinstance(name, ast.Name):
+                        found[name.id].append(value)
+    return found
 
 
 def spoken(node: ast.AST) -> Iterator[str]:
