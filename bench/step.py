@@ -11,10 +11,11 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec, select
@@ -34,14 +35,16 @@ class Size:
     pixels: int
     batch: int
     rounds: int
+    dtype: torch.dtype = torch.float32  # of the model; what is trained is in float32, under autocast where this is not
 
 
 SIZES = {"mini": Size(MINIATURE, 128, 4, 15), "full": Size(Shape(), 256, 1, 5)}
+SIZES |= {f"{name}.bf16": replace(size, dtype=torch.bfloat16) for name, size in SIZES.items()}
 
 Step = Callable[[], None]
 
 
-def run(sizes: Iterable[str] = ("mini", "full"), rounds: int | None = None) -> dict[str, float]:
+def run(sizes: Iterable[str] = tuple(SIZES), rounds: int | None = None) -> dict[str, float]:
     """Measure with the threads torch has now.
 
     Args:
@@ -49,15 +52,18 @@ def run(sizes: Iterable[str] = ("mini", "full"), rounds: int | None = None) -> d
         rounds: how often each contender steps (None: as the size says); medians are reported.
 
     Returns:
-        Per size: ``ratio_to_floor`` (ours ÷ floor), ``vs_peft`` and ``vs_lycoris`` (their seconds ÷ ours), and the
-        seconds of a step of each.
+        Per size: ``ratio_to_floor`` (ours ÷ floor), ``arithmetic`` (the same of the multiplications alone, below which
+        no program comes that keeps the base's weights as they are), ``vs_peft`` and ``vs_lycoris`` (their seconds ÷
+        ours), and the seconds of a step of each.
     """
     result: dict[str, float] = {"threads": torch.get_num_threads()}
     for name in sizes:
-        seconds = measure(SIZES[name], rounds or SIZES[name].rounds)
+        steps = contenders(SIZES[name])
+        seconds = medians(steps, rounds or SIZES[name].rounds)
         ours = seconds["ours"]
         figures = {
             "ratio_to_floor": ours / seconds["floor"],
+            "arithmetic": flops(steps["ours"]) / flops(steps["floor"]),
             "vs_peft": seconds["peft"] / ours,
             "vs_lycoris": seconds["lycoris"] / ours,
             **{f"{contender}_seconds": value for contender, value in seconds.items()},
@@ -66,18 +72,24 @@ def run(sizes: Iterable[str] = ("mini", "full"), rounds: int | None = None) -> d
     return result
 
 
-def measure(size: Size, rounds: int) -> dict[str, float]:
-    """Median seconds of a step of each contender, after one step each to warm up."""
+def contenders(size: Size) -> dict[str, Step]:
+    """A training step of each, and the floor."""
     torch.manual_seed(0)
-    unet = build_unet(size.shape).requires_grad_(False).eval()
+    unet = build_unet(size.shape).requires_grad_(False).eval().to(size.dtype)
     batch = Batch.random(size)
-    steps = {
+    return {
         "floor": floor_step(unet, batch),
         "ours": our_step(shared_copy(unet), batch),
         "peft": peft_step(shared_copy(unet), batch),
         "lycoris": lycoris_step(shared_copy(unet), batch),
     }
-    return medians(steps, rounds)
+
+
+def flops(step: Step) -> int:
+    """Of its matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
 
 
 def clock() -> float:
@@ -108,12 +120,15 @@ class Batch:
 
     @classmethod
     def random(cls, size: Size) -> Batch:
-        latents = torch.randn(size.batch, 4, size.pixels // 8, size.pixels // 8)
-        cond = torch.randn(size.batch, 77, size.shape.text_width)
+        latents = torch.randn(size.batch, 4, size.pixels // 8, size.pixels // 8, dtype=size.dtype)
+        cond = torch.randn(size.batch, 77, size.shape.text_width, dtype=size.dtype)
         return cls(latents, torch.randint(1000, (size.batch,)), cond, torch.randn_like(latents))
 
     def loss(self, unet: nn.Module, latents: Tensor) -> Tensor:
-        return (unet(latents, self.t, self.cond).sample - self.target).square().mean()
+        half = latents.dtype != torch.float32
+        with torch.autocast(latents.device.type, latents.dtype if half else torch.bfloat16, enabled=half):
+            predicted = unet(latents, self.t, self.cond).sample
+        return (predicted.float() - self.target.float()).square().mean()
 
 
 def shared_copy(unet: nn.Module) -> nn.Module:
@@ -172,6 +187,8 @@ def adapted_layers(unet: nn.Module) -> dict[str, nn.Module]:
 
 def train_step(unet: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> Step:
     """Forward, backward, clipping and AdamW over ``parameters``."""
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
     parameters = [p.requires_grad_() for p in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, foreach=True)
 

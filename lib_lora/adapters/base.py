@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
+from lib_lora.models.borrowed import autocasts
 from lib_lora.models.weights import fetch_weight, weight_shape
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Adapter(nn.Module, ABC):
         options: the fields of :class:`LayerSpec` that it reads.
         chosen: whether a user may choose it; else it comes with another.
         wrappable: whether DoRA may be put around it.
+        multiplies: whether its input goes into nothing but matrix products and convolutions.
         lycoris: LyCORIS' name for it, where that is another.
         elsewhere: program -> what it does with such layers instead of the same as here; "" is that it leaves them out.
         weight_shape: shape of the adapted weight, [n], [o, i] or [o, i, kh, kw].
@@ -71,6 +73,7 @@ class Adapter(nn.Module, ABC):
     options: ClassVar[tuple[str, ...]] = ("rank", "alpha")
     chosen: ClassVar[bool] = True
     wrappable: ClassVar[bool] = False
+    multiplies: ClassVar[bool] = False
     lycoris: ClassVar[str] = ""
     elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
     weight_shape: torch.Size
@@ -155,6 +158,10 @@ class Adapter(nn.Module, ABC):
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
+    def taken(self, x: Tensor) -> Tensor:
+        """``x`` in the adapter's type, or as it is where the products that it goes into cast it by themselves."""
+        return x if self.multiplies and autocasts(x) else x.to(self.dtype)
+
     def add_delta(
         self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor, dropout: LayerDropout | None = None
     ) -> Tensor:
@@ -166,7 +173,7 @@ class Adapter(nn.Module, ABC):
             weight: one number, or [B] for a weight per sample.
             dropout: what to drop in this step; None outside of training.
         """
-        delta = self.forward_delta(x.to(self.dtype), layer)
+        delta = self.forward_delta(self.taken(x), layer)
         if dropout is not None:
             delta = dropout(delta, channel_axis(layer))
         if isinstance(weight, Tensor):

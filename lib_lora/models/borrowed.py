@@ -206,9 +206,14 @@ def kept_apart(weight: Tensor, x: Tensor) -> bool:
 
 def computing_type(x: Tensor) -> torch.dtype:
     """The type that a matrix product with ``x`` is made in: autocast's where it is on."""
-    if x.device.type == "cpu":
-        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else x.dtype
-    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else x.dtype
+    if not autocasts(x):
+        return x.dtype
+    return torch.get_autocast_cpu_dtype() if x.device.type == "cpu" else torch.get_autocast_gpu_dtype()
+
+
+def autocasts(x: Tensor) -> bool:
+    """Whether matrix products with ``x`` cast what they are given, by themselves."""
+    return torch.is_autocast_cpu_enabled() if x.device.type == "cpu" else torch.is_autocast_enabled()
 
 
 def untracked(tensor: Tensor) -> bool:

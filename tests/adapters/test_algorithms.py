@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib_lora.adapters import NetworkSpec
 from lib_lora.adapters.algorithms.glora import GLoRA
@@ -65,6 +67,19 @@ def applied(layer: nn.Module, x: torch.Tensor, weight: torch.Tensor, bias: torch
     return F.conv2d(x, weight, bias, layer.stride, layer.padding)
 
 
+class Casts(TorchDispatchMode):
+    """Notes the shapes of all that is cast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[torch.Size] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.shapes.append(args[0].shape)
+        return func(*args, **(kwargs or {}))
+
+
 def relative(got: torch.Tensor, want: torch.Tensor) -> float:
     return ((got - want).norm() / want.norm()).item()
 
@@ -87,6 +102,30 @@ def test_acts_as_its_delta_says(layer, spec):
     weights = torch.tensor([0.5, -2.0])
     want = layer(x) + weights.view(-1, *[1] * (x.ndim - 1)) * change
     assert relative(adapter.add_delta(layer(x), x, layer, weights), want) < 5e-6
+
+
+@every_layer
+@every_spec
+def test_acts_alike_under_autocast(layer, spec):
+    adapter, x = trained(layer, spec), layer_input(layer)
+    want = adapter.forward_delta(x, layer)
+    half = deepcopy(layer).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        got = adapter.add_delta(torch.zeros_like(half(x)), x.bfloat16(), half, 1.0)
+    assert got.dtype == torch.bfloat16
+    assert relative(got.float(), want) < 0.03  # OFT changes little beside what it is taken from
+
+
+@every_layer
+@pytest.mark.parametrize("name", ["lora", "tucker lora", "loha", "lokr", "full"])
+def test_autocast_is_left_to_cast(layer, name):
+    """The input, large, is cast neither up nor down again; a linear LoRA costs no cast but of its two factors."""
+    adapter, x, half = trained(layer, SPECS[name]), layer_input(layer).bfloat16(), deepcopy(layer).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad(), Casts() as casts:
+        adapter.add_delta(half(x), x, half, 0.5)
+    assert x.shape not in casts.shapes
+    if name == "lora" and x.ndim == 3:
+        assert casts.shapes == [adapter.down.shape, adapter.up.t().shape]
 
 
 @every_layer

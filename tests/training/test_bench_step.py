@@ -33,9 +33,12 @@ def test_contenders_start_from_the_same_loss_and_train_as_many_numbers(size, mon
 
 
 def test_result_has_every_figure(size, monkeypatch):
-    monkeypatch.setitem(step.SIZES, "mini", size)
-    result = step.run(("mini",))
-    assert {"mini.ratio_to_floor", "mini.vs_peft", "mini.vs_lycoris", "threads"} <= result.keys()
+    sizes = {"mini": size, "mini.bf16": replace(size, dtype=torch.bfloat16)}
+    monkeypatch.setattr(step, "SIZES", sizes)
+    result = step.run(sizes)
+    for name in sizes:
+        assert {f"{name}.ratio_to_floor", f"{name}.vs_peft", f"{name}.vs_lycoris", "threads"} <= result.keys()
+        assert result[f"{name}.arithmetic"] > 1
     assert all(value > 0 for value in result.values())
 
 

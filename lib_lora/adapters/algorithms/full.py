@@ -18,6 +18,7 @@ class Full(Difference):
     """
 
     algorithm = "full"
+    multiplies = True
     label, place = "full differences", 90
     options = ("bias",)
     param_names = ("diff", "diff_b", "alpha")  # alpha is written by some trainers and read by none

@@ -31,6 +31,7 @@ class LoHa(Adapter):
 
     algorithm = "loha"
     label, place = "LoHa", 20
+    multiplies = True
     options = ("rank", "alpha", "tucker")
     wrappable = True
     param_names = (*FACTORS, *CORES, "alpha")

@@ -33,6 +33,7 @@ class LoKr(Adapter):
 
     algorithm = "lokr"
     label, place = "LoKr", 30
+    multiplies = True
     options = ("rank", "alpha", "tucker", "factor", "decompose_both", "full_matrix")
     wrappable = True
     param_names = (*NAMES, "alpha")

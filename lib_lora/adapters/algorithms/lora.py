@@ -25,6 +25,7 @@ from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.dropout import LayerDropout
 from lib_lora.adapters.factors import tucker_down
 from lib_lora.adapters.tall import column_norms
+from lib_lora.models.borrowed import autocasts, computing_type
 
 EQUAL = 1e-3  # norms of two factors that differ by less are left as they are
 UP, DOWN, MID, ALPHA, BIAS = "lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha", "diff_b"
@@ -43,6 +44,7 @@ class LoRA(Adapter):
 
     algorithm = "lora"
     label, place = "LoRA", 0
+    multiplies = True
     options = ("rank", "alpha", "tucker")
     wrappable = True
     lycoris = "locon"
@@ -123,12 +125,14 @@ class LoRA(Adapter):
     ) -> Tensor:
         if dropout is not None:
             axis = channel_axis(layer)
-            delta = self._up(dropout(dropout.nested(self._down(x.to(self.dtype), layer), axis), axis))
+            h = self._down(self.taken(x), layer)
+            delta = self._up(dropout(dropout.nested(h, axis), axis))
             return out + (delta * weight).to(out.dtype)
         up, down = self.up, self.down
-        if down.ndim != 2 or self.bias is not None or not x.dtype == out.dtype == down.dtype:
+        same = x.dtype == out.dtype == (computing_type(x) if autocasts(x) else down.dtype)
+        if down.ndim != 2 or self.bias is not None or not same:
             return super().add_delta(out, x, layer, weight)
-        h = x.flatten(0, -2) @ down.t()
+        h = F.linear(x.flatten(0, -2), down)
         if isinstance(weight, Tensor):
             rows = h.view(x.shape[0], -1)  # one row per sample
             h, weight = (rows * per_sample(weight, rows)).view(h.shape), 1.0
