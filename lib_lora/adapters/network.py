@@ -56,7 +56,7 @@ class Network:
         self.multiplier: float | Tensor = 1.0
         self._layer_scales = dict.fromkeys(self.adapters, 1.0)
         self.dropout = Dropout()
-        self._draw: tuple[int, int] | None = None
+        self._draw: tuple[int, int, Tensor | None] | None = None
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     @classmethod
@@ -152,9 +152,13 @@ class Network:
             self.detach()
 
     @contextmanager
-    def dropping(self, seed: int, step: int) -> Iterator[None]:
-        """Dropout for the length of a ``with`` block, forward and backward: what is dropped depends on (seed, step)."""
-        self._draw = (seed, step) if self.dropout else None
+    def dropping(self, seed: int, step: int, levels: Tensor | None = None) -> Iterator[None]:
+        """Dropout for the length of a ``with`` block, forward and backward: what is dropped depends on (seed, step).
+
+        Args:
+            levels: noise levels [B] of the samples, 0 to 1, for what depends on them; None: nothing does.
+        """
+        self._draw = (seed, step, levels) if self.dropout else None
         try:
             yield
         finally:
@@ -208,7 +212,8 @@ class _Hook:
                 return None
         if network._draw is None:
             return self.adapter.add_delta(out, args[0], layer, weight)
-        dropout = LayerDropout(network.dropout, *network._draw, self.key)
+        seed, step, levels = network._draw
+        dropout = LayerDropout(network.dropout, seed, step, self.key, levels if part_of(self.key) == "unet" else None)
         return None if dropout.drops_layer() else self.adapter.add_delta(out, args[0], layer, weight, dropout)
 
 

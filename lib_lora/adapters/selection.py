@@ -83,9 +83,11 @@ class NetworkSpec:
             raise UserError(
                 f"DoRA cannot be combined with {self.algorithm}", where="dora", fix=f"Use {', '.join(wrappable())}."
             )
-        if self.dropout.nested and (self.algorithm != "lora" or self.dora):
+        if self.dropout.orders and (self.algorithm != "lora" or self.dora):
             raise UserError(
-                "Ranks can be nested in LoRA alone", where="dropout", fix="Use the algorithm lora, without DoRA."
+                "Ranks can be trained unequally in LoRA alone",
+                where="dropout",
+                fix="Use the algorithm lora, without DoRA.",
             )
         named = {*self.block_ranks, *self.block_alphas, *self.conv_block_ranks, *self.conv_block_alphas}
         if not any(named <= set(one.blocks.names) for one in families().values()):

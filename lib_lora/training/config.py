@@ -113,6 +113,16 @@ def _check_network(c: TrainConfig) -> None:
     if c.dora and c.algorithm not in wrappable():
         fix = f"Use {', '.join(wrappable())}"
         raise UserError(f"DoRA cannot be combined with {c.algorithm}", where="dora", fix=fix)
+    for name in ("nested_ranks", "tlora_rank"):
+        if getattr(c, name) and (c.algorithm != "lora" or c.dora):
+            what = f"{settings()[name].metadata['label']} is for LoRA alone"
+            raise UserError(what, where=name, fix="Use the algorithm lora without DoRA, or switch it off")
+    if c.tlora_rank and c.nested_ranks:
+        what = "Nested ranks and T-LoRA both say which ranks are trained"
+        raise UserError(what, where="tlora_rank", fix="Switch one of them off")
+    if c.tlora_rank > c.rank:
+        what = f"T-LoRA cannot leave {c.tlora_rank} of {c.rank} ranks"
+        raise UserError(what, where="tlora_rank", fix="Give a smaller number, about a quarter of the rank")
     check_layers(c.layers)
 
 

@@ -53,7 +53,7 @@ def network_spec(config: TrainConfig) -> NetworkSpec:
         block_alphas=by_block.alphas,
         conv_block_ranks=conv_by_block.ranks,
         conv_block_alphas=conv_by_block.alphas,
-        dropout=Dropout(c.network_dropout, c.rank_dropout, c.module_dropout, c.nested_ranks),
+        dropout=Dropout(c.network_dropout, c.rank_dropout, c.module_dropout, c.nested_ranks, c.tlora_rank),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,6 +117,10 @@ class Session:
             mine = place.share(len(batch))
             batch, drawn = batch.part(mine, min(self.config.max_tokens // 75, chunks)), drawn.part(mine)
         return batch.on(self.model.device), drawn.on(self.model.device)
+
+    def dropping(self, micro: int, place: Parallel, drawn: NoiseDraw) -> AbstractContextManager[None]:
+        """What the network leaves out in ``place``'s part of micro-step ``micro``, for a ``with`` block."""
+        return self.network.dropping(self.config.seed + place.rank, micro, drawn.t / self.denoiser.steps)
 
     def loss(self, batch: MicroBatch, drawn: NoiseDraw) -> Tensor:
         """The mean over the whole batch, as far as it is this part's: the sum over its samples ÷ samples of all."""

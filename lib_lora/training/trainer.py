@@ -45,7 +45,7 @@ def train(session: Session, requests: Requests) -> Iterator[events.Event]:
                 if not len(batch):
                     continue
                 # around the backward pass too: checkpointing runs the layers again
-                with network.dropping(config.seed + place.rank, micro), session.denoiser.learning():
+                with session.dropping(micro, place, drawn), session.denoiser.learning():
                     loss = session.loss(batch, drawn) / len(micro_steps)
                     if loss.requires_grad:
                         torch.autograd.backward(loss * session.scaler.scale)

@@ -277,6 +277,30 @@ def test_nested_ranks_train_the_first_ones(layers):
             NetworkSpec(dropout=Dropout(nested=True), **wrong)
 
 
+def test_noisy_samples_train_the_first_ranks_only(layers):
+    network = trained(layers, NetworkSpec(rank=8, conv_rank=8, dropout=Dropout(least_rank=2)))
+    adapter, layer = network.adapters[QUERY], layers[QUERY]
+    x = sample(layer)[:1].repeat(4, 1, 1)
+    with network.attached_to(layers):
+        whole = outputs(layers)
+        with network.dropping(3, 0, torch.tensor([0.0, 0.5, 0.9, 1.0])):
+            change = layer(x) - torch.nn.functional.linear(x, layer.weight, layer.bias)
+            twice = layer(x.repeat(2, 1, 1)) - torch.nn.functional.linear(x.repeat(2, 1, 1), layer.weight, layer.bias)
+        for one, kept in zip(change, (8, 5, 2, 2), strict=True):
+            want = adapter.scale * x[0] @ adapter.down[:kept].T @ adapter.up[:, :kept].T
+            assert torch.allclose(one, want, atol=1e-5)
+        assert torch.allclose(twice, change.repeat(2, 1, 1))
+        with network.dropping(3, 0, torch.ones(3)):
+            masked = outputs(layers)
+        text = [key for key in layers if part_of(key) == "te"]
+        assert all(torch.equal(masked[key], whole[key]) for key in text)  # which has no noise
+        assert not torch.equal(masked[QUERY], whole[QUERY])
+        assert equal(outputs(layers), whole)
+    for wrong in ({"algorithm": "loha"}, {"dora": True}):
+        with pytest.raises(UserError, match="LoRA alone"):
+            NetworkSpec(dropout=Dropout(least_rank=1), **wrong)
+
+
 def test_dropout_keeps_the_mean(layers):
     network = trained(layers, NetworkSpec(rank=8, dropout=Dropout(neuron=0.3, rank=0.3)))
     layer, x = layers[QUERY], sample(layers[QUERY])

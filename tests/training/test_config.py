@@ -116,6 +116,22 @@ def test_noise_that_cannot_be(changes, where):
     assert caught.value.where == where and caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"tlora_rank": 17}, "tlora_rank"),
+        ({"tlora_rank": 2, "nested_ranks": True}, "tlora_rank"),
+        ({"tlora_rank": 2, "algorithm": "lokr"}, "tlora_rank"),
+        ({"nested_ranks": True, "dora": True}, "nested_ranks"),
+    ],
+)
+def test_ranks_that_cannot_be_trained_unequally(changes, where):
+    replace(GOOD, rank=16, tlora_rank=16).check()
+    with pytest.raises(UserError) as caught:
+        replace(GOOD, rank=16, **changes).check()
+    assert caught.value.where == where and caught.value.fix
+
+
 def test_hash_leaves_out_defaults_so_that_new_settings_do_not_matter():
     def plain(**values):
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

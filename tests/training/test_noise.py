@@ -20,6 +20,7 @@ VARIANTS = {
     "multires": {"multires_iterations": 6},
     "perturbed": {"ip_noise_gamma": 0.1},
     "randomly perturbed": {"ip_noise_gamma": 0.5, "ip_noise_gamma_random": True},
+    "nearest": {"nearest_noise": 3},
     "all": {"noise_offset": 0.1, "multires_iterations": 3, "ip_noise_gamma": 0.1},
 }
 
@@ -34,6 +35,17 @@ def test_a_function_of_seed_and_step(changes):
     assert not torch.equal(first[0], training_noise(latents, config, 6)[0])
     assert not torch.equal(first[0], training_noise(latents, replace(config, seed=2), 5)[0])
     assert torch.equal(*first) == (config.ip_noise_gamma == 0)
+
+
+def test_the_nearest_of_several_noises_is_taken_for_each_sample():
+    latents = torch.randn(16, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    drawn = {k: training_noise(latents, replace(PLAIN, nearest_noise=k), 5)[0] for k in (0, 1, 2, 8)}
+    assert torch.equal(drawn[0], drawn[1])
+    distance = {k: (noise - latents).square().mean(dim=(1, 2, 3)) for k, noise in drawn.items()}
+    assert (distance[2] <= distance[1]).all() and (distance[8] <= distance[2]).all()
+    kept = (drawn[2] == drawn[1]).all(dim=3).all(dim=2).all(dim=1)
+    assert 0 < kept.sum() < 16  # each sample by itself
+    assert drawn[8].std() == pytest.approx(1, abs=0.03) and drawn[8].mean().abs() < 0.03  # noise still
 
 
 def test_offset_is_constant_over_a_channel():

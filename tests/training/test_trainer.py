@@ -72,6 +72,17 @@ def test_a_whole_run(tiny_host, start):
     assert file.metadata["ss_epoch"] == "2" and file.metadata["ss_steps"] == "6"
 
 
+def test_only_the_first_ranks_learn_at_noisy_timesteps(tiny_host, start):
+    noisy = {"epochs": 1, "rank": 4, "tlora_rank": 1, "te_lr": 1e-3, "min_timestep": 700}
+    with tiny_host.training_session() as model:
+        assert isinstance(list(start(model, **noisy).run())[-1], Finished)
+    modules = read_lora(tiny_host.paths.loras / "mira.safetensors").modules
+    for key, tensors in modules.items():
+        learned = tensors["lora_up.weight"].flatten(1).abs().amax(0)
+        assert learned[0] > 0, key
+        assert (learned[1:] > 0).all() if key.startswith("lora_te") else (learned[1:] == 0).all(), key
+
+
 def test_samples_before_the_first_step_change_nothing_of_the_training(tiny_host, start):
     def trained(name, **options):
         with tiny_host.training_session() as model:

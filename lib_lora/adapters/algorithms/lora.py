@@ -125,8 +125,8 @@ class LoRA(Adapter):
     ) -> Tensor:
         if dropout is not None:
             axis = channel_axis(layer)
-            h = self._down(self.taken(x), layer)
-            delta = self._up(dropout(dropout.nested(h, axis), axis))
+            h = dropout.by_noise(dropout.nested(self._down(self.taken(x), layer), axis), axis)
+            delta = self._up(dropout(h, axis))
             return out + (delta * weight).to(out.dtype)
         up, down = self.up, self.down
         same = x.dtype == out.dtype == (computing_type(x) if autocasts(x) else down.dtype)

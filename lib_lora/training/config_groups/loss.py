@@ -44,6 +44,9 @@ class NoiseSettings:
     ip_noise_gamma_random: bool = setting(False, NOISE, "Random input perturbation",
         "Each step draws its strength from 0 to the above", kohya="ip_noise_gamma_random_strength",
         only=given("ip_noise_gamma", "input perturbation"))
+    nearest_noise: int = setting(0, NOISE, "Nearest noise",
+        "Draws this many noises for each image and takes the one nearest to it; 2-4, 0 is off", low=0, high=64,
+        unit="draws")
     zero_terminal_snr: bool = setting(False, NOISE, "Zero terminal SNR",
         "The last timestep is pure noise; for v-prediction models made so", kohya="zero_terminal_snr", no_flow=ENDS)
     zero_terminal_old_snr: bool = setting(False, NOISE, "Kohya's SNR with it",

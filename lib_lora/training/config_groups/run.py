@@ -89,6 +89,9 @@ class NetworkSettings:
     nested_ranks: bool = setting(False, NETWORK, "Nested ranks",
         "DyLoRA: each step trains the first ranks only, so that less is lost when the rank is reduced; lora only",
         only=NESTED)
+    tlora_rank: int = setting(0, NETWORK, "T-LoRA",
+        "Noisy steps train the first ranks only, the noisiest this many, against memorising; lora only, 0 is off",
+        low=0, high=512, unit="ranks", only=NESTED)
     train_norm: bool = setting(False, NETWORK, "Norm layers", "Also trains the normalisation layers of what is adapted",
         kohya="network_args.train_norm")
     # fmt: on

@@ -47,6 +47,8 @@ REASONS = {
     "apply_loras": "its base_weights have no weights per block",
     "min_lr": f"its schedules have none but {' and '.join(WITH_LOWEST)}",
     "nested_ranks": "its DyLoRA trains in another way",
+    "tlora_rank": "it trains all ranks at every noise level",
+    "nearest_noise": "it draws one noise for each image",
 }
 OF_A_FLOW = {**MEANINGLESS, "flow_shift": "kohya's trainers do not draw such noise levels",
              **dict.fromkeys(kohya_flow.BOUNDS, "kohya's trainer of this family does not heed it")}  # fmt: skip

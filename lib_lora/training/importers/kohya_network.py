@@ -86,6 +86,17 @@ def alpha(reading: Reading, key: str, value: float, given: Mapping[str, Any]) ->
         reading.apply(key, value, "alpha")
 
 
+def timed_ranks(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
+    """T-LoRA, as offshoots of kohya's trainer spell it: a switch, the least rank (1), and an exponent (1)."""
+    if key == "alpha_rank_scale" and value != 1 and given.get("use_timestep_mask"):
+        reading.ignore(key, "Ranks fall evenly with the noise here. The result will differ")
+    elif key != "use_timestep_mask" or not value:
+        reading.translate(key, "See use_timestep_mask" if key != "use_timestep_mask" else "Off")
+    else:
+        least = min(max(1, given.get("min_rank", 1)), given.get("network_dim", 4))
+        reading.translate(key, f"T-LoRA = {least}", tlora_rank=least)
+
+
 def argument(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
     """One of the network's arguments; its reader has been at it."""
     name = key.removeprefix(PREFIX)

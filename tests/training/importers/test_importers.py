@@ -232,6 +232,9 @@ def test_formats_are_told_apart():
         ('resolution = "512,768"', {"resolution": 624}),
         ('network_module = "lycoris.kohya"\nnetwork_args = ["algo=lokr", "factor=8", "preset=attn-mlp"]',
          {"algorithm": "lokr", "lokr_factor": 8, "layers": "attention+mlp"}),
+        ("use_timestep_mask = true\nmin_rank = 3\nnetwork_dim = 16\nalpha_rank_scale = 1.0", {"tlora_rank": 3}),
+        ("use_timestep_mask = true\nmin_rank = 30\nnetwork_dim = 16", {"tlora_rank": 16}),
+        ("use_timestep_mask = false\nmin_rank = 3\nnetwork_dim = 16", {"tlora_rank": 0}),
     ],
 )  # fmt: skip
 def test_translations(imported, options, expected):
@@ -239,6 +242,8 @@ def test_translations(imported, options, expected):
 
 
 def test_what_is_not_known_is_said(imported):
+    found = imported("use_timestep_mask = true\nalpha_rank_scale = 2")
+    assert "evenly" in next(line.text for line in found.with_outcome(IGNORED) if line.key == "alpha_rank_scale")
     found = imported('no_such_option = 1\noptimizer_type = "Compass"\nmax_train_steps = 1600\nmax_train_epochs = 3')
     assert [line.key for line in found.with_outcome(UNKNOWN)] == ["no_such_option"]
     ignored = {line.key: line.text for line in found.with_outcome(IGNORED)}
