@@ -185,14 +185,19 @@ def make_host(args: argparse.Namespace, model: str | None = None) -> StandaloneH
 
     from lib_lora.models.base import HostPaths
 
-    from .demo import CHECKPOINT
+    from .demo import CHECKPOINT, FLOW
     from .hosts.standalone.host import StandaloneHost
 
     data = args.data.resolve()
     paths = HostPaths(data / "loras", data / "checkpoints", data / "runs", data)
     dtype = getattr(torch, args.weights_in) if args.weights_in else None
     host = StandaloneHost(paths, [*args.checkpoints, CHECKPOINT], dtype=dtype)
-    host.load(model or args.model)
+    model = model or args.model
+    if model == FLOW:
+        from .demo.flow import write_flow
+
+        write_flow(paths.checkpoints)
+    host.load(model)
     return host
 
 

@@ -3,3 +3,4 @@
 from pathlib import Path
 
 CHECKPOINT = Path(__file__).parent / "miniature.safetensors"
+FLOW = "miniature-flow"  # name of the same model tuned to rectified flow, see flow.py

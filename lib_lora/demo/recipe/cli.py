@@ -10,20 +10,22 @@ from .. import CHECKPOINT, web_ui
 
 STATE = Path(".state/demo")
 PICTURES = 14_000
+FLOW_PICTURES, FLOW_STEPS, FLOW_RATE = 3_000, 210, 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands of ``demo`` to ``parser``."""
     commands = parser.add_subparsers(dest="demo_command", required=True)
     b = commands.add_parser("build", help="train the miniature from scratch; goes on where it stopped")
-    b.add_argument("stage", choices=("pictures", "decoder", "polish", "encoder", "denoiser", "export"))
+    b.add_argument("stage", choices=("pictures", "decoder", "polish", "encoder", "denoiser", "export", "flow"))
     b.add_argument("--minutes", type=float, default=30.0, help="time for this stage (default: %(default)s)")
+    b.add_argument("--steps", type=int, default=FLOW_STEPS, help="flow: in place of minutes (default: %(default)s)")
     b.add_argument("--state", type=Path, default=STATE, help="folder for states (default: %(default)s)")
     b.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     b.add_argument("--half", action="store_true", help="denoiser: begin with pictures of half the size")
     b.add_argument("--lr", type=float, default=0.02, help="denoiser: Muon's learning rate (default: %(default)s)")
     b.add_argument("--decay-from", type=float, default=0.55, help="denoiser: share of the time before the rate falls")
-    b.add_argument("--output", type=Path, default=CHECKPOINT, help="checkpoint that export writes")
+    b.add_argument("--output", type=Path, help="file that export or flow writes (default: the embedded one)")
     b.set_defaults(run=build)
     s = commands.add_parser("score", help="measure how well the miniature follows prompts; one JSON line")
     s.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
@@ -46,9 +48,15 @@ def build(args: argparse.Namespace) -> int:
     """Run one stage of the recipe."""
     import torch
 
-    from . import autoencoder, denoiser, export, pictures
+    from ..flow import DIFFERENCE
+    from . import autoencoder, denoiser, export, flow, pictures
 
     torch.set_num_threads(args.threads)
+    if args.stage == "flow":
+        folder = args.state / "flow"
+        flow.train(pictures.prepare(folder, FLOW_PICTURES), folder, args.steps, FLOW_RATE)
+        print(flow.export(folder, args.output or DIFFERENCE))
+        return 0
     rendered = pictures.prepare(args.state, PICTURES)
     square = rendered["square"]
     if args.stage == "decoder":
@@ -60,7 +68,7 @@ def build(args: argparse.Namespace) -> int:
     elif args.stage == "denoiser":
         denoiser.train(rendered, args.state, args.minutes, args.half, args.lr, args.decay_from)
     elif args.stage == "export":
-        print(export.export(args.state, args.output))
+        print(export.export(args.state, args.output or CHECKPOINT))
     if args.stage in ("decoder", "polish", "encoder"):
         print(json.dumps(autoencoder.evaluate(square, args.state)))
     return 0
