@@ -16,7 +16,7 @@ from threading import Lock
 
 from lib_lora.errors import UserError
 from lib_lora.files import move, write_text
-from lib_lora.part_files import PLAN, is_left_over, part_name
+from lib_lora.part_files import PLAN, is_left_over, part_name, sweep_parts
 
 LOG = logging.getLogger(__name__)
 _RENAMING = Lock()
@@ -69,6 +69,13 @@ def finish_sets(folders: Iterable[Path]) -> list[Path]:
             except (OSError, ValueError, AttributeError, StopIteration):
                 LOG.warning("%s cannot be carried out now; the files that it is about stay as they are", plan)
     return finished
+
+
+def finish_and_sweep(folders: Sequence[Path]) -> None:
+    """What a start does in the folders that are written to: sets that were cut off are finished, then what is left over
+    of the dead goes."""
+    finish_sets(folders)
+    sweep_parts(folders)
 
 
 def refuse_existing(targets: Iterable[Path]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bench.faults import caches, dataset, pictures, settings, tools, training
+from bench.faults import afterwards, caches, dataset, made, pictures, settings, tools, training
 from bench.faults.campaign import Campaign
 
 PARTS = (
-    dataset.campaigns, tools.campaigns, pictures.campaigns, training.campaigns, settings.campaigns, caches.campaigns,
+    dataset.campaigns, tools.campaigns, pictures.campaigns, made.campaigns, training.campaigns, afterwards.campaigns,
+    settings.campaigns, caches.campaigns,
 )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def _again(act: Callable[[Path], None]) -> Callable[[Path], None]:
     return start
 
 
-class _Painter:
+class Painter:
     """A host that paints each picture in the colour of its seed."""
 
     paths = SimpleNamespace(lora_folders=())
@@ -70,7 +70,7 @@ class _Painter:
 
 
 def _generate(folder: Path) -> None:
-    host: Any = _Painter()
+    host: Any = Painter()
     for _ in generate_dataset(host, PictureSpec(framed(), 3), folder / "style"):
         pass
 
@@ -82,7 +82,7 @@ def _prepare(folder: Path) -> None:
 
 def _grid(folder: Path) -> None:
     """As `lib_lora.jobs.grid_job` does."""
-    host: Any = _Painter()
+    host: Any = Painter()
     files = tuple(Candidate(stem, folder / f"{stem}.safetensors") for stem in ("A", "B"))
     settings = GenerationRequest("", width=SIDE, height=SIDE)
     spec = GridSpec(files, (0.0, 1.0), ("mira",), (1, 2), settings)

@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 
 from bench.faults.campaign import Campaign, Files, all_or_nothing
+from bench.faults.training import sweep
 from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.adapters.extract import Extraction, extract
 from lib_lora.adapters.file import write_lora
 from lib_lora.demo.architecture import random_checkpoint
-from lib_lora.file_sets import finish_sets
-from lib_lora.part_files import sweep_parts
 from lib_lora.tools.export import Card, export_lora
 from lib_lora.tools.merge import merge, merge_to_checkpoint
 
@@ -36,11 +35,7 @@ def campaigns() -> list[Campaign]:
 
 
 def _campaign(name: str, work: Callable[[Path], object]) -> Campaign:
-    def start(folder: Path) -> None:
-        finish_sets([folder])
-        sweep_parts([folder])
-
-    return Campaign(f"files: {name}", _prepare, lambda folder: work(folder) and None, start, all_or_nothing)
+    return Campaign(f"files: {name}", _prepare, lambda folder: work(folder) and None, sweep, all_or_nothing)
 
 
 def _prepare(folder: Path) -> None:

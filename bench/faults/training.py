@@ -20,7 +20,7 @@ from safetensors.torch import save
 from bench.faults.campaign import HALF, LEFT, LOST, Campaign, Files
 from lib_lora.adapters.network import Network
 from lib_lora.adapters.selection import NetworkSpec
-from lib_lora.part_files import sweep_parts
+from lib_lora.file_sets import finish_and_sweep
 from lib_lora.training import keeper, state
 from lib_lora.training.averaging import Averaging
 from lib_lora.training.backups import back_up, go_back
@@ -59,8 +59,8 @@ def campaigns() -> list[Campaign]:
 
 
 def sweep(folder: Path) -> None:
-    """What the next start does with temporary files."""
-    sweep_parts(Path(parent) for parent, _, _ in os.walk(folder))
+    """What the next start does with sets of files and with temporary files."""
+    finish_and_sweep([Path(parent) for parent, _, _ in os.walk(folder)])
 
 
 def undisturbed(before: Files, after: Files, now: Files) -> list[str]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.errors import UserError
-from lib_lora.files import naming_refusals
+from lib_lora.files import move, naming_refusals
+from lib_lora.part_files import part_name
 from lib_lora.small_files import Damaged, load, record, write_json
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Record, Run
@@ -35,11 +36,19 @@ class RunStore:
         """A new run folder named by time and LoRA; ``config.model`` should say which checkpoint is meant."""
         created = self._newest = max(self.clock(), self._newest + 1e-3)  # the system's clock may be set back meanwhile
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-        folder = self._fresh_folder(f"{stamp}-{_safe(config.name)}")
-        birth = Record(folder.name, created, uuid.uuid4().int >> 96, config.model)
-        run = Run(folder, birth)
-        run.write_config(config)
-        write_json(folder / "run.json", _kept(birth))  # last: without it the folder is no run yet
+        base, part = f"{stamp}-{_safe(config.name)}", self.folder / part_name()
+        try:
+            with naming_refusals(self.folder / base):
+                part.mkdir(parents=True)
+                birth = Record(base, created, uuid.uuid4().int >> 96, config.model)
+                Run(part, birth).write_config(config)
+                run = self._named(part, birth)
+        except UserError as error:
+            if str(part) in str(error.where):
+                raise UserError(error.what, where=self.folder / base, fix=error.fix) from error
+            raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
         # whoever watches the folder of runs may have looked when this one could not be read yet
         now = time.time_ns()
         with suppress(OSError):
@@ -64,7 +73,7 @@ class RunStore:
     def list(self) -> list[Run]:
         """All readable runs, newest first."""
         runs = []
-        for path in self.folder.glob("*/run.json"):
+        for path in self._records("*"):
             try:
                 runs.append(self.open(path.parent.name))
             except UserError:
@@ -83,7 +92,7 @@ class RunStore:
     def named(self, name: str) -> Sequence[Run]:
         """The readable runs of a LoRA called ``name``, newest first; the others' folders are not opened."""
         runs = []
-        for path in sorted(self.folder.glob(f"*-{_safe(name)}*/run.json"), reverse=True):
+        for path in sorted(self._records(f"*-{_safe(name)}*"), reverse=True):
             try:
                 run = self.open(path.parent.name)
                 fits = run.config().name == name
@@ -104,16 +113,26 @@ class RunStore:
             shutil.move(run.folder, target)
         return target
 
-    def _fresh_folder(self, base: str) -> Path:
+    def _named(self, part: Path, birth: Record) -> Run:
+        """The run that was made in ``part``, whole, under its name or the next that is free."""
         for count in range(1, 1000):
-            folder = self.folder / (base if count == 1 else f"{base}-{count}")
-            try:
-                with naming_refusals(folder):
-                    folder.mkdir(parents=True)
-            except FileExistsError:
+            named = birth if count == 1 else replace(birth, id=f"{birth.id}-{count}")
+            folder = self.folder / named.id
+            if folder.exists():
                 continue
-            return folder
+            write_json(part / "run.json", _kept(named))
+            try:
+                move(part, folder)
+            except OSError:
+                if folder.exists():  # another process was faster
+                    continue
+                raise
+            return Run(folder, named)
         raise UserError("Too many runs of this name in one second", where=self.folder)
+
+    def _records(self, names: str) -> list[Path]:
+        """The files of runs whose folders fit a pattern; not of one that is being made, or of the dead."""
+        return [path for path in self.folder.glob(f"{names}/run.json") if not path.parent.name.startswith(".")]
 
 
 def _kept(birth: Record) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -14,7 +13,6 @@ from lib_lora.adapters.file import open_lora
 from lib_lora.errors import UserError
 from lib_lora.jobs.taste_jobs import TasteJob, Wanted
 from lib_lora.lora_files import find_lora
-from lib_lora.small_files import set_aside
 from lib_lora.tools.pictures import fingerprint
 from lib_lora.tools.taste.drawing import Painter
 from lib_lora.tools.taste.proposals import Point
@@ -68,10 +66,7 @@ class TasteTuning:
         """
         tuned = self.tuned(recipe)
         with _LOCK:
-            if self.path.exists():
-                set_aside(self.path, TasteSession.read)
-            if self.path.exists():
-                self.path.replace(next(p for p in self._earlier() if not p.exists()))
+            TasteSession.keep_earlier(self.path)
             return self._keep(TasteSession(recipe, len(tuned.dimensions())))
 
     def answer(self, number: int, better: int) -> TasteSession:
@@ -162,9 +157,6 @@ class TasteTuning:
         queue = self.workbench.queue
         queue.submit(TasteJob(queue, self.name, self.missing, self.painter))
         return session
-
-    def _earlier(self) -> Iterator[Path]:
-        return (self.folder / f"session-{number}.json" for number in range(1, 100_000))
 
 
 # A page asks once a second; what is computed for it is kept.

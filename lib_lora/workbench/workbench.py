@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.errors import UserError
-from lib_lora.file_sets import finish_sets
+from lib_lora.file_sets import finish_and_sweep
 from lib_lora.jobs.claims import claim_name, claim_run, sweep_claims
 from lib_lora.jobs.job import GeneratorJob, Job
 from lib_lora.jobs.queue import JobQueue
@@ -21,7 +21,6 @@ from lib_lora.jobs.train_job import TrainJob
 from lib_lora.jobs.views import TrainView
 from lib_lora.lora_files import find_lora, subfolders
 from lib_lora.models.base import Host, HostPaths
-from lib_lora.part_files import sweep_parts
 from lib_lora.training.backups import go_back
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import training_hash
@@ -49,9 +48,7 @@ class Workbench:
         self.runs = RunStore(host.paths.runs)
         self.starting = Starting(host, self.runs, self.queue)
         self.checking = Checking()
-        # before what is left of them is swept
-        finish_sets([*subfolders(host.paths.loras), host.paths.checkpoints])
-        sweep_parts(_written(host.paths))
+        finish_and_sweep(list(_written(host.paths)))
         sweep_claims(host.paths.loras)
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -230,7 +227,7 @@ class Workbench:
 
 def _written(paths: HostPaths) -> Iterator[Path]:
     """The folders in which this program writes files."""
-    yield paths.loras
+    yield from subfolders(paths.loras)
     yield paths.checkpoints
     for folder in (paths.runs, paths.data):
         for parent, _, _ in os.walk(folder):

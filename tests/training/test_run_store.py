@@ -32,6 +32,38 @@ def test_create_open_list(store):
     assert first.status == "unfinished" and first.metrics() == [] and first.epochs() == []
 
 
+def test_a_run_appears_whole_or_not_at_all(store, monkeypatch):
+    """A full disk while its settings are written left a folder that no list showed."""
+    seen: list[list[str]] = []
+
+    def full(path, value):
+        seen.append([run.id for run in store.list()])
+        path.write_text("{}", encoding="utf-8")
+        seen.append([run.id for run in store.list()])
+        raise UserError("The disk is full", where=path)
+
+    monkeypatch.setattr("lib_lora.training.run_store.write_json", full)
+    with pytest.raises(UserError, match="full") as caught:
+        store.create(CONFIG)
+    assert str(caught.value.where).endswith("mira_v1")
+    assert seen == [[], []] and store.named(CONFIG.name) == [] and not list(store.folder.iterdir())
+
+
+def test_two_programs_that_make_a_run_in_one_second_get_one_each(store, monkeypatch):
+    taken = []
+
+    def slower(source, target):
+        if not taken:
+            taken.append(target.name)
+            target.mkdir()
+            (target / "run.json").write_text("{}", encoding="utf-8")
+        source.rename(target)
+
+    monkeypatch.setattr("lib_lora.training.run_store.move", slower)
+    run = store.create(CONFIG)
+    assert run.id == f"{taken[0]}-2" and store.open(run.id).record.id == run.id and run.config() == CONFIG
+
+
 def test_newest_first_also_when_the_clock_is_set_back(tmp_path):
     times = iter((1_700_000_000.0, 1_700_007_200.0, 1_700_003_600.0))
     store = RunStore(tmp_path, clock=lambda: next(times))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
-from ...small_files import listed, load, mapping, number, whole, write_json
+from ...files import atomic_write
+from ...small_files import listed, load, mapping, number, set_aside, whole, write_json
 from .preference import EQUAL, FIRST, SECOND, Answer, Taste
 from .proposals import Best, Point, best, next_pair
 from .recipe import Recipe
@@ -118,6 +120,15 @@ class TasteSession:
         questions = [asdict(question) for question in self.questions]
         write_json(path, {"recipe": self.recipe.plain(), "dimensions": self.dimensions, "questions": questions,
                           "seed": self.seed})  # fmt: skip
+
+    @classmethod
+    def keep_earlier(cls, path: Path) -> None:
+        """Copy what is in the file beside it, before another session takes its place; one that is damaged moves."""
+        set_aside(path, cls.read)
+        if path.exists():
+            names = (path.with_stem(f"{path.stem}-{number}") for number in range(1, 100_000))
+            with atomic_write(next(name for name in names if not name.exists()), new=True) as part:
+                shutil.copyfile(path, part)
 
     @classmethod
     def load(cls, path: Path) -> TasteSession | None:
