@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
@@ -182,17 +182,17 @@ def read_metadata(path: Path) -> dict[str, str]:
     return open_container(path).metadata
 
 
-def data_hash(path: Path) -> str:
-    """Hex SHA-256 of the tensors' bytes. Errors as :func:`open_container`."""
-    return hash_from(path, open_container(path).start)
+def data_hash(path: Path, given_up: Callable[[], bool] = lambda: False) -> str:
+    """Hex SHA-256 of the tensors' bytes; of some of them once it is ``given_up``. Errors as :func:`open_container`."""
+    return hash_from(path, open_container(path).start, given_up)
 
 
-def hash_from(path: Path, start: int) -> str:
-    """Hex SHA-256 of a file's bytes from ``start`` on."""
+def hash_from(path: Path, start: int, given_up: Callable[[], bool] = lambda: False) -> str:
+    """Hex SHA-256 of a file's bytes from ``start`` on, or to where it is ``given_up``."""
     digest = hashlib.sha256()
     with open(path, "rb") as f:
         f.seek(start)
-        while block := f.read(1 << 20):
+        while (block := f.read(1 << 20)) and not given_up():
             digest.update(block)
     return digest.hexdigest()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -69,19 +70,24 @@ class Delta:
         return Delta.sum([self, other])
 
     @staticmethod
-    def sum(parts: Sequence[Delta]) -> Delta:
+    def sum(parts: Sequence[Delta], weights: Sequence[float] | None = None) -> Delta:
         """The sum of one or more, joined at once.
+
+        Args:
+            weights: of the parts, as :meth:`scaled` has them; at the cost of the sum alone.
 
         Raises:
             ValueError: they are of different sizes.
         """
         if any(part.matrix_shape != parts[0].matrix_shape for part in parts):
             raise ValueError(f"cannot add deltas of weights {[tuple(part.shape) for part in parts]}")
-        ups = [part.up for part in parts if part.up is not None]
+        weights = weights or [1.0] * len(parts)
+        ups = [(part.up, weight) for part, weight in zip(parts, weights, strict=True) if part.up is not None]
         downs = [part.down for part in parts if part.down is not None]
+        parts = [replace(part, up=None, down=None).scaled(weight) for part, weight in zip(parts, weights, strict=True)]
         return Delta(
             max((part.shape for part in parts), key=len),  # one may know the kernel, the other only its matrix
-            torch.cat(ups, dim=1) if len(ups) > 1 else next(iter(ups), None),
+            _side_by_side(ups) if ups else None,
             torch.cat(downs) if len(downs) > 1 else next(iter(downs), None),
             _total(part.dense_part for part in parts),
             _total(part.bias for part in parts),
@@ -198,6 +204,19 @@ def rank_for_energy(spectrum: Tensor, energy: float) -> int:
     lost = squares.flip(0).cumsum(0).flip(0)  # lost[k] is what rank k leaves out
     allowed = max(1 - energy, 1e-14) * squares.sum()
     return max(1, int((lost > allowed).sum().item()))
+
+
+def _side_by_side(weighed: Sequence[tuple[Tensor, float]]) -> Tensor:
+    """The columns of matrices of one height, each times its weight, in one pass."""
+    (first, weight), *others = weighed
+    if not others:
+        return first if weight == 1 else first * weight
+    dtype = reduce(torch.promote_types, (matrix.dtype for matrix, _ in weighed))
+    total = first.new_empty(first.shape[0], sum(matrix.shape[1] for matrix, _ in weighed), dtype=dtype)
+    columns = total.split([matrix.shape[1] for matrix, _ in weighed], dim=1)
+    for into, (matrix, weight) in zip(columns, weighed, strict=True):
+        torch.mul(matrix, weight, out=into)
+    return total
 
 
 def _total(tensors: Iterable[Tensor | None]) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -195,9 +195,13 @@ def _as_stored(tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict
     return {name: _checked(name, as_stored(name, t, dtype).cpu().contiguous()) for name, t in tensors.items()}
 
 
-def model_hash(path: str | Path) -> str:
-    """``sshs_model_hash`` of a file: SHA-256 of its tensors' bytes, which does not depend on the metadata."""
-    return container.data_hash(Path(path))
+def model_hash(path: str | Path, given_up: Callable[[], bool] = lambda: False) -> str:
+    """``sshs_model_hash`` of a file: SHA-256 of its tensors' bytes, which does not depend on the metadata.
+
+    Args:
+        given_up: whether nobody waits for it any more: it is worth nothing then.
+    """
+    return container.data_hash(Path(path), given_up)
 
 
 def split_keys(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

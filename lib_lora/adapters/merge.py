@@ -22,13 +22,14 @@ from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.carried import carried
 from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.factors import is_low
-from lib_lora.adapters.file import LoraFile, model_hash
+from lib_lora.adapters.file import LoraFile
 from lib_lora.adapters.formula import Term, render
+from lib_lora.adapters.hashing import hashed_meanwhile
 from lib_lora.adapters.layers import NUMBERS, Layers, Params, outline
 from lib_lora.adapters.merged import BIAS_WARNING, Merged, reduction_report
 from lib_lora.adapters.recognition import together
 from lib_lora.adapters.selection import kernel_of
-from lib_lora.adapters.workers import made_ahead, workers
+from lib_lora.adapters.workers import made_ahead
 from lib_lora.errors import UserError
 from lib_lora.models.family import Family
 
@@ -76,7 +77,9 @@ def combine(
     )
     exact = rank is None and energy is None
     stays = base is None or isinstance(base, CheckpointWeights)  # a loaded model is borrowed for this call only
-    modules, spectra = work.on_demand(progress) if exact and stays else work.at_once(progress)
+    with hashed_meanwhile([file for file, _, _ in terms]) as hashes:
+        modules, spectra = work.on_demand(progress) if exact and stays else work.at_once(progress)
+        found = hashes()
     if not modules:
         raise UserError("Nothing is left of this merge", where="formula", fix="Give at least one weight that is not 0.")
     shapes = outline(modules)
@@ -91,7 +94,7 @@ def combine(
         modules=modules,
         report=report,
         rank=widest,
-        metadata={**_untold(common), **_metadata(work.terms, widest, formula)},
+        metadata={**_untold(common), **_metadata(work.terms, found, widest, formula)},
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
         extras={name: tensor for file, _, _ in reversed(terms) for name, tensor in file.extras.items()},
     )
@@ -184,25 +187,26 @@ class _Sum:
 
     def layer(self, key: str) -> tuple[Params | None, Tensor | None]:
         """The merged layer, None where every weight is 0; and all singular values, None where nothing was reduced."""
-        parts = self._parts(key)
+        parts, weights = self._parts(key)
         if not parts:
             return None, None
-        delta = Delta.sum(parts)
+        delta = Delta.sum(parts, weights)
         if len(delta.shape) == 1 or (self.rank is None and self.energy is None):
             alone = len(parts) == 1
             return _adapter(key, delta, alone).tensors(), None
-        dense = math.hypot(*(part.dense_part.norm().item() for part in parts if part.dense_part is not None), 0.0)
+        dense = math.hypot(*(w * _size(part.dense_part) for part, w in zip(parts, weights, strict=True)), 0.0)
         delta, spectrum = delta.reduced(self.rank, self.energy, noise=NOISE * dense)
-        return _adapter(key, delta, alone=True).tensors(), spectrum
+        return _adapter(key, delta, alone=True, even=True).tensors(), spectrum
 
-    def _parts(self, key: str) -> list[Delta]:
-        """weight · ΔW of the terms that have this layer."""
+    def _parts(self, key: str) -> tuple[list[Delta], list[float]]:
+        """ΔW of the terms that have this layer, and their weights."""
         parts: list[Delta] = []
+        weights: list[float] = []
         for file, weight, by_block in self.terms:
             weight = _weight(key, weight, by_block)
             if weight == 0 or key not in file.modules:
                 continue
-            part = layer_delta(file, key, self.base).scaled(weight)
+            part = layer_delta(file, key, self.base)
             if parts and part.matrix_shape != parts[0].matrix_shape:
                 raise UserError(
                     f"Layer {key} is {list(part.shape)} here and {list(parts[0].shape)} in another LoRA of the merge",
@@ -210,7 +214,8 @@ class _Sum:
                     fix="Merge LoRAs that were trained for one family of checkpoints.",
                 )
             parts.append(part)
-        return parts
+            weights.append(weight)
+        return parts, weights
 
 
 def _shapes(file: LoraFile) -> dict[str, dict[str, Tensor]]:
@@ -225,6 +230,10 @@ def _weight(key: str, weight: float, by_block: BlockWeights | None) -> float:
     return weight if by_block is None else weight * by_block.of(key)
 
 
+def _size(tensor: Tensor | None) -> float:
+    return 0.0 if tensor is None else tensor.norm().item()
+
+
 def _matrix(shape: torch.Size) -> tuple[int, int]:
     return shape[0], shape[1:].numel()
 
@@ -237,13 +246,16 @@ def _whole(key: str, shape: torch.Size) -> torch.Size:
     return torch.Size((shape[0], shape[1] // kernel**2, kernel, kernel))
 
 
-def _adapter(key: str, delta: Delta, alone: bool) -> Adapter:
-    """The smallest adapter that holds ``delta`` exactly; factors stay factors where they are ``alone``."""
+def _adapter(key: str, delta: Delta, alone: bool, even: bool = False) -> Adapter:
+    """The smallest adapter that holds ``delta`` exactly; factors stay factors where they are ``alone``.
+
+    ``even`` is that of :meth:`LoRA.from_delta`.
+    """
     if len(delta.shape) == 1:
         return Norm.from_delta(delta)
     delta = replace(delta, shape=_whole(key, delta.shape))
     if delta.rank and (alone or is_low(delta.rank, *delta.matrix_shape)):
-        return LoRA.from_delta(delta)
+        return LoRA.from_delta(delta, even)
     return Full.from_delta(delta)
 
 
@@ -268,19 +280,14 @@ def _untold(common: Sequence[Family]) -> dict[str, str]:
     return metadata.base_model_of(common[0]) if common and common[0].predictions == ("flow",) else {}
 
 
-def _metadata(terms: Sequence[WeighedTerm], rank: int, formula: str | None) -> dict[str, str]:
+def _metadata(
+    terms: Sequence[WeighedTerm], hashes: Sequence[str | None], rank: int, formula: str | None
+) -> dict[str, str]:
     parts = [
         Term(file.name, weight, None if by_block is None else by_block.format()) for file, weight, by_block in terms
     ]
-    with workers() as pool:
-        hashes = list(pool.map(_hash, [file for file, _, _ in terms]))
     sources = [
         {"name": part.name, "hash": found, "weight": part.weight, "blocks": part.blocks}
         for part, found in zip(parts, hashes, strict=True)
     ]
     return metadata.merged(sources, terms[0][0].metadata, rank, formula or render(parts))
-
-
-def _hash(file: LoraFile) -> str | None:
-    """The hash of the tensors as they are in the file now; what its metadata say may be out of date."""
-    return None if file.path is None else model_hash(file.path)

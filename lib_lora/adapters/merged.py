@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lib_lora.adapters.delta import tail_error
 from lib_lora.adapters.file import LoraFile, write_lora
-from lib_lora.adapters.layers import Params
+from lib_lora.adapters.layers import Layers, Params, outline
 from lib_lora.adapters.rounding import rounding_loss
 from lib_lora.adapters.workers import made_ahead
 from lib_lora.errors import UserError
@@ -71,14 +71,7 @@ class Merged:
     def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
         """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
         losses = made_ahead(lambda key: rounding_loss(self.modules[key], dtype), self.modules)
-        loss = {key: e for key, e in zip(self.modules, losses, strict=True) if e > ROUNDING_LIMIT}
-        if not loss:
-            return []
-        name, worst = str(dtype).removeprefix("torch."), max(loss, key=loss.__getitem__)
-        if math.isinf(loss[worst]):
-            return [f"{worst} holds values that {name} cannot store; save as bfloat16 or float32"]
-        others = f" and {len(loss) - 1} more" if len(loss) > 1 else ""
-        return [f"Saving as {name} changes {worst} by {loss[worst]:.2%}{others}; save as float32"]
+        return _rounding_warnings(dict(zip(self.modules, losses, strict=True)), dtype)
 
     def save(self, path: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False) -> Path:
         """Write the file; adds to ``report.warnings`` what ``dtype`` loses.
@@ -89,9 +82,31 @@ class Merged:
         path = Path(path)
         if path.resolve() in {source.resolve() for source in self.sources}:
             raise UserError("A merge cannot replace one of its inputs", where=path, fix="Choose another name.")
-        self.report.warnings = self.report.remarks + self.rounding_warnings(dtype)
-        modules = self.modules if self.spelled is None else self.spelled(self.modules)
-        return write_lora(path, modules, self.metadata, dtype, overwrite, extras=self.extras)
+        losses: dict[str, float] = {}
+
+        def examined(key: str) -> Params:
+            params = self.modules[key]
+            losses[key] = rounding_loss(params, dtype)
+            return params
+
+        modules: Mapping[str, Params] = Layers(outline(self.modules), examined)  # so each is made only once
+        if self.spelled is not None:
+            modules = self.spelled(modules)
+        write_lora(path, modules, self.metadata, dtype, overwrite, extras=self.extras)
+        self.report.warnings = self.report.remarks + _rounding_warnings(losses, dtype)
+        return path
+
+
+def _rounding_warnings(losses: Mapping[str, float], dtype: torch.dtype) -> list[str]:
+    """What to say of the layers' losses by storing them in ``dtype``."""
+    loss = {key: lost for key, lost in losses.items() if lost > ROUNDING_LIMIT}
+    if not loss:
+        return []
+    name, worst = str(dtype).removeprefix("torch."), max(loss, key=loss.__getitem__)
+    if math.isinf(loss[worst]):
+        return [f"{worst} holds values that {name} cannot store; save as bfloat16 or float32"]
+    others = f" and {len(loss) - 1} more" if len(loss) > 1 else ""
+    return [f"Saving as {name} changes {worst} by {loss[worst]:.2%}{others}; save as float32"]
 
 
 def reduction_report(spectra: Mapping[str, Tensor], ranks: Mapping[str, int]) -> MergeReport:

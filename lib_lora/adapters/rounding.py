@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from lib_lora.adapters.algorithms.lora import ALPHA, DOWN, UP
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.finite import is_finite
 from lib_lora.adapters.layers import Params
 from lib_lora.adapters.tall import column_norms, product_norm
 
 ENOUGH = 7e-4  # an estimate below this is good enough, for none is reported below 1e-3; above, it is calculated
+SURELY = 9e-4  # and so is a bound below this, which no rounding to nearest comes near
 PROBES = 16
 
 
 def rounding_loss(params: Params, dtype: torch.dtype) -> float:
-    """Relative error of a layer's ΔW when its tensors are stored in ``dtype``; infinite where a value overflows."""
+    """Relative error of a layer's ΔW when its tensors are stored in ``dtype``; infinite where a value overflows.
+
+    Where it is clearly too small to be told, an estimate from above.
+    """
+    if params.keys() == {UP, DOWN, ALPHA}:
+        bound = _bound(params[UP].detach().flatten(1), params[DOWN].detach().flatten(1), dtype)
+        if bound <= SURELY:
+            return bound
+    return _calculated(params, dtype)
+
+
+def _calculated(params: Params, dtype: torch.dtype) -> float:
     adapter = adapter_from(params)
     rounded = adapter_from(adapter.tensors(dtype))
     if not all(is_finite(p) for p in rounded.parameters()):
@@ -42,10 +56,33 @@ def rounding_loss(params: Params, dtype: torch.dtype) -> float:
     return math.hypot(product_norm(up, exact.down), product_norm(stored.up, down)) / size if size > 0 else 0.0
 
 
+def _bound(up: Tensor, down: Tensor, dtype: torch.dtype) -> float:
+    """What rounding each number to the nearest of ``dtype`` costs at most, from the norms alone; NaN: not known."""
+    own = torch.promote_types(up.dtype, down.dtype)
+    if torch.promote_types(own, dtype) == dtype:
+        return 0.0
+    if own not in (torch.float32, torch.float64):
+        return math.nan
+    up, down = up.to(own), down.to(own)
+    sizes, others = column_norms(up), down.norm(dim=1)
+    number = torch.finfo(dtype)
+    about = _probed_norm(up, down)
+    if about == 0 or not (sizes.max() <= number.max and others.max() <= number.max):
+        return math.nan
+    share, least = number.eps / 2, number.smallest_normal * number.eps / 2  # of a normal number, of any other
+    off = share * sizes + least * math.sqrt(up.shape[0])
+    other_off = share * others + least * math.sqrt(down.shape[1])
+    return math.hypot(float((off * others).norm()), float(((sizes + off) * other_off).norm())) / about
+
+
 def _probed_norm(up: Tensor, down: Tensor) -> float:
     """The norm of ``up`` @ ``down`` to some 20 %, from random vectors (Hutchinson 1989); 0 only for a zero product."""
-    probes = torch.randn(down.shape[1], PROBES, generator=torch.Generator().manual_seed(0), dtype=down.dtype)
-    return float((up @ (down @ probes)).norm()) / math.sqrt(PROBES)
+    return float((up @ (down @ _probes(down.shape[1], down.dtype))).norm()) / math.sqrt(PROBES)
+
+
+@lru_cache(maxsize=16)
+def _probes(width: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(width, PROBES, generator=torch.Generator().manual_seed(0), dtype=dtype)
 
 
 def _column_by_column(up: Tensor, down: Tensor) -> float:

@@ -9,6 +9,7 @@ PEFT, ComfyUI, ai-toolkit and DiffSynth, and those of XLabs' processors.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Beginnings of names without dots -> ours
 PREFIXES = {
@@ -78,6 +79,7 @@ _BARE_START = re.compile(
 )
 
 
+@lru_cache(maxsize=1 << 14)  # a file's names are asked for several times while it is opened
 def split(name: str) -> tuple[str, str]:
     """Layer key, in the file's spelling, and parameter name."""
     name = _WRAPPED.sub("", name)

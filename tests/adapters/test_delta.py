@@ -45,6 +45,18 @@ def test_sums_equal_the_dense_sum(shape, rank_a, rank_b, wa, wb, dense, seed):
     assert total.norm() == pytest.approx(want.norm().item(), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("weighed", [(1.0,), (2.0,), (0.5, -1.0), (1.0, 0.0, 2.0)], ids=str)
+def test_a_weighted_sum_is_the_sum_of_what_is_scaled(weighed):
+    parts = [random_delta((7, 8), 2 + i, i, dense=i == 1) for i in range(len(weighed))]
+    parts = [Delta(part.shape, part.up, part.down, part.dense_part, torch.ones(7)) for part in parts]
+    before = [part.up.clone() for part in parts]
+    found = Delta.sum(parts, weighed)
+    want = Delta.sum([part.scaled(weight) for part, weight in zip(parts, weighed, strict=True)])
+    torch.testing.assert_close(found.matrix(), want.matrix())
+    torch.testing.assert_close(found.bias, want.bias)
+    assert all(torch.equal(part.up, kept) for part, kept in zip(parts, before, strict=True))
+
+
 @settings(max_examples=60, deadline=None)
 @given(shapes, st.integers(1, 20), st.integers(1, 8), st.booleans(), st.integers(0, 99))
 def test_truncation_is_optimal(shape, rank, keep, dense, seed):

@@ -102,6 +102,20 @@ def test_values_that_do_not_fit_are_refused(tmp_path):
     assert write_lora(tmp_path / "a.safetensors", modules, {}, torch.bfloat16).exists()
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_no_loss_by_rounding_is_told_as_smaller_than_it_is(size, dtype):
+    """Down to numbers that half precision hardly has; also where most of the product cancels."""
+    g = torch.Generator().manual_seed(0)
+    up, down = torch.randn(90, 6, generator=g) * size, torch.randn(6, 70, generator=g)
+    opposed = torch.cat([up, -up + 0.01 * size * torch.randn(90, 6, generator=g)], dim=1), torch.cat([down, down])
+    for u, d in ((up, down), opposed):
+        exact, stored = u.double() @ d.double(), u.to(dtype).double() @ d.to(dtype).double()
+        true = ((exact - stored).norm() / exact.norm()).item()
+        told = rounding_loss({"lora_up.weight": u, "lora_down.weight": d, "alpha": torch.tensor(6.0)}, dtype)
+        assert told >= 0.9 * true if true > 1e-3 else told <= 1e-3
+
+
 def test_rounding_loss():
     assert rounding_loss(one_layer()[KEY], torch.float32) < 1e-12
     assert 1e-5 < rounding_loss(one_layer()[KEY], torch.float16) < 1e-3

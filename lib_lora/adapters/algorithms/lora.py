@@ -97,17 +97,21 @@ class LoRA(Adapter):
         return cls(up, down, alpha_of(tensors, rank), mid, bias)
 
     @classmethod
-    def from_delta(cls, delta: Delta) -> LoRA:
-        """A LoRA with the ΔW of a factored ``delta``, alpha = rank, and factors of equal norm, rank by rank."""
+    def from_delta(cls, delta: Delta, even: bool = False) -> LoRA:
+        """A LoRA with the ΔW of a factored ``delta``, alpha = rank, and factors of equal norm, rank by rank.
+
+        Args:
+            even: they are of equal norm already, as after a truncation.
+        """
         up, down = delta.up, delta.down
         if up is None or down is None:
             raise ValueError("a ΔW that is not factored")
         # Equal norms keep both factors as far from half-precision overflow and underflow as they can be.
-        up_norm, down_norm = column_norms(up), down.norm(dim=1)
-        ratio = torch.where((up_norm > 0) & (down_norm > 0), (down_norm / up_norm).sqrt(), 1.0)
-        # those of a truncation are equal already; of tensors without memory only the shapes count
-        if not ratio.is_meta and ((ratio - 1).abs() > EQUAL).any():
-            up, down = up * ratio, down / ratio[:, None]
+        if not even and not up.is_meta:  # of tensors without memory only the shapes count
+            up_norm, down_norm = column_norms(up), down.norm(dim=1)
+            ratio = torch.where((up_norm > 0) & (down_norm > 0), (down_norm / up_norm).sqrt(), 1.0)
+            if ((ratio - 1).abs() > EQUAL).any():
+                up, down = up * ratio, down / ratio[:, None]
         kernel = delta.shape[2:]
         up, down = up.reshape(*up.shape, *[1] * len(kernel)), down.reshape(-1, *delta.shape[1:])
         return cls(up, down, down.shape[0], bias=delta.bias)
