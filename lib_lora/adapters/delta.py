@@ -172,7 +172,8 @@ class Delta:
             return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)
         from_up, r_up = orthogonal(self.up)
         from_down, r_down = orthogonal(self.down.T)
-        left, values, right = leading_svd(r_up @ r_down.T, rank)
+        dtype = torch.promote_types(r_up.dtype, r_down.dtype)
+        left, values, right = leading_svd(r_up.to(dtype) @ r_down.to(dtype).T, rank)
         size = (column_norms(r_up) * column_norms(r_down)).norm()  # a triangle's columns are as long as the matrix's
         values, root = _cleared(values, max(noise, rounding * size.item()), rank)
         return from_up(left, root), values, from_down(right.T, root).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,22 +11,24 @@ from torch import Tensor
 INDEPENDENT = 1e-3  # the sine of the angle between a column and those before it, from which on Cholesky's way is safe
 WELL_APART = 0.3  # and from which on it is with products of float32
 GROWTH = 4.0  # up to this size of what cancels in a unit vector, a float32 product is exact to some 1e-7
+SPREAD = 1.02  # times the rank: from this p on (see `_in_single_precision`) 1 % of the energy or more is cut off
+SMALLEST = 1e-30  # what can be squared in float32
 WELL_ABOVE = 1e-6  # of the largest eigenvalue: above it, an eigenvector of M Mᵀ is as good as a singular vector of M
 STRIP = 64  # columns of a Gram matrix computed at once
 ROWS = 2048  # multiplied at once: small enough to stay in the processor's cache, also as float64
 
 
 def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor]:
-    """``matrix`` = Q R, as a function of unit columns x and lengths s -> Q (x·s), and the upper triangle R in float64.
+    """``matrix`` = Q R, as a function of unit columns x and lengths s -> Q (x·s), and the upper triangle R.
 
     Where the columns are clearly independent, R is the Cholesky factor of the Gram matrix and Q is never formed: one
     product instead of a Householder QR, several times as fast (CholeskyQR; its loss of orthogonality is ε·κ²). Else QR.
-    Of a float32 matrix whose columns are well apart, the products are float32 too: some 1e-6 from orthogonal, which a
-    truncation squares. Q (x·s) has the precision of ``matrix`` where nothing cancels in it, else float64.
+    Of a float32 matrix whose columns are well apart, products and R are float32 too: some 1e-6 from orthogonal, which a
+    truncation squares; else they are float64. Q (x·s) has the precision of ``matrix`` where nothing cancels in it.
     """
     found = None
     if matrix.dtype == torch.float32:
-        found = _cholesky(gram(matrix, matrix.dtype), WELL_APART)
+        found = _cholesky(gram(matrix, matrix.dtype).to(matrix.dtype), WELL_APART)
     found = found or _cholesky(gram(matrix), INDEPENDENT)
     if found is None:
         q, triangle = torch.linalg.qr(matrix.double())
@@ -33,10 +36,10 @@ def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tens
     triangle, sizes = found
 
     def times(x: Tensor, lengths: Tensor) -> Tensor:
-        x = torch.linalg.solve_triangular(triangle, x, upper=True)
+        x = torch.linalg.solve_triangular(triangle, x.to(triangle.dtype), upper=True)
         if column_norms(sizes[:, None] * x).max() <= GROWTH:
             return matrix @ (x * lengths).to(matrix.dtype)
-        return matrix.double() @ (x * lengths)
+        return matrix.double() @ (x * lengths).double()
 
     return times, triangle
 
@@ -50,11 +53,18 @@ def _cholesky(products: Tensor, least: float) -> tuple[Tensor, Tensor] | None:
 
 
 def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first ``rank`` left vectors [m, k], all singular values, the first right vectors [k, n] of a float64 matrix.
+    """The first ``rank`` left vectors [m, k], all singular values, the first right vectors [k, n]; in float64.
 
     Where the values that are kept, and the first that is not, are well above rounding noise, from the eigenvectors of
     M Mᵀ, at two thirds of the cost: its noise, √ε of the largest value, is then far below them. Else by SVD.
+
+    Args:
+        matrix: of float64; or of float32, if it is not known any better.
     """
+    if matrix.dtype == torch.float32:
+        if (found := _in_single_precision(matrix, rank)) is not None:
+            return found
+        matrix = matrix.double()
     if matrix.shape[0] == matrix.shape[1] > rank:
         squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
         squares, left = squares.flip(0).clamp_min(0), vectors[:, -rank:].flip(1)
@@ -64,6 +74,25 @@ def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     left, values, right = torch.linalg.svd(matrix)
     k = min(rank, values.numel())
     return left[:, :k], values, right[:k]
+
+
+def _in_single_precision(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """:func:`leading_svd` by eigenvectors in float32; None where too little is cut off for that.
+
+    What is cut off is at least 1 − √(rank/p) of Σσ², where p = (Σσ²)²/Σσ⁴. An error ε of the vectors adds ε² to it. The
+    values are the lengths of Mᵀ v, which err by ε² too, and not by ε as the roots of the eigenvalues do.
+    """
+    if matrix.shape[0] != matrix.shape[1]:
+        return None
+    products = matrix @ matrix.T
+    energy, size = products.diagonal().sum(), products.norm()
+    if not (SMALLEST < size < math.inf and energy >= math.sqrt(SPREAD * rank) * size):
+        return None
+    vectors = torch.linalg.eigh(products)[1]
+    images = matrix.T @ vectors
+    values, order = column_norms(images).sort(descending=True)
+    first = order[:rank]
+    return vectors[:, first].double(), values.double(), (images[:, first] / values[:rank]).T.double()
 
 
 def gram(matrix: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:

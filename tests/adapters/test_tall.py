@@ -36,7 +36,8 @@ def test_single_precision_is_used_only_where_nothing_cancels(apart):
     first, second = torch.randn(3000, 6, generator=g), torch.randn(3000, 6, generator=g)
     matrix = torch.cat([first, first + apart * second], dim=1)
     times, triangle = orthogonal(matrix)
-    x = torch.linalg.svd(triangle).U[:, -4:]
+    assert triangle.dtype == (torch.float32 if apart == 1 else torch.float64)
+    x = torch.linalg.svd(triangle.double()).U[:, -4:]
     lengths = torch.tensor([1.0, 0.5, 2.0, 1e-6], dtype=torch.float64)
     got = times(x, lengths) / lengths
     assert times(x, lengths).dtype == (torch.float32 if apart == 1 else torch.float64)
@@ -70,3 +71,38 @@ def test_leading_svd_of_an_exact_rank_leaves_nothing():
     a, b = torch.randn(20, 5, generator=g, dtype=torch.float64), torch.randn(5, 20, generator=g, dtype=torch.float64)
     _, values, _ = leading_svd(a @ b, 5)
     assert values[5:].norm() / values.norm() < 1e-14
+
+
+def clustered(kind: str) -> torch.Tensor:
+    """Singular values of a matrix of 40 × 40, of which 8 are kept."""
+    flat = torch.linspace(1, 0.9, 40, dtype=torch.float64)
+    return {
+        "flat": flat,
+        "all equal": torch.ones(40, dtype=torch.float64),
+        "equal where it is cut": torch.cat([flat[:4], flat[20].repeat(30), flat[30:36]]),
+        "nearly equal where it is cut": torch.cat([flat[:4], flat[20] * (1 + 1e-7 * torch.arange(30)), flat[30:36]]),
+        "a tail in the noise": torch.cat([flat[:20], 1e-6 * flat[20:]]),
+        "exact rank": torch.cat([flat[:20], torch.zeros(20, dtype=torch.float64)]),
+        "steep": 0.3 ** torch.arange(40, dtype=torch.float64),
+        "nothing": torch.zeros(40, dtype=torch.float64),
+        "tiny": flat * 1e-25,
+        "huge": flat * 1e25,
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", [
+    "flat", "all equal", "equal where it is cut", "nearly equal where it is cut", "a tail in the noise", "exact rank",
+    "steep", "nothing", "tiny", "huge",
+])  # fmt: skip
+def test_single_precision_cuts_off_no_more_than_has_to_be(kind):
+    """Against the best of rank 8, in the norm of the whole; whichever way was taken."""
+    g = torch.Generator().manual_seed(4)
+    u, v = (torch.linalg.qr(torch.randn(40, 40, generator=g, dtype=torch.float64)).Q for _ in range(2))
+    values = clustered(kind).sort(descending=True).values
+    matrix = ((u * values) @ v.T).float()
+    left, found, right = leading_svd(matrix, 8)
+    size, best = values.norm().item(), values[8:].norm().item()
+    error = (matrix.double() - left * found[:8] @ right).norm().item()
+    assert error <= best + 1e-6 * size
+    assert (found - values).abs().max() <= 2e-6 * values[0] and found.dtype == torch.float64
+    assert found[8:].norm().item() == pytest.approx(best, abs=1e-6 * size)
