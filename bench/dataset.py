@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.process import peak_memory
 from lib_lora.dataset.duplicates.groups import find_duplicates
 from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.dataset.tags.index import TagFilter
@@ -41,7 +41,7 @@ def run(pictures: int = PICTURES) -> dict[str, object]:
         editor = opened[0]
         result |= _timed("filter", lambda: editor.select(FILTER))
         result |= _timed("duplicates", lambda: [step for step in find_duplicates(editor.pictures, cache=cache)])
-    return result | {"memory_mb": _peak_memory()}
+    return result | {"memory_mb": peak_memory() >> 20}
 
 
 def write_set(folder: Path, pictures: int) -> None:
@@ -61,13 +61,3 @@ def _timed(name: str, work: Callable[[], Any]) -> dict[str, float]:
     work()
     seconds = {name: time.perf_counter() - wall, f"{name}_cpu": time.process_time() - cpu}
     return {key: round(value, 3) for key, value in seconds.items()}
-
-
-def _peak_memory() -> int:
-    """Peak of the resident set in MB; 0 where the system does not tell (Windows)."""
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1 << 20) if sys.platform == "darwin" else peak >> 10

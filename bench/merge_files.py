@@ -6,7 +6,6 @@ As a program it measures one merge in a process of its own, so that the peak of 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.process import peak_memory
 from lib_lora.adapters.file import write_lora
 from lib_lora.tools.merge import merge
 
@@ -101,7 +101,7 @@ def measure(folder: Path) -> dict[str, object]:
     return {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gb": peak_memory() / 2**30,
         "rank": merged.rank,
         "error": merged.report.total_error,
     }
