@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from ..file_sets import file_set, refuse_existing
 from ..files import move, naming_refusals, sha256_file, write_text
 from ..names import check_name
 from ..part_files import part_name
-from ..small_files import write_json
 from ..training.run import Run
 from .card_files import Card
 from .examples import Example
@@ -33,7 +33,6 @@ from .prompt_loras import TAG
 
 MOST_PICTURES = 20  # as many as Civitai takes at once
 IMAGES = "images"
-PUBLISHED = "published.json"  # in a run's folder
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,16 @@ def publish(source: Path, folder: Path, wanted: Publication, run: Run | None = N
                     _zip(part, archive, name)
             else:
                 refuse_existing([target])
-                move(part, target)
+                try:
+                    move(part, target)
+                except OSError:
+                    refuse_existing([target])  # somebody else was faster
+                    raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if run is not None:
-        write_json(run.folder / PUBLISHED, {"name": name, "path": str(target)})
+        with suppress(UserError):  # it was deleted meanwhile
+            run.set_published(name, target)
     return target
 
 

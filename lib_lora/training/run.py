@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lib_lora.errors import UserError
 from lib_lora.files import naming_refusals, write_text
 from lib_lora.small_files import damage, plain_text, read_lines, set_aside, tolerated, write_json
 from lib_lora.training import run_files, step_log, tensorboard
@@ -25,6 +26,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import read_config, write_config
 
 CONFIG = "config.toml"
+PUBLISHED = "published.json"
 SMALL_FILES = {
     "epochs.json": run_files.epochs,
     "result.json": run_files.result,
@@ -134,7 +136,7 @@ class Run:
         set_aside(self.folder / "epochs.json", run_files.epochs)
         row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         rows = [known for known in self.epochs() if known["epoch"] != row["epoch"]]
-        write_json(self.folder / "epochs.json", sorted([*rows, row], key=lambda known: known["epoch"]))
+        self._write("epochs.json", sorted([*rows, row], key=lambda known: known["epoch"]))
 
     @property
     def _steps(self) -> Path:
@@ -162,6 +164,7 @@ class Run:
     def set_notes(self, text: str) -> None:
         """Keep the user's notes; empty text removes them."""
         if text.strip():
+            self._be_there()
             write_text(self.folder / "notes.txt", text.strip() + "\n")
         else:
             (self.folder / "notes.txt").unlink(missing_ok=True)
@@ -169,7 +172,7 @@ class Run:
     def set_result(self, status: str, step: int, path: Path | None = None, reason: str = "") -> None:
         """Record how it ended."""
         values = {"status": status, "step": step, "path": str(path) if path else None, "reason": reason}
-        write_json(self.folder / "result.json", values)
+        self._write("result.json", values)
 
     def warnings(self) -> list[str]:
         """What went wrong without ending it, in order, each thing once."""
@@ -202,7 +205,7 @@ class Run:
 
     def choose(self, epoch: int, weight: float) -> None:
         """Remember the user's choice."""
-        write_json(self.folder / "chosen.json", {"epoch": epoch, "weight": weight})
+        self._write("chosen.json", {"epoch": epoch, "weight": weight})
 
     def mixture(self) -> dict[str, Any]:
         """The best mixture of its epochs that was found last, as ``tools.mixture`` writes it; empty before."""
@@ -210,7 +213,11 @@ class Run:
 
     def set_mixture(self, found: dict[str, Any]) -> None:
         """Keep the best mixture of its epochs."""
-        write_json(self.folder / "mixture.json", found)
+        self._write("mixture.json", found)
+
+    def set_published(self, name: str, path: Path) -> None:
+        """Remember that something of it was published."""
+        self._write(PUBLISHED, {"name": name, "path": str(path)})
 
     def write_config(self, config: TrainConfig) -> None:
         """Replace the settings; only for a run that has not begun, or with what :meth:`extended` allows."""
@@ -223,7 +230,7 @@ class Run:
 
     def extended(self, length: int) -> None:
         """Remember the number of epochs or steps that it was planned with."""
-        write_json(self.folder / "extensions.json", sorted({*self.extensions(), length}))
+        self._write("extensions.json", sorted({*self.extensions(), length}))
 
     def sweep(self) -> dict[str, Any]:
         """``label``, what this run varies, and ``grid``, the folder of the sweep's grid; empty outside of a sweep."""
@@ -231,7 +238,7 @@ class Run:
 
     def join_sweep(self, label: str, grid: Path) -> None:
         """Remember that this run is one of a sweep."""
-        write_json(self.folder / "sweep.json", {"label": label, "grid": str(grid)})
+        self._write("sweep.json", {"label": label, "grid": str(grid)})
 
     def reopen(self) -> None:
         """Forget that it had ended."""
@@ -245,10 +252,20 @@ class Run:
         set_aside(self.folder / "epochs.json", run_files.epochs)
         epochs = self.epochs()
         if (kept := [row for row in epochs if row["step"] <= step]) != epochs or not epochs:
-            write_json(self.folder / "epochs.json", kept)
+            self._write("epochs.json", kept)
         if not tensorboard.cut_after(self._events, step):
             rows = sorted([*self.metrics(), *kept], key=lambda row: row["step"])
             tensorboard.rewrite_rows(self._events, rows)
+
+    def _write(self, name: str, value: Any) -> None:
+        self._be_there()
+        write_json(self.folder / name, value)
+
+    def _be_there(self) -> None:
+        """UserError where the run was deleted meanwhile: a folder with one file would keep it from being put back."""
+        if not self.folder.is_dir():
+            fix = "Put its folder back from .trash, or choose another run"
+            raise UserError("This run was deleted", where=self.record.id, fix=fix)
 
 
 class Onlooker(Run):

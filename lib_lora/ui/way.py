@@ -9,8 +9,7 @@ from pathlib import Path
 
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import PREPARING, TrainView
-from lib_lora.tools.publish import PUBLISHED
-from lib_lora.training.run import Run
+from lib_lora.training.run import PUBLISHED, Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.job_view import of_type

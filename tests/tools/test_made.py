@@ -221,6 +221,19 @@ def test_kept_pictures_become_a_folder_of_the_set_and_leave_it(drawn: Path, tmp_
     assert not plan_take([drawn / "0001.png"], root, "x").notes
 
 
+def test_a_damaged_list_of_recipes_is_made_anew_from_the_pictures(drawn: Path, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    noise(root / "own.png", 1)
+    editor = DatasetEditor([root], tmp_path / "cache")
+    editor.apply(plan_take([drawn / "0001.png"], root, "made mira"))
+    side = root / "made mira" / MADE_FILE
+    side.write_bytes(side.read_bytes()[:30])
+    editor.apply(plan_take([drawn / "0002.png"], root, "made mira"))
+    assert json.loads(side.read_text(encoding="utf-8")) == {
+        f"drawn-{number}.png": read_recipe(drawn / f"{number}.png") for number in ("0001", "0002")
+    }
+
+
 def test_training_reads_the_captions_and_nothing_else(drawn: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     noise(root / "3_mira" / "own.png", 1)

@@ -64,6 +64,25 @@ def test_two_programs_that_make_a_run_in_one_second_get_one_each(store, monkeypa
     assert run.id == f"{taken[0]}-2" and store.open(run.id).record.id == run.id and run.config() == CONFIG
 
 
+@pytest.mark.parametrize("work", [
+    lambda run: run.set_notes("mine"), lambda run: run.choose(1, 0.8), lambda run: run.set_mixture({}),
+    lambda run: run.set_result("finished", 3), lambda run: run.set_epoch({"epoch": 1, "step": 2}),
+    lambda run: run.join_sweep("rank 8", run.folder), lambda run: run.set_published("mira", run.folder),
+    lambda run: run.extended(4),
+], ids=["notes", "choice", "mixture", "result", "epoch", "sweep", "published", "extended"])  # fmt: skip
+def test_what_is_kept_of_a_run_that_was_deleted_meanwhile_makes_no_folder(store, work):
+    """A job or another page may still hold it; its place stays free for it to be put back."""
+    run = store.create(CONFIG)
+    work(run)
+    trash = store.delete(run.id)
+    with pytest.raises(UserError, match="deleted") as caught:
+        work(run)
+    assert caught.value.where == run.id and not run.folder.exists()
+    trash.rename(run.folder)
+    assert store.open(run.id).config() == CONFIG
+    work(run)
+
+
 def test_newest_first_also_when_the_clock_is_set_back(tmp_path):
     times = iter((1_700_000_000.0, 1_700_007_200.0, 1_700_003_600.0))
     store = RunStore(tmp_path, clock=lambda: next(times))

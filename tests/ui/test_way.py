@@ -6,8 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from lib_lora.models.base import HostPaths
-from lib_lora.tools.publish import PUBLISHED
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.run import PUBLISHED
 from lib_lora.ui.way import Way, way_view
 from lib_lora.workbench import Workbench
 

@@ -40,7 +40,7 @@ def plan_take(pictures: Sequence[Path], root: Path, folder: str) -> Change:
         raise UserError("No picture is kept yet", where="Generate pictures", fix="Look at them, and keep some")
     target = root / check_name(folder, "Folder in the set")
     side_file = target / MADE_FILE
-    known: dict[str, Any] = tolerated(side_file, mapping, {})
+    known: dict[str, Any] = dict(tolerated(side_file, mapping, None) or _recipes(target))
     operations: list[Operation] = []
     examples: list[Example] = []
     there: list[str] = []
@@ -71,6 +71,12 @@ def plan_take(pictures: Sequence[Path], root: Path, folder: str) -> Change:
     return Change(
         f"Made pictures: {folder}", tuple(operations), {"pictures added": taken}, tuple(examples[:SHOWN]), tuple(notes)
     )
+
+
+def _recipes(folder: Path) -> dict[str, Any]:
+    """Those that the pictures in ``folder`` carry, where the file that has them all is damaged."""
+    found = {path.name: read_recipe(path) for path in sorted(folder.glob("*.png"))}
+    return {name: recipe for name, recipe in found.items() if recipe}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
