@@ -23,6 +23,7 @@ TEXT = 20_000  # characters of a prompt or another long text
 FORMULA = 20_000  # hundreds of LoRAs with weights for each block
 LIST = 1_000  # values
 PATH = 4_096  # bytes, of which 255 for each folder's name
+KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a table"}
 
 
 class Settings(Protocol):
@@ -47,6 +48,12 @@ def check_number(value: Any, where: str, low: float, high: float, *, unit: str =
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:  # NaN is refused too
         fix = f"Use {low:g} to {high:g} {unit}".rstrip()
         raise UserError(f"This cannot be {shown(value)}", where=where, fix=fix)
+
+
+def check_kind(value: Any, kind: type, where: str, what: str = "This") -> None:
+    """UserError unless ``value`` is of the very type ``kind``: true is no number here; ``what`` begins the message."""
+    if type(value) is not kind:
+        raise UserError(f"{what} must be {KINDS[kind]}, not {shown(value)}", where=where)
 
 
 def check_text(value: str, where: str, longest: int = TEXT) -> None:
@@ -90,4 +97,6 @@ def shown(value: Any) -> str:
     """A value in a message, shortened: a number of thousands of digits cannot even be written."""
     if isinstance(value, int) and abs(value) >= 10**15:
         return f"a number of about {int(math.log10(abs(value))) + 1} digits"
+    if value is None or isinstance(value, bool):
+        return {None: "empty", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else f"{value!r:.60}"

@@ -246,8 +246,7 @@ def _typed(kind: str, name: str, value: Any) -> Any:
     wanted = TYPES[kind]
     if wanted is float and type(value) is int:
         return bounds.as_float(value, name)
-    if type(value) is not wanted:
-        raise UserError(f"This must be a {wanted.__name__}", where=name, fix=f"It is a {type(value).__name__} now")
+    bounds.check_kind(value, wanted, name)
     if isinstance(value, str):
         bounds.check_text(value, name)
     return value

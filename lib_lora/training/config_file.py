@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lib_lora.bounds import as_float, shown
+from lib_lora.bounds import as_float, check_kind
 from lib_lora.errors import UserError
 from lib_lora.files import write_text
 from lib_lora.training.config import TrainConfig, default_of, settings
@@ -59,9 +59,8 @@ def config_from_dict(values: dict[str, Any], *, where: str | Path = "config") ->
     decimal = {name for name in values if type(default_of(known[name])) is float and type(values[name]) is int}
     given: dict[str, Any] = {name: as_float(v, name) if name in decimal else v for name, v in values.items()}
     for name, value in given.items():
-        if type(value) is not (kind := type(default_of(known[name]))):
-            at = name if isinstance(where, str) else f"{name} in {where}"
-            raise UserError(f"{known[name].metadata['label']} must be a {kind.__name__}, not {shown(value)}", where=at)
+        at = name if isinstance(where, str) else f"{name} in {where}"
+        check_kind(value, type(default_of(known[name])), at, known[name].metadata["label"])
     return TrainConfig(**given)
 
 

@@ -94,6 +94,21 @@ def test_bad_settings_are_named(setting, value):
     assert caught.value.where == setting
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("epochs", "ten", "Epochs must be a whole number, not 'ten'"),
+        ("epochs", True, "Epochs must be a whole number, not true"),
+        ("name", None, "Name must be text, not empty"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_plain_words(setting, value, message):
+    for read in (config_from_dict, lambda values: TrainConfig(**values).check()):
+        with pytest.raises(UserError) as error:
+            read({setting: value})
+        assert error.value.what == message
+
+
 def test_settings_that_do_not_go_together():
     with pytest.raises(UserError, match="nothing would be learned"):
         replace(GOOD, unet_lr=0.0, te_lr=0.0).check()

@@ -6,7 +6,7 @@ import re
 from dataclasses import MISSING, Field, field
 from typing import Any, TypeVar
 
-from lib_lora.bounds import as_float, check_text, shown
+from lib_lora.bounds import as_float, check_kind, check_text, shown
 from lib_lora.errors import UserError
 from lib_lora.training.config_groups.only import Only
 
@@ -65,8 +65,7 @@ def check_value(f: Field[Any], value: Any) -> None:
     kind = type(default_of(f))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = as_float(value, f.name)
-    if type(value) is not kind:
-        raise UserError(f"{meta['label']} must be a {kind.__name__}, not {shown(value)}", where=f.name)
+    check_kind(value, kind, f.name, meta["label"])
     if isinstance(value, str):
         check_text(value, f.name)
     if meta["choices"] and value not in meta["choices"] and not is_other(f, value):
