@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from bench.faults.campaign import HALF, LEFT, LOST, Campaign, Files
-from bench.faults.training import DAMAGES, plain, save_file, sweep
+from bench.faults.training import DAMAGES, again, plain, save_file
 from lib_lora.dataset import cache
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.dataset.config import Concept, DatasetConfig
@@ -29,7 +29,7 @@ OPENED = ("cache/headers.json", "cache/signatures.npz", "cache/thumbnails/*.jpg"
 def campaigns() -> list[Campaign]:
     """Each kind of cache as it is made, and then made again after one of its files was damaged."""
     made = [("latents", _encode, LATENTS), ("dataset", _look, OPENED)]
-    found = [Campaign(f"caches: {name}", _pictures, act, _again(act), _usable) for name, act, _ in made]
+    found = [Campaign(f"caches: {name}", _pictures, act, again(act), _usable) for name, act, _ in made]
     for _, act, files in made:
         for pattern in files:
             damages = {**DAMAGES, **(NESTED if pattern.endswith("json") else {})}
@@ -46,15 +46,7 @@ def _of_damaged(
         path = sorted(folder.glob(pattern))[0]
         path.write_bytes(damage(path.read_bytes()))
 
-    return Campaign(f"caches: {pattern} {name}", prepare, act, _again(act), _usable)
-
-
-def _again(act: Callable[[Path], object]) -> Callable[[Path], None]:
-    def start(folder: Path) -> None:
-        sweep(folder)
-        act(folder)
-
-    return start
+    return Campaign(f"caches: {pattern} {name}", prepare, act, again(act), _usable)
 
 
 def _pictures(folder: Path) -> None:

@@ -4,7 +4,6 @@ whole or damaged before."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 from bench.faults.campaign import Campaign, Files, all_or_nothing
 from bench.faults.pictures import SIDE, Painter
-from bench.faults.training import DAMAGES, sweep, undisturbed
+from bench.faults.training import DAMAGES, again, sweep, undisturbed
 from lib_lora.dataset.editor import STATE_FOLDER, DatasetEditor
 from lib_lora.models.base import GenerationRequest
 from lib_lora.small_files import Damaged
@@ -31,22 +30,14 @@ CACHE = "cache"
 def campaigns() -> list[Campaign]:
     """Drawing goes on, answers and pairs are whole or not there, and a set is as before or as after."""
     return [
-        Campaign("made: drawn and sifted", lambda folder: None, _draw, _again(_draw), undisturbed, (CACHE,)),
+        Campaign("made: drawn and sifted", lambda folder: None, _draw, again(_draw), undisturbed, (CACHE,)),
         Campaign("made: an answer", _drawn, _answer, sweep, all_or_nothing, (CACHE,)),
         Campaign("made: an answer taken back", _answered, _undo, sweep, all_or_nothing, (CACHE,)),
         *(_taken(undo) for undo in (False, True)),
-        Campaign("made: pairs of a grid", _grid, _pairs, _again(_pairs), undisturbed),
+        Campaign("made: pairs of a grid", _grid, _pairs, again(_pairs), undisturbed),
         *(_of_damaged(name, damage) for name in (ASIDE, "0001.png", "0002.txt") for damage in DAMAGES),
         *(_answered_over_damage(damage) for damage in DAMAGES),
     ]
-
-
-def _again(act: Callable[[Path], object]) -> Callable[[Path], None]:
-    def start(folder: Path) -> None:
-        sweep(folder)
-        act(folder)
-
-    return start
 
 
 def _of_damaged(name: str, damage: str) -> Campaign:
@@ -57,7 +48,7 @@ def _of_damaged(name: str, damage: str) -> Campaign:
         path = folder / "made" / name
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
-    return Campaign(f"made: {name} {damage}", prepare, _draw, _again(_draw), undisturbed, (CACHE,))
+    return Campaign(f"made: {name} {damage}", prepare, _draw, again(_draw), undisturbed, (CACHE,))
 
 
 def _answered_over_damage(damage: str) -> Campaign:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench.faults.campaign import HALF, Campaign, Files
 from bench.faults.tools import inputs
-from bench.faults.training import DAMAGES, sweep, undisturbed
+from bench.faults.training import DAMAGES, again, undisturbed
 from lib_lora.models.base import GenerationRequest
 from lib_lora.tools.base_style import framed
 from lib_lora.tools.grid import make_grid
@@ -28,8 +28,8 @@ GRID_FILES = ("grid/grid.json", "grid/grid.png", "grid/likeness.json", "grid/cel
 def campaigns() -> list[Campaign]:
     """Each goes on at the next start, and what is there already is kept."""
     return [
-        Campaign("base style", lambda folder: None, _generate, _again(_generate), undisturbed),
-        Campaign("grid", _prepare, _grid, _again(_grid), _drawn),
+        Campaign("base style", lambda folder: None, _generate, again(_generate), undisturbed),
+        Campaign("grid", _prepare, _grid, again(_grid), _drawn),
         *(_of_damaged(pattern, damage) for pattern in GRID_FILES for damage in DAMAGES),
     ]
 
@@ -43,15 +43,7 @@ def _of_damaged(pattern: str, damage: str) -> Campaign:
         path = sorted(folder.glob(pattern))[0]
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
-    return Campaign(f"grid: {pattern} {damage}", prepare, _grid, _again(_grid), _drawn)
-
-
-def _again(act: Callable[[Path], None]) -> Callable[[Path], None]:
-    def start(folder: Path) -> None:
-        sweep(folder)
-        act(folder)
-
-    return start
+    return Campaign(f"grid: {pattern} {damage}", prepare, _grid, again(_grid), _drawn)
 
 
 class Painter:

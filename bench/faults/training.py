@@ -50,9 +50,9 @@ def campaigns() -> list[Campaign]:
     """A training of which an epoch is done, to its end."""
     return [
         Campaign("training: cut off", _first_epoch, _train, sweep, _progress, (EVENTS,)),
-        Campaign("training: resume", _first_epoch, _train, _go_on, undisturbed, (EVENTS,)),
-        Campaign("training: save now", _first_epoch, _train_and_save, _go_on_and_save, undisturbed, (EVENTS,)),
-        Campaign("training: go back", _backed_up, _back, _go_back_again, _gone_back, (EVENTS,)),
+        Campaign("training: resume", _first_epoch, _train, again(_train), undisturbed, (EVENTS,)),
+        Campaign("training: save now", _first_epoch, _train_and_save, again(_train_and_save), undisturbed, (EVENTS,)),
+        Campaign("training: go back", _backed_up, _back, again(_back), _gone_back, (EVENTS,)),
         Campaign("training: go back, cut off", _backed_up, _back, sweep, _state_kept, (EVENTS,)),
         *(_of_damaged(name, damage) for name in DAMAGED for damage in DAMAGES),
     ]
@@ -61,6 +61,16 @@ def campaigns() -> list[Campaign]:
 def sweep(folder: Path) -> None:
     """What the next start does with sets of files and with temporary files."""
     finish_and_sweep([Path(parent) for parent, _, _ in os.walk(folder)])
+
+
+def again(act: Callable[[Path], object]) -> Callable[[Path], None]:
+    """The next start, after which the same work is asked for again."""
+
+    def start(folder: Path) -> None:
+        sweep(folder)
+        act(folder)
+
+    return start
 
 
 def undisturbed(before: Files, after: Files, now: Files) -> list[str]:
@@ -78,7 +88,7 @@ def _of_damaged(name: str, damage: str) -> Campaign:
         path = _run(folder).folder / name
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
-    return Campaign(f"training: {name} {damage}", prepare, _train, _go_on, undisturbed, (EVENTS,), share=0.1)
+    return Campaign(f"training: {name} {damage}", prepare, _train, again(_train), undisturbed, (EVENTS,), share=0.1)
 
 
 def _first_epoch(folder: Path) -> None:
@@ -121,11 +131,6 @@ def _back(folder: Path) -> None:
     go_back(_run(folder), EPOCH)
 
 
-def _go_back_again(folder: Path) -> None:
-    sweep(folder)
-    _back(folder)
-
-
 def _gone_back(before: Files, after: Files, now: Files) -> list[str]:
     """As if nothing had happened, in whichever slot the state is."""
 
@@ -150,17 +155,7 @@ def position(data: bytes) -> int:
     return int(json.loads(header["__metadata__"]["position"])["step"])
 
 
-def _go_on(folder: Path) -> None:
-    sweep(folder)
-    _train(folder)
-
-
 def _train_and_save(folder: Path) -> None:
-    _train(folder, SAVE)
-
-
-def _go_on_and_save(folder: Path) -> None:
-    sweep(folder)
     _train(folder, SAVE)
 
 
