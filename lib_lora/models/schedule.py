@@ -15,6 +15,7 @@ from torch import Tensor
 STEPS = 1000
 BETA_START = 0.00085
 BETA_END = 0.012
+PURE_NOISE = 1e-6  # ᾱ of a last step that is taken for 0; Stable Diffusion's own is 0.0047
 
 
 def scaled_linear_alphas(steps: int = STEPS, start: float = BETA_START, end: float = BETA_END) -> Tensor:
@@ -57,10 +58,12 @@ class NoiseSchedule:
 
     Args:
         alphas_cumprod: ᾱ, ``[T]``, decreasing; None for Stable Diffusion's scaled-linear schedule of 1000 steps.
+        zero_terminal: whether the last step is pure noise (Lin et al. 2023, arXiv:2305.08891).
     """
 
     def __init__(self, alphas_cumprod: Tensor | None = None):
         self.alphas_cumprod = scaled_linear_alphas() if alphas_cumprod is None else alphas_cumprod.float()
+        self.zero_terminal = float(self.alphas_cumprod[-1]) < PURE_NOISE
         self._placed = {self.alphas_cumprod.device: self.alphas_cumprod}
 
     def __len__(self) -> int:

@@ -14,6 +14,7 @@ from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.scan import Scan
 from lib_lora.models.base import LoadedModel
 from lib_lora.models.families import family
+from lib_lora.models.schedule import NoiseSchedule
 from lib_lora.training.block_ranks import parse_block_ranks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.length import epochs_begun
@@ -71,6 +72,7 @@ def run_metadata(
         **metadata.network(network_spec(config)),
         **metadata.base_model(family(model.family), model.prediction),
         **metadata.kohya(_settings(record, config, total, per_epoch)),
+        **metadata.kohya({"zero_terminal_snr": config.zero_terminal_snr or _is_zero_terminal(model)}),
         **metadata.kohya({"new_sd_model_hash": hashes["model"], "new_vae_hash": hashes["vae"]}),
         **metadata.kohya(_dataset(config, scan, batches)),
         **metadata.modelspec(
@@ -131,7 +133,6 @@ def _noise_and_loss(c: TrainConfig) -> dict[str, object]:
         "multires_noise_discount": c.multires_discount,
         "ip_noise_gamma": c.ip_noise_gamma or None,
         "ip_noise_gamma_random_strength": c.ip_noise_gamma_random,
-        "zero_terminal_snr": c.zero_terminal_snr,
         "min_snr_gamma": c.min_snr_gamma or None,
         "debiased_estimation": c.debiased_estimation,
         "loss_type": c.loss_type,
@@ -139,6 +140,11 @@ def _noise_and_loss(c: TrainConfig) -> dict[str, object]:
         "huber_c": c.huber_c if huber else None,
         "huber_scale": c.huber_scale if huber else None,
     }
+
+
+def _is_zero_terminal(model: LoadedModel) -> bool:
+    """Whether its own schedule is one; a flow's last step is pure noise anyway."""
+    return isinstance(model.schedule, NoiseSchedule) and model.schedule.zero_terminal
 
 
 def _dataset(config: TrainConfig, scan: Scan, batches: int) -> dict[str, object]:

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from lib_lora.adapters import read_metadata
 from lib_lora.dataset.batches import MicroBatch
-from lib_lora.models.schedule import FlowSchedule, resolution_shift, shifted
+from lib_lora.models.schedule import (
+    FlowSchedule,
+    NoiseSchedule,
+    resolution_shift,
+    scaled_linear_alphas,
+    shifted,
+    zero_terminal_alphas,
+)
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
 from lib_lora.training.events import EpochDone, Warned
@@ -120,3 +127,14 @@ def test_a_run_on_a_flow(tiny_host, tmp_path) -> None:  # type: ignore[no-untype
     assert any("Min-SNR gamma is left out" in message for message in told)
     metadata = read_metadata(tiny_host.paths.loras / "mira.safetensors")
     assert metadata["ss_base_model_version"] == "sd_v1" and "modelspec.prediction_type" not in metadata
+
+
+@pytest.mark.parametrize("schedule", [NoiseSchedule(), NoiseSchedule(zero_terminal_alphas(scaled_linear_alphas()))])
+def test_the_file_says_what_the_models_own_schedule_was(tiny_host, tmp_path, schedule) -> None:  # type: ignore[no-untyped-def]
+    torch.set_num_threads(1)
+    tiny_host._model.schedule = schedule
+    config = small_config(image_folder(tmp_path / "set"), epochs=1, fixed_loss_images=0, te_lr=0.0)
+    with tiny_host.training_session() as model:
+        list(Trainer(RunStore(tiny_host.paths.runs).create(config), model, tiny_host.paths).run())
+    said = read_metadata(tiny_host.paths.loras / "mira.safetensors")["ss_zero_terminal_snr"]
+    assert said == str(schedule.zero_terminal)

@@ -110,6 +110,7 @@ def test_files_say_that_they_predict_v_without_any_signal_at_the_end(tmp_path):
     flags = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
     model = load_checkpoint(random_xl_checkpoint(tmp_path / "v.safetensors", **flags))
     assert model.prediction == "v" and model.schedule.snr(torch.tensor([999])).item() < 1e-6
+    assert model.schedule.zero_terminal
 
 
 def test_the_refiner_is_refused_by_name(tensors, tmp_path):
