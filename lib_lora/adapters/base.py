@@ -156,6 +156,7 @@ class Adapter(nn.Module, ABC):
 
     @property
     def dtype(self) -> torch.dtype:
+        """That of its parameters."""
         return next(self.parameters()).dtype
 
     def taken(self, x: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class EventLog:
         self._lock = threading.Lock()
 
     def add(self, job: int, kind: str, payload: Mapping[str, Any]) -> None:
+        """Note that something happened to job number ``job``; the oldest events make room."""
         with self._lock:
             self._last += 1
             self._events.append(JobEvent(self._last, job, kind, payload, time.time()))

@@ -36,16 +36,19 @@ class Clock:
     _since: float | None = None
 
     def start(self) -> None:
+        """Go on; nothing where it runs already."""
         if self._since is None:
             self._since = self.now()
 
     def stop(self) -> None:
+        """Stand still; nothing where it does already."""
         if self._since is not None:
             self.worked += self.now() - self._since
             self._since = None
 
     @property
     def seconds(self) -> float:
+        """For how long it has run, pauses left out."""
         return self.worked + (0.0 if self._since is None else self.now() - self._since)
 
 

@@ -20,6 +20,7 @@ class ToolJob(Job):
         self.queue = queue
 
     def cancelled(self) -> bool:
+        """Whether somebody asked it to end; for what it calls."""
         return self.cancel_requested
 
 

@@ -47,6 +47,7 @@ class JobView:
 
     @property
     def ended(self) -> bool:
+        """Whether nothing more will come of it."""
         return self.state in ENDED
 
     @property

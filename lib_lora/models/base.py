@@ -105,31 +105,40 @@ class LoadedModel(Protocol):
     """The host's live model, borrowed for training."""
 
     @property
-    def family(self) -> str: ...
+    def family(self) -> str:
+        """Name of a family of :mod:`lib_lora.models.families`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As in :meth:`Host.checkpoints`."""
 
     @property
-    def path(self) -> Path | None: ...
+    def path(self) -> Path | None:
+        """Of its file; None if it never had one."""
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where it computes."""
 
     @property
-    def dtype(self) -> torch.dtype: ...
+    def dtype(self) -> torch.dtype:
+        """In which it computes."""
 
     @property
-    def prediction(self) -> str: ...
+    def prediction(self) -> str:
+        """``"epsilon"``, ``"v"`` or ``"flow"``."""
 
     @property
-    def schedule(self) -> Schedule: ...
+    def schedule(self) -> Schedule:
+        """How much noise there is at each timestep."""
 
     @property
-    def latent_scale(self) -> float: ...
+    def latent_scale(self) -> float:
+        """What the VAE gives, times this, is a latent."""
 
     @property
-    def latent_factor(self) -> int: ...
+    def latent_factor(self) -> int:
+        """Pixels to a latent, along one side."""
 
     def hashes(self) -> dict[str, str]:
         """``{"model": …, "vae": …}``: SHA-256 of the file and of the VAE's tensors; of a family whose text encoders are
@@ -211,13 +220,16 @@ class Host(Protocol):
     """Where we live: a web UI, or nothing but ourselves."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of the program, for the user."""
 
     @property
-    def gpu_lock(self) -> GpuLock: ...
+    def gpu_lock(self) -> GpuLock:
+        """Held by whoever works on the model."""
 
     @property
-    def paths(self) -> HostPaths: ...
+    def paths(self) -> HostPaths:
+        """The folders it reads and writes."""
 
     @property
     def shows_checkpoints(self) -> bool:

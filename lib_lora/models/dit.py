@@ -50,6 +50,7 @@ class Stack:
     shares: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def names(self) -> list[str]:
+        """Of the blocks, in order; none where they have no names."""
         return [self.block.format(n=n) for n in range(self.count)] if "{" in self.block else []
 
 
@@ -87,6 +88,7 @@ class DiTNames:
         self._numbered = re.compile(rf"({lists})_(\d+)_(\w+)")
 
     def place(self, path: str) -> Place | None:
+        """Where ``path``, in any spelling, lies; None if this transformer has no such layer."""
         if path in self._single:
             return Place(self._single[path])
         match = self._numbered.fullmatch(path)
@@ -102,6 +104,7 @@ class DiTNames:
         return tuple(path.format(n=number[1] if number else "") for path in found)
 
     def shares(self, key: str) -> tuple[int, ...]:
+        """Rows of the parts that some spelling splits ``key`` into, in proportion; (1,) for none."""
         return self._shares.get(re.sub(r"_\d+_", "_{n}_", key, count=1), (1,))
 
 

@@ -74,6 +74,7 @@ class Blocks:
 
     @property
     def accepted(self) -> tuple[tuple[str, ...], ...]:
+        """All lists of names that block weights may be written for."""
         return (*self.layouts, *self.also)
 
     def of(self, key: str) -> str | None:
@@ -107,6 +108,7 @@ class Kinds:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """All kinds, in order."""
         return (*self.patterns, self.rest)
 
     @property
@@ -115,6 +117,7 @@ class Kinds:
         return {**self.aliases, **{kind: (kind,) for kind in self.names}}
 
     def of(self, key: str) -> str:
+        """The kind of the layer called ``key``."""
         return next((kind for kind, pattern in self.patterns.items() if pattern.search(key)), self.rest)
 
 

@@ -60,6 +60,7 @@ class UNetNames:
         return translate(name, self._flat_to_diffusers | self._embeddings, "_") if self.sgm else name
 
     def place(self, path: str) -> Place | None:
+        """Where ``path``, in either spelling, lies; None if this U-Net has no such layer."""
         ldm = translate(path, self._flat_to_ldm, "_")
         if not _LAYER.match(path) or not self._has(ldm):
             return None
@@ -84,6 +85,7 @@ class UNetNames:
         return int(match[1]) if match else 0
 
     def shares(self, key: str) -> tuple[int, ...]:
+        """(1,): nobody splits a layer of a U-Net."""
         return (1,)
 
 

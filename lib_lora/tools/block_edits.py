@@ -28,14 +28,17 @@ class History:
 
     @property
     def text(self) -> str:
+        """The block weights as they stand."""
         return self.entries[self.at]
 
     @property
     def can_undo(self) -> bool:
+        """Whether there is anything before."""
         return self.at > 0
 
     @property
     def can_redo(self) -> bool:
+        """Whether anything was undone."""
         return self.at < len(self.entries) - 1
 
     def record(self, text: str) -> History:
@@ -46,9 +49,11 @@ class History:
         return History(kept, len(kept) - 1)
 
     def undo(self) -> History:
+        """One step back; itself at the beginning."""
         return History(self.entries, max(0, self.at - 1))
 
     def redo(self) -> History:
+        """One step forward; itself at the end."""
         return History(self.entries, min(len(self.entries) - 1, self.at + 1))
 
 

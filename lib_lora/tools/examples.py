@@ -40,6 +40,7 @@ class Example:
 
     @property
     def negative(self) -> str:
+        """Its negative prompt; empty where the picture does not say."""
         found = _NEGATIVE.search(self.parameters)
         return found[1].strip() if found else ""
 

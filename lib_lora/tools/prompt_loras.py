@@ -74,6 +74,7 @@ class Bound:
     in_steps: bool
 
     def reached(self, step: int, steps: int) -> bool:
+        """Whether ``step`` of ``steps`` lies at or behind it."""
         return (step if self.in_steps else _share(step, steps)) >= self.place
 
 

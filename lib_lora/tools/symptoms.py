@@ -88,6 +88,7 @@ class Proposal:
 
     @property
     def empty(self) -> bool:
+        """Whether it changes nothing."""
         return not self.changes and self.weight[0] == self.weight[1]
 
 

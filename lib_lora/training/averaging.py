@@ -16,9 +16,11 @@ from lib_lora.adapters.network import Network
 class Switched(Protocol):
     """An optimizer that keeps an average of its own (schedule-free): ``eval()`` shows it, ``train()`` goes on."""
 
-    def eval(self) -> None: ...
+    def eval(self) -> None:
+        """Put in the weights that are to be looked at."""
 
-    def train(self) -> None: ...
+    def train(self) -> None:
+        """Put back the weights that are trained."""
 
 
 class Averaging:

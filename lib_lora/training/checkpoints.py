@@ -36,12 +36,15 @@ class Checkpoints:
 
     @property
     def final_path(self) -> Path:
+        """Of the file that the training ends with."""
         return self.folder / f"{self.name}.safetensors"
 
     def epoch_path(self, epoch: int) -> Path:
+        """Of the file after an epoch, counted from 1."""
         return epoch_path(self.folder, self.name, epoch)
 
     def step_path(self, step: int) -> Path:
+        """Of the file after a step, counted from 1."""
         return self.folder / f"{self.name}-step{step:08d}.safetensors"
 
     def refuse_foreign(self, epochs: int, steps: int = 0, every: int = 0) -> None:

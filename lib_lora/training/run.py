@@ -57,14 +57,17 @@ class Run:
 
     @property
     def id(self) -> str:
+        """The name of its folder."""
         return self.record.id
 
     @property
     def samples(self) -> Path:
+        """Folder of the pictures that were drawn during the training."""
         return self.folder / "samples"
 
     @property
     def state(self) -> Path:
+        """Folder of what a training goes on from."""
         return self.folder / "state"
 
     def config(self) -> TrainConfig:

@@ -27,6 +27,7 @@ class Choice:
     answers: tuple[Answer, ...] = ()
 
     def answered(self, picture: str, keep: bool) -> Choice:
+        """With one more answer."""
         return Choice((*self.answers, Answer(picture, keep)))
 
     def undone(self) -> Choice:

@@ -82,10 +82,12 @@ class Recipe:
         return tuned
 
     def plain(self) -> dict[str, Any]:
+        """For the file; :meth:`read` takes it back."""
         return asdict(self)
 
     @classmethod
     def read(cls, value: Any) -> Recipe:
+        """From the parsed file; ValueError and the like where it makes no sense."""
         given = dict(mapping(value))
         settings = dict(mapping(given.pop("settings")))
         settings.pop("weights", None)

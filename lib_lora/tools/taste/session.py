@@ -33,6 +33,7 @@ class Question:
 
     @classmethod
     def read(cls, value: Any) -> Question:
+        """From the parsed file; ValueError and the like where it makes no sense."""
         given = mapping(value)
         answer = given["better"]
         if answer is not None and (type(answer) is not int or answer not in (FIRST, SECOND, EQUAL)):

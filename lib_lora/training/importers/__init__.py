@@ -16,9 +16,11 @@ from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, Imported
 class Format(Protocol):
     """What a module of a format has."""
 
-    def matches(self, document: dict[str, Any]) -> bool: ...
+    def matches(self, document: dict[str, Any]) -> bool:
+        """Whether ``document`` is of this format."""
 
-    def read(self, document: dict[str, Any]) -> Imported: ...
+    def read(self, document: dict[str, Any]) -> Imported:
+        """Its settings as ours, and what became of each line."""
 
 
 OWN = "LoRA Workbench"

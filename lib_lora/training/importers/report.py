@@ -98,6 +98,7 @@ class Reading:
         self.note(key, IGNORED, f"{CANNOT_BE_READ}, {reason}")
 
     def note(self, key: str, outcome: str, text: str) -> None:
+        """Say what became of ``key``."""
         self.lines.append(Line(self.names.get(key, key), self.raw.get(key), outcome, text))
 
     def result(self) -> Imported:
