@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from torch import nn
 from lib_lora.adapters import LoraFile, Network, NetworkSpec, model_hash, read_lora, write_lora
 from lib_lora.adapters.blocks import BLOCKS_17, BlockWeights
 from lib_lora.adapters.file import to_delta
-from lib_lora.adapters.layers import outline
+from lib_lora.adapters.layers import Layers, outline
 from lib_lora.adapters.merge import combine
 from lib_lora.errors import UserError
 
@@ -86,6 +89,32 @@ def test_an_exact_merge_reads_its_files_when_it_is_asked(tmp_path, a, b):
         assert {n: (t.shape, t.dtype) for n, t in params.items()} == {
             n: (t.shape, t.dtype) for n, t in shapes[key].items()
         }
+
+
+def test_each_layer_of_an_exact_merge_is_made_once_to_be_saved(tmp_path, a, b):
+    merged, made = combine([(a, 1.0, None), (b, -1.0, None)]), []
+    counted = Layers(outline(merged.modules), lambda key: made.append(key) or merged.modules[key])
+    replace(merged, modules=counted).save(tmp_path / "c.safetensors")
+    assert sorted(made) == sorted(merged.modules)
+
+
+def test_whoever_leaves_a_merge_early_waits_for_no_hash(tmp_path, a, monkeypatch):
+    ended = threading.Event()
+
+    def endless(path, given_up):
+        while not given_up():
+            time.sleep(0.001)
+        ended.set()
+        return path.name
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lib_lora.adapters.hashing.model_hash", endless)
+    file = read_lora(write_lora(tmp_path / "a.safetensors", a.modules, {}))
+    with pytest.raises(KeyboardInterrupt):
+        combine([(file, 1.0, None)], rank=1, progress=stop)
+    assert ended.is_set()
 
 
 @pytest.mark.parametrize("limits", [{"rank": 2}, {"energy": 0.9}, {"energy": 1.0}])
