@@ -5,44 +5,22 @@ Where one has got to is read from the disk, so every step goes on after a cancel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
 from lib_lora.lora_files import list_loras
-from lib_lora.names import check_name
 from lib_lora.tools.base_style import training_config
 from lib_lora.tools.made.drawing import is_complete, pictures_in
-from lib_lora.tools.made.spec import PictureSpec, read_spec
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run
-from lib_lora.workbench.made import queue_pictures
-from lib_lora.workbench.workbench import Workbench
+from lib_lora.workbench.made import Drawing
 
 
-@dataclass(frozen=True)
-class BaseStyle:
-    """One base style called ``name``, which is also the name of its LoRA.
+class BaseStyle(Drawing):
+    """One base style, whose name is also that of its LoRA."""
 
-    Raises:
-        UserError: when made, if the name cannot be a file's.
-    """
-
-    workbench: Workbench
-    name: str
-
-    def __post_init__(self) -> None:
-        check_name(self.name, "Name")
-
-    @property
-    def folder(self) -> Path:
-        """Of the pictures and their captions."""
-        return self.workbench.host.paths.places.base_styles / self.name
-
-    def spec(self) -> tuple[str, PictureSpec] | None:
-        """Model and settings of the pictures, once they were begun."""
-        return read_spec(self.folder)
+    place, field = "base_styles", "Name"
 
     def pictures(self) -> list[Path]:
         """Those that are there."""
@@ -56,14 +34,6 @@ class BaseStyle:
         """Its newest training."""
         runs = self.workbench.runs.named(self.name)
         return next((run for run in runs if Path(run.config().data_dir) == self.folder), None)
-
-    def generate(self, checkpoint: str, spec: PictureSpec) -> int:
-        """Queue the pictures; returns the job's id.
-
-        Raises:
-            UserError: settings that cannot work, or that are not those of the pictures that are there.
-        """
-        return queue_pictures(self.workbench, self.name, self.folder, checkpoint, spec)
 
     def train(self, like: TrainConfig) -> int:
         """Queue the training, or what is left of one that was stopped; returns the job's id.

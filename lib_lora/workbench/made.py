@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from lib_lora.dataset.collection.change import Change
 from lib_lora.errors import UserError
@@ -47,26 +48,33 @@ def drawings(workbench: Workbench) -> list[str]:
 
 
 @dataclass(frozen=True)
-class MadePictures:
-    """One drawing called ``name``.
+class Drawing:
+    """Pictures called ``name`` in a folder of their own.
+
+    Attributes:
+        place: the field of :class:`lib_lora.places.Places` that they are in.
+        field: what their name is called on the page.
 
     Raises:
         UserError: when made, if the name cannot be a folder's.
     """
 
+    place: ClassVar[str]
+    field: ClassVar[str]
     workbench: Workbench
     name: str
 
     def __post_init__(self) -> None:
-        check_name(self.name, "Name of the drawing")
+        check_name(self.name, self.field)
 
     @property
     def folder(self) -> Path:
-        """Of the pictures, until they are taken into a set and after."""
-        return self.workbench.host.paths.places.made / self.name
+        """Of the pictures and their captions."""
+        places = self.workbench.host.paths.places
+        return Path(getattr(places, self.place)) / self.name
 
     def spec(self) -> tuple[str, PictureSpec] | None:
-        """Model and settings, once it was begun."""
+        """Model and settings of the pictures, once they were begun."""
         return read_spec(self.folder)
 
     def generate(self, checkpoint: str, spec: PictureSpec, beside: Sequence[Path] = ()) -> int:
@@ -79,6 +87,12 @@ class MadePictures:
             UserError: settings that cannot work, or that are not those of the pictures that are there.
         """
         return queue_pictures(self.workbench, self.name, self.folder, checkpoint, spec, beside)
+
+
+class MadePictures(Drawing):
+    """Pictures for a set: drawn, answered, and taken into it."""
+
+    place, field = "made", "Name of the drawing"
 
     def pictures(self) -> list[Drawn]:
         """Those that are there, in order."""
