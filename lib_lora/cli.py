@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = "miniature"
 BENCHMARKS = (
     "step", "step_types", "step_loop", "merge", "grid", "start", "dataset", "faults", "taste", "card", "page", "clicks",
-    "truth", "slider", "mixture", "influence",
+    "truth", "slider", "mixture", "influence", "options",
 )  # fmt: skip
 EXIT_USER_ERROR = 2
 

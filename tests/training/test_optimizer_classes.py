@@ -63,7 +63,14 @@ def installed(tmp_path, monkeypatch) -> Path:
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize(
-    "name", ["torch.optim.RAdam", "torch.optim.NAdam", "torch.optim.Rprop", "pytorch_optimizer.CAME"]
+    "name",
+    [
+        "torch.optim.RAdam",
+        "torch.optim.NAdam",
+        "torch.optim.Rprop",
+        "pytorch_optimizer.CAME",
+        "prodigyplus.ProdigyPlusScheduleFree",
+    ],
 )
 def test_resume_is_bit_exact(name, ema, tmp_path):
     assert_resumes(replace(BASE, optimizer=name, ema_decay=ema).check(), tmp_path)
