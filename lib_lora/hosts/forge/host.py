@@ -102,7 +102,9 @@ class ForgeHost(ForgeObjectsHost):
             require_family(sd_model, sd_model.is_inpaint)
         elif not can_be_trained(sd_model):
             what = f"{transformer.label} cannot be trained in this web UI yet"
-            raise UserError(what, where=where, fix="Choose Anima or Z-Image here, or train it without a web UI")
+            raise UserError(
+                what, where=where, fix="Choose Anima, Z-Image, Flux or Chroma here, or train it without a web UI"
+            )
         predicts = self._predictor(sd_model).prediction_type
         if predicts not in PREDICTIONS:
             what = f"The model predicts by {predicts}"

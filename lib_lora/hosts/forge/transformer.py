@@ -15,7 +15,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from backend import args
 from modules import shared
+from modules.prompt_parser import SdConditioning
 from torch import Tensor, nn
 
 from lib_lora.adapters.recognition import candidates
@@ -32,7 +34,8 @@ from lib_lora.models.schedule import STEPS
 from lib_lora.models.weights import weight_shape
 
 ROTATIONS = ("apply_rope", "apply_rope1", "apply_rope_split_half")
-TRAINED = ("Anima", "NextDiT")  # classes whose blocks overwrite nothing that a backward pass needs
+FLUX = ("IntegratedFluxTransformer2DModel", "IntegratedChromaTransformer2DModel")
+TRAINED = ("Anima", "NextDiT", *FLUX)  # classes that gradients pass, given copies of what ``blocks.BLOCKS`` overwrite
 
 
 def transformer_family(sd_model: Any) -> Family | None:
@@ -47,7 +50,7 @@ def transformer_family(sd_model: Any) -> Family | None:
 
 
 def can_be_trained(sd_model: Any) -> bool:
-    """Whether gradients pass the transformer of an engine as it is."""
+    """Whether gradients pass the transformer of an engine."""
     return type(sd_model.forge_objects_original.unet.model.diffusion_model).__name__ in TRAINED
 
 
@@ -57,11 +60,12 @@ def differentiable(unet: nn.Module, attention: Callable[..., Any]) -> Iterator[N
 
     Those that comfy_kitchen has in plain PyTorch are the same formula; they are used only where gradients are made.
     """
-    called = sys.modules[type(unet).__module__]
+    called = {sys.modules[type(part).__module__] for part in unet.modules()}  # Chroma's blocks are Flux's
     with ExitStack() as stack:
-        stack.enter_context(differentiable_attention(called, ["attention_function"], attention))
+        for module in called:
+            stack.enter_context(differentiable_attention(module, ["attention_function"], attention))
         plain = _plain_rotations()
-        for holder in (called, vars(called).get("ck")):
+        for holder in {*called, *(vars(module).get("ck") for module in called)}:
             for name in ROTATIONS if isinstance(holder, ModuleType) else ():
                 if hasattr(plain, name):
                     stack.enter_context(differentiable_attention(holder, [name], getattr(plain, name)))
@@ -76,7 +80,13 @@ def _plain_rotations() -> ModuleType | None:
 
 
 class ForgeTransformerModel(ForgeModel):
-    """An engine's transformer; arguments as :class:`ForgeModel`."""
+    """An engine's transformer; arguments as :class:`ForgeModel`.
+
+    Attributes:
+        guidance: that is built in, as it is trained.
+    """
+
+    guidance = 1.0
 
     def __init__(self, sd_model: Any, ready: Callable[[str], None] = do_nothing):
         super().__init__(sd_model, ready)
@@ -117,9 +127,19 @@ class ForgeTransformerModel(ForgeModel):
         return joined([self._told(caption).packed() for caption in captions])
 
     def _told(self, caption: str) -> Conditioning:
-        found = self.sd_model.get_learned_conditioning([_literal(caption)])
+        with without_references(self.sd_model):
+            found = self.sd_model.get_learned_conditioning(SdConditioning([_literal(caption)]))
+        vector = None
+        if isinstance(found, dict):  # Flux.1's
+            found, vector = found["crossattn"], found["vector"].clone()
         states: Tensor = found[0].clone()  # made in inference mode, of which autograd can keep nothing
-        return Conditioning.whole(states if states.ndim == 3 else states[None])
+        return Conditioning.whole(states if states.ndim == 3 else states[None], vector)
+
+    @property
+    def _summary(self) -> int:
+        """Numbers of the vector that the transformer wants beside the caption; 0 for none."""
+        embedder = getattr(self.unet, "vector_in", None)
+        return 0 if embedder is None else weight_shape(embedder.in_layer)[1]
 
     def predict(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """ε − x_0 as float32 ``[B, C, h, w]``, for noisy latents, times ``[B]`` in thousandths and conditioning.
@@ -128,20 +148,26 @@ class ForgeTransformerModel(ForgeModel):
         for Neo has no mask for them.
         """
         self._ready("unet")
-        told = Conditioning.unpacked(cond.to(x_t.device))
+        told = Conditioning.unpacked(cond.to(x_t.device), self._summary)
         sigma = t.to(x_t.device, torch.float32) / STEPS
         if bool((told.mask.sum(dim=1) == told.mask.sum(dim=1)[0]).all()):
-            return self._output(x_t, sigma, told.states[:, : int(told.mask[0].sum())])
-        rows = zip(x_t.split(1), sigma.split(1), told.states, told.mask, strict=True)
-        return torch.cat([self._output(x, s, states[mask][None]) for x, s, states, mask in rows])
+            return self._output(x_t, sigma, told.states[:, : int(told.mask[0].sum())], told.vector)
+        vectors = [None] * len(x_t) if told.vector is None else told.vector.split(1)
+        rows = zip(x_t.split(1), sigma.split(1), told.states, told.mask, vectors, strict=True)
+        return torch.cat([self._output(x, s, states[mask][None], v) for x, s, states, mask, v in rows])
 
-    def _output(self, x: Tensor, sigma: Tensor, states: Tensor) -> Tensor:
+    def _output(self, x: Tensor, sigma: Tensor, states: Tensor, vector: Tensor | None) -> Tensor:
         x = x.to(self.dtype)
         film = bool(getattr(self.sd_model, "is_wan", False))
         time = self.objects.unet.model.predictor.timestep(sigma).float()
-        output: Tensor = self.unet(
-            x.unsqueeze(2) if film else x, time, context=states.to(self.dtype), control=None, transformer_options={}
-        ).float()
+        more = {} if vector is None else {"y": vector.to(self.dtype)}
+        if getattr(self.sd_model, "use_distilled_cfg_scale", False):
+            more["guidance"] = torch.full_like(sigma, self.guidance)
+        with without_references(self.sd_model):
+            output: Tensor = self.unet(
+                x.unsqueeze(2) if film else x, time, context=states.to(self.dtype), control=None,
+                transformer_options={}, **more,
+            ).float()  # fmt: skip
         return output.squeeze(2) if film else output
 
     def _needs_autocast(self) -> bool:
@@ -151,7 +177,8 @@ class ForgeTransformerModel(ForgeModel):
     def encode_images(self, pixels: Tensor) -> Tensor:
         """Latents ``[B, C, h, w]``, float32, as the transformer sees them, of images ``[B, 3, H, W]`` in [-1, 1]."""
         self._ready("vae")
-        found: Tensor = self.sd_model.encode_first_stage(pixels.float()).clone().float()
+        with without_references(self.sd_model):  # some engines keep what they encode for the next image
+            found: Tensor = self.sd_model.encode_first_stage(pixels.float()).clone().float()
         return found.squeeze(2) if found.ndim == 5 else found
 
     @torch.no_grad()
@@ -168,6 +195,22 @@ class ForgeTransformerModel(ForgeModel):
 
     def _text_layers(self) -> dict[str, nn.Module]:
         return {}
+
+
+@contextmanager
+def without_references(engine: Any) -> Iterator[None]:
+    """No pictures that the user's own images refer to (Kontext, Klein), for a ``with`` block; kept for them."""
+    # the program's arguments are a class in Neo, and a table without references in Forge
+    holders = [(engine, "ref_latents", []), (engine, "ini_latent", None), (args.dynamic_args, "ref_latents", [])]
+    before = [(holder, name, getattr(holder, name)) for holder, name, _ in holders if hasattr(holder, name)]
+    try:
+        for holder, name, empty in holders:
+            if hasattr(holder, name):
+                setattr(holder, name, empty)
+        yield
+    finally:
+        for holder, name, value in before:
+            setattr(holder, name, value)
 
 
 def forge_model(sd_model: Any, ready: Callable[[str], None] = do_nothing) -> ForgeModel:

@@ -11,8 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-BLOCK = "BasicTransformerBlock"
-NORMS = ("norm_in", "norm1", "norm2", "norm3")
+# Class of a block -> what it adds to in place, and the norms that have saved it by then
+BLOCKS = {
+    "BasicTransformerBlock": (("x",), ("norm_in", "norm1", "norm2", "norm3")),
+    "DoubleStreamBlock": (("img", "txt"), ("img_norm1", "img_norm2", "txt_norm1", "txt_norm2")),
+    "SingleStreamBlock": (("x",), ("pre_norm",)),
+}
 
 
 @contextmanager
@@ -24,11 +28,12 @@ def differentiable_blocks(unet: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as undo:
         for block in unet.modules():
-            if type(block).__name__ != BLOCK:
+            if type(block).__name__ not in BLOCKS:
                 continue
-            block.forward = partial(_on_a_copy, block.forward)
+            overwritten, norms = BLOCKS[type(block).__name__]
+            block.forward = partial(_on_copies, block.forward, overwritten)
             undo.callback(delattr, block, "forward")
-            for norm in (getattr(block, name, None) for name in NORMS):
+            for norm in (getattr(block, name, None) for name in norms):
                 if isinstance(norm, nn.Module):
                     undo.callback(norm.register_forward_pre_hook(_copied).remove)
         yield
@@ -55,8 +60,12 @@ def differentiable_attention(
             setattr(module, name, fast)
 
 
-def _on_a_copy(forward: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return forward(x.clone() if torch.is_grad_enabled() else x, *args, **kwargs)
+def _on_copies(forward: Callable[..., Any], names: Sequence[str], *args: Any, **kwargs: Any) -> Any:
+    """``forward`` with copies of its first arguments, called ``names``, where gradients are made."""
+    if torch.is_grad_enabled():
+        args = (*(one.clone() for one in args[: len(names)]), *args[len(names) :])
+        kwargs = {name: one.clone() if name in names else one for name, one in kwargs.items()}
+    return forward(*args, **kwargs)
 
 
 def _copied(_norm: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:

@@ -1,0 +1,3 @@
+"""What Forge's parts tell each other."""
+
+dynamic_args: dict[str, object] = {}
