@@ -214,7 +214,7 @@ def _side_by_side(weighed: Sequence[tuple[Tensor, float]]) -> Tensor:
         return first if weight == 1 else first * weight
     dtype = reduce(torch.promote_types, (matrix.dtype for matrix, _ in weighed))
     total = first.new_empty(first.shape[0], sum(matrix.shape[1] for matrix, _ in weighed), dtype=dtype)
-    columns = total.split([matrix.shape[1] for matrix, _ in weighed], dim=1)
+    columns = torch.split(total, [matrix.shape[1] for matrix, _ in weighed], dim=1)
     for into, (matrix, weight) in zip(columns, weighed, strict=True):
         torch.mul(matrix, weight, out=into)
     return total

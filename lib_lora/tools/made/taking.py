@@ -40,7 +40,8 @@ def plan_take(pictures: Sequence[Path], root: Path, folder: str) -> Change:
         raise UserError("No picture is kept yet", where="Generate pictures", fix="Look at them, and keep some")
     target = root / check_name(folder, "Folder in the set")
     side_file = target / MADE_FILE
-    known: dict[str, Any] = dict(tolerated(side_file, mapping, None) or _recipes(target))
+    nothing: dict[str, Any] = {}
+    known = dict(tolerated(side_file, mapping, nothing) or _recipes(target))
     operations: list[Operation] = []
     examples: list[Example] = []
     there: list[str] = []
