@@ -181,7 +181,7 @@ def best_mixture(run: Revisit, batches: Batches) -> Generator[Measuring, None, M
     if pictures < FEWEST:
         what = f"{pictures} held-out pictures are too few to tell mixtures apart"
         raise UserError(what, where=run.config.name, fix=f"Hold out {FEWEST} or more, see Held-out share")
-    finite = np.isfinite(np.diagonal(gram, axis1=1, axis2=2)).all(axis=0)
+    finite = np.asarray(np.isfinite(np.diagonal(gram, axis1=1, axis2=2)).all(axis=0))
     if not finite[0] or finite.sum() < 3:
         what = "The loss of the model, or of all epochs but one, is not a number"
         raise UserError(what, where=run.config.name, fix="Use a checkpoint or a precision in which it is")

@@ -130,7 +130,7 @@ class RunStore:
             return Run(folder, named)
         raise UserError("Too many runs of this name in one second", where=self.folder)
 
-    def _records(self, names: str) -> list[Path]:
+    def _records(self, names: str) -> Sequence[Path]:
         """The files of runs whose folders fit a pattern; not of one that is being made, or of the dead."""
         return [path for path in self.folder.glob(f"{names}/run.json") if not path.parent.name.startswith(".")]
 
