@@ -105,6 +105,8 @@ def test_settings_without_an_effect_are_hidden_and_the_search_says_when_they_hav
     assert {"lokr_factor", "lokr_full", "lokr_both"}.isdisjoint(hidden(algorithm="lokr"))
     assert {"alpha", "tucker", "dora", "nested_ranks"} <= set(hidden(algorithm="boft"))
     assert "constraint" not in hidden(algorithm="boft") and "rank" not in hidden(algorithm="boft")
+    assert {"tlora_rank", "nearest_noise"} <= set(plain)  # until a measurement shows that they help
+    assert {"tlora_rank", "nearest_noise"}.isdisjoint(hidden(tlora_rank=2, nearest_noise=4))
     flow = hidden("flow")
     assert "flow_shift" not in flow and {"min_snr_gamma", "noise_offset", "zero_terminal_snr"} <= set(flow)
     assert {"flow_shift", "min_snr_gamma"}.isdisjoint(hidden(""))  # no model: nothing is known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lib_lora.training.config_groups.only import FLOW, HUBER, SHAPED, WITH_MASKS, given
+from lib_lora.training.config_groups.only import FLOW, HUBER, SHAPED, UNPROVEN, WITH_MASKS, given
 from lib_lora.training.config_groups.setting import LOSS, NOISE, setting
 
 LOSS_TYPES = ("l2", "l1", "huber", "smooth_l1")
@@ -46,7 +46,7 @@ class NoiseSettings:
         only=given("ip_noise_gamma", "input perturbation"))
     nearest_noise: int = setting(0, NOISE, "Nearest noise",
         "Draws this many noises for each image and takes the one nearest to it; 2-4, 0 is off", low=0, high=64,
-        unit="draws")
+        unit="draws", only=UNPROVEN)
     zero_terminal_snr: bool = setting(False, NOISE, "Zero terminal SNR",
         "The last timestep is pure noise; for v-prediction models made so", kohya="zero_terminal_snr", no_flow=ENDS)
     zero_terminal_old_snr: bool = setting(False, NOISE, "Kohya's SNR with it",

@@ -51,4 +51,5 @@ WARMED = Only("with another schedule than constant", lambda config: config.sched
 CYCLIC = one_of("schedule", "schedule", ("cosine_with_restarts", "rex_with_restarts"))
 STEPPED = one_of("schedule", "schedule", ("cosine_with_restarts", "rex_with_restarts", "step"))
 EPOCHS = Only("where no steps are given", lambda config: not config.max_steps)
+UNPROVEN = Only("from a settings file: that it helps is not shown yet", lambda _config: False)
 FLOW = Only("for models of rectified flow", lambda _config: True, prediction="flow")

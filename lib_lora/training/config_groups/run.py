@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib_lora.adapters.algorithms import choices
-from lib_lora.training.config_groups.only import DORA, EPOCHS, NESTED, given, reads
+from lib_lora.training.config_groups.only import DORA, EPOCHS, NESTED, UNPROVEN, given, reads
 from lib_lora.training.config_groups.setting import NETWORK, RUN, setting
 
 ALGORITHMS = choices()
@@ -91,7 +91,7 @@ class NetworkSettings:
         only=NESTED)
     tlora_rank: int = setting(0, NETWORK, "T-LoRA",
         "Noisy steps train the first ranks only, the noisiest this many, against memorising; lora only, 0 is off",
-        low=0, high=512, unit="ranks", only=NESTED)
+        low=0, high=512, unit="ranks", only=UNPROVEN)
     train_norm: bool = setting(False, NETWORK, "Norm layers", "Also trains the normalisation layers of what is adapted",
         kohya="network_args.train_norm")
     # fmt: on
