@@ -21,7 +21,7 @@
         const key = byId("lw_poll_key")?.querySelector("textarea, input")?.value;
         beat += 1;
         if (performance.now() - stirred > QUIET && beat % 2) return;
-        if (asking || !key || document.hidden || !inView(byId("lw_page"))) return;
+        if (asking || !key || !inView(byId("lw_page"))) return;
         asking = true;
         try {
             const answer = await fetch("lora_workbench/news/" + key, { cache: "no-store" });
@@ -80,8 +80,6 @@
         else if (target.matches("img[data-lw-zoom]")) window.loraWorkbench.zoom(target);
         const action = target.closest("[data-lw-do]");
         if (action) datasetAction(action.dataset.lwDo, event);
-        const word = target.closest("[data-lw-complete]");
-        if (word) complete(word.dataset.lwComplete);
         if (target.matches("[data-lw-copy]")) copy(target);
         if (target.matches("[data-lw-report]")) copyReport(target.parentElement.querySelector("details"));
         if (target.matches("[data-lw-order]")) sortBy(target);
@@ -165,47 +163,12 @@
         body.append(...(down ? rows.reverse() : rows));
     }
 
-    function onInput(event) {
-        const target = event.composedPath()[0];
-        if (!(target instanceof Element)) return;
-        if (target === captionField()) {
-            const word = target.value.slice(wordStart(target), target.selectionStart);
-            type("lw_ds_word", word + "|" + Date.now());
-        }
-    }
-
-    // ---- dataset: clicks, captions, and areas drawn on a picture ----
+    // ---- dataset: clicks, and areas drawn on a picture ----
     function datasetAction(action, event) {
-        const select = action.startsWith("select:");
-        const verb = event.shiftKey ? "markto:" : event.ctrlKey || event.metaKey ? "mark:" : "select:";
+        const select = action.startsWith("select:"), marks = event.shiftKey || event.ctrlKey || event.metaKey;
+        if (select && !marks && event.composedPath().some((node) => node.id === "lw_ds_pictures")) return; // _gallery.js does
+        const verb = event.shiftKey ? "markto:" : marks ? "mark:" : "select:";
         type("lw_ds_do", (select ? action.replace("select:", verb) : action) + "|" + Date.now());
-    }
-
-    const captionField = () => root().querySelector("#lw_ds_caption textarea");
-    const wordStart = (field) => field.value.lastIndexOf(",", field.selectionStart - 1) + 1;
-    const suggestions = () => Array.from(root().querySelectorAll("#lw_ds_suggestions [data-lw-complete]"));
-
-    function complete(tag) {
-        const field = captionField();
-        const from = wordStart(field);
-        const comma = field.value.indexOf(",", field.selectionStart);
-        const rest = comma < 0 ? "" : field.value.slice(comma);
-        const start = field.value.slice(0, from) + (from ? " " : "") + tag + (rest ? "" : ", ");
-        type("lw_ds_caption", start + rest);
-        field.focus();
-        field.setSelectionRange(start.length, start.length);
-        type("lw_ds_word", "|" + Date.now());
-    }
-
-    function captionKey(event) {
-        const press = (id) => { event.preventDefault(); byId(id).click(); };
-        if (event.ctrlKey && event.key === "Enter") press("lw_ds_save_next");
-        else if (event.altKey && event.key === "ArrowRight") press("lw_ds_next");
-        else if (event.altKey && event.key === "ArrowLeft") press("lw_ds_back");
-        else if (event.key === "Tab" && suggestions().length && !event.shiftKey) {
-            event.preventDefault();
-            complete(suggestions()[0].dataset.lwComplete);
-        }
     }
 
     let shapes = [];
@@ -278,9 +241,6 @@
         if (event.composedPath().includes(byId("lw_ds_area_clear"))) clearArea();
         if (event.composedPath().some((node) => node.dataset && (node.dataset.lwDo || "").startsWith("select:"))) clearArea();
     });
-    document.addEventListener("keydown", (event) => {
-        if (event.composedPath()[0] === captionField()) captionKey(event);
-    });
 
     document.addEventListener("click", onClick);
     window.addEventListener("pagehide", () => { // links between tabs change the tab too
@@ -295,9 +255,14 @@
             target.click();
         }
     });
-    document.addEventListener("input", onInput);
     ["pointerdown", "keydown", "visibilitychange"].forEach((name) => {
         document.addEventListener(name, () => { stirred = performance.now(); }, { passive: true });
     });
-    setInterval(poll, 1000);
+    let clock = 0;
+    function wind() { // a page that nobody sees has no clock
+        clearInterval(clock);
+        if (!document.hidden) clock = setInterval(poll, 1000);
+    }
+    document.addEventListener("visibilitychange", wind);
+    wind();
 })();

@@ -1,6 +1,6 @@
-// The gallery of the Dataset tab. What is clicked or gone to by keys is shown at once, from what the page has; the program
-// follows by the verbs of #lw_ds_do: select:KEY, mark:KEY, markto:KEY (from the current picture on), markall:shown,
-// sort:ORDER. The size of the thumbnails is the page's own. Tools are accordions of which one is open.
+// The gallery of the Dataset tab. What is clicked or gone to by keys is shown at once, with its caption, from what the page
+// has; the program follows by the verbs of #lw_ds_do: select:KEY|DIGEST (KEY alone where the page does not have the
+// caption), mark:KEY, markto:KEY (from the current picture on), markall:shown, sort:ORDER. Until it has, what it draws of an earlier picture is corrected. The size of the thumbnails is the page's own. Tools are accordions of which one is open.
 (function () {
     "use strict";
     if (window.loraWorkbenchGallery) return;
@@ -9,29 +9,49 @@
     const page = () => window.loraWorkbench;
     const find = (selector) => page().root().querySelector(selector);
     const SIZE = "lora-workbench thumbnails", LATER = 120; // ms that arrow keys wait for the next
+    const FOLLOWS = 5000; // ms in which the program follows
     const thumbs = () => Array.from(page().root().querySelectorAll("#lw_ds_pictures .lw-thumb"));
     const keyOf = (thumb) => thumb.dataset.lwDo.replace("select:", "");
     const act = (verb) => page().type("lw_ds_do", `${verb}|${Date.now()}`);
+    const known = (thumb) => keyOf(thumb) === find("#lw_ds_current img")?.dataset.lwKey;
     let focused = "", timer = 0;
+    let wanted = { key: "", until: 0 }; // the picture that the program is about to show
 
-    // the picture beside the gallery is the one that was chosen, before the program has its larger one and its caption
+    // the picture beside the gallery is the one that was chosen, before the program has its larger one
     function show(thumb) {
         thumbs().forEach((one) => one.classList.toggle("lw-chosen", one === thumb));
         const large = find("#lw_ds_current img"), small = thumb.querySelector("img");
-        if (!large || !small || large.dataset.lwKey === keyOf(thumb)) return;
+        if (!large || !small || known(thumb)) return;
         large.src = small.src;
         large.alt = small.alt;
         large.dataset.lwKey = "";
         const name = find("#lw_ds_current figcaption");
-        if (name) name.textContent = small.alt;
+        if (name && name.textContent !== small.alt) name.textContent = small.alt;
+    }
+
+    function follow() {
+        const thumb = performance.now() < wanted.until && thumbs().find((one) => keyOf(one) === wanted.key);
+        if (!thumb) return;
+        if (known(thumb) && thumb.matches(".lw-chosen")) wanted.until = 0;
+        else show(thumb);
     }
 
     function go(thumb, soon) {
+        wanted = { key: keyOf(thumb), until: performance.now() + FOLLOWS };
         show(thumb);
+        page().put?.(thumb);
         clearTimeout(timer);
-        const select = () => act(`select:${keyOf(thumb)}`);
+        const select = () => act(`select:${thumb.dataset.lwBase || keyOf(thumb)}`);
         if (soon) timer = setTimeout(select, LATER);
         else select();
+    }
+
+    // to the next picture or the one before; false where it is on another page of the gallery
+    function turn(by) {
+        const all = thumbs(), place = all.findIndex((one) => one.matches(".lw-chosen"));
+        const next = place < 0 ? null : all[place + by];
+        if (next) go(next, true);
+        return Boolean(next);
     }
 
     function columns(all) {
@@ -95,7 +115,7 @@
         const target = event.composedPath()[0];
         if (!(target instanceof Element)) return;
         const thumb = target.closest("#lw_ds_pictures .lw-thumb");
-        if (thumb && !(event.ctrlKey || event.metaKey || event.shiftKey)) show(thumb);
+        if (thumb && !(event.ctrlKey || event.metaKey || event.shiftKey)) go(thumb);
         else if (thumb) thumb.classList.toggle("lw-ds-marked");
         const bar = target.closest("#lw_ds_tools > * > .label-wrap, #lw_ds_tools .lw-ds-tool > .label-wrap");
         if (bar && event.isTrusted) closeOthers(bar);
@@ -133,16 +153,19 @@
 
     // the gallery is drawn anew by the program: the focus stays where it was, and the slider says how large they are
     function drawn(place) {
+        follow();
         const slider = place.querySelector(".lw-ds-size");
         if (slider && size()) slider.value = size();
         const thumb = focused && thumbs().find((one) => keyOf(one) === focused);
         if (thumb && (document.activeElement === document.body || !document.activeElement)) thumb.focus({ preventScroll: true });
     }
     function watch() {
-        const place = page()?.root?.().querySelector("#lw_ds_pictures");
-        if (!place) return setTimeout(watch, 500);
+        const places = ["#lw_ds_pictures", "#lw_ds_current"].map((id) => page()?.root?.().querySelector(id));
+        if (!places.every(Boolean)) return setTimeout(watch, 500);
+        page().turn = turn;
         if (size()) resize(size());
-        new MutationObserver(() => drawn(place)).observe(place, { childList: true, subtree: true });
+        const watcher = new MutationObserver(() => drawn(places[0]));
+        places.forEach((place) => watcher.observe(place, { childList: true, subtree: true }));
     }
 
     // a plan comes into view when a button of a tool has made it: the tools are longer than the window

@@ -27,7 +27,8 @@ def safely(
 ) -> Callable[..., list[Any]]:
     """``fn`` for a message line and ``outputs`` further components.
 
-    ``fn`` returns the message's HTML (also None), alone or followed by one value for each output.
+    ``fn`` returns the message's HTML (also None, or ``SKIP`` for the one that is there), alone or followed by one value
+    for each output.
     """
 
     @around(fn)
@@ -53,7 +54,7 @@ def _stamped(fn: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     @around(fn)
     def run(*args: Any) -> list[Any]:
         message, *values = fn(*args)
-        return [f"{message}<!-- {time_ns()} -->" if message else "", *values]
+        return [f"{message}<!-- {time_ns()} -->" if message and isinstance(message, str) else message, *values]
 
     return run
 

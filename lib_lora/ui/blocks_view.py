@@ -87,10 +87,10 @@ def proposal(found: Proposal, label: str, role: str) -> str:
 
 def prompt(text: LbwText, tag: str) -> str:
     """The tag for the prompt, which a click copies; and a button that sends ``tag``, as we read it, to txt2img."""
-    parts = [f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text.tag)}</code>']
+    parts = [html.copyable(text.tag)]
     if text.elements:
         parts.append(" and in its element presets ")
-        parts.append(f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text.elements)}</code>')
+        parts.append(html.copyable(text.elements))
     send = html.send_button(tag, behind="lw_blocks_prompt")
     return f'<div class="lw-code">For the prompt: {"".join(parts)} {send}</div>'
 

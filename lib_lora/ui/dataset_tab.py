@@ -97,7 +97,7 @@ class DatasetTab:
     def connect(self, page: gr.Blocks, poller: Poller, tabs: gr.Tabs, train: TrainTab) -> None:
         """``train``: the tab that gets the set."""
         gallery = self.gallery
-        self.form_names = train.form.names
+        self.form = train.form
         self.panels = [self.caption, self.change, *self.tools]
         views = [view for shown in self.panels for view in shown.views()]
         self.views = [(gallery.summary, gallery.summary_view), (gallery.pictures, gallery.pictures_view), *views]
@@ -206,7 +206,8 @@ class DatasetTab:
         config = replace(usual.applied_to(TrainConfig()), data_dir=str(folder), name=name, trigger=DOLL,
                          sample_prompts=propose(folder, DOLL, host.literal).prompts)  # fmt: skip
         text = "24 paper dolls, all of one character. Look around; then go on with step 2, where all is filled in."
-        values = [getattr(config, field) for field in self.form_names]
+        values = [getattr(config, field) for field in self.form.names]
+        self.form.keep(usual.name, *values)
         return [html.message(text, html.GOOD), *self.caption.shown(), "", "", "", str(folder), usual.name, *values]
 
     @changes
@@ -224,9 +225,10 @@ class DatasetTab:
         if verb not in self.verbs:
             raise UserError(f"Unknown action {verb!r}", fix="Reload the page")
         narrows = verb in ("with", "without", "folder", "only")
-        saved = self.caption.keep(caption, base) if verb == "select" or narrows else ""
+        saved = self.caption.keep(caption, base) if narrows else ""
         self.verbs[verb](value)
-        field = self.caption.shown() if verb == "select" else self._followed() if narrows else [skip] * 2
+        shows = verb == "select" and "|" in value  # the page has the caption, and something may be typed there by now
+        field = self._followed() if narrows else self.caption.shown() if verb == "select" and not shows else [skip] * 2
         filters = self._filters() if verb in ("with", "without") else [skip] * 3
         return [saved or NO_MESSAGE, *field, *filters]
 

@@ -32,6 +32,11 @@ def error_message(error: UserError) -> str:
     return f'<div class="lw-message lw-error" role="status">{escape(error.what)}{where} {fix}</div>'
 
 
+def copyable(text: str) -> str:
+    """A text that a click copies."""
+    return f'<code data-lw-copy tabindex="0" role="button" title="Copy">{escape(text)}</code>'
+
+
 def job_error(error: Mapping[str, str]) -> str:
     """The same for a job that failed."""
     told = error_message(UserError(error["what"], where=error["where"] or None, fix=error["fix"] or None))

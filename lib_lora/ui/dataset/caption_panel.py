@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.dataset.collection.captions import plan_texts
-from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.tags.index import CHUNK
 from lib_lora.dataset.tags.pieces import split_pieces
 from lib_lora.dataset.tags.vocabulary import Vocabulary, read_vocabulary
@@ -19,8 +19,10 @@ from lib_lora.dataset.text_file import plain_lines
 from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
+from lib_lora.ui.compat import SKIP
 from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.dataset.panel import Panel, Verb, View
+from lib_lora.ui.dataset.session import digest
 from lib_lora.ui.dataset.views import link, text
 
 SUGGESTIONS = 12
@@ -28,7 +30,7 @@ LIMITS = (CHUNK, 2 * CHUNK, 3 * CHUNK)
 
 
 class CaptionPanel(Panel):
-    """At the right of the gallery."""
+    """At the right of the gallery; ``javascript/lora_workbench_caption.js`` is its other half, and has the protocol."""
 
     def build(self) -> None:
         self.picture = panel("lw_ds_current", html.hint("Click a picture to edit its caption."))
@@ -48,6 +50,8 @@ class CaptionPanel(Panel):
             self.next = gr.Button("›", elem_id="lw_ds_next", size="sm", min_width=40)
         self.message = panel("lw_ds_caption_message")
         self.base = gr.Textbox(label="What was shown", elem_id="lw_ds_caption_base", elem_classes=["lw-hidden"])
+        self.left = gr.Textbox(label="What was typed", elem_id="lw_ds_left", elem_classes=["lw-hidden"])
+        self.kept = panel("lw_ds_kept")
         self.word = gr.Textbox(label="Word", elem_id="lw_ds_word", elem_classes=["lw-hidden"])
         with gr.Accordion("Complete from a booru's list too", open=False, elem_id="lw_ds_booru"):
             self.csv = gr.Textbox(
@@ -57,7 +61,7 @@ class CaptionPanel(Panel):
     def connect(self, on: Connector) -> None:
         for button, step in ((self.back, -1), (self.next, 1), (self.save, 0), (self.save_next, 1)):
             on(button.click, self.move(step), self.field, self.message, self.field)
-        on(self.caption.blur, self.save_typed, self.field, self.message, [self.base])
+        on(self.left.change, self.save_left, [self.left], self.message, [self.kept])
         on.listen(self.word.change, self.complete, [self.word, self.caption, self.csv], [self.suggestions, self.count])
         on.listen(self.caption.change, self.counted, [self.caption], [self.count])
         on.act(self.csv.blur, self.load_csv, [self.csv], self.message)
@@ -74,8 +78,8 @@ class CaptionPanel(Panel):
         return {"select": self.select}
 
     def select(self, key: str) -> None:
-        """Edit the caption of another picture."""
-        self.session.current = self.session.find(key).path
+        """Edit the caption of another picture: its key, alone or as the base of the caption that the page has."""
+        self.session.current = self.session.find(key.partition("|")[0]).path
         self.session.touch()
 
     def now(self) -> str:
@@ -91,23 +95,24 @@ class CaptionPanel(Panel):
             picture = self.session.current_picture()
         except UserError:
             return ["", ""]
-        return [plain_lines(picture.text), self._base(picture)]
+        return [plain_lines(picture.text), self.session.base(picture)]
 
-    def keep(self, caption: str, base: str) -> str:
+    def keep(self, caption: str, base: str, author: str = "") -> str:
         """Save what was typed into the field, if anything was; to be called before another caption is shown in it.
 
         Args:
             base: as `shown` gave it, when the field was filled.
+            author: names the page, which may go on typing on what it has saved before it is told the new base.
 
         Raises:
             UserError: the picture has gone, or its caption was changed elsewhere meanwhile.
         """
         with self.session.saving:
-            return self._keep(plain_lines(caption or ""), base or "")
+            return self._keep(plain_lines(caption or ""), base or "", author)
 
-    def _keep(self, text: str, base: str) -> str:
-        key, _, digest = base.partition("|")
-        if not key or _digest(text) == digest:
+    def _keep(self, text: str, base: str, author: str) -> str:
+        key, _, before = base.partition("|")
+        if not key or digest(text) == before:
             return ""
         picture = self.session.find(key)
         if plain_lines(picture.text) == text:
@@ -115,21 +120,39 @@ class CaptionPanel(Panel):
         if not picture.readable:
             raise UserError("This caption cannot be read, so it is left alone", where=picture.source)
         change = plan_texts([(picture, text)], f"Caption of {picture.path.name}")
-        if change.notes or self._base(picture) != base:
+        found = self.session.base(picture)
+        typed = self.session.typed
+        if change.notes or found not in (base, typed.get((author, base))):
             fix = "Copy what you typed, click the picture again, and put it in"
             raise UserError("The caption was changed elsewhere while you typed", where=picture.caption, fix=fix)
         self.session.apply_now(change)
+        if author:
+            typed[author, base] = typed[author, found] = self.session.base(self.session.find(key))
         return html.message(f"Saved {picture.path.name}.", html.GOOD)
 
-    def _base(self, picture: Picture) -> str:
-        return f"{self.session.key(picture)}|{_digest(plain_lines(picture.text))}"
-
     @changes
-    def save_typed(self, caption: str, base: str) -> list[str]:
-        """Save the field that is left."""
-        said = self.keep(caption, base)
-        key = (base or "").partition("|")[0]
-        return [said, self._base(self.session.find(key)) if said else base]
+    def save_left(self, left: str) -> list[Any]:
+        """Save captions that were typed and left.
+
+        Args:
+            left: JSON ``{author, number, captions: [{text, base}]}``; gradio also says when it empties the field.
+
+        Returns:
+            What is said, and HTML that tells the page's script the number and each picture's base from now on.
+        """
+        if not left:
+            return [SKIP, SKIP]
+        message = json.loads(left)
+        said, bases = [], {}
+        for caption in message["captions"]:
+            text, base = str(caption["text"]), str(caption["base"])
+            try:
+                said.append(self.keep(text, base, str(message["author"])))
+                bases[base] = self.session.base(self.session.find(base.partition("|")[0]))
+            except UserError as error:
+                said.append(html.error_message(error) + html.copyable(text))
+        kept = json.dumps({"number": message["number"], "bases": bases})
+        return ["".join(said) or SKIP, f'<i data-lw-kept="{escape(kept)}"></i>']
 
     @looks
     def counted(self, caption: str) -> str:
@@ -171,14 +194,14 @@ class CaptionPanel(Panel):
         """A handler that saves what was typed and shows another picture: the next, the one before, or the same."""
 
         @changes
-        def go(caption: str, base: str) -> list[str]:
+        def go(caption: str, base: str) -> list[Any]:
             saved = self.keep(caption, base)
             shown = self.session.shown()
             here = next((row for row, picture in enumerate(shown) if picture.path == self.session.current), -1)
             if step and shown:
                 self.session.current = shown[min(len(shown) - 1, max(0, here + step))].path
             self.session.touch()
-            return [saved, *self.shown()]
+            return [saved or SKIP, *self.shown()]
 
         return go
 
@@ -207,10 +230,6 @@ class CaptionPanel(Panel):
         some = dict.fromkeys(tag for picture in marked for tag in picture.tags)
         items = "".join(f"<b>{text(tag)}</b> " if tag in shared else f"<i>{text(tag)}</i> " for tag in some)
         return f'<div class="lw-ds-common"><span>{len(marked)} marked:</span> {items}</div>'
-
-
-def _digest(caption: str) -> str:
-    return hashlib.blake2s(caption.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def count_view(caption: str) -> str:

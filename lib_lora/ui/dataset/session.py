@@ -16,6 +16,7 @@ from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.duplicates.groups import Duplicates
 from lib_lora.dataset.editor import DatasetEditor
 from lib_lora.dataset.tags.index import TagFilter
+from lib_lora.dataset.text_file import plain_lines
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.views import JobView
@@ -30,6 +31,11 @@ ORDERS: dict[str, tuple[str, Callable[[Picture], int]]] = {  # of the gallery ->
 }
 KIND = "dataset"  # of all jobs of this tab
 PATIENCE = 20.0  # seconds that taking over waits for a change
+
+
+def digest(caption: str) -> str:
+    """A short name for a text."""
+    return hashlib.blake2s(caption.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 class Session:
@@ -53,6 +59,7 @@ class Session:
         self.rejects: frozenset[Path] = frozenset()
         self.classes: dict[Path, str] = {}  # corrected by hand
         self.faces: dict[Path, tuple[float, float, float, float]] = {}
+        self.typed: dict[tuple[str, str], str] = {}  # author, base -> that of what they typed on it (CaptionPanel.keep)
         self.saving = RLock()  # a field is saved once, whatever left it
         self.narrowed = ""  # what the table of tags is narrowed to
         self.report: CheckReport | None = None
@@ -82,7 +89,7 @@ class Session:
         """Show what another page shows; from then on each goes its own way."""
         self.editor, self.filter, self.folder, self.only = other.editor, other.filter, other.folder, other.only
         self.hold = Hold(other.hold.folder, other.hold) if other.hold else None
-        self.order = other.order
+        self.order, self.typed = other.order, other.typed
         self.page, self.current, self.marked, self.pending = other.page, other.current, other.marked, other.pending
         self.duplicates, self.rejects, self.report = other.duplicates, other.rejects, other.report
         self.classes, self.faces, self.balanced_for = dict(other.classes), dict(other.faces), other.balanced_for
@@ -135,6 +142,10 @@ class Session:
     def key(self, picture: Picture) -> str:
         """A name for a picture that a page can send back, whatever bytes its path has."""
         return hashlib.blake2s(os.fsencode(picture.path), digest_size=8).hexdigest()
+
+    def base(self, picture: Picture) -> str:
+        """``KEY|digest``: a picture, and the caption that it has now; goes along with what is typed for it."""
+        return f"{self.key(picture)}|{digest(plain_lines(picture.text))}"
 
     def find(self, key: str) -> Picture:
         """The picture of that key.

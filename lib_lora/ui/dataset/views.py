@@ -13,6 +13,7 @@ from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.collection.record import Entry
 from lib_lora.dataset.collection.thumbnails import Thumbnails
 from lib_lora.dataset.problems import BadFile
+from lib_lora.dataset.text_file import plain_lines
 from lib_lora.ui import html
 from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.files import Pictures
@@ -64,7 +65,7 @@ class Album:
     def figures(
         self, pictures: Sequence[Picture], verb: str, captions: Iterable[str] = (), marks: Iterable[str] = ()
     ) -> str:
-        """Thumbnails side by side; a click sends ``verb`` and the picture's key.
+        """Thumbnails side by side; a click sends ``verb`` and the picture's key, and the page's script has its caption.
 
         Args:
             captions: a line below each; its name without.
@@ -75,10 +76,17 @@ class Album:
         return "".join(self._figure(p, url, f"{verb}:{self.session.key(p)}", *more) for p, url, *more in rows)
 
     def _figure(self, picture: Picture, url: str, action: str, caption: str, mark: str) -> str:
+        title = text(_title(picture))
         return (
-            f'<button class="lw-thumb {mark}" data-lw-do="{action}" title="{text(_title(picture))}">'
+            f'<button class="lw-thumb {mark}" data-lw-do="{action}" {self._own(picture)} title="{title}">'
             f"{_image(url, picture)}<span>{text(caption)}</span></button>"
         )
+
+    def _own(self, picture: Picture) -> str:
+        """The caption, where it can be read."""
+        if not picture.readable:
+            return ""
+        return f'data-lw-base="{self.session.base(picture)}" data-lw-caption="{text(plain_lines(picture.text))}"'
 
     def _url(self, thumbnails: Thumbnails, picture: Picture) -> str:
         try:

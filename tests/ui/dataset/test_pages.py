@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lib_lora.access import looks, needs_of
 from lib_lora.dataset.tags.edits import Add
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
+from lib_lora.ui.compat import SKIP
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.pages import PageKey, Pages
 from lib_lora.ui.dataset.views import Album
@@ -103,3 +105,22 @@ def test_a_reloaded_page_begins_as_the_one_before_whatever_asks_for_all_pages(pa
     at(pages, PageKey(), lambda s: s.open([three]))
     assert pages.here().editor is None
     assert len(at(pages, PageKey(), lambda s: s.opened().pictures)) == 3
+
+
+def test_captions_that_were_left_are_saved_and_a_page_goes_on_typing_before_it_knows(pages, panel, three):
+    """A page that was reloaded in between had its own text refused as somebody else's."""
+    a, b = PageKey(), PageKey()
+    at(pages, a, lambda s: s.open([three]))
+    bases = at(pages, a, lambda s: [s.base(picture) for picture in s.opened().pictures])
+
+    def left(author: str, *captions: tuple[str, str]) -> str:
+        told = [{"text": text, "base": base} for text, base in captions]
+        return json.dumps({"author": author, "number": 7, "captions": told})
+
+    said, kept = at(pages, a, lambda s: panel.save_left(left("a", ("one", bases[0]), ("two", bases[1]))))
+    assert "Saved 1.png" in said and "Saved 2.png" in said and "&quot;number&quot;: 7" in kept
+    assert "Saved 1.png" in at(pages, b, lambda s: panel.save_left(left("a", ("one, hat", bases[0]))))[0]
+    said, kept = at(pages, b, lambda s: panel.save_left(left("b", ("by b", bases[0]))))
+    assert "changed elsewhere" in said and "by b" in said and bases[0] not in kept  # what was typed can be copied
+    assert texts(three) == ["one, hat", "two", "tag 3"]
+    assert at(pages, a, lambda s: panel.save_left("")) == [SKIP, SKIP]
