@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import rmtree
 
 from lib_lora.access import admit
 from lib_lora.errors import UserError
@@ -69,6 +70,8 @@ class Brought:
             target = _free(place / picture.name)
             move(picture, target)
             names.append(target.name)
+        if not loras:
+            rmtree(folder, ignore_errors=True)  # all that was wanted of it is elsewhere
         return shown, names
 
     def _folder(self, lora: Path) -> Path:

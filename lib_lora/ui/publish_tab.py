@@ -10,6 +10,7 @@ import gradio as gr
 
 from lib_lora.access import changes, guarded, looks
 from lib_lora.errors import UserError
+from lib_lora.names import base_of
 from lib_lora.tools.card_files import PREVIEWS, data_url, preview_of, read_card, thumbnail
 from lib_lora.tools.examples import USUAL, Example, Examples, examples_of
 from lib_lora.tools.model_card import LICENCES, CardText
@@ -140,7 +141,9 @@ class PublishTab:
         picked = [one.path.name for one in found.pictures[: found.usual]]
         weight = 1.0 if facts.weight is None else facts.weight
         description = card.description if card else ""
-        return [NO_MESSAGE, path.stem, facts.trigger, weight, description, picked, self._gallery(found, picked)]
+        # an epoch is published under the name of its run
+        own = base_of(path.stem, [lora.name for lora in self.workbench.list_loras()])
+        return [NO_MESSAGE, own, facts.trigger, weight, description, picked, self._gallery(found, picked)]
 
     @looks
     def clicked(self, pick: str) -> list[Any]:

@@ -21,6 +21,7 @@ class SetFields:
         self.workbench = workbench
         self.form = form
         self._proposed = {""}  # all texts that were put there by proposal
+        self.carried: dict[str, Any] = {}  # what a chosen folder brought, for a form of which nothing is kept yet
 
     @property
     def fields(self) -> list[Any]:
@@ -33,7 +34,7 @@ class SetFields:
 
     def after_folder(self, event: Any) -> None:
         """Follow the folder that ``event``, a dependency, has put into the field."""
-        self.form.filled(listen(event.then, self.follow, self.fields, self.fields[1:]))
+        self.form.filled(listen(event.then, self.after_choice, self.fields, self.fields[1:]))
 
     def know(self, folder: str, trigger: str) -> None:
         """A form that was kept from before may show what its folder proposed then."""
@@ -42,13 +43,24 @@ class SetFields:
             self._note(propose(Path(folder), trigger, self.workbench.host.literal))
 
     @changes
+    def after_choice(self, folder: str, *now: str) -> list[Any]:
+        """Follow a folder that was chosen or opened, and keep it: it is there again after a reload."""
+        values = self.follow(folder, *now)
+        self._keep({"data_dir": folder, **_changed(values)})
+        return values
+
+    def _keep(self, changed: dict[str, Any]) -> None:
+        self.carried |= changed
+        self.form.put(changed)
+
+    @changes
     def after_typing(self, ids: str, *now: str) -> list[Any]:
         """Follow a folder or trigger that was typed."""
         names = [element.removeprefix(PREFIX) for element in ids.partition("|")[0].split(",")]
         if "data_dir" not in names and "trigger" not in names:
             return [SKIP] * len(FOLLOW)
         values = self.follow(*now, keep=() if "data_dir" in names else ("name", "trigger"))
-        self.form.put({name: value for name, value in zip(FOLLOW, values, strict=True) if value is not SKIP})
+        self._keep(_changed(values))
         return values
 
     @looks
@@ -75,3 +87,7 @@ class SetFields:
 
     def _note(self, found: Proposal, name: str = "") -> None:
         self._proposed |= {found.name, found.trigger, found.prompts, name}
+
+
+def _changed(values: list[Any]) -> dict[str, Any]:
+    return {name: value for name, value in zip(FOLLOW, values, strict=True) if value is not SKIP}

@@ -193,9 +193,10 @@ class TrainTab:
         """Preset and fields as JSON, the presets, and what is said about the fields.
 
         As they were left, here or in another window; else those of the newest training; else those of the usual preset
-        for the model that is there now, which need not be the one of when the page was built.
+        for the model that is there now, which need not be the one of when the page was built. With the folder of a set
+        that was opened meanwhile.
         """
-        preset, values = self._kept() or self._newest() or self._usual()
+        preset, values = self._kept() or self._carried(*(self._newest() or self._usual()))
         names = gr.update(choices=self.presets.names())  # an open page knows those of when the program started
         shown = dict(zip(self.form.names, values, strict=True))
         self.of_set.know(shown["data_dir"] or "", shown["trigger"] or "")
@@ -224,6 +225,11 @@ class TrainTab:
     def _usual(self) -> tuple[str, list[Any]]:
         first = self._first_preset()
         return first.name, self.form.values(first.applied_to(TrainConfig()))
+
+    def _carried(self, preset: str, values: list[Any]) -> tuple[str, list[Any]]:
+        """The same with the folder that was opened, and what it proposed."""
+        shown = dict(zip(self.form.names, values, strict=True))
+        return preset, list((shown | self.of_set.carried).values())
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

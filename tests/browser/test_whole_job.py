@@ -100,12 +100,12 @@ def make_the_grid(desk: Desk, workbench: Workbench) -> None:
 
 def publish(desk: Desk, workbench: Workbench) -> None:
     desk.go("#lw_grid_publish")
-    desk.sees_value("lw_publish_name", "mira-000001")
+    desk.sees_value("lw_publish_name", "mira")
     desk.page.wait_for_selector("#lw_publish_pictures .lw-chosen img")
     desk.photograph("publish")
     desk.go("#lw_publish_make")
-    desk.says("lw_publish_message", "Published mira-000001 with")
-    made = workbench.host.paths.places.published / "mira-000001"
+    desk.says("lw_publish_message", "Published mira with")
+    made = workbench.host.paths.places.published / "mira"
     assert (made / "README.md").is_file() and (made / "images" / "01.png").is_file()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import time
 from pathlib import Path
@@ -75,7 +76,11 @@ def test_own_pictures_and_the_cover(tab: PublishTab) -> None:
     with pytest.raises(UserError, match="No LoRA is chosen"):
         tab.take(drop("own.png"), None, [])
     picked = tab.fill("mira")[5]
+    brought = tab.workbench.host.paths.places.brought
+    (old := brought / "old").mkdir()
+    os.utime(old, (1, 1))
     message, _, picked, gallery = tab.take(drop("own.png", "two.jpg"), "mira", picked)
+    assert not old.exists() and len(list(brought.iterdir())) == 1  # the pictures that no LoRA was chosen for
     assert "2 pictures added" in message and picked[-2:] == ["own.png", "two.jpg"] and "make it the cover" in gallery
     assert tab.take(drop("own.png"), "mira", [])[2] == ["own-2.png"]  # nothing is overwritten
     _, picked, _ = tab.toggle("mira", "cover:two.jpg|18", picked)
@@ -91,6 +96,8 @@ def test_any_lora_file_by_its_path_or_dropped(tab: PublishTab, tmp_path: Path) -
     listed, head, *_ = tab.now(f'"{elsewhere}"')
     assert "someone" in head and "mira &lt;hat&gt;" in head and listed["choices"][-1] == f'"{elsewhere}"'
     assert tab.fill(str(elsewhere))[1] == "someone's"
+    epoch = shutil.copyfile(elsewhere, elsewhere.with_name("rin-000005.safetensors"))
+    assert tab.fill(str(epoch))[1] == "rin"
     with pytest.raises(UserError, match="no such file"):
         tab.fill(str(tmp_path / "none.safetensors"))
     with under(Access(hide_paths=True)), pytest.raises(UserError, match="may not be used from here"):

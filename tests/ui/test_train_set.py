@@ -45,6 +45,15 @@ def test_proposals_follow_the_folder_until_somebody_writes(fields: SetFields, tm
     assert fields.after_typing("lw_train_epochs|19", mira, *first) == [SKIP] * 3
 
 
+def test_a_folder_that_was_opened_is_there_after_a_reload(fields: SetFields, tmp_path: Path) -> None:
+    """The page showed it, and the next one did not."""
+    mira = str(tmp_path / "sets" / "5_mira")
+    assert fields.after_choice(mira, "", "", "mine") == ["mira", "mira", SKIP]
+    kept = fields.form._draft.load()
+    assert kept and (kept[1]["data_dir"], kept[1]["name"], kept[1]["epochs"]) == (mira, "mira", 7)
+    assert fields.carried == {"data_dir": mira, "name": "mira", "trigger": "mira"}
+
+
 def test_a_folder_that_may_not_be_named_is_not_looked_into(fields: SetFields, tmp_path: Path) -> None:
     with under(Access(hide_paths=True, roots=(tmp_path / "host",))):
         closed = guarded(fields.after_typing)

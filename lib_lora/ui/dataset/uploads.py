@@ -7,9 +7,11 @@ file (javascript/lora_workbench_upload.js). Where paths are restricted there are
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from pathlib import Path
 from secrets import token_urlsafe
+from shutil import rmtree
 from threading import Lock
 from typing import Any
 
@@ -23,6 +25,7 @@ ROUTE = "lora_workbench/upload"
 PUBLISH = "publish"
 MOST = 32  # sets that are being filled at once
 RESERVE = 1 << 30  # bytes that stay free on the disk
+LOOKED_AT = 7 * 24 * 3600  # s that a copy of a LoRA which was dropped to be looked at stays
 
 
 class Uploads:
@@ -38,6 +41,7 @@ class Uploads:
         key = token_urlsafe(12)
         with self._lock:
             if purpose == PUBLISH:
+                _tidy(self.places.brought)
                 self._open[key] = Intake(self.places.brought, name, (*IMAGE_EXTENSIONS, LORA))
             else:
                 self._open[key] = Intake(self.places.sets, name)
@@ -107,3 +111,10 @@ class Uploads:
         finally:
             part.unlink(missing_ok=True)
         return JSONResponse({"taken": True})
+
+
+def _tidy(folder: Path) -> None:
+    """Remove copies that nobody has looked at for long."""
+    for copy in folder.iterdir() if folder.is_dir() else ():
+        if time.time() - copy.stat().st_mtime > LOOKED_AT:
+            rmtree(copy, ignore_errors=True)
