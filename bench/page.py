@@ -15,9 +15,12 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
+
 from lib_lora.demo.dolls import write_dolls
 from lib_lora.models.base import HostPaths
 from lib_lora.training.config import TrainConfig
+from lib_lora.ui import compat
 from lib_lora.ui.app import serve
 from lib_lora.workbench import Workbench
 
@@ -43,7 +46,8 @@ def run() -> dict[str, float]:
     """Measure once.
 
     Returns:
-        ``idle_share``: browser seconds a second of each of two pages in view; ``idle_hidden_share`` of one that is not.
+        ``idle_share``: browser seconds a second of each of two pages in view; ``idle_hidden_share`` of one that is not,
+        ``idle_hidden_gradio_share`` of gradio's page with one field in its place, ``idle_browser_share`` of no page.
         ``…_ms``: median time to the answer of clicks on a picture (the picture, then its caption), a run, and a tab.
         ``load``: of the machine over the last minute, before; above the number of cores the times say little.
     """
@@ -52,7 +56,7 @@ def run() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
         found = {"load": os.getloadavg()[0]}
         bench = _workbench(Path(temporary))
-        server = serve(bench, 7980, wait=False)
+        server, gradio = serve(bench, 7980, wait=False), _gradio()
         try:
             with chromium() as browser:
                 context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -68,9 +72,22 @@ def run() -> dict[str, float]:
                 second.close()
                 context.new_page().bring_to_front()
                 found["idle_hidden_share"] = _idle(IDLE / 2)
+                page.goto(gradio.local_url)
+                found["idle_hidden_gradio_share"] = _idle(IDLE / 2)
+                page.goto("about:blank")
+                found["idle_browser_share"] = _idle(IDLE / 2)
         finally:
             server.close()
+            gradio.close()
         return found
+
+
+def _gradio() -> Any:
+    """A page of gradio's that is served, with nothing of ours."""
+    with compat.page() as page:
+        gr.Textbox()
+    compat.launch(page, server_name="127.0.0.1")
+    return page
 
 
 def _workbench(folder: Path) -> Workbench:

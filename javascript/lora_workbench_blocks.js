@@ -173,7 +173,12 @@
     document.addEventListener("click", onClick);
     document.addEventListener("input", onSlider(moveLinked));
     document.addEventListener("change", onSlider(slidersToText));
-    setInterval(() => { // the tab in view
-        if (!document.hidden && page()?.root && find("#lw_blocks_sliders")?.offsetParent) textToSliders();
-    }, 250);
+    let clock = 0;
+    function wind() { // for the tab in view, of a page that somebody sees
+        clearInterval(clock);
+        const follow = () => { if (page()?.root && find("#lw_blocks_sliders")?.offsetParent) textToSliders(); };
+        if (!document.hidden) clock = setInterval(follow, 250);
+    }
+    document.addEventListener("visibilitychange", wind);
+    wind();
 })();

@@ -31,9 +31,13 @@
     function put(thumb) {
         if (!field() || thumb.dataset.lwBase === undefined) return;
         leave();
+        write(thumb.dataset.lwCaption, thumb.dataset.lwBase);
+    }
+
+    function write(text, base) {
         putting = true;
-        page().type("lw_ds_caption_base", thumb.dataset.lwBase);
-        page().type("lw_ds_caption", thumb.dataset.lwCaption);
+        page().type("lw_ds_caption_base", base);
+        page().type("lw_ds_caption", text);
         putting = false;
     }
 
@@ -101,7 +105,9 @@
             if (now !== old) settled.push({ old, base: now, text, since: performance.now() });
             line.concat(draft || []).filter((one) => one.base === old).forEach((one) => { one.base = now; });
             thumbs(old).forEach((thumb) => { thumb.dataset.lwBase = now; });
-            if (base()?.value === old) page().type("lw_ds_caption_base", now);
+            if (base()?.value !== old) return;
+            if (!draft && line.every((one) => one.base !== now)) write(text, now); // a page that was reloaded has another text
+            else page().type("lw_ds_caption_base", now);
         });
         setTimeout(correct, 2000);
         tell();
