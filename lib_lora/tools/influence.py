@@ -6,9 +6,13 @@ A step on training picture z moves the weights along −∇L(z), and with that t
 parameters, of the run's own loss, with the same noise and timesteps for all pictures.
 
 Two pictures of one subject share most of their gradients, so that what is wrong in one is seen by comparing it with
-pictures that are right: what counts is the influence on the wrong ones less that on the right ones. Each timestep
-counts alike, whatever the length of its gradients, which says how noisy it is and little about the picture (Xie et al.,
-"Data Attribution for Diffusion Models: Timestep-induced Bias in Influence Estimation", 2024).
+pictures that are right: what counts is the influence on the wrong ones less that on the right ones. A picture that
+teaches something else than the set, as one with a wrong caption does, is also seen without any generated picture: its
+gradient points elsewhere than the others' (stiffness: Fort et al., "Stiffness: A New Perspective on Generalization in
+Neural Networks", 2019). The score is the sum of both, in cosines: lengths say how noisy a timestep is and how hard a
+picture, and little about what it teaches (Xie et al., "Data Attribution for Diffusion Models: Timestep-induced Bias in
+Influence Estimation", 2024). They are taken where the noise hides nearly all of the picture: what is drawn is decided
+there, and only how finely at the others.
 
 Instead of gradients, which are as long as the LoRA, their sketches are kept: folded with random signs onto
 :data:`SKETCH` numbers, which keeps inner products up to 1/√SKETCH of the lengths' product (Alon, Matias and Szegedy,
@@ -40,6 +44,7 @@ from lib_lora.training.timesteps import spread_timesteps
 SKETCH = 16384  # numbers that a gradient is folded onto
 TIMESTEPS = 4
 SEED = 1  # of noise and signs
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ def read_picture(path: Path) -> Image.Image:
 
 @dataclass(frozen=True)
 class Influence:
-    """Of a training picture. ``score``: above 0 it pulled towards what is wrong, below 0 away from it; 1 is usual for a
-    picture of the set."""
+    """Of a training picture. ``score``: in standard deviations from the mean of the set; the higher, the likelier that
+    it taught what is wrong."""
 
     picture: Path
     caption: str
@@ -94,19 +99,26 @@ def influences(
                 done += 1
                 yield Measuring(done, total, f"epoch {epoch}")
             trained, seen = torch.stack(sketches[: len(learned)]), torch.stack(sketches[len(learned) :])
-            scores += pulls(trained, seen[: len(wrong)], seen[len(wrong) :]).numpy()
-    scores /= len(run.epochs) * len(levels)
+            scores += suspicion(trained, seen[: len(wrong)], seen[len(wrong) :]).numpy()
+    scores = (scores - scores.mean()) / max(scores.std(), TINY)
     draws = [batch.draws[0] for batch in learned]
     found = [Influence(d.item.path, d.caption, float(score)) for d, score in zip(draws, scores, strict=True)]
     return sorted(found, key=lambda one: -one.score)
 
 
-def pulls(learned: Tensor, wrong: Tensor, right: Tensor) -> Tensor:
-    """Inner products of gradients of training pictures [N, d] with the mean of what is wrong less that of what is right
-    ([M, d] each; no row of the latter: the mean of ``learned``), divided by their root mean square. [N]"""
-    reference = right if len(right) else learned
-    found = learned @ (wrong.mean(dim=0) - reference.mean(dim=0))
-    return found / found.square().mean().sqrt().clamp(min=1e-30)
+def suspicion(learned: Tensor, wrong: Tensor, right: Tensor) -> Tensor:
+    """How much like what is wrong a picture teaches, how little like what is right, and how little like the other
+    pictures: mean cosines of gradients. [N]
+
+    Args:
+        learned: gradients of training pictures [N, d].
+        wrong, right: of generated pictures, [M, d] each; without any that are right, the other training pictures stand
+            for them.
+    """
+    learned, wrong, right = (F.normalize(rows, dim=1, eps=TINY) for rows in (learned, wrong, right))
+    others = (learned @ learned.sum(dim=0) - learned.square().sum(dim=1)) / max(len(learned) - 1, 1)
+    like_right = learned @ right.mean(dim=0) if len(right) else others
+    return learned @ wrong.mean(dim=0) - like_right - others
 
 
 def gradient(run: Revisit, network: Network, batch: MicroBatch, level: int) -> list[Tensor]:
@@ -122,9 +134,10 @@ def gradient(run: Revisit, network: Network, batch: MicroBatch, level: int) -> l
 
 
 def _levels(run: Revisit) -> list[int]:
-    """Timesteps spread over those that were trained."""
+    """Timesteps spread over the noisiest fifth of the schedule, as far as it was trained."""
     low, high = run.config.min_timestep, min(run.config.max_timestep, run.denoiser.steps)
-    return [low + level for level in spread_timesteps(TIMESTEPS, high - low)]
+    start = max(low, high - run.denoiser.steps // 5)
+    return [start + level for level in spread_timesteps(TIMESTEPS, high - start)]
 
 
 class Sketch:

@@ -25,8 +25,8 @@ from lib_lora.workbench.revisit import find_influence, train_without
 WHY = "lw_grid_why"  # the hidden field that the button under a picture writes into
 RIGHT = 4  # pictures with a star that it is compared with
 INTRO = (
-    "A hint, not a proof: training pictures, the one first that seems to pull most towards what is wrong here. "
-    "Pictures with a star count as right: give one to pictures that lack the fault, and ask again."
+    "A hint, not a proof: training pictures, the one first that seems to teach what is wrong here and the others do "
+    "not. Pictures with a star count as right: give one to pictures that lack the fault, and ask again."
 )
 
 

@@ -18,7 +18,6 @@ from lib_lora.workbench.files import EpochFile
 from lib_lora.workbench.workbench import Workbench
 
 MOST = 10  # epochs that are mixed: those of the lowest loss
-TRACED = 2  # epochs whose gradients are compared, spread over the run
 
 
 def find_mixture(workbench: Workbench, run_id: str, pictures: str = "") -> int:
@@ -85,14 +84,12 @@ def find_influence(
     run, files = workbench.runs.open(run_id), workbench.epoch_files(run_id)
     if not files:
         raise UserError("The run has no saved epoch", where=run_id, fix="Train with Save every at 1")
-    return workbench.queue.submit(InfluenceJob(workbench.queue, run, traced(files), about, wrong, right))
+    return workbench.queue.submit(InfluenceJob(workbench.queue, run, last_of(files), about, wrong, right))
 
 
-def traced(files: Sequence[EpochFile]) -> dict[int, Path]:
-    """The epochs whose gradients are compared: the last, and others evenly before it."""
-    count = min(TRACED, len(files))
-    chosen = [files[round(number * len(files) / count) - 1] for number in range(1, count + 1)]
-    return {file.epoch: file.path for file in chosen}
+def last_of(files: Sequence[EpochFile]) -> dict[int, Path]:
+    """The epoch whose gradients are compared: what the set agrees on is learned by then."""
+    return {files[-1].epoch: files[-1].path}
 
 
 def train_without(workbench: Workbench, run_id: str, pictures: Sequence[Path]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lib_lora.lora_files import load_network
-from lib_lora.tools.influence import SKETCH, Sketch, pulls
+from lib_lora.tools.influence import SKETCH, Sketch, suspicion
 
 
 def test_a_sketch_keeps_inner_products(make_lora) -> None:
@@ -23,11 +23,19 @@ def test_a_sketch_keeps_inner_products(make_lora) -> None:
 
 def test_what_right_and_wrong_share_tells_nothing() -> None:
     learned = torch.zeros(4, 8)
-    learned[:, 0] = torch.tensor([9.0, 11.0, 10.0, 12.0])  # what all have in common
-    learned[2, 1], learned[:, 2] = 1.0, torch.tensor([0.3, -0.3, 0.0, 0.0])
+    learned[:, 0] = 1.0  # what all have in common
+    learned[range(4), range(2, 6)] = 0.5  # and of its own, each as much
     wrong, right = torch.zeros(1, 8), torch.zeros(2, 8)
-    wrong[:, 0], right[:, 0] = 10.0, 10.0
-    wrong[0, 1] = 0.2
-    scores = pulls(learned, wrong, right)
-    assert int(scores.argmax()) == 2 and float(scores.square().mean()) == 1.0 and float(scores[0]) == 0.0
-    assert int(pulls(learned, wrong + right[:1], right[:0]).argmax()) == 3  # without any, length counts
+    wrong[:, 0], right[:, 0] = 10.0, 7.0  # lengths tell nothing either
+    assert torch.allclose(suspicion(learned, wrong, right), suspicion(learned, wrong, right)[:1])
+    wrong[0, 4] = 2.0
+    assert int(suspicion(learned, wrong, right).argmax()) == 2
+    assert int(suspicion(learned, wrong, right[:0]).argmax()) == 2
+
+
+def test_a_picture_that_teaches_something_else_stands_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    learned = torch.randn(24, 64, generator=generator) + 1.0
+    learned[7] = torch.randn(64, generator=generator) * 40  # the longest of all, and of another direction
+    shown = torch.randn(3, 64, generator=generator) + 1.0
+    assert int(suspicion(learned, shown[:1], shown[1:]).argmax()) == 7
