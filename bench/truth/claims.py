@@ -1,7 +1,7 @@
 """The claims: what the guide says, the two ways that are compared, and what is expected of the measures.
 
-A way is a merge formula, or a training. STYLE was trained on the style that the miniature has never seen, BASE on its
-own pictures; trainings are those of :mod:`bench.truth.trainings`.
+A way is a merge formula, a training, or a choice among a run's epochs. STYLE was trained on the style that the
+miniature has never seen, BASE on its own pictures; trainings are those of :mod:`bench.truth.trainings`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CHARACTER, OF_STYLE = "character", "style"  # subjects of trainings
+EPOCH = "epoch"  # of runs that are there
 LIKE, FREE = "like", "free"  # hair, hat and outfit are the character's; the background is the one asked for
 LEARNED, LEAKED = "learned", "leaked"  # share of the base's loss that is gone; others get the character's hair
 STYLE, KEPT = "style", "kept"  # measures: drawn in the new style; hair, hat, outfit and background as asked
@@ -97,4 +98,10 @@ _TRAININGS = (
              {LIKE: MORE}, "character captions=all"),
     _trained("no-captions", "A style needs captions", "style captions=none", {STYLE: LESS}, OF_STYLE),
 )  # fmt: skip
-CLAIMS = {claim.name: claim for claim in (*_ALL, *_TRAININGS)}
+_EPOCHS = (
+    Claim("best-epoch", "The epoch of the lowest fixed-noise loss is as good as the one that looks best",
+          "epoch best", "epoch lowest", {LIKE: ALIKE}),
+    Claim("last-epoch", "The last epoch is not the best: take the one of the lowest loss",
+          "epoch last", "epoch lowest", {LIKE: MORE}),
+)  # fmt: skip
+CLAIMS = {claim.name: claim for claim in (*_ALL, *_TRAININGS, *_EPOCHS)}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.truth.claims import CHARACTER, KEPT, OF_STYLE, STYLE
+from bench.truth.claims import CHARACTER, EPOCH, KEPT, OF_STYLE, STYLE
+from bench.truth.epochs import RUNS, epochs
 from bench.truth.trainings import FRESH, SEEDS, Trainings
 from lib_lora.adapters.block_presets import load_presets
 from lib_lora.adapters.blocks import BlockWeights
@@ -56,6 +57,8 @@ class Readings:
         """Measure -> value, for each of the pictures."""
         if way.split()[0] in (CHARACTER, OF_STYLE):
             return [row for seed in SEEDS for row in self._trained(way, seed)]
+        if way.startswith(EPOCH):
+            return [row for seed in range(RUNS) for row in self._chosen(way, seed)]
         return [self._one(way, number) for number in range(PICTURES)]
 
     def _trained(self, way: str, seed: int) -> list[dict[str, float]]:
@@ -63,6 +66,12 @@ class Readings:
         if keys[-1] not in self._known:
             self._keep(dict(zip(keys, self.trainings.measured(way, seed), strict=True)))
         return [self._known[key] for key in keys]
+
+    def _chosen(self, way: str, seed: int) -> list[dict[str, float]]:
+        if f"{way} run {seed} 0" not in self._known:
+            for choice, rows in epochs(self.trainings.lab, seed).items():
+                self._keep({f"{EPOCH} {choice} run {seed} {number}": row for number, row in enumerate(rows)})
+        return [row for key, row in self._known.items() if key.startswith(f"{way} run {seed} ")]
 
     def _keep(self, found: dict[str, dict[str, float]]) -> None:
         self._known.update(found)

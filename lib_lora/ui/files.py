@@ -12,6 +12,7 @@ from lib_lora.models.base import HostPaths
 from lib_lora.tools.card_files import jpeg, preview_of, thumbnail
 from lib_lora.tools.examples import examples_of
 from lib_lora.training.run_store import RunStore
+from lib_lora.ui.html import TRUTH
 
 ROUTE = "lora_workbench/image"
 SUFFIXES = (".png", ".jpg", ".webp")
@@ -88,7 +89,7 @@ class Pictures:
             return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=31536000"})
 
         def guide(name: str):
-            path = GUIDES / f"walk-{name}.md"
+            path = GUIDES / (f"{name}.md" if name == TRUTH else f"walk-{name}.md")
             if not name.replace("-", "").isalpha() or not path.is_file():
                 raise HTTPException(404)
             return FileResponse(path, media_type="text/plain; charset=utf-8")

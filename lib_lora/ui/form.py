@@ -15,10 +15,12 @@ from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
 from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
 from lib_lora.training.effect import without_effect
+from lib_lora.training.measured import CLAIMS_OF
 from lib_lora.ui.actions import panel
 from lib_lora.ui.compat import listen
 from lib_lora.ui.curves import lr_chart, timestep_chart
 from lib_lora.ui.draft import Draft
+from lib_lora.ui.html import TRUTH
 
 PREFIX = "lw_train_"
 BASIC = (
@@ -287,7 +289,8 @@ def search(text: str, hidden: Mapping[str, str]) -> str:
         return ""
     hits = [f for f in settings().values() if all(word in _searchable(f) for word in words)]
     items = "".join(
-        f"<li>{_way_to(f, hidden)} <code>{escape(f.metadata['kohya'])}</code> {escape(f.metadata['help'])}</li>"
+        f"<li>{_way_to(f, hidden)} <code>{escape(f.metadata['kohya'])}</code> "
+        f"{escape(f.metadata['help'])}{_verdicts(f)}</li>"
         for f in hits
         if f.name not in FROM_HOST
     )
@@ -301,6 +304,13 @@ def _way_to(f: Field, hidden: Mapping[str, str]) -> str:
     group = escape("" if f.name in BASIC else group_title(group_of(f)))
     go = f'data-lw-goto="{PREFIX}{f.name}" data-lw-group="{group}"'
     return f'<button type="button" class="lw-link" {go}>{place}</button>'
+
+
+def _verdicts(f: Field) -> str:
+    """A link to the claims about a setting that were put to the test."""
+    names = ", ".join(CLAIMS_OF.get(f.name, ()))
+    link = f'<a href="lora_workbench/guide/{TRUTH}" target="_blank">claims tested</a>'
+    return f' <span class="lw-quiet">{link}: {names}</span>' if names else ""
 
 
 def _searchable(f: Field) -> str:

@@ -17,6 +17,7 @@ GUIDES = {  # walk-throughs, docs/walk-NAME.md
     "style": "Train a style, clean",
     "two-subjects": "Train two subjects",
 }
+TRUTH = "truth"  # docs/truth.md, given out beside them
 INFO, GOOD, WARNING, ERROR = "info", "good", "warning", "error"
 
 

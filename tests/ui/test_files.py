@@ -44,5 +44,6 @@ def test_the_walk_throughs_are_given_out_and_no_other_text(pictures: Pictures) -
     names = re.findall(r'href="([^"]+)"', html.guides("character", "likeness", "style", "two-subjects"))
     answers = [client.get(f"/{name}") for name in names]
     assert len(answers) == 4 and all("Walk-through" in answer.text for answer in answers)
-    for name in ("x", "..%2Fmerge", "style.md", "%2e%2e/merge"):
+    assert "claims, measured" in client.get(f"/lora_workbench/guide/{html.TRUTH}").text
+    for name in ("x", "merge", "..%2Fmerge", "style.md", "%2e%2e/merge"):
         assert client.get(f"/lora_workbench/guide/{name}").status_code == 404

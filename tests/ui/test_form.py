@@ -81,6 +81,8 @@ def test_settings_are_found_by_kohyas_name() -> None:
     assert f"{group} › Min-SNR gamma" in form.search("min_snr_gamma", {})
     assert 'data-lw-goto="lw_train_min_snr_gamma"' in form.search("min_snr_gamma", {})
     assert "Rank" in form.search("network_dim", {})
+    assert 'guide/truth" target="_blank">claims tested</a>: min-snr<' in form.search("min_snr_gamma", {})
+    assert "claims tested" not in form.search("clip_skip", {})
     assert "No setting" in form.search("qwertz", {})
     assert form.search("  ", {}) == ""
 
