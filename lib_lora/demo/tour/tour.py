@@ -48,17 +48,16 @@ class Amounts:
 
     Args:
         character, style: training pictures.
-        own: the model's own pictures, for the base style.
         character_training, style_training: settings over those of the preset for the miniature. A style as dark as
             neon is learned where the noise hides the picture, since light and dark are decided there.
         weights: rows of the epoch grid.
         seeds: pictures that the character's scores are measured on.
         styled: pictures that the style's scores are measured on.
+        own: the model's own pictures, for the base style.
     """
 
     character: int = 24
     style: int = 72
-    own: int = 24
     character_training: tuple[tuple[str, object], ...] = (("epochs", 6), ("rank", 8), ("repeats", "4"))
     style_training: tuple[tuple[str, object], ...] = (
         ("epochs", 8),
@@ -72,6 +71,7 @@ class Amounts:
     weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0)
     seeds: int = 32
     styled: int = 24
+    own: int = 24
 
 
 def run(host: Host, output: Path | None = None, amounts: Amounts | None = None, judge: Judge | None = None) -> dict:
