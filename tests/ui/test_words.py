@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 
 import pytest
 
@@ -46,6 +47,16 @@ def test_no_text_is_missing_or_left_over(language: str, texts: set[str]) -> None
     missing, gone = sorted(filter(is_to_translate, texts - set(words))), sorted(set(words) - texts)
     assert not missing, "not translated:\n" + "\n".join(missing)
     assert not gone, "not in the program any more:\n" + "\n".join(gone)
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_no_text_stands_twice(language: str) -> None:
+    def unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
+        twice = [text for text, times in Counter(text for text, _ in pairs).items() if times > 1]
+        assert not twice
+        return dict(pairs)
+
+    json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"), object_pairs_hook=unique)
 
 
 @pytest.mark.parametrize("language", NAMES)
