@@ -58,6 +58,8 @@ def _calculated(params: Params, dtype: torch.dtype) -> float:
 
 def _bound(up: Tensor, down: Tensor, dtype: torch.dtype) -> float:
     """What rounding each number to the nearest of ``dtype`` costs at most, from the norms alone; NaN: not known."""
+    if min(t.itemsize for t in (up.dtype, down.dtype, dtype)) < 2:  # 8-bit floats, which torch does not promote
+        return math.nan
     own = torch.promote_types(up.dtype, down.dtype)
     if torch.promote_types(own, dtype) == dtype:
         return 0.0

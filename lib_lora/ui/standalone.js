@@ -34,16 +34,3 @@
     }
     new MutationObserver(stir).observe(document, { childList: true, subtree: true, attributes: true });
 })();
-
-// After every event, and before, gradio 6 tells each component that any event so far has had as an input how that event
-// is getting on, and looks for each of them through the whole page: most of a second with a form of this size. Events of
-// ours show nothing of the kind (show_progress="hidden" in ui/compat.py), so there is nothing to tell.
-(() => {
-    "use strict";
-    const entries = Object.entries;
-    const told = (one) => one?.show_progress === "hidden" && "component_id" in one;
-    Object.entries = (of) => {
-        for (const key in of) return told(of[key]) ? [] : entries(of); // the first says what they are
-        return entries(of);
-    };
-})();

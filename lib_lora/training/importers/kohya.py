@@ -62,7 +62,7 @@ def translate(
     """
     options = dict(_single(values))
     reading = Reading(dict(defaults), options, dict(names or {}))
-    given = reading.given(_reader_of)
+    given = reading.given(reader_of)
     learning_rates(reading, given)
     for key, value in given.items():
         if rule := _rule_of(key):
@@ -90,7 +90,8 @@ def _single(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{key}.{name}", argument
 
 
-def _reader_of(key: str) -> Reader:
+def reader_of(key: str) -> Reader:
+    """What reads the value of kohya's option ``key``, or raises :class:`Unreadable`."""
     prefix, dot, name = key.partition(".")
     if dot and prefix == "network_args":
         return kohya_network.READERS.get(name, text if name in ("algo", "type", "preset") else anything)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib_lora.training.importers.kohya import LISTS_OF_ARGUMENTS, is_known, translate
+from lib_lora.training.importers.kohya import LISTS_OF_ARGUMENTS, is_known, reader_of, translate
 from lib_lora.training.importers.kohya_keys import DEFAULTS
 from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, TRANSLATED, Imported, Line
 from lib_lora.training.importers.values import Unreadable, is_nothing, number, text
@@ -102,8 +102,7 @@ def read(document: dict[str, Any]) -> Imported:
         elif _is_page_field(name):
             page.ignore(key, OF_THE_GUI)
         else:
-            page.options.setdefault(name, value)
-            page.names.setdefault(name, key)
+            _option(page, name, key, value)
     page.options.pop("LoRA_type", None)
     page.options["network_module"], page.names["network_module"] = MODULES.get(kind, "lycoris.kohya"), "LoRA_type"
     algorithm = {} if kind in MODULES else {"algo": KINDS.get(kind, kind)}
@@ -114,6 +113,17 @@ def read(document: dict[str, Any]) -> Imported:
     page.names["network_args.algo"] = "LoRA_type"
     found = translate(page.options, page.names, {**DEFAULTS, "max_steps": 0})
     return Imported(found.values, (*found.lines, *page.lines))
+
+
+def _option(page: _Page, name: str, key: str, value: Any) -> None:
+    """A field by kohya's ``name``; of two that say the same counts the first, but for one that cannot be read."""
+    if name in page.options:
+        try:
+            reader_of(name)(page.options[name])
+            return
+        except Unreadable as error:
+            page.ignore(page.names[name], f"{CANNOT_BE_READ}, {error}")
+    page.options[name], page.names[name] = value, key
 
 
 def _name(key: str, kind: str) -> str:
