@@ -65,6 +65,7 @@ def connect(
     """:func:`listen` for a handler that has been through :func:`lib_lora.access.guarded` already.
 
     Every handler of ours is short (long work is a job), so none of them queues or covers its outputs with a spinner.
+    All three gradios know ``show_progress``; a web UI may wrap an event so that its signature no longer tells.
     """
     names = inspect.signature(trigger).parameters
     script = {"js" if "js" in names else "_js": js} if js else {}
@@ -74,7 +75,7 @@ def connect(
         inputs=list(inputs),
         outputs=list(outputs),
         queue=False,
-        **accepted(trigger, show_progress="hidden"),
+        show_progress="hidden",
         **script,
         **private,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
@@ -28,6 +29,25 @@ def test_no_two_fields_have_the_same_name(workbench: Workbench) -> None:
     fields = [b for b in blocks if getattr(b, "label", None) and hasattr(b, "interactive")]
     seen = Counter(b.label for b in fields if "lw-hidden" not in (b.elem_classes or []))
     assert len(seen) > 100 and [label for label, count in seen.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_no_answer_covers_what_it_changes_with_a_spinner(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    """Forge wraps every event of a component, and what its signature was is no longer seen."""
+
+    def build(self: gr.Button, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        click = self.click
+        self.click = lambda *a, **o: click(*a, **{"js" if k == "_js" else k: v for k, v in o.items()})
+
+    init = gr.Button.__init__
+    if wrapped:
+        monkeypatch.setattr(gr.Button, "__init__", build)
+    page = build_page(workbench, Pictures(workbench.host.paths), standalone=True)
+    events = page.get_config_file()["dependencies"]
+    assert len(events) > 300 and {event["show_progress"] for event in events} == {"hidden"}
 
 
 def test_our_server_answers_no_other_site(workbench: Workbench) -> None:
