@@ -16,6 +16,7 @@ from threading import Lock
 
 from lib_lora.errors import UserError
 from lib_lora.files import move, write_text
+from lib_lora.ownership import sweep_locks
 from lib_lora.part_files import PLAN, is_left_over, part_name, sweep_parts
 
 LOG = logging.getLogger(__name__)
@@ -73,9 +74,10 @@ def finish_sets(folders: Iterable[Path]) -> list[Path]:
 
 def finish_and_sweep(folders: Sequence[Path]) -> None:
     """What a start does in the folders that are written to: sets that were cut off are finished, then what is left over
-    of the dead goes."""
+    of the dead goes, temporary files and locks."""
     finish_sets(folders)
     sweep_parts(folders)
+    sweep_locks(folders)
 
 
 def refuse_existing(targets: Iterable[Path]) -> None:

@@ -7,15 +7,18 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lib_lora.errors import UserError
+from lib_lora.ownership import Taken, alone
 from lib_lora.part_files import part_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT, 112)  # 112: Windows' own number
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)  # another user's, or read-only; on Windows also: open elsewhere
+MISPLACED = (IsADirectoryError, FileExistsError, NotADirectoryError)  # a folder for a file, or the reverse
 PART = ".part"  # how names of files end that are being written
+TURN = 5.0  # seconds; who changes a small file is soon done
 RENAME_TRIES = 20  # virus scanners and previews hold new files open for a moment, on drives that Windows serves too
 
 
@@ -49,8 +52,8 @@ def atomic_write(path: str | Path, durable: bool = True, new: bool = False) -> I
 
 @contextmanager
 def naming_refusals(path: Path) -> Iterator[None]:
-    """Within a ``with`` block, an error says so and names ``path`` where a disk is full or read-only, or a folder has
-    gone."""
+    """Within a ``with`` block, an error says so and names ``path`` where a disk is full or read-only, a folder has
+    gone, or something stands in the place of the file or its folder."""
     try:
         yield
     except UserError:
@@ -59,6 +62,9 @@ def naming_refusals(path: Path) -> Iterator[None]:
         if _is(error, FULL):
             fix = "Free some space and go on; what was there before is whole"
             raise UserError("The disk is full", where=path, fix=fix) from error
+        if (isinstance(error, MISPLACED) or _is(error, (errno.ELOOP,))) and (place := _stands_in_the_way(path)):
+            fix = "Move it away or give it another name, and try again"
+            raise UserError("Something else is in the place of this file or folder", where=place, fix=fix) from error
         if _is(error, DENIED) and _concerns(error, path):
             raise UserError(
                 "This file or its folder cannot be written",
@@ -69,6 +75,14 @@ def naming_refusals(path: Path) -> Iterator[None]:
             what, fix = "The folder of this file is gone", "Put it back, or start anew; files elsewhere are whole"
             raise UserError(what, where=path, fix=fix) from error
         raise
+
+
+def _stands_in_the_way(path: Path) -> Path | None:
+    """``path`` where it is a folder; else what above it is none, or the link that leads to itself."""
+    if path.is_dir():
+        return path
+    above = [place for place in path.parents if os.path.lexists(place) and not place.is_dir()]
+    return next(iter([*above, *([path] if path.is_symlink() else [])]), None)
 
 
 def _concerns(error: Exception, path: Path) -> bool:
@@ -90,6 +104,8 @@ def move(source: Path, target: Path) -> None:
         except PermissionError:
             if attempt == RENAME_TRIES - 1:
                 raise
+            if target.is_dir() and not source.is_dir():  # Windows' word for it is that this is not permitted
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target)) from None
             time.sleep(0.05 * (attempt + 1))
 
 
@@ -109,6 +125,24 @@ def move_new(source: Path, target: Path) -> None:
             move(source, target)
             return
     raise UserError("There is a file of this name already", where=target, fix="Choose another name")
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Read ``path`` and write it anew within a ``with`` block: no thread and no other process that takes turns does so
+    meanwhile. Who only reads it needs no turn.
+
+    Raises:
+        UserError: somebody else has been at it for :data:`TURN` seconds, or its folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            with naming_refusals(path):
+                stack.enter_context(alone(path.with_name(f".{path.name}.lock"), TURN))
+        except Taken as taken:
+            what = f"This file is just being changed ({taken.owner or 'by another process'})"
+            raise UserError(what, where=path, fix="Try again") from None
+        yield
 
 
 def write_text(path: str | Path, text: str) -> None:

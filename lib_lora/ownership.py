@@ -13,7 +13,8 @@ import platform
 import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -114,6 +115,33 @@ class Claim(AbstractContextManager["Claim"]):
                 os.ftruncate(file, 0)  # it stays, and names nobody
         finally:
             os.close(file)
+
+
+@contextmanager
+def alone(path: Path, wait: float, title: str = "", silent: float | None = None) -> Iterator[Claim]:
+    """Own a lock file within a ``with`` block, after waiting for at most ``wait`` seconds; see :class:`Claim`.
+
+    Raises:
+        Taken: it still has an owner.
+    """
+    until = time.monotonic() + wait
+    while True:
+        try:
+            claim = Claim(path, title, silent)
+            break
+        except Taken:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.02)
+    with claim:
+        yield claim
+
+
+def sweep_locks(folders: Iterable[Path]) -> None:
+    """Remove the hidden lock files in ``folders`` whose owners are gone."""
+    for path in (path for folder in folders for path in folder.glob(".*.lock")):
+        with suppress(Taken, OSError):
+            Claim(path).release()
 
 
 def owner_of(path: Path) -> Owner | None:

@@ -38,10 +38,8 @@ def load(path: Path, read: Callable[[Any], T], default: T) -> T:
     Raises:
         Damaged: it is no file, no JSON, or ``read`` cannot make anything of it (any of :data:`UNREADABLE`).
     """
-    if not path.exists():
-        return default
     try:
-        return read(json.loads(plain_text(path)))
+        return read(json.loads(plain_text(path))) if path.exists() else default
     except (OSError, *UNREADABLE) as error:
         fix = "Delete it, or put back a copy; everything else goes on without it"
         raise Damaged("This file is damaged", where=path, fix=fix) from error

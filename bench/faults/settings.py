@@ -9,7 +9,7 @@ from typing import Any
 from bench.faults.campaign import Campaign, Files, all_or_nothing
 from bench.faults.training import DAMAGES, sweep
 from lib_lora.adapters.block_presets import save_presets
-from lib_lora.tools.picks import Pick, read_picks, write_picks
+from lib_lora.tools.picks import Pick, give_star, read_picks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.training.run import Record, Run
@@ -71,5 +71,4 @@ def _run(folder: Path) -> Run:
 
 
 def _star(folder: Path) -> None:
-    picks = read_picks(folder)
-    write_picks(folder, picks.starred(Pick(f"e{len(picks.stars) + 1}", 0.8)))
+    give_star(folder, Pick(f"e{len(read_picks(folder).stars) + 1}", 0.8))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib_lora.errors import UserError
-from lib_lora.files import write_text
+from lib_lora.files import turn, write_text
 from lib_lora.models.families import families
 from lib_lora.small_files import plain_text
 
@@ -61,6 +61,11 @@ def save_presets(path: Path, new: Mapping[str, str], replace: bool = False) -> N
     for name in new:
         if not name or name != name.strip() or _BAD_NAME.search(name):
             raise UserError(f"{name!r} cannot be a preset's name", where="preset", fix='Leave out , : = # and ".')
+    with turn(path):
+        _add(path, new, replace)
+
+
+def _add(path: Path, new: Mapping[str, str], replace: bool) -> None:
     present = _read_presets(path)[0]
     taken = sorted(set(new) & set(present))
     if taken and not replace:
@@ -71,7 +76,6 @@ def save_presets(path: Path, new: Mapping[str, str], replace: bool = False) -> N
         )
     lines = plain_text(path).splitlines() if path.exists() else []
     kept = [line for line in lines if line.lstrip().startswith("#") or line.partition(":")[0].strip() not in new]
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "\n".join([*kept, *(f"{name}:{weights}" for name, weights in new.items())]) + "\n")
 
 

@@ -6,7 +6,6 @@ The name is owned in the folder of LoRAs, which several installations may share.
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 
 from lib_lora.errors import UserError
@@ -36,13 +35,6 @@ def claim_name(loras: Path, name: str) -> Claim:
     except OSError as error:
         what = f"The LoRA folder cannot be written ({error.strerror or error})"
         raise UserError(what, where=loras, fix="Check the folder and its permissions") from error
-
-
-def sweep_claims(loras: Path) -> None:
-    """Remove what claims to names were left by processes that are gone."""
-    for path in loras.glob(NAMES):
-        with suppress(Taken, OSError):
-            Claim(path).release()
 
 
 def claim_run(run: Run) -> Claim:

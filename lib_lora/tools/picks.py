@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lib_lora.files import write_text
+from lib_lora.files import turn, write_text
 from lib_lora.small_files import record, set_aside, tolerated
 
 RECORD = "picks.json"
@@ -66,6 +66,18 @@ def _picks(content: Any) -> Picks:
     chosen = content["chosen"]
     stars = tuple(record(Pick, star) for star in content["stars"])
     return Picks(stars, record(Pick, chosen) if chosen else None)
+
+
+def give_star(folder: Path, pick: Pick) -> None:
+    """Give a cell of the grid in ``folder`` a star, or take it away."""
+    with turn(folder / RECORD):
+        write_picks(folder, read_picks(folder).starred(pick))
+
+
+def choose(folder: Path, pick: Pick) -> None:
+    """Make it the chosen cell of the grid in ``folder``; the stars stay."""
+    with turn(folder / RECORD):
+        write_picks(folder, replace(read_picks(folder), chosen=pick))
 
 
 def write_picks(folder: Path, picks: Picks) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
-from lib_lora.files import atomic_write
+from lib_lora.files import atomic_write, turn
 from lib_lora.small_files import damage, mapping, tolerated
 from lib_lora.training.config import default_of, settings
 
@@ -21,11 +20,10 @@ class Draft:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = Lock()
 
     def save(self, preset: str, values: Mapping[str, Any]) -> None:
         """Replace everything: a preset was chosen, or a config taken in."""
-        with self._lock:
+        with turn(self.path):
             self._write(preset, values)
 
     def put(self, preset: str, changed: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
@@ -34,7 +32,7 @@ class Draft:
         Args:
             shown: what the page shows, for all settings of which nothing is kept yet.
         """
-        with self._lock:
+        with turn(self.path):
             before = self.load()
             kept = {**shown, **before[1]} if before else dict(shown)
             self._write(preset, {**kept, **changed})

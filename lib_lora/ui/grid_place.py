@@ -11,7 +11,7 @@ from PIL import Image
 from lib_lora.errors import UserError
 from lib_lora.tools.grid import SHEET, read_grid
 from lib_lora.tools.grid_spec import Candidate
-from lib_lora.tools.picks import Pick, Picks, read_picks, write_picks
+from lib_lora.tools.picks import Pick, Picks, choose, give_star, read_picks
 from lib_lora.tools.pictures import read_png
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.run import Run
@@ -87,13 +87,13 @@ class GridPlace:
 
     def choose(self, pick: Pick) -> None:
         """Remember the choice, with the run too where it is one of its epochs."""
-        write_picks(self.folder, Picks(self.picks().stars, pick))
+        choose(self.folder, pick)
         if self.of_run and pick.epoch in [e.epoch for e in self.epochs()]:
             self.run.choose(pick.epoch, pick.weight)
 
     def star(self, pick: Pick) -> None:
         """Give a cell a star, or take it away."""
-        write_picks(self.folder, self.picks().starred(pick))
+        give_star(self.folder, pick)
 
     def chosen(self) -> Pick:
         """The chosen cell.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +9,17 @@ from typing import ClassVar
 
 from lib_lora.dataset.collection.change import Change
 from lib_lora.errors import UserError
+from lib_lora.files import turn
 from lib_lora.jobs.picture_job import PictureJob
 from lib_lora.lora_files import find_lora
 from lib_lora.names import check_name
 from lib_lora.small_files import Damaged
-from lib_lora.tools.made.choice import Choice
+from lib_lora.tools.made.choice import CHOICE, Choice
 from lib_lora.tools.made.drawing import pictures_in
 from lib_lora.tools.made.sifting import set_aside
 from lib_lora.tools.made.spec import PictureSpec, is_begun, read_spec
 from lib_lora.tools.made.taking import plan_take
 from lib_lora.workbench.workbench import Workbench
-
-_LOCK = threading.RLock()  # one answer after the other, whatever the page or request it comes from
 
 
 @dataclass(frozen=True)
@@ -109,12 +107,13 @@ class MadePictures(Drawing):
         """
         if picture not in {drawn.name for drawn in self.pictures()}:
             raise UserError("There is no such picture", where=picture, fix="Look at the pictures that are shown now")
-        with _LOCK:
+        with turn(self.folder / CHOICE):
             self._choice().answered(picture, keep).save(self.folder)
 
     def undo(self) -> None:
         """Take the last answer back; UserError where there is none."""
-        with _LOCK:
+        self._choice().undone()  # a drawing that is not there gets no folder
+        with turn(self.folder / CHOICE):
             self._choice().undone().save(self.folder)
 
     def plan(self, root: Path, folder: str) -> Change:

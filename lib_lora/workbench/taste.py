@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -11,6 +11,7 @@ from pathlib import Path
 from lib_lora.adapters.block_presets import load_presets
 from lib_lora.adapters.file import open_lora
 from lib_lora.errors import UserError
+from lib_lora.files import turn
 from lib_lora.jobs.taste_jobs import TasteJob, Wanted
 from lib_lora.lora_files import find_lora
 from lib_lora.tools.pictures import fingerprint
@@ -22,7 +23,6 @@ from lib_lora.tools.taste.space import Tuned
 from lib_lora.workbench.workbench import Workbench
 
 SESSION = "session.json"
-_LOCK = threading.RLock()  # one answer after the other, whatever the page or request it comes from
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class TasteTuning:
         """
         try:
             stat = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return _loaded(self.path, stat.st_mtime_ns, stat.st_size)
+        except OSError:
+            return TasteSession.load(self.path)
+        return _loaded(self.path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
     # -- what the user does -------------------------------------------------------------------------------------------
 
@@ -65,9 +65,10 @@ class TasteTuning:
             UserError: LoRAs or block weights that cannot be used.
         """
         tuned = self.tuned(recipe)
-        with _LOCK:
+        with turn(self.path):
             TasteSession.keep_earlier(self.path)
-            return self._keep(TasteSession(recipe, len(tuned.dimensions())))
+            session = self._keep(TasteSession(recipe, len(tuned.dimensions())))
+        return self._drawing(session)
 
     def answer(self, number: int, better: int) -> TasteSession:
         """Answer question ``number``, from 0.
@@ -78,22 +79,22 @@ class TasteTuning:
         Raises:
             UserError: another question is asked by now.
         """
-        with _LOCK:
-            session = self._session()
+
+        def answered(session: TasteSession) -> TasteSession:
             if number != session.answered:
                 what = "This question was answered already" if number < session.answered else "This is not asked yet"
                 raise UserError(what, where=f"question {number + 1}", fix="Look at the pictures that are shown now")
-            return self._keep(session.answer(better))
+            return session.answer(better)
+
+        return self._change(answered)
 
     def undo(self) -> TasteSession:
         """Take the last answer back; UserError where there is none."""
-        with _LOCK:
-            return self._keep(self._session().undo())
+        return self._change(TasteSession.undo)
 
     def go_on(self) -> TasteSession:
         """Draw what is missing, as after a restart."""
-        with _LOCK:
-            return self._keep(self._session())
+        return self._change(lambda session: session)
 
     # -- pictures -----------------------------------------------------------------------------------------------------
 
@@ -145,8 +146,16 @@ class TasteTuning:
 
     # -- small parts --------------------------------------------------------------------------------------------------
 
+    def _change(self, change: Callable[[TasteSession], TasteSession]) -> TasteSession:
+        """Read the session, change it and write it, while nobody else does."""
+        self._session()  # what was never started gets no folder
+        with turn(self.path):
+            session = self._keep(change(self._session()))
+        return self._drawing(session)
+
     def _session(self) -> TasteSession:
-        session = self.session()
+        """As it is on disk this moment."""
+        session = TasteSession.load(self.path)
         if session is None:
             raise UserError("Nothing is tuned yet", where=self.name, fix="Start first")
         return session
@@ -154,6 +163,10 @@ class TasteTuning:
     def _keep(self, session: TasteSession) -> TasteSession:
         session = session.asked_ahead()
         session.save(self.path)
+        return session
+
+    def _drawing(self, session: TasteSession) -> TasteSession:
+        """The session, whose missing pictures are asked of the queue."""
         queue = self.workbench.queue
         queue.submit(TasteJob(queue, self.name, self.missing, self.painter))
         return session
@@ -163,7 +176,7 @@ class TasteTuning:
 
 
 @lru_cache(maxsize=16)
-def _loaded(path: Path, _changed: int, _size: int) -> TasteSession | None:
+def _loaded(path: Path, _file: int, _changed: int, _size: int) -> TasteSession | None:
     """The session in a file that changed then."""
     return TasteSession.load(path)
 

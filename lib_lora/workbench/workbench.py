@@ -13,7 +13,7 @@ from torch import Tensor
 from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.errors import UserError
 from lib_lora.file_sets import finish_and_sweep
-from lib_lora.jobs.claims import claim_name, claim_run, sweep_claims
+from lib_lora.jobs.claims import claim_name, claim_run
 from lib_lora.jobs.job import GeneratorJob, Job
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.sweep_job import SweepGridJob
@@ -49,7 +49,6 @@ class Workbench:
         self.starting = Starting(host, self.runs, self.queue)
         self.checking = Checking()
         finish_and_sweep(list(_written(host.paths)))
-        sweep_claims(host.paths.loras)
 
     # -- training -----------------------------------------------------------------------------------------------------
 

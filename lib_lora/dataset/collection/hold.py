@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_urlsafe
@@ -22,7 +21,7 @@ from weakref import WeakSet
 from lib_lora import small_files
 from lib_lora.dataset.collection.owner import WAIT, being_changed, lives
 from lib_lora.errors import UserError
-from lib_lora.ownership import Claim, Owner, Taken
+from lib_lora.ownership import Owner, Taken, alone
 
 NAME = "opened.json"
 LOCK = "opened.lock"
@@ -84,7 +83,7 @@ class Hold:
         """
         term = token_urlsafe(6)
         try:
-            with _alone(self.folder):
+            with alone(self.folder / LOCK, WAIT):
                 self._write(_Record(term, Owner.present()))
                 self.term = term
         except (OSError, UserError, Taken) as error:
@@ -97,7 +96,7 @@ class Hold:
             _HOLDS.discard(self)
         if not (self.folder / NAME).exists():  # nor is the folder made anew, which may have been deleted
             return
-        with suppress(OSError, UserError, Taken), _alone(self.folder):
+        with suppress(OSError, UserError, Taken), alone(self.folder / LOCK, WAIT):
             record = self._record()
             if record.owner is not None and record.owner.here and record.term == self.term and not self._pages():
                 self._write(_Record(record.term))
@@ -123,7 +122,7 @@ class Hold:
 
     def _join(self) -> str:
         """The present term. A set that cannot be written to can still be looked at."""
-        with suppress(OSError, UserError, Taken), _alone(self.folder):
+        with suppress(OSError, UserError, Taken), alone(self.folder / LOCK, WAIT):
             record = self._record()
             if record.owner is None or not (record.owner.here or self._lives(record.owner)):
                 self._write(_Record(record.term, Owner.present()))
@@ -152,22 +151,6 @@ class Hold:
 
 _HOLDS: WeakSet[Hold] = WeakSet()  # of this process
 _LOCK = Lock()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else writes the record. Raises Taken and OSError as they are."""
-    until = time.monotonic() + WAIT
-    while True:
-        try:
-            claim = Claim(folder / LOCK)
-            break
-        except Taken:
-            if time.monotonic() >= until:
-                raise
-        time.sleep(0.02)
-    with claim:
-        yield
 
 
 def _named(owner: Owner) -> str:

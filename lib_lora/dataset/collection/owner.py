@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lib_lora.errors import UserError
-from lib_lora.ownership import Claim, Owner, Taken, owner_of
+from lib_lora.ownership import Claim, Owner, Taken, alone, owner_of
 
 NAME = "owner.json"
 WAIT = 2.0  # seconds; most changes are captions that are typed
@@ -33,7 +33,11 @@ def changing(folder: Path, title: str, wait: float = WAIT) -> Iterator[Claim]:
     Raises:
         Busy: somebody does, and is not done within ``wait`` seconds.
     """
-    with _claim(folder, title, wait) as claim:
+    with ExitStack() as stack:
+        try:
+            claim = stack.enter_context(alone(folder / NAME, wait, title, SILENT))
+        except Taken as taken:
+            raise Busy(taken.owner, folder) from None
         yield claim
 
 
@@ -49,14 +53,3 @@ def lives(owner: Owner, file: Path) -> bool:
         return owner.alive and (owner.machine == platform.node() or time.time() - file.stat().st_mtime < SILENT)
     except OSError:
         return False
-
-
-def _claim(folder: Path, title: str, wait: float) -> Claim:
-    until = time.monotonic() + wait
-    while True:
-        try:
-            return Claim(folder / NAME, title, SILENT)
-        except Taken as taken:
-            if time.monotonic() >= until:
-                raise Busy(taken.owner, folder) from None
-        time.sleep(0.05)
