@@ -112,7 +112,7 @@ class LossSettings:
         only=given("preserve_weight", "a weight for the base"))
     fixed_loss_images: int = setting(8, LOSS, "Fixed-noise loss: images",
         "Measured after each epoch on the same images and noise; 0 is off",
-        low=0, high=256, unit="images", kohya="max_validation_steps")
+        low=0, high=256, kohya="max_validation_steps")
     fixed_loss_timesteps: int = setting(4, LOSS, "Fixed-noise loss: noise levels", "Per image, evenly spread",
         low=1, high=32, kohya="validation_timesteps")
     validation_split: float = setting(0.0, LOSS, "Held-out share",

@@ -77,7 +77,7 @@ class ScheduleSettings:
     warmup: float = setting(0.0, SCHEDULE, "Warm-up", "Share of the steps in which the rate rises from 0",
         low=0, high=0.5, unit="of all steps", kohya="lr_warmup_steps", only=WARMED)
     min_lr: float = setting(0.0, SCHEDULE, "Lowest rate", "Where a falling schedule ends, against its start",
-        low=0, high=1, unit="of the rate", kohya="lr_scheduler_min_lr_ratio", only=FALLING)
+        low=0, high=1, unit="of the highest", kohya="lr_scheduler_min_lr_ratio", only=FALLING)
     cycles: int = setting(1, SCHEDULE, "Cycles", "Of a schedule with restarts; falls of the step schedule, plus one",
         low=1, high=100, kohya="lr_scheduler_num_cycles", only=STEPPED)
     cycle_length_factor: float = setting(1.0, SCHEDULE, "Cycle length", "Against the cycle before",

@@ -30,8 +30,9 @@ class RunSettings:
         kohya="pretrained_model_name_or_path")
     epochs: int = setting(10, RUN, "Epochs", "How often all images are seen (times their repeats)",
         low=1, high=1000, kohya="max_train_epochs", only=EPOCHS)
-    max_steps: int = setting(0, RUN, "Steps", "The run ends after so many steps, whatever the epochs; 0: epochs count",
-        low=0, high=1_000_000, unit="steps", kohya="max_train_steps")
+    max_steps: int = setting(0, RUN, "Training steps",
+        "The run ends after so many, whatever the epochs; 0: epochs count",
+        low=0, high=1_000_000, kohya="max_train_steps")
     start_from: str = setting("", RUN, "Start from",
         "Name or path of a LoRA whose training goes on, with its algorithm and rank; empty starts anew",
         kohya="network_weights")
