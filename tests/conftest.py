@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from lib_lora.models.base import HostPaths
 
 if TYPE_CHECKING:
     from lib_lora.hosts.standalone.host import StandaloneHost
+    from tests.lent import Lender
 
 # diffusers takes seconds to import, so only the tests that use these fixtures pay for it
 
@@ -22,11 +24,17 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny.safetensors", seed=7)
 
 
-@pytest.fixture
-def tiny_host(tiny_checkpoint: Path, tmp_path: Path) -> StandaloneHost:
-    from lib_lora.hosts.standalone.host import StandaloneHost
+@pytest.fixture(scope="session")
+def lender(tiny_checkpoint: Path) -> Lender:
+    from tests.lent import Lender
 
-    paths = HostPaths(tmp_path / "loras", tiny_checkpoint.parent, tmp_path / "runs", tmp_path / "data")
-    host = StandaloneHost(paths)
-    host.load("tiny")
-    return host
+    return Lender(tiny_checkpoint)
+
+
+@pytest.fixture
+def tiny_host(lender: Lender, tmp_path: Path) -> Iterator[StandaloneHost]:
+    """The model is as it was loaded, whatever earlier tests did; afterwards the host has none."""
+    paths = HostPaths(tmp_path / "loras", lender.checkpoint.parent, tmp_path / "runs", tmp_path / "data")
+    host = lender.host(paths)
+    yield host
+    lender.give_back(host)
