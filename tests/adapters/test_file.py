@@ -15,6 +15,7 @@ from lib_lora.adapters import LoraFile, Network, NetworkSpec, model_hash, read_l
 from lib_lora.adapters.file import join_keys, split_keys
 from lib_lora.adapters.rounding import rounding_loss
 from lib_lora.errors import UserError
+from tests.rounds import rounds
 
 KEY = "lora_unet_mid_block_attentions_0_proj_in"
 
@@ -216,7 +217,7 @@ def test_mutated_files_are_read_or_refused_by_name(tmp_path, spec):
     path = tmp_path / "bad.safetensors"
     rng = random.Random(0)
     refused = 0
-    for _ in range(250):
+    for _ in range(rounds(250)):
         path.write_bytes(mutated(good, rng))
         try:
             file = read_lora(path)

@@ -1,13 +1,9 @@
-"""Damaged and odd LoRA files, by the thousand: each is read and works, or is refused with a message.
-
-``LORA_WORKBENCH_MUTATIONS=10000`` tries that many; the suite a few.
-"""
+"""Damaged and odd LoRA files: each is read and works, or is refused with a message."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import struct
 from collections.abc import Callable
@@ -26,8 +22,9 @@ from lib_lora.adapters.selection import NetworkSpec
 from lib_lora.errors import UserError
 from lib_lora.tools.convert import PROGRAMS, convert
 from lib_lora.tools.merge import merge
+from tests.rounds import rounds
 
-COUNT = int(os.environ.get("LORA_WORKBENCH_MUTATIONS", "120"))
+COUNT = rounds(120)
 Header = dict[str, Any]
 KEYS = (
     "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",

@@ -26,8 +26,9 @@ from lib_lora.ui.grid_view import GridView
 from lib_lora.ui.run_details import comparison, details
 from lib_lora.ui.runs_table import RunsTable
 from lib_lora.workbench import Workbench
+from tests.rounds import rounds
 
-ROUNDS = 1500
+ROUNDS = rounds(450)
 NAMES = (
     "run.json", "config.toml", "state/config.toml", "metrics.jsonl", "epochs.json", "result.json", "chosen.json",
     "sweep.json", "extensions.json", "warnings.jsonl", "notes.txt", "grid/grid.json", "grid/picks.json",

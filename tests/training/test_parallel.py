@@ -18,8 +18,8 @@ from tests.training.parallel_worker import run_cli, train_part
 from tests.training.test_resume import METHOD
 from tests.training.worlds import image_folder, small_config
 
-TWENTY = {"epochs": 4, "gradient_accumulation": 1, "save_precision": "fp32", "fixed_loss_images": 2, "model": "tiny",
-          "batch_size": 2, "save_every_n_epochs": 4, "max_tokens": 150, "batch_parts": 2}  # fmt: skip
+TEN = {"epochs": 2, "gradient_accumulation": 1, "save_precision": "fp32", "fixed_loss_images": 2, "model": "tiny",
+          "batch_size": 2, "save_every_n_epochs": 2, "max_tokens": 150, "batch_parts": 2}  # fmt: skip
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -66,14 +66,14 @@ def together(target, *arguments, world: int = 2) -> list[int]:
 
 @pytest.fixture(scope="module")
 def alone(tiny_checkpoint, tmp_path_factory):
-    """(base folder, settings file, weights) of 20 steps in one process, the text encoder too."""
+    """(base folder, settings file, weights) of 10 steps in one process, the text encoder too."""
     torch.set_num_threads(1)
     base = tmp_path_factory.mktemp("parallel")
     images = image_folder(base / "set")
     long = "girl, " + ", ".join(["a very long caption of many words"] * 12)  # two chunks: both must see as many
     (images / "2_girl" / "0.txt").write_text(long, encoding="utf-8")
     (images / "2_girl").rename(images / "3_girl")
-    config = small_config(images, **TWENTY)
+    config = small_config(images, **TEN)
     write_config(base / "run.toml", config)
     assert cli.main(arguments(base, "one", tiny_checkpoint)) == 0
     return base, config, weights(base / "one")
@@ -100,7 +100,7 @@ def test_two_processes_make_the_file_of_one(tiny_checkpoint, alone):
     assert together(run_cli, arguments(base, "two", tiny_checkpoint)) == [0, 0]
     assert_same(weights(base / "two"), expected)
     one, two = (RunStore(base / name / "runs").list()[0] for name in ("one", "two"))
-    assert len(two.metrics()) == len(one.metrics()) == 20 and two.status == "finished"
+    assert len(two.metrics()) == len(one.metrics()) == 10 and two.status == "finished"
     assert [row["loss"] for row in two.metrics()] == [row["loss"] for row in one.metrics()]
 
 
@@ -108,8 +108,8 @@ def test_a_run_of_two_goes_on_in_one(tiny_checkpoint, alone):
     base, config, expected = alone
     root = base / "mixed"
     run = RunStore(root / "runs").create(config)
-    assert together(train_part, root, tiny_checkpoint, run.id, 9) == [0, 0]
-    assert run.status == "stopped" and len(run.metrics()) == 9
+    assert together(train_part, root, tiny_checkpoint, run.id, 4) == [0, 0]
+    assert run.status == "stopped" and len(run.metrics()) == 4
     place = ["--data", str(root), "--checkpoints", str(tiny_checkpoint.parent), "--model", "tiny"]
     assert cli.main(["train", "--resume", run.id, *place]) == 0
     assert_same(weights(root), expected)

@@ -14,9 +14,11 @@ import pytest
 from lib_lora.adapters.file import read_lora
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.state import StateSlots
+from tests.rounds import rounds
 from tests.training.resume_worker import train
 from tests.training.worlds import image_folder, small_config
 
+KILLS = rounds(6)  # `bench faults` has more
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
@@ -69,13 +71,13 @@ def finished(processes, tiny_checkpoint, tmp_path_factory):
     return base, run
 
 
-def test_killed_twenty_times(processes, tiny_checkpoint, finished):
+def test_killed_again_and_again(processes, tiny_checkpoint, finished):
     """By turns at any moment and inside a write; a run that gets to its end all the same makes room for a new one."""
     base, run = finished
     dice = random.Random(5)
     roots = (copied(base, f"killed{count}") for count in itertools.count())
     root, kills = next(roots), 0
-    while kills < 20:
+    while kills < KILLS:
         write = dice.randint(1, 8) * (kills % 2)
         attempt = Attempt(processes, root, tiny_checkpoint, run.id, halt_at_write=write)
         if attempt.wait_for("in write" if write else "step", "end") == "end":

@@ -21,13 +21,20 @@ def worker() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_both_are_there_where_both_are_trained_and_the_file_is_as_from_a_cpu(worker, tiny_checkpoint, tmp_path):
-    (places, on_card), (_, on_cpu) = (
-        worker.submit(card_worker.train, tmp_path / str(card), tiny_checkpoint, card, 1e-3).result()
-        for card in (True, False)
-    )
+@pytest.fixture(scope="module")
+def on_card(worker, tiny_checkpoint, tmp_path_factory):
+    """Where the parts were after each step, and the file, of a run that trains both."""
+    folder = tmp_path_factory.mktemp("card")
+    return worker.submit(card_worker.train, folder, tiny_checkpoint, True, 1e-3).result()
+
+
+def test_both_are_there_where_both_are_trained_and_the_file_is_as_from_a_cpu(
+    worker, on_card, tiny_checkpoint, tmp_path
+):
+    places, file = on_card
+    _, on_cpu = worker.submit(card_worker.train, tmp_path, tiny_checkpoint, False, 1e-3).result()
     assert places == [{"unet": "card", "te": "card", "vae": "cpu"}] * 3
-    got, expected = (torch.cat([t.flatten() for _, t in sorted(load_file(f).items())]) for f in (on_card, on_cpu))
+    got, expected = (torch.cat([t.flatten() for _, t in sorted(load_file(f).items())]) for f in (file, on_cpu))
     assert (got - expected).norm() <= ROUNDING * expected.norm()
 
 
@@ -36,11 +43,10 @@ def test_a_text_encoder_that_is_not_trained_only_visits(worker, tiny_checkpoint,
     assert places == [{"unet": "card", "te": "cpu", "vae": "cpu"}] * 3
 
 
-def test_block_by_block_the_file_is_the_same(worker, tiny_checkpoint, tmp_path):
-    options = {option: (tmp_path / option, tiny_checkpoint, True, 1e-3, option) for option in ("medvram", "lowvram")}
-    found = {option: worker.submit(card_worker.train, *run).result() for option, run in options.items()}
-    places, file = found["lowvram"]
+def test_block_by_block_the_file_is_the_same(worker, on_card, tiny_checkpoint, tmp_path):
+    places, file = worker.submit(card_worker.train, tmp_path, tiny_checkpoint, True, 1e-3, "lowvram").result()
     assert places == [{"unet": "cpu", "te": "card", "vae": "cpu"}] * 3
-    assert load_file(file).keys() == load_file(found["medvram"][1]).keys()
-    for name, tensor in load_file(found["medvram"][1]).items():
+    expected = load_file(on_card[1])
+    assert load_file(file).keys() == expected.keys()
+    for name, tensor in expected.items():
         assert tensor.equal(load_file(file)[name]), name

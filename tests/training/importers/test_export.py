@@ -15,6 +15,7 @@ from lib_lora.training.importers.export import IN_OTHER_WORDS, _meaning, export_
 from lib_lora.training.importers.kohya_flow import OF_FAMILY
 from lib_lora.training.importers.report import UNKNOWN
 from lib_lora.training.optimizers import RECIPES
+from tests.rounds import rounds
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,7 +69,7 @@ def read_back(config: TrainConfig, tmp_path, family: str = "") -> TrainConfig:
 def test_what_comes_back_is_what_went_out_but_for_what_is_named(tmp_path):
     draw = random.Random(5)
     known = settings()
-    for i in range(400):
+    for i in range(rounds(120)):
         config, family = some_config(draw), FAMILIES[i % len(FAMILIES)]
         again = read_back(config, tmp_path, family)
         named = " ".join(export_kohya(config, family).left_out)
@@ -85,7 +86,7 @@ def test_what_comes_back_is_what_went_out_but_for_what_is_named(tmp_path):
 
 def test_a_second_time_changes_nothing(tmp_path):
     draw = random.Random(6)
-    for i in range(400):
+    for i in range(rounds(120)):
         family = FAMILIES[i % len(FAMILIES)]
         once = read_back(some_config(draw), tmp_path, family)
         assert read_back(once, tmp_path, family) == replace(once, trigger="")
