@@ -1,4 +1,5 @@
-"""A double click asks once; the tests of web UIs take this test too, for their versions of gradio."""
+"""A double click asks once, and nothing jumps until the answer is there; the tests of web UIs take these tests too, for
+their versions of gradio."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from tests.browser.window import window
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
-SCRIPT = Path(__file__).parents[2] / "javascript" / "lora_workbench_once.js"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "javascript" / "lora_workbench_once.js"
 BUTTON = "document.querySelector('.lw-once')"
 
 
@@ -51,3 +53,33 @@ def test_a_button_takes_no_second_click_until_the_answer_is_there(context: Brows
             page.wait_for_function(f"!{BUTTON}.hasAttribute('aria-disabled')")
     blocks.close()
     assert len(asked) == 3
+
+
+def test_what_waits_for_an_answer_keeps_its_size(context: BrowserContext) -> None:
+    """gradio 3 and 4 make HTML 96 px high and fade it meanwhile; the line of the job would jump at every click."""
+    asked, answer = Event(), Event()
+
+    @changes
+    def slow() -> str:
+        asked.set()
+        assert answer.wait(60)
+        return html.message("told")
+
+    with compat.page(title="size") as blocks:
+        gr.HTML(f"<style>{(ROOT / 'style.css').read_text(encoding='utf-8')}</style>", visible=True)
+        with gr.Column(elem_id="lw_page"):
+            button, message = gr.Button("Ask", elem_id="ask"), gr.HTML(html.message("before"), elem_id="message")
+        compat.listen(button.click, slow, [], [message])
+        compat.listen(blocks.load, None, js="() => { window.ready = true }")
+    compat.launch(blocks)
+    with window(context, blocks.local_url, own=False) as page:
+        page.wait_for_function("window.ready")
+        height = page.locator("#message").first.bounding_box()["height"]
+        page.locator("#ask").click()
+        assert asked.wait(60)
+        page.wait_for_timeout(300)
+        assert page.locator("#message").first.bounding_box()["height"] == height
+        assert page.get_by_text("before").evaluate("e => getComputedStyle(e.closest('.prose').parentElement).opacity") == "1"
+        answer.set()
+        page.get_by_text("told").wait_for()
+    blocks.close()

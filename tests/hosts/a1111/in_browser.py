@@ -14,7 +14,10 @@ from lib_lora.adapters.file import read_lora
 from lib_lora.ui import guard
 from lib_lora.ui import webui as entry
 from tests.browser.desk import Desk
-from tests.browser.test_once import test_a_button_takes_no_second_click_until_the_answer_is_there  # noqa: F401
+from tests.browser.test_once import (  # noqa: F401
+    test_a_button_takes_no_second_click_until_the_answer_is_there,
+    test_what_waits_for_an_answer_keeps_its_size,
+)
 from tests.browser.window import chromium, window
 from tests.hosts.a1111.page import web_ui_page
 
