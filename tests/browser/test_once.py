@@ -79,7 +79,8 @@ def test_what_waits_for_an_answer_keeps_its_size(context: BrowserContext) -> Non
         assert asked.wait(60)
         page.wait_for_timeout(300)
         assert page.locator("#message").first.bounding_box()["height"] == height
-        assert page.get_by_text("before").evaluate("e => getComputedStyle(e.closest('.prose').parentElement).opacity") == "1"
+        shown = page.get_by_text("before")
+        assert shown.evaluate("e => getComputedStyle(e.closest('.prose').parentElement).opacity") == "1"
         answer.set()
         page.get_by_text("told").wait_for()
     blocks.close()
