@@ -22,7 +22,7 @@ from bench.truth.claims import (
     STYLE,
     Claim,
 )  # fmt: skip
-from bench.truth.trainings import SHORT, USUAL, way_of
+from bench.truth.trainings import SETS, SHORT, USUAL, way_of
 from bench.truth.verdict import judged, paired
 from lib_lora.adapters.block_presets import load_presets
 from lib_lora.adapters.blocks import BlockWeights
@@ -70,7 +70,8 @@ def test_every_claim_can_be_drawn() -> None:
         if claim.usual.split()[0] in (CHARACTER, OF_STYLE):
             for way in (claim.usual, claim.other):
                 subject, options = way_of(way)
-                options.pop("captions", "")
+                for name in (*SETS, "drawn"):
+                    options.pop(name, "")
                 TrainConfig(**{"name": "a", "data_dir": "a", **SHORT, **USUAL[subject], **options}).check()
             assert set(claim.expected) <= {LIKE, FREE, LEARNED, LEAKED, STYLE, KEPT}
             continue

@@ -15,15 +15,12 @@ from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, load_presets
 from lib_lora.adapters.blocks import BLOCKS_17, BlockWeights
 from lib_lora.demo import CHECKPOINT
 from lib_lora.demo.judge import Judge, truth
-from lib_lora.demo.tour.datasets import style_caption, style_specs, write_dataset
-from lib_lora.demo.tour.tour import PICTURE, STYLE, TRIGGER, Amounts, Tour
+from lib_lora.demo.tour.datasets import style_specs
+from lib_lora.demo.tour.tour import STYLE, TRIGGER, Amounts, Tour
 from lib_lora.demo.world import MIRA, Character, Spec, tags
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.models.base import HostPaths
 from lib_lora.models.families import family
-from lib_lora.tools.base_style import training_config
-from lib_lora.tools.made.drawing import generate_dataset
-from lib_lora.tools.made.spec import PictureSpec
 from lib_lora.tools.taste.drawing import Painter
 from lib_lora.tools.taste.proposals import Point
 from lib_lora.tools.taste.recipe import Recipe
@@ -32,12 +29,7 @@ from lib_lora.tools.taste.space import Tuned
 STATE = Path(__file__).resolve().parents[2] / ".state" / "taste"
 PLACES = {"white": "arms down", "pink": "arms up", "green": "waving", "night": "arms down"}
 PROMPTS = 4  # and as many seeds: each prompt is always drawn from the same noise
-AMOUNTS = Amounts(
-    character=16,
-    style=16,
-    character_training=(("epochs", 4), ("rank", 8), ("repeats", "3")),
-    style_training=(("epochs", 4), ("rank", 8), ("repeats", "3")),
-)
+AMOUNTS = Amounts(character=16, character_training=(("epochs", 4), ("rank", 8), ("repeats", "3")))
 Utility = Callable[[Sequence[Image.Image], Sequence[Spec]], list[float]]
 
 
@@ -80,19 +72,9 @@ class Bench:
         return all((self.host.paths.loras / f"{name}.safetensors").exists() for name in names)
 
     def train_styles(self) -> None:
-        """STYLE from rendered pictures, and BASE from half as many of the model's own; unless they are there."""
-        if self.has("STYLE", "BASE"):
-            return
-        specs = style_specs(STYLE, AMOUNTS.style)
-        captions = [style_caption(spec) for spec in specs]
-        write_dataset(self.tour.folder / STYLE, specs, captions)
-        training = dict(AMOUNTS.style_training)
-        style = self.tour.config("STYLE", self.tour.folder / STYLE, keep_tokens=0, **training)
-        self.tour.train(style)
-        own = PictureSpec(tuple(captions[::2]), len(captions[::2]), replace(PICTURE, steps=8))
-        for _ in generate_dataset(self.host, own, self.tour.folder / "base"):
-            pass
-        self.tour.train(training_config("BASE", self.tour.folder / "base", like=style))
+        """STYLE and BASE as the tour trains them, unless they are there."""
+        if not self.has("STYLE", "BASE"):
+            self.tour.train_styles()
 
     def probabilities(self, images: Sequence[Image.Image]) -> list[dict[str, dict[str, float]]]:
         """See :func:`bench.lab.probabilities`."""

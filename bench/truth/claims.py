@@ -16,6 +16,7 @@ STYLE, KEPT = "style", "kept"  # measures: drawn in the new style; hair, hat, ou
 MORE, LESS, ALIKE = "more", "less", "alike"
 GP1 = [1.0, 0.6, 0.9, 0.9, 0.9, 0.6, 0.5, 0.4, 0.4, 0.6, 0.8, 1.0, 1.1, 1.1, 1.1, 1.1, 1.1]
 GP2 = [0.3, *[0.1] * 11, *[0.2] * 5]
+FOUND = "unet_lr=1 te_lr=1 optimizer_args=d0=0.001"  # the rate is; from a start that 24 steps can leave
 SUBTRACTED = "STYLE:1:GP1,BASE:-1:GP2"
 
 
@@ -68,7 +69,8 @@ _TRAININGS = (
     _trained("text-off", "Without the text encoder a character is learned less well", "character te_lr=0",
              {LIKE: LESS}),
     _trained("min-snr", "Min-SNR 5 learns faster than an unweighted loss",
-             "character debiased_estimation=off min_snr_gamma=5", {LIKE: MORE}, "character debiased_estimation=off"),
+             "character debiased_estimation=off min_timestep=0 min_snr_gamma=5", {LIKE: MORE},
+             "character debiased_estimation=off min_timestep=0"),  # from timestep 250 on it weighs nothing
     _trained("debiased", "Debiased estimation learns faster than an unweighted loss", "character", {LIKE: MORE},
              "character debiased_estimation=off"),
     _trained("min-timestep", "Leaving out the lowest 250 timesteps learns faster", "character", {LIKE: MORE},
@@ -78,7 +80,13 @@ _TRAININGS = (
     _trained("ip-noise", "Input perturbation of 0.1 makes what is learned more general",
              "character ip_noise_gamma=0.1", {LEARNED: MORE}),
     _trained("prodigy", "Prodigy finds a rate that is as good as a tuned one",
-             "character optimizer=Prodigy unet_lr=1 te_lr=1", {LEARNED: ALIKE}),
+             f"character optimizer=Prodigy {FOUND}", {LEARNED: ALIKE}),
+    _trained("prodigy-plus", "Prodigy-Plus-Schedule-Free needs neither rate nor schedule",
+             f"character optimizer=prodigyplus.ProdigyPlusScheduleFree {FOUND}", {LEARNED: ALIKE}),
+    _trained("t-lora", "T-LoRA keeps a small set from being learned by heart", "character tlora_rank=2",
+             {LEARNED: MORE}),
+    _trained("nearest-noise", "The nearest of 4 noises is learned faster", "character nearest_noise=4",
+             {LEARNED: MORE}),
     _trained("dora", "DoRA learns more than LoRA of the same rank", "character dora=on", {LEARNED: MORE}),
     _trained("loha", "LoHa learns more than LoRA of equal size", "character algorithm=loha rank=4 alpha=4",
              {LEARNED: MORE}),
@@ -97,6 +105,17 @@ _TRAININGS = (
     _trained("tags-kept", "Leaving the character's own tags out binds them to the trigger", "character",
              {LIKE: MORE}, "character captions=all"),
     _trained("no-captions", "A style needs captions", "style captions=none", {STYLE: LESS}, OF_STYLE),
+    _trained("color-aug", "Colour augmentation costs a character its colours", "character color_aug=on", {LIKE: LESS}),
+    _trained("glora", "GLoRA holds a style better than LoRA of equal size", "style algorithm=glora rank=4 alpha=4",
+             {STYLE: MORE}, OF_STYLE),
+    _trained("block-rates", "Rates per block do what block weights do after a training", "style block_lr=GP1",
+             {STYLE: ALIKE, KEPT: ALIKE}, "style drawn=GP1"),
+    _trained("faces", "Four pictures of the whole to one of the face are better than one to one", "character faces=3",
+             {LIKE: MORE}, "character faces=8"),
+    _trained("seen", "Pictures × repeats far below 1000 leave a character unlearned", "character repeats=6",
+             {LIKE: MORE, LEARNED: MORE}),
+    _trained("over-fit", "Four pictures seen 96 times are over-fit: the loss on others and their look are worse",
+             "character pictures=4 repeats=32", {LEARNED: LESS, LIKE: LESS}, "character pictures=4 repeats=8"),
 )  # fmt: skip
 _EPOCHS = (
     Claim("best-epoch", "The epoch of the lowest fixed-noise loss is as good as the one that looks best",

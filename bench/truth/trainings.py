@@ -7,7 +7,7 @@ of :data:`SEEDS`, on 16 pictures in 24 steps, and measured on 12 fresh pictures.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 from bench.lab import QUICK, Lab
 from bench.mixture import done
 from bench.truth.claims import CHARACTER, FREE, KEPT, LEAKED, LEARNED, LIKE, OF_STYLE, STYLE
+from lib_lora.adapters.block_presets import load_presets
+from lib_lora.adapters.blocks import BlockWeights
+from lib_lora.adapters.network import Network
 from lib_lora.dataset.cache import LatentCache
 from lib_lora.demo.judge import truth
 from lib_lora.demo.tour.datasets import character_caption, character_specs, style_caption, style_specs, write_dataset
@@ -23,7 +26,8 @@ from lib_lora.demo.tour.tour import TRIGGER
 from lib_lora.demo.world import MIRA, Spec, random_spec, render, tags
 from lib_lora.files import write_text
 from lib_lora.lora_files import load_network
-from lib_lora.tools.mixture import HeldOut
+from lib_lora.models.families import family
+from lib_lora.tools.mixture import Floats, HeldOut
 from lib_lora.tools.pictures import save_png
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.denoiser import Denoiser
@@ -35,14 +39,18 @@ SEEDS = (0, 1)
 TRAINED, FRESH = 16, 12
 USUAL: dict[str, dict[str, Any]] = {
     CHARACTER: {"trigger": TRIGGER, "keep_tokens": 1},
-    OF_STYLE: {"trigger": "", "keep_tokens": 0},
+    OF_STYLE: {"trigger": "", "keep_tokens": 0, "te_lr": 0.0, "min_timestep": 650},  # as the tour's
 }
 SHORT: dict[str, Any] = {"epochs": 3, "repeats": "2", "rank": 8, "fixed_loss_images": 0, "save_every_n_epochs": 0}
 OWN = ("hair", "hat", "outfit")
+SETS = {"captions": "", "pictures": TRAINED, "faces": 0}  # of a way, and none of the settings
 
 
 class Trainings:
     """Trains, draws and measures."""
+
+    def __init__(self) -> None:
+        self.of_base: dict[str, Floats] = {}  # losses of the fresh pictures, by subject
 
     @cached_property
     def lab(self) -> Lab:
@@ -53,17 +61,20 @@ class Trainings:
         subject, options = way_of(way)
         specs = self.fresh(subject)
         name = f"{way.replace(' ', '-').replace('=', '').replace('.', '_').replace('|', '')}-{seed}"[:120]
-        lab, folder = self.lab, self.folder(subject, options.pop("captions", ""))
+        lab, of = self.lab, {name: options.pop(name) for name in SETS if name in options}
+        folder, drawn = self.folder(subject, **of), options.pop("drawn", "")
         if "reg_dir" in options:
             options["reg_dir"] = str(self.others())
         run = lab.trained(name, folder, **{**SHORT, **USUAL[subject], **options, "seed": seed})
         network = load_network(Path(run.result()["path"]))
+        if drawn:
+            network.set_block_weights(BlockWeights.parse(drawn, load_presets(), family("sd1")))
         prompts = [self.prompt(subject, spec) for spec in specs]
         if subject == CHARACTER:
             prompts += [", ".join(tags(spec)) for spec in self.strangers]
         requests = [replace(QUICK, prompt=prompt, seed=7000 + number) for number, prompt in enumerate(prompts)]
         read = lab.read(lab.host.generate(requests, (network,)))
-        learned = self.learned(subject, Path(run.result()["path"]))
+        learned = self.learned(subject, network)
         rows = []
         for number, spec in enumerate(specs):
             shown, seen = truth(spec), read[number]
@@ -100,10 +111,20 @@ class Trainings:
     def prompt(self, subject: str, spec: Spec) -> str:
         return f"{TRIGGER}, {character_caption(spec)}" if subject == CHARACTER else ", ".join(tags(spec))
 
-    def folder(self, subject: str, captions: str = "") -> Path:
-        """The set; ``captions``: ``all`` writes the character's own features too, ``none`` nothing but a word."""
-        folder = self.lab.state / "sets" / f"truth-{subject}-{captions or 'usual'}"
-        specs = character_specs(TRAINED, 50) if subject == CHARACTER else style_specs(NEON, TRAINED, 50)
+    def folder(self, subject: str, captions: str = "", pictures: int = TRAINED, faces: int | None = None) -> Path:
+        """The set.
+
+        Args:
+            captions: ``all`` writes the character's own features too, ``none`` nothing but a word.
+            faces: how many of the ``pictures`` are close-ups; None leaves that to chance.
+        """
+        name = f"truth-{subject}-{captions or 'usual'}"
+        name += f"-{pictures}" * (pictures != TRAINED) + (f"-faces-{faces}" if faces is not None else "")
+        folder = self.lab.state / "sets" / name
+        specs = character_specs(pictures, 50) if subject == CHARACTER else style_specs(NEON, pictures, 50)
+        if faces is not None:
+            close, whole = _by_view(character_specs(8 * pictures, 50))
+            specs = close[:faces] + whole[: pictures - faces]
         usual = [character_caption(s) if subject == CHARACTER else style_caption(s) for s in specs]
         texts = {"": usual, "all": [", ".join(tags(s)) for s in specs], "none": ["1girl"] * len(specs)}[captions]
         write_dataset(folder, specs, texts)
@@ -122,7 +143,7 @@ class Trainings:
 
     # -- loss ---------------------------------------------------------------------------------------------------------
 
-    def learned(self, subject: str, path: Path) -> list[float]:
+    def learned(self, subject: str, network: Network) -> list[float]:
         """Share of the base's loss that is gone, for fresh pictures of the subject: all by the usual loss."""
         lab = self.lab
         specs = [replace(spec, style=NEON) if subject == OF_STYLE else spec for spec in self.fresh(subject)]
@@ -134,19 +155,26 @@ class Trainings:
         with lab.host.training_session() as model:
             cache = LatentCache(lab.host.paths.places.latents, model)
             data = done(run_data(config, model, cache, ALONE))
-            again = Revisit(config, model, data, Denoiser(model, config), {1: load_network(path)}, [], cache)
+            again = Revisit(config, model, data, Denoiser(model, config), {1: network}, [], cache)
             with again.attached():
                 measured = HeldOut(again, done(pictures_in(str(folder), again)))
-                shares = 1 - measured.losses({1: 1.0}) / measured.losses({})
+                if subject not in self.of_base:
+                    self.of_base[subject] = measured.losses({})
+                shares = 1 - measured.losses({1: 1.0}) / self.of_base[subject]
         return [float(share) for share in shares]
 
 
+def _by_view(specs: list[Spec]) -> tuple[list[Spec], list[Spec]]:
+    """Close-ups, and the others."""
+    return [s for s in specs if s.view == "close-up"], [s for s in specs if s.view != "close-up"]
+
+
 def way_of(way: str) -> tuple[str, dict[str, Any]]:
-    """Subject and settings of a way; ``captions`` is none of the settings, but a set of its own."""
+    """Subject and options of a way: settings, :data:`SETS`, and ``drawn``, block weights to draw with."""
     subject, *options = way.split()
     found: dict[str, Any] = {}
     for option in options:
         name, _, text = option.partition("=")
-        default = "" if name in ("captions", "repeats") else getattr(TrainConfig(), name)
+        default = {**asdict(TrainConfig()), **SETS, "drawn": "", "repeats": ""}[name]
         found[name] = text == "on" if isinstance(default, bool) else type(default)(text)
     return subject, found

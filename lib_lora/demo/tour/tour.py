@@ -68,10 +68,10 @@ class Amounts:
         ("fixed_loss_images", 0),
         ("save_every_n_epochs", 0),
     )
-    weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0)
-    seeds: int = 32
-    styled: int = 24
-    own: int = 24
+    weights: tuple[float, ...] = (0.4, 0.7, 1.0)
+    seeds: int = 20
+    styled: int = 20
+    own: int = 16
 
 
 def run(host: Host, output: Path | None = None, amounts: Amounts | None = None, judge: Judge | None = None) -> dict:
