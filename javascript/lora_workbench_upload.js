@@ -80,8 +80,8 @@
         show();
         try {
             const begun = await fetch(`${ROUTE}?name=${encodeURIComponent(name)}&for=${purpose}`, { method: "POST" });
-            if (!begun.ok) throw new Error(`The program did not take it (${begun.status})`);
-            const { key } = await begun.json();
+            const { key, error } = await begun.json().catch(() => ({}));
+            if (!key) throw new Error(error || `The program did not take it (${begun.status}). Is it still running?`);
             const work = async () => {
                 while (next < files.length && !busy.cancelled) {
                     const [path, file] = files[next++];
@@ -95,7 +95,7 @@
             say(zone, faults.length ? faults.slice(0, 5).join(" · ") : "", faults.length ? "error" : "info");
             if (done > faults.length) window.loraWorkbench.type(field, `${key}|${Date.now()}`);
         } catch (error) {
-            say(zone, `${error.message}. Is the program still running?`, "error");
+            say(zone, error instanceof TypeError ? `${error.message}. Is the program still running?` : error.message, "error");
         }
         busy = null;
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from lib_lora.errors import UserError
-from lib_lora.files import move, write_text
+from lib_lora.files import make_folder, move, write_text
 from lib_lora.ownership import sweep_locks
 from lib_lora.part_files import PLAN, is_left_over, part_name, sweep_parts
 
@@ -34,7 +34,7 @@ def file_set(targets: Sequence[Path]) -> Iterator[list[Path]]:
     """
     folder = targets[0].parent
     refuse_existing(targets)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     parts = [folder / part_name() for _ in targets]
     try:
         yield parts

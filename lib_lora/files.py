@@ -50,6 +50,16 @@ def atomic_write(path: str | Path, durable: bool = True, new: bool = False) -> I
             part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, where they are missing.
+
+    Raises:
+        UserError: the disk refuses, or something else stands in its place.
+    """
+    with naming_refusals(folder / PART):  # of what is to be in it
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def naming_refusals(path: Path) -> Iterator[None]:
     """Within a ``with`` block, an error says so and names ``path`` where a disk is full or read-only, a folder has

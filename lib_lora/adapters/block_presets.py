@@ -74,7 +74,10 @@ def _add(path: Path, new: Mapping[str, str], replace: bool) -> None:
             where=path,
             fix="Choose another name, or allow replacing it.",
         )
-    lines = plain_text(path).splitlines() if path.exists() else []
+    try:
+        lines = plain_text(path).splitlines() if path.exists() else []
+    except OSError as error:
+        raise _unreadable(path, error) from error
     kept = [line for line in lines if line.lstrip().startswith("#") or line.partition(":")[0].strip() not in new]
     write_text(path, "\n".join([*kept, *(f"{name}:{weights}" for name, weights in new.items())]) + "\n")
 
@@ -206,7 +209,7 @@ def _read_presets(path: Path) -> tuple[dict[str, str], list[str]]:
     try:
         content = plain_text(path) if path.exists() else ""
     except OSError as error:
-        return {}, [str(UserError(f"The block presets cannot be read ({error.strerror})", where=path))]
+        return {}, [str(_unreadable(path, error))]
     presets: dict[str, str] = {}
     faults: list[str] = []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -220,3 +223,8 @@ def _read_presets(path: Path) -> tuple[dict[str, str], list[str]]:
         else:
             presets[name] = f"{weights}|{presets[name]}" if name in presets else weights  # a form for another layout
     return presets, faults
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    what = f"The block presets cannot be read ({error.strerror})"
+    return UserError(what, where=path, fix="Move away what is there, or see who may read it")

@@ -19,6 +19,7 @@ from typing import IO
 from lib_lora.dataset.oddities import FOREIGN_EXTENSIONS, IMAGE_EXTENSIONS
 from lib_lora.dataset.sidecars import CAPTION_EXTENSIONS, FURTHER_EXTENSIONS
 from lib_lora.errors import UserError
+from lib_lora.files import make_folder
 from lib_lora.names import DEVICES, FORBIDDEN, LONGEST
 
 KINDS = frozenset((*IMAGE_EXTENSIONS, *FOREIGN_EXTENSIONS, *CAPTION_EXTENSIONS, *FURTHER_EXTENSIONS, ".json"))
@@ -68,7 +69,7 @@ class Intake:
 
     def part(self) -> Path:
         """A place of its own for a file while it is being received: several are on their way at once."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         return _fresh(self.folder / f".upload-{next(self._numbers)}{PART}")
 
     def put(self, path: str, received: Path) -> None:
@@ -174,7 +175,7 @@ def _fresh(path: Path) -> Path:
 
 def _claimed(path: Path) -> Path:
     """A new folder of that name, or with a number: two sets that begin at once are two."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     for name in _names(path):
         try:
             name.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lib_lora.files import make_folder
 from lib_lora.models.base import Host
 
 COUNT = 24
@@ -21,7 +22,7 @@ def write_dolls(sets: Path) -> Path:
     from lib_lora.demo.tour.datasets import character_caption, character_specs, write_dataset  # with world and judge
 
     folder = sets / FOLDER
-    (folder / CONCEPT).mkdir(parents=True, exist_ok=True)
+    make_folder(folder / CONCEPT)
     specs = character_specs(COUNT)
     write_dataset(folder / CONCEPT, specs, [character_caption(spec) for spec in specs])
     return folder

@@ -96,7 +96,6 @@ class BlockScan:
 
     def save(self, folder: Path) -> tuple[Path, Path]:
         """Write ``NAME.csv`` and ``NAME.png``; a newer scan of the same LoRA takes their place."""
-        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / f"{self.name}.csv", self.table())
         return folder / f"{self.name}.csv", save_png(self.heat_map(), folder / f"{self.name}.png")
 

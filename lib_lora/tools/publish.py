@@ -19,7 +19,7 @@ from ..adapters.layers import outline
 from ..adapters.loaders import applied_by, kinds_of
 from ..errors import UserError
 from ..file_sets import file_set, refuse_existing
-from ..files import move, naming_refusals, sha256_file, write_text
+from ..files import make_folder, move, naming_refusals, sha256_file, write_text
 from ..names import check_name
 from ..part_files import part_name
 from ..training.run import Run
@@ -86,7 +86,7 @@ def publish(source: Path, folder: Path, wanted: Publication, run: Run | None = N
     name = wanted.text.name
     target = folder / (f"{name}.zip" if wanted.zipped else name)
     refuse_existing([target])
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     part = folder / part_name()
     try:
         with naming_refusals(target):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.files import atomic_write, turn
-from lib_lora.small_files import damage, mapping, tolerated
+from lib_lora.small_files import damage, mapping, set_aside, tolerated
 from lib_lora.training.config import default_of, settings
 
 
@@ -46,6 +46,7 @@ class Draft:
         return damage(self.path, _content)
 
     def _write(self, preset: str, values: Mapping[str, Any]) -> None:
+        set_aside(self.path, _content)
         with atomic_write(self.path, durable=False) as part:
             part.write_text(
                 json.dumps({"preset": preset, "values": dict(values)}, ensure_ascii=False), encoding="utf-8"

@@ -8,7 +8,7 @@ from shutil import rmtree
 
 from lib_lora.access import admit
 from lib_lora.errors import UserError
-from lib_lora.files import move
+from lib_lora.files import make_folder, move
 from lib_lora.tools.examples import Example
 from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.workbench import Workbench
@@ -66,7 +66,7 @@ class Brought:
         place = self._folder(self.path(shown))
         names = []
         for picture in (path for path in files if path.suffix.lower() in PICTURES):
-            place.mkdir(parents=True, exist_ok=True)
+            make_folder(place)
             target = _free(place / picture.name)
             move(picture, target)
             names.append(target.name)

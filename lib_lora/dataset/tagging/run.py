@@ -17,6 +17,7 @@ from lib_lora.dataset.images import load_rgb
 from lib_lora.dataset.problems import BadFile, Problem
 from lib_lora.dataset.tags.edits import Add, Tags
 from lib_lora.errors import UserError
+from lib_lora.files import make_folder, naming_refusals
 
 APPEND, REPLACE, MISSING = MODES = ("append", "replace", "missing")
 
@@ -65,8 +66,8 @@ def tag_pictures(pictures: Sequence[Picture], tagger: Tagger, memory: Path) -> G
     problems: list[Problem] = []
     todo = [picture for picture in pictures if picture not in found]
     yield len(found), len(pictures)
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    with open(memory, "a", encoding="utf-8", newline="\n") as file:
+    make_folder(memory.parent)
+    with naming_refusals(memory), open(memory, "a", encoding="utf-8", newline="\n") as file:
         for start in range(0, len(todo), tagger.batch_size):
             batch, images = _load(todo[start : start + tagger.batch_size], problems)
             for picture, tags in zip(batch, tagger.tag(images) if images else [], strict=True):

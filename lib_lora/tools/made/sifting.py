@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,7 @@ from lib_lora.dataset.collection.headers import Headers
 from lib_lora.dataset.collection.opening import open_folders
 from lib_lora.dataset.duplicates.groups import find_duplicates
 from lib_lora.small_files import mapping, text, tolerated, write_json
+from lib_lora.small_files import set_aside as set_aside_damaged
 from lib_lora.tools.pictures import DAMAGE, read_png
 
 ASIDE = "aside.json"
@@ -53,12 +55,17 @@ def sift(folder: Path, cache: Path, beside: Sequence[Path] = ()) -> Iterator[tup
             aside[path.stem] = f"nearly the same as {pictures[same[0]].path.name}"
         else:
             there.add(row)
+    set_aside_damaged(folder / ASIDE, _reasons)
     write_json(folder / ASIDE, aside)
 
 
 def set_aside(folder: Path) -> Mapping[str, str]:
     """Name of a picture in ``folder``, without its ending -> why it is set aside."""
-    return tolerated(folder / ASIDE, lambda content: {name: text(why) for name, why in mapping(content).items()}, {})
+    return tolerated(folder / ASIDE, _reasons, {})
+
+
+def _reasons(content: Any) -> dict[str, str]:
+    return {name: text(why) for name, why in mapping(content).items()}
 
 
 def _failed(path: Path) -> str:

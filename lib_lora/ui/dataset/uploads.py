@@ -78,7 +78,10 @@ class Uploads:
 
         async def begin(request: Request):
             asked = request.query_params
-            return JSONResponse({"key": self.begin(asked.get("name", ""), asked.get("for", ""))})
+            try:
+                return JSONResponse({"key": self.begin(asked.get("name", ""), asked.get("for", ""))})
+            except UserError as error:
+                return JSONResponse({"error": str(error)}, status_code=400)
 
         async def fill(request: Request):
             try:
