@@ -1,4 +1,4 @@
-"""The main way through the tabs by clicking, inside a web UI with its own versions of gradio and all else.
+"""The main way by clicking, from dropped pictures to a published folder, in the versions that a web UI has.
 
 Not collected by itself: :mod:`tests.hosts.test_pins` runs it in environments that hold those versions.
 """
@@ -13,6 +13,7 @@ from PIL import Image
 from lib_lora.adapters.file import read_lora
 from lib_lora.ui import guard
 from lib_lora.ui import webui as entry
+from lib_lora.workbench import Workbench
 from tests.browser.desk import Desk
 from tests.browser.test_once import (  # noqa: F401
     test_a_button_takes_no_second_click_until_the_answer_is_there,
@@ -57,6 +58,7 @@ def test_main_way(desk: Desk, images: Path) -> None:
     prepare(desk, images)
     train(desk)
     choose(desk)
+    publish(desk, workbench)
     tune(desk)
     merge(desk)
     assert read_lora(workbench.lora_path("mira-clean")).modules
@@ -67,15 +69,15 @@ def test_main_way(desk: Desk, images: Path) -> None:
 
 def prepare(desk: Desk, images: Path) -> None:
     desk.tab("Dataset")
-    desk.type("lw_ds_folders", images)
-    desk.click("lw_ds_open")
+    desk.drop(images)
     desk.sees("#lw_ds_set", "1 image")
     desk.page.wait_for_function("document.querySelector('#lw_ds_pictures img')?.naturalWidth > 0")
     desk.photograph("dataset")
     desk.tool("check")
     desk.type("lw_ds_trigger", "mira")
     desk.click("lw_ds_send")
-    desk.sees_value("lw_train_data_dir", str(images))
+    dropped = desk.page.wait_for_function("document.querySelector('#lw_train_data_dir textarea')?.value").json_value()
+    assert Path(dropped) != images and (Path(dropped) / "6_mira" / "a.txt").read_text() == "mira, 1girl"
 
 
 def train(desk: Desk) -> None:
@@ -107,7 +109,18 @@ def choose(desk: Desk) -> None:
     desk.photograph("grid")
 
 
+def publish(desk: Desk, workbench: Workbench) -> None:
+    desk.click("lw_grid_publish")
+    desk.sees_value("lw_publish_name", "mira")
+    desk.page.wait_for_selector("#lw_publish_pictures .lw-chosen img")
+    desk.click("lw_publish_make")
+    desk.says("lw_publish_message", "Published mira with")
+    assert (workbench.host.paths.places.published / "mira" / "README.md").is_file()
+    desk.photograph("publish")
+
+
 def tune(desk: Desk) -> None:
+    desk.tab("Epoch grid")
     desk.click("lw_grid_tune")
     desk.page.wait_for_function("document.querySelectorAll('#lw_blocks_sliders input[type=range]').length == 17")
     desk.pick("lw_blocks_preset", "OUTS")
