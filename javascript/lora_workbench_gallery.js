@@ -1,6 +1,7 @@
 // The gallery of the Dataset tab. What is clicked or gone to by keys is shown at once, with its caption, from what the page
 // has; the program follows by the verbs of #lw_ds_do: select:KEY|DIGEST (KEY alone where the page does not have the
-// caption), mark:KEY, markto:KEY (from the current picture on), markall:shown, sort:ORDER. Until it has, what it draws of an earlier picture is corrected. The size of the thumbnails is the page's own. Tools are accordions of which one is open.
+// caption), mark:KEY, markto:KEY (from the current picture on), markall:shown, sort:ORDER. Until it has, what it draws of an
+// earlier picture is corrected. The size of the thumbnails is the page's own. Tools are accordions of which one is open.
 (function () {
     "use strict";
     if (window.loraWorkbenchGallery) return;

@@ -41,6 +41,10 @@ def test_what_is_typed_at_once_goes_where_it_was_seen(page: Page, four: Path, tm
     def click(number: int) -> None:
         page.locator("#lw_ds_pictures .lw-thumb").nth(number).click()
 
+    def add(text: str) -> None:
+        page.locator("#lw_ds_caption textarea").press("End")
+        keys.type(text)
+
     def saved(number: int, text: str) -> None:
         file = four / f"{number}.txt"
         for _ in range(600):
@@ -55,22 +59,16 @@ def test_what_is_typed_at_once_goes_where_it_was_seen(page: Page, four: Path, tm
     page.evaluate(LATE)
     click(1)
     assert shown() == "two"
-    page.locator("#lw_ds_caption textarea").focus()
-    keys.press("End")
-    keys.type(" hats")
+    add(" hats")
     keys.press("Alt+ArrowRight")
     assert shown() == "three"
-    keys.press("End")
-    keys.type(" more")
+    add(" more")
     click(0)
     assert shown() == "one"
-    page.locator("#lw_ds_caption textarea").focus()
-    keys.press("End")
-    keys.type(" hat")
+    add(" hat")
     keys.press("Control+Enter")
     assert shown() == "two hats"  # before the program has it
-    keys.press("End")
-    keys.type(" more")
+    add(" more")
     keys.press("Alt+ArrowRight")
     assert shown() == "three more"
     page.evaluate("window.late = 0")
@@ -79,8 +77,7 @@ def test_what_is_typed_at_once_goes_where_it_was_seen(page: Page, four: Path, tm
     desk.sees("#lw_ds_current figcaption", "2.png")
     assert shown() == "three more"
     page.wait_for_function("document.querySelector('#lw_ds_pictures .lw-chosen').title.startsWith('2.png')")
-    page.locator("#lw_ds_caption textarea").press("End")
-    keys.type(" of it")
+    add(" of it")
     page.reload()  # while the field has the focus, and nothing was sent
     page.wait_for_selector("#lw_ds_pictures .lw-thumb")
     page.wait_for_function(f"{FIELD} === 'three more of it'")

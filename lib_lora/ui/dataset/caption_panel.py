@@ -26,6 +26,7 @@ from lib_lora.ui.dataset.session import digest
 from lib_lora.ui.dataset.views import link, text
 
 SUGGESTIONS = 12
+TYPED = 1000  # texts of which it is known what they replaced, for pages that were not told yet
 LIMITS = (CHUNK, 2 * CHUNK, 3 * CHUNK)
 
 
@@ -127,7 +128,12 @@ class CaptionPanel(Panel):
             raise UserError("The caption was changed elsewhere while you typed", where=picture.caption, fix=fix)
         self.session.apply_now(change)
         if author:
-            typed[author, base] = typed[author, found] = self.session.base(self.session.find(key))
+            now = self.session.base(self.session.find(key))
+            for earlier in ((author, base), (author, found)):
+                typed.pop(earlier, None)
+                typed[earlier] = now
+            while len(typed) > TYPED:
+                typed.pop(next(iter(typed)))  # the oldest
         return html.message(f"Saved {picture.path.name}.", html.GOOD)
 
     @changes

@@ -14,6 +14,7 @@ from lib_lora.dataset.tags.edits import Add
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
 from lib_lora.ui.compat import SKIP
+from lib_lora.ui.dataset import caption_panel
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.pages import PageKey, Pages
 from lib_lora.ui.dataset.views import Album
@@ -70,6 +71,16 @@ def test_nobody_writes_over_what_another_page_has_saved(pages, panel, three):
     with pytest.raises(UserError, match="changed elsewhere"):
         at(pages, b, lambda s: panel.keep("by b", shown[b][1]))
     assert texts(three)[0] == at(pages, b, lambda s: panel.shown()[0]) == "by a"
+
+
+def test_what_was_typed_is_not_kept_for_ever(pages, panel, three, monkeypatch):
+    monkeypatch.setattr(caption_panel, "TYPED", 6)
+    a = PageKey()
+    at(pages, a, lambda s: s.open([three]))
+    first = at(pages, a, lambda s: panel.shown())[1]
+    for number in range(9):  # on what was saved before, of which this page was not told
+        at(pages, a, lambda s, n=number: panel.keep(f"tag {n}, hat", first, "author"))
+    assert texts(three)[0] == "tag 8, hat" and at(pages, a, lambda s: len(s.typed)) == 6
 
 
 def test_pages_share_the_set_and_nothing_else(pages, three, tmp_path):
