@@ -18,16 +18,19 @@
 
     async function poll() {
         markWebUI();
-        const key = byId("lw_poll_key")?.querySelector("textarea, input")?.value;
+        const key = pageKey();
         beat += 1;
         if (performance.now() - stirred > QUIET && beat % 2) return;
         if (asking || !key || !inView(byId("lw_page"))) return;
         asking = true;
         try {
             const answer = await fetch("lora_workbench/news/" + key, { cache: "no-store" });
+            silent(false);
             if (answer.status === 404) press("lw_poll"); // the program was restarted: show everything anew
             else if (answer.ok) refresh(await answer.json());
-        } catch { /* the program is away for a while */ } finally {
+        } catch { // the program is away for a while
+            silent(true);
+        } finally {
             asking = false;
         }
     }
@@ -51,7 +54,10 @@
         field.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
-    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { root, type });
+    // #lw_away says so until the program answers again
+    const silent = (yes) => document.documentElement.classList.toggle("lw-silent", yes);
+
+    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { root, silent, type });
 
     // put a button's prompt into the web UI's txt2img, behind what a field of ours says, and go there
     function sendToTxt2img({ lwSend, lwBehind }) {
@@ -130,9 +136,11 @@
         REMEMBERED.filter(stored).forEach((id) => bringBackField(id));
     }
 
+    const pageKey = () => byId("lw_poll_key")?.querySelector("textarea, input")?.value; // there when the page was filled
+
     // gradio 6 builds what is in a tab when the tab is opened, and may give it its empty values after that
     function bringBackField(id, left = 8) {
-        const field = root().querySelector(`#${id} textarea, #${id} input`);
+        const field = pageKey() && root().querySelector(`#${id} textarea, #${id} input`);
         if (field && field.value.startsWith(stored(id))) return;
         if (field) type(id, stored(id) + "|" + Date.now());
         if (left) setTimeout(bringBackField, 250, id, field ? left - 1 : left);

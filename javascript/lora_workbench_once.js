@@ -16,6 +16,8 @@
         return [];
     }
 
+    const release = () => Array.from(waiting.keys()).forEach(answered); // no answer will come
+
     // before all others, which take the click for one that does something
     function onClick(event) {
         const target = event.composedPath()[0];
@@ -30,6 +32,6 @@
         button.setAttribute("aria-disabled", "true");
     }
 
-    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { answered });
+    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { answered, release });
     window.addEventListener("click", onClick, true);
 })();

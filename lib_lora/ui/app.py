@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from lib_lora.access import READ_ONLY, Access, under
 from lib_lora.api.doors import DoorKeeper, Doors
 from lib_lora.api.routes import add_api
+from lib_lora.errors import UserError
 from lib_lora.ui import compat, html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.blocks_tab import BlocksTab
@@ -36,6 +37,7 @@ from lib_lora.ui.words import Words
 from lib_lora.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
+SILENT = UserError("The program does not answer", fix="See whether it is still running; the page goes on by itself")
 ADDRESS = "127.0.0.1"
 ORANGE = "#b94a06"  # of primary buttons: white on it can be read (5.2 to 1), unlike on gradio's own (2.8)
 PATH_FIELDS = frozenset(
@@ -85,6 +87,7 @@ def build_page(
             status.build()
             poller.build()
             way.build()
+            panel("lw_away", html.error_message(SILENT))
             damaged = panel("lw_faults")
             with gr.Tabs(elem_id="lw_tabs") as tabs:
                 for name, key, tab in (

@@ -13,6 +13,11 @@ from lib_lora.access import around, guarded, needs_of
 from lib_lora.errors import UserError
 
 LOG = logging.getLogger(__name__)
+# a page's load event may come before its scripts (javascript/lora_workbench_ask.js)
+ASK = """async (...values) => {{
+    while (!window.loraWorkbench?.ask) await new Promise((go) => setTimeout(go, 10));
+    return window.loraWorkbench.ask({number}, {last}, {prepare}, values);
+}}"""
 SKIP = gr.update()  # "leave this component as it is"
 
 
@@ -66,19 +71,19 @@ def connect(
 
     Every handler of ours is short (long work is a job), so none of them queues or covers its outputs with a spinner.
     All three gradios know ``show_progress``; a web UI may wrap an event so that its signature no longer tells.
+    In gradio 6 the page's own script asks the handler (``javascript/lora_workbench_ask.js``).
     """
     names = inspect.signature(trigger).parameters
-    script = {"js" if "js" in names else "_js": js} if js else {}
-    private = {"api_visibility": "private"} if "api_visibility" in names else {"api_name": False}
-    return trigger(
-        fn,
-        inputs=list(inputs),
-        outputs=list(outputs),
-        queue=False,
-        show_progress="hidden",
-        **script,
-        **private,
-    )
+    ends: dict[str, Any] = dict(inputs=list(inputs), outputs=list(outputs), queue=False, show_progress="hidden")
+    if "api_visibility" not in names:
+        script = {"js" if "js" in names else "_js": js} if js else {}
+        return trigger(fn, api_name=False, **script, **ends)
+    ends["api_visibility"] = "private"
+    if fn is not None:
+        handler = gr.on([], fn, **ends)
+        last = "true" if getattr(trigger, "event_name", "") == "change" else "false"
+        js = ASK.format(number=handler["id"], last=last, prepare=js or "null")
+    return trigger(None, js=js, **ends)
 
 
 def source_of(trigger: Callable) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "javascript" / "lora_workbench_once.js"
+SCRIPTS = [ROOT / "javascript" / f"lora_workbench_{name}.js" for name in ("ask", "once")]
 BUTTON = "document.querySelector('.lw-once')"
 
 
@@ -38,7 +38,8 @@ def test_a_button_takes_no_second_click_until_the_answer_is_there(context: Brows
     with compat.page(title="once") as blocks:
         button, message = gr.Button("Ask"), panel("lw_message")
         act(button.click, slow, [], message)
-        compat.listen(blocks.load, None, js=f"() => {{ {SCRIPT.read_text(encoding='utf-8')} }}")
+        scripts = "".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
+        compat.listen(blocks.load, None, js=f"() => {{ {scripts} }}")
     compat.launch(blocks)
     with window(context, blocks.local_url, own=False) as page:
         page.wait_for_function("window.loraWorkbench?.answered")

@@ -35,10 +35,11 @@ def test_mixture_and_influence(run: Run, page: Page, workbench: Workbench, tmp_p
     desk = Desk(page, tmp_path / "pictures")
     desk.tab("Runs")
     desk.page.locator("#lw_runs_table").get_by_role("button", name="mira", exact=True).click()
+    desk.sees("#lw_runs_details .lw-title", "mira")
     desk.click("lw_runs_use_mixture")
     desk.says("lw_runs_mixture_message", "No mixture was looked for yet")
     desk.click("lw_runs_mixture")
-    desk.sees("#lw_runs_details", "mixture")
+    desk.sees("#lw_runs_details .lw-message", "mixture")
     desk.photograph("mixture")
     desk.click("lw_runs_use_mixture")
     page.wait_for_function("document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input')"

@@ -50,6 +50,14 @@ def test_no_answer_covers_what_it_changes_with_a_spinner(
     assert len(events) > 300 and {event["show_progress"] for event in events} == {"hidden"}
 
 
+def test_no_event_makes_gradio_tell_every_component_how_it_is_getting_on(workbench: Workbench) -> None:
+    """Version 6 does where it asks a handler by itself: over a second a click."""
+    events = build_page(workbench, Pictures(workbench.host.paths), standalone=True).get_config_file()["dependencies"]
+    asked = [event for event in events if event["backend_fn"]]
+    assert len(asked) > 300 and not any(event["targets"] for event in asked)
+    assert sum("loraWorkbench.ask(" in (event["js"] or "") for event in events) == len(asked)
+
+
 def test_our_server_answers_no_other_site(workbench: Workbench) -> None:
     """gradio's own routes included; under its own name it answers."""
     server = serve(workbench, 7961, wait=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def press(page: gr.Blocks, elem_id: str) -> Callable[..., Any]:
 
 
 def handler(page: gr.Blocks, component: Any, event: str) -> Callable[..., Any]:
-    return next(fn.fn for fn in page.fns.values() if (component._id, event) in fn.targets)
+    found = next(fn for fn in page.fns.values() if (component._id, event) in fn.targets)
+    return page.fns[int(re.search(r"ask\((\d+)", found.js)[1])].fn
 
 
 def test_watched_values_are_computed_again_when_the_folder_changes(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+// Events in gradio 6 (ui/compat.py). Before and after each event of its own, gradio 6 tells every component that has been
+// an input or output of any event so far how that one is getting on, and looks for each through the whole page: a second
+// a click on a page of this size. So an event is one of the page alone, whose script asks the program and gives gradio
+// the answer, and nothing is told.
+//
+// ask(number, last, prepare, values) posts the inputs to the handler `number` as gradio's client would, and returns the
+// outputs. While a handler is at work, another event for it is dropped, or where `last` is true, the newest one waits.
+// Both are gradio's own rules. A dropped event has no answer, and so no events after it.
+(function () {
+    "use strict";
+    if (window.loraWorkbench?.ask) return;
+
+    const ROUTE = "gradio_api/run/predict";
+    const session = Math.random().toString(36).slice(2); // gradio keeps the states of a page under it
+    const working = new Map(); // number -> the event that waits, or null
+
+    function ask(number, last, prepare, values) {
+        if (working.has(number)) {
+            return new Promise((resolve, reject) => {
+                if (last) working.set(number, { prepare, values, resolve, reject });
+            });
+        }
+        working.set(number, null);
+        return answer(number, prepare, values).finally(() => {
+            const next = working.get(number);
+            working.delete(number);
+            if (next) ask(number, last, next.prepare, next.values).then(next.resolve, next.reject);
+        });
+    }
+
+    async function answer(number, prepare, values) {
+        const data = prepare ? await prepare(...values) : values;
+        const body = JSON.stringify({ data, fn_index: number, session_hash: session, event_data: null });
+        const headers = { "Content-Type": "application/json" };
+        const found = await fetch(ROUTE, { method: "POST", headers, body }).catch(() => null);
+        away(!found?.ok);
+        if (!found?.ok) throw new Error(`No answer of handler ${number}: ${found ? found.status : "no connection"}`);
+        return (await found.json()).data;
+    }
+
+    function away(silent) {
+        window.loraWorkbench.silent?.(silent);
+        if (silent) window.loraWorkbench.release?.();
+    }
+
+    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { ask });
+})();
