@@ -57,7 +57,15 @@
     // #lw_away says so until the program answers again
     const silent = (yes) => document.documentElement.classList.toggle("lw-silent", yes);
 
-    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { root, silent, type });
+    // act(), as soon as there() is true: gradio 6 builds a tab when it is opened. A page that nobody sees does not look.
+    function once(there, act) {
+        const again = () => once(there, act);
+        if (there()) act();
+        else if (document.hidden) document.addEventListener("visibilitychange", again, { once: true });
+        else setTimeout(again, 500);
+    }
+
+    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { root, once, silent, type });
 
     // put a button's prompt into the web UI's txt2img, behind what a field of ours says, and go there
     function sendToTxt2img({ lwSend, lwBehind }) {

@@ -23,13 +23,12 @@
 
     // what a reload brings back, as soon as the tab has been built
     function bringBack() {
-        const slider = page()?.root?.().querySelector("[data-lw-cell-size]");
-        if (!stored()) return;
-        if (!slider || !grid()) return setTimeout(bringBack, 500);
-        slider.value = stored();
-        resize(slider.value);
+        slider().value = stored();
+        resize(slider().value);
     }
-    bringBack();
+    const slider = () => page().root().querySelector("[data-lw-cell-size]");
+    const wait = () => (page()?.once ? page().once(() => slider() && grid(), bringBack) : setTimeout(wait));
+    if (stored()) wait();
 
     const cellOf = (event) => {
         const target = event.composedPath()[0];

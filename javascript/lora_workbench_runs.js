@@ -52,9 +52,9 @@
         drawn();
     });
     function watch() {
-        if (!place()) return setTimeout(watch, 500);
         new MutationObserver(drawn).observe(place(), { childList: true });
         drawn();
     }
-    watch();
+    const wait = () => (window.loraWorkbench?.once ? window.loraWorkbench.once(place, watch) : setTimeout(wait));
+    wait();
 })();

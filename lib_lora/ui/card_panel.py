@@ -39,7 +39,7 @@ class CardPanel:
                 self.cancel = gr.Button(
                     "Cancel test", size="sm", elem_id="lw_card_cancel", visible=can, interactive=False
                 )
-            self.message = panel("lw_card_message", "" if reason is None else html.message(str(reason)))
+            self.message = panel("lw_card_message", "" if reason is None else html.error_message(reason, html.INFO))
             self.progress = panel("lw_card_progress")
             self.table = panel("lw_card_table", self.shown(None))
 

@@ -26,11 +26,11 @@ def message(text: str, kind: str = INFO) -> str:
     return f'<div class="lw-message lw-{kind}" role="status">{escape(text)}</div>' if text else ""
 
 
-def error_message(error: UserError) -> str:
+def error_message(error: UserError, kind: str = ERROR) -> str:
     """What is wrong, where, and what to do about it."""
     where = f" <code>{escape(error.where)}</code>" if error.where else ""
     fix = f'<span class="lw-fix">{escape(sentence(error.fix))}</span>' if error.fix else ""
-    return f'<div class="lw-message lw-error" role="status">{escape(error.what)}{where} {fix}</div>'
+    return f'<div class="lw-message lw-{kind}" role="status">{escape(error.what)}{where} {fix}</div>'
 
 
 def copyable(text: str) -> str:

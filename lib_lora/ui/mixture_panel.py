@@ -27,8 +27,8 @@ class MixturePanel:
 
     def build(self) -> None:
         with gr.Row(elem_classes=["lw-actions", "lw-small"]):
-            self.find = gr.Button("Best mixture of its epochs", elem_id="lw_runs_mixture")
-            self.use = gr.Button("Use the mixture in Merge →", elem_id="lw_runs_use_mixture")
+            self.find = gr.Button("Best mixture of its epochs", elem_id="lw_runs_mixture", size="sm")
+            self.use = gr.Button("Use the mixture in Merge →", elem_id="lw_runs_use_mixture", size="sm")
         self.message = panel("lw_runs_mixture_message")
         self.progress = panel("lw_runs_mixture_progress")
 

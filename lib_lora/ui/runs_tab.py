@@ -73,7 +73,7 @@ class RunsTab:
             self.more = gr.Number(
                 value=5, precision=0, label="More epochs", elem_id="lw_runs_more", scale=0, min_width=160,
             )  # fmt: skip
-            self.resume = gr.Button("Continue training", elem_id="lw_runs_continue")
+            self.resume = gr.Button("Continue training", elem_id="lw_runs_continue", size="sm")
         self.mixture.build()
         with gr.Row(visible=False, elem_id="lw_runs_confirm", elem_classes=["lw-actions"]) as self.confirm:
             self.question = panel("lw_runs_question")
