@@ -64,6 +64,7 @@ class Places:
 
     @property
     def block_previews(self) -> Path:
+        """Those of Blocks."""
         return self.previews / "blocks"
 
     @property

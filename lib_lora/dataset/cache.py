@@ -29,9 +29,11 @@ MEMORY_LIMIT = 256 << 20  # bytes of latents held in memory
 class Encoder(Protocol):
     """What the cache needs of a `lib_lora.models.base.LoadedModel`."""
 
-    def encode_images(self, pixels: Tensor) -> Tensor: ...
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Scaled latents [B, C, h, w] of pixels [B, 3, H, W] in [-1, 1]."""
 
-    def hashes(self) -> dict[str, str]: ...
+    def hashes(self) -> dict[str, str]:
+        """Among others ``"vae"``: a hash of its tensors."""
 
 
 class LatentCache:

@@ -29,6 +29,7 @@ class ConceptCount:
 
     @property
     def samples(self) -> int:
+        """Pictures of an epoch: each counts as often as it is repeated."""
         return self.images * self.concept.repeats
 
 

@@ -27,10 +27,12 @@ class Caption:
 
     @property
     def text(self) -> str:
+        """The first of its lines; empty where there is none."""
         return self.texts[0] if self.texts else ""
 
     @property
     def lines(self) -> int:
+        """How many there are; each is a caption of its own."""
         return len(self.texts)
 
 

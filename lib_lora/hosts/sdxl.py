@@ -40,6 +40,7 @@ class XLModel(ABC):
 
     @property
     def max_clip_skip(self) -> int:
+        """1: the layer is given by how SDXL was trained."""
         return 1  # SDXL was trained on the layer before the last, and that is what hosts take
 
     def _conditioning(self, captions: Sequence[str], options: TextOptions) -> Tensor:

@@ -145,6 +145,7 @@ class Server:
             self.close()
 
     def close(self) -> None:
+        """Stop serving; jobs that run go on in this process."""
         self.page.close()
 
 

@@ -57,6 +57,7 @@ class BaseStylePanel:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """What to draw, what to train like, and the formula that comes of it."""
         gr.HTML(f'<p class="lw-quiet">{INTRO}</p>')
         self._build_pictures()
         self._build_training()
@@ -125,6 +126,7 @@ class BaseStylePanel:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def connect(self, poller: Poller) -> None:
+        """Buttons, and what of the chosen base style changes by itself."""
         drawn = [self.count, self.seed, self.framings, self.subjects, *self.generation.components]
         begun = [self.checkpoint, *drawn]
         for trigger in (self.name.submit, self.name.blur):
@@ -156,6 +158,7 @@ class BaseStylePanel:
         self, name: str, checkpoint: str | None, count: float, seed: float, framings: list[str], subjects: str,
         *generation: Any,
     ) -> str:  # fmt: skip
+        """Draw what is missing."""
         if not checkpoint:
             raise UserError("No checkpoint is chosen", where="Checkpoint that draws", fix="Choose one")
         if count is None or seed is None:
@@ -168,6 +171,7 @@ class BaseStylePanel:
 
     @changes
     def start_training(self, name: str, like: str) -> str:
+        """Train with the settings of ``like``, a run or a preset."""
         base, settings = BaseStyle(self.workbench, name), self._settings(like)
         self._refuse_other_settings(base, settings)
         base.train(settings)
@@ -181,6 +185,7 @@ class BaseStylePanel:
 
     @changes
     def end(self, name: str) -> str:
+        """Stop what is drawn or trained of it; what is done stays."""
         job = self._job(BaseStyle(self.workbench, name))
         if job is not None and not job.ended:
             self.workbench.queue.stop(job.id)
@@ -189,6 +194,7 @@ class BaseStylePanel:
     # -- what is shown ------------------------------------------------------------------------------------------------
 
     def now(self, name: str, like: str | None, style: str | None) -> list[Any]:
+        """Updates of everything that follows the folder and the queue."""
         settings = choices([*self.runs(), *(p.name for p in PRESETS)], like)
         own = re.compile(rf"{re.escape((name or '').strip())}(-\d+)?")  # the base style itself, and its epochs
         styles = choices([lora for lora in self.loras() if not own.fullmatch(lora)], style, first=False)

@@ -64,10 +64,12 @@ class BlocksDesk:
     # -- weights ------------------------------------------------------------------------------------------------------
 
     def presets(self) -> dict[str, str]:
+        """Name -> block weights as text; built-in ones and the user's."""
         return load_presets(self.presets_file)
 
     @property
     def presets_file(self) -> Path:
+        """The user's own."""
         return self.workbench.host.paths.places.block_presets
 
     def history(self, name: str) -> History:
@@ -77,12 +79,15 @@ class BlocksDesk:
         return self._histories[name]
 
     def text(self, name: str) -> str:
+        """Of a LoRA's block weights, as they stand on the desk."""
         return self.history(name).text
 
     def weights(self, name: str) -> BlockWeights:
+        """Of a LoRA, as they stand; UserError where their text cannot be read."""
         return self.parsed(name, self.text(name))
 
     def parsed(self, name: str, text: str) -> BlockWeights:
+        """``text`` for the layout of a LoRA; presets by name count."""
         return BlockWeights.parse(text, self.presets(), self.shape(name).family)
 
     def tidy(self, name: str, text: str) -> str:
@@ -107,9 +112,11 @@ class BlocksDesk:
             return False
 
     def undo(self, name: str) -> None:
+        """Back by one edit of that LoRA."""
         self._histories[name] = self.history(name).undo()
 
     def redo(self, name: str) -> None:
+        """Forward by one edit of that LoRA."""
         self._histories[name] = self.history(name).redo()
 
     def scale(self, name: str, first: str, last: str, factor: float) -> None:
@@ -124,6 +131,7 @@ class BlocksDesk:
         self._kept[name] = self.text(name)
 
     def kept(self, name: str) -> str | None:
+        """The weights that pictures of a LoRA are compared with; None before any were kept."""
         return self._kept.get(name)
 
     # -- symptoms -----------------------------------------------------------------------------------------------------
@@ -136,11 +144,13 @@ class BlocksDesk:
         return Proposal(found.weights, shown, found.weight, found.other, found.last)
 
     def apply(self, name: str, proposal: Proposal) -> None:
+        """Set a LoRA's weights to a symptom's proposal; can be undone."""
         self.set(name, proposal.weights.format(self.shape(name).layout))
 
     # -- to take elsewhere --------------------------------------------------------------------------------------------
 
     def prompt(self, name: str, weight: float) -> LbwText:
+        """A LoRA's weights as a tag for the prompt, at ``weight``."""
         return lbw_text(name, self.weights(name), self.shape(name).layout, weight)
 
     def tag(self, name: str, weight: float) -> str:

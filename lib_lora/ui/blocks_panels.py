@@ -30,6 +30,7 @@ class SymptomPanel:
         self.desk = desk
 
     def build(self) -> None:
+        """A button for each symptom, and the proposal below them."""
         with gr.Row(elem_classes=["lw-actions", "lw-symptoms"]):
             gr.HTML('<span class="lw-quiet">The picture looks wrong:</span>', elem_classes=["lw-html"])
             self.buttons = [
@@ -51,6 +52,7 @@ class SymptomPanel:
             self.more = gr.Button("That was not enough", elem_id="lw_blocks_symptom_more", size="sm")
 
     def connect(self, lora: Any, scale: Any, now: Now, outputs: list[Any], changed: Changed) -> None:
+        """``now`` gives the values of ``outputs`` after a change; ``changed`` draws the preview anew."""
         which = [lora, scale, self.role]
         offered = [self.chosen, self.row, self.more]
         for button, symptom in zip(self.buttons, SYMPTOMS, strict=True):
@@ -71,12 +73,14 @@ class SymptomPanel:
     def offer_next(
         self, chosen: tuple[str, int] | None, name: str | None, weight: float | None, role: str
     ) -> list[Any]:
+        """The next proposal for the same symptom."""
         if chosen is None:
             raise UserError("Nothing was tried yet", fix="Say first what looks wrong")
         return self.offer((chosen[0], chosen[1] + 1), name, weight, role)
 
     @changes
     def apply(self, now: Now, chosen: tuple[str, int], name: str | None, weight: float | None, role: str) -> list[Any]:
+        """Carry out the proposal that is shown."""
         found = self._proposal(chosen, name, weight, role)
         if found.empty:
             raise UserError("There is nothing to change in this LoRA", fix="See what to do in the other one")
@@ -96,6 +100,7 @@ class RangePanel:
         self.desk = desk
 
     def build(self) -> None:
+        """Fields to scale a range of blocks, to save a preset and to import some."""
         with gr.Accordion("Scale a range, presets", open=False, elem_id="lw_blocks_more"):
             with gr.Row(elem_classes=["lw-actions"]):
                 names = list(dict.fromkeys(name for one in families().values() for name in one.blocks.names))
@@ -121,6 +126,7 @@ class RangePanel:
             self.message = panel("lw_blocks_more_message")
 
     def connect(self, lora: Any, weight: Any, preset: Any, now: Now, outputs: list[Any], changed: Changed) -> None:
+        """As :meth:`SymptomPanel.connect`; ``preset`` gets the new names."""
         scaling = [lora, weight, self.first, self.last, self.factor]
         changed(act(self.scale.click, partial(self.scale_range, now), scaling, self.message, outputs))
         act(self.save.click, self.save_preset, [lora, self.name, self.replace], self.message, [preset])
@@ -130,6 +136,7 @@ class RangePanel:
     def scale_range(
         self, now: Now, name: str, weight: float | None, first: str, last: str, factor: float | None
     ) -> list[Any]:
+        """Multiply the weights from block ``first`` to ``last``."""
         if factor is None:
             raise UserError("The factor is empty", where="Times", fix="0.8 makes the blocks a fifth weaker")
         self.desk.scale(name, first, last, factor)
@@ -137,12 +144,14 @@ class RangePanel:
 
     @changes
     def save_preset(self, name: str, preset: str, replace: bool) -> list[Any]:
+        """Keep the weights under a name; one that exists only with ``replace``."""
         self.desk.save_preset(name, preset, replace)
         message = html.message(f"Saved. {preset.strip()} can be used in Merge too.", html.GOOD)
         return [message, gr.update(choices=list(self.desk.presets()), value=preset.strip())]
 
     @changes
     def import_presets(self, text: str, replace: bool) -> list[Any]:
+        """Take presets from the text of another program's list."""
         done = self.desk.import_presets(text, replace)
         return [html.message(done, html.GOOD), gr.update(choices=list(self.desk.presets()))]
 

@@ -31,6 +31,7 @@ class ScanPanel:
         self.preview = preview
 
     def build(self) -> None:
+        """Seeds and buttons, and the table of the last scan."""
         with gr.Accordion("Strength of each block", open=False, elem_id="lw_blocks_strength"):
             with gr.Row(elem_classes=["lw-actions"]):
                 self.seeds = gr.Textbox(
@@ -44,6 +45,7 @@ class ScanPanel:
             self.result = panel("lw_blocks_scan_result", html.hint(NO_SCAN))
 
     def connect(self, poller: Poller, lora: Any, scale: Any) -> None:
+        """``lora`` and ``scale``: the fields of the tab that say what is measured."""
         wanted = [lora, scale, self.seeds, self.preview.prompt, *self.preview.generation.components]
         act(self.scan.click, self.start, wanted, self.message)
         act(self.cancel.click, self.end, [], self.message)
@@ -66,6 +68,7 @@ class ScanPanel:
 
     @changes
     def start(self, name: str, scale: float | None, seeds: str, prompt: str, *generation: Any) -> str:
+        """Queue the scan."""
         request = self.preview.generation.request(generation, prompt)
         queue, path = self.desk.workbench.queue, self.desk.entry(name).path
         queue.submit(
@@ -75,12 +78,14 @@ class ScanPanel:
 
     @changes
     def end(self) -> str:
+        """Cancel the newest scan."""
         job = newest(self._jobs())
         if job is not None:
             self.desk.workbench.queue.cancel(job.id)
         return ""
 
     def now(self, name: str | None) -> list[Any]:
+        """Progress, the last table of that LoRA, and whether there is something to cancel."""
         jobs = self._jobs()
         job = newest(jobs)
         done = newest([j for j in jobs if j.scan is not None and j.scan.name == name])

@@ -70,6 +70,7 @@ class Stage:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """Pictures before and after, progress, and hidden fields that clicks write into."""
         self.result = panel("lw_blocks_result", html.hint(EMPTY))
         self.progress = panel("lw_blocks_progress")
         self.message = panel("lw_blocks_preview_message")
@@ -142,11 +143,13 @@ class Stage:
 
     @changes
     def end(self, name: str | None) -> list[Any]:
+        """Cancel the pictures that are still to be drawn."""
         self._cancel()
         return ["", *self.now(name)]
 
     @changes
     def keep_weights(self, name: str) -> list[Any]:
+        """From now on compare with the weights as they stand."""
         self.desk.entry(name)
         self.desk.keep(name)
         return [html.message(f"Pictures are now compared with {self.desk.kept(name)}."), *self.now(name)]

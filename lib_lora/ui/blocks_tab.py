@@ -47,6 +47,7 @@ class BlocksTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """Sliders and what goes with them on the left, pictures on the right."""
         with gr.Row(elem_classes=["lw-desk"]):
             with gr.Column(scale=5, min_width=420, elem_classes=["lw-controls"]):
                 self._build_controls()
@@ -138,6 +139,7 @@ class BlocksTab:
 
     @looks
     def now_choices(self, name: str | None) -> list[Any]:
+        """The LoRAs there are; the chosen one stays."""
         return [choices(self.loras(), name)]
 
     @looks
@@ -165,24 +167,29 @@ class BlocksTab:
 
     @changes
     def moved(self, name: str | None, weight: float | None, edit: str) -> list[Any]:
+        """A slider was moved; ``edit`` is the new weights and a number that makes it another value."""
         return self.set(name, weight, edit.partition("|")[0])
 
     @changes
     def step_back(self, name: str, weight: float | None) -> list[Any]:
+        """Undo."""
         self.desk.undo(name)
         return [NO_MESSAGE, *self.now(name, weight)]
 
     @changes
     def step_on(self, name: str, weight: float | None) -> list[Any]:
+        """Redo."""
         self.desk.redo(name)
         return [NO_MESSAGE, *self.now(name, weight)]
 
     @looks
     def rescaled(self, name: str | None, weight: float | None) -> list[Any]:
+        """The tag for the prompt at another weight."""
         return [NO_MESSAGE, self.now(name, weight)[-1]]
 
     @changes
     def save_tuned(self, name: str, vector: str, scale: float | None, new_name: str, base: str) -> str:
+        """Write the LoRA with its block weights built in; ``base`` is needed where a layer asks for one."""
         target = new_lora_path(new_name, self.workbench.host.paths.loras)
         weights, scaled = self.desk.parsed(name, vector), weight_of_lora(scale)
         acting_on = partial(self.workbench.weights_of, self.base_field.read(base))

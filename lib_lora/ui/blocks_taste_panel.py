@@ -54,6 +54,7 @@ class TastePanel:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """The questions, the best by now, and the settings of a new tuning."""
         with gr.Accordion("Tune by taste", open=False, elem_id="lw_taste"):
             gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
             self.answer_field = gr.Textbox("", label="Answer", elem_id=ANSWER, elem_classes=["lw-hidden"])
@@ -175,6 +176,7 @@ class TastePanel:
 
     @changes
     def take_back(self, name: str | None) -> list[Any]:
+        """Ask the last question again."""
         self._tuning(name).undo()
         return ["", *self.now(name)]
 
@@ -201,6 +203,7 @@ class TastePanel:
 
     @looks
     def now_choices(self, base: str | None) -> list[Any]:
+        """The LoRAs that may be subtracted."""
         return [choices([NONE, *self.loras()], base)]
 
     def now(self, name: str | None) -> list[Any]:

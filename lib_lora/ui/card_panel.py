@@ -30,6 +30,7 @@ class CardPanel:
         self.workbench = workbench
 
     def build(self) -> None:
+        """The button, or why there is nothing to test, and the last table."""
         reason = why_not()
         with gr.Accordion("Test this card", open=False, elem_id="lw_card"):
             gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
@@ -44,6 +45,7 @@ class CardPanel:
             self.table = panel("lw_card_table", self.shown(None))
 
     def connect(self, poller: Poller) -> None:
+        """Buttons, progress and table."""
         act(self.go.click, self.start, [], self.message)
         act(self.cancel.click, self.end, [], self.message)
         poller.keep(self.now, [self.progress, self.table, self.go, self.cancel])
@@ -65,6 +67,7 @@ class CardPanel:
 
     @changes
     def end(self) -> str:
+        """Cancel the test."""
         job = self._job()
         if job is not None and not job.ended:
             self.workbench.queue.cancel(job.id)

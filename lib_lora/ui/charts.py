@@ -30,12 +30,15 @@ class Axes:
         self.y0, self.y1 = _padded(min(ys), max(ys), 0.06)
 
     def x(self, value: float) -> float:
+        """Pixels from the left."""
         return LEFT + (value - self.x0) / (self.x1 - self.x0) * (self.width - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
+        """Pixels from the top."""
         return self.height - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (self.height - TOP - BOTTOM)
 
     def frame(self, x_label: str) -> str:
+        """SVG of lines and numbers of both axes."""
         parts, right = [], self.width - RIGHT
         for value in ticks(self.y0, self.y1):
             y = self.y(value)
@@ -61,10 +64,12 @@ class Axes:
         return json.dumps(shown, separators=(",", ":"))
 
     def line(self, points: Sequence[Point], css: str) -> str:
+        """SVG of a line through points; ``css`` is its class."""
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         return f'<polyline class="{css}" points="{path}"/>'
 
     def dots(self, points: Sequence[Point], css: str, label: str, unit: str = "step") -> str:
+        """SVG of points that say what they are when the mouse is over them."""
         return "".join(
             f'<circle class="{css}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="4.5">'
             f"<title>{escape(label)} {y:.4g} at {unit} {x:g}</title></circle>"

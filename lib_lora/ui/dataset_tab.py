@@ -72,6 +72,7 @@ class DatasetTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """Pictures on the left, tools on the right."""
         self.gallery.build_open()
         self.hold.build()
         with gr.Row(elem_classes=["lw-ds-desk"]):
@@ -163,6 +164,7 @@ class DatasetTab:
 
     @changes(paths=("folders",))
     def open(self, folders: str, caption: str, base: str) -> list[Any]:
+        """Open folders; what is being typed is kept before."""
         self._keep_typed(caption, base)
         return [self.gallery.do_open(folders), *self.caption.shown(), "", "", ""]
 

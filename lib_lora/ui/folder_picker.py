@@ -30,6 +30,7 @@ class Folders:
         self.roots = list(dict.fromkeys(root.resolve() for root in roots if root.is_dir()))
 
     def allowed(self, path: Path) -> bool:
+        """Whether it may be shown: below one of the roots, and within what paths are confined to."""
         path = path.resolve()
         return permits(path) and any(root == path or root in path.parents for root in self.roots)
 
@@ -67,9 +68,11 @@ class FolderPicker:
         self.several = several
 
     def build_button(self) -> None:
+        """The button, beside the field."""
         self.button = gr.Button("Browse …", elem_id=self.prefix, size="sm", scale=0, min_width=96)
 
     def build_list(self) -> None:
+        """The list, which is empty until it is asked for."""
         self.list = panel(f"{self.prefix}_list")
         self.pick = gr.Textbox("", label="Chosen folder", elem_id=f"{self.prefix}_pick", elem_classes=["lw-hidden"])
 

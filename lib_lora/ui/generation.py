@@ -32,6 +32,7 @@ class GenerationFields:
         self.components: list[Any] = []
 
     def build(self, host: Host) -> None:
+        """Size, steps, sampler and all else of a picture; the size is the model's usual one."""
         samplers = host.samplers()
         start = GenerationRequest("", sampler=samplers[0])
         side = usual_preset(host.info()).applied_to(TrainConfig()).resolution

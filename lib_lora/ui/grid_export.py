@@ -31,6 +31,7 @@ class GridExport:
         self.workbench = workbench
 
     def build(self) -> None:
+        """What can be done with the chosen cell; hidden before one is chosen."""
         with gr.Column(visible=False, elem_id="lw_grid_export") as self.panel:
             with gr.Row(elem_classes=["lw-actions"]):
                 self.keep = gr.Button("Keep this one", elem_id="lw_grid_keep", size="sm")
@@ -59,6 +60,7 @@ class GridExport:
         return [self.name, self.activation]
 
     def connect(self, run: gr.Dropdown, tabs: gr.Tabs, blocks_lora: gr.Dropdown, publish_lora: gr.Dropdown) -> None:
+        """``blocks_lora`` and ``publish_lora``: the fields of other tabs that get the file."""
         what = [run, self.name, self.activation, self.picture, self.built_in]
         act(self.keep.click, self.write, what, self.saved)
         for button, tab, lora in ((self.tune, "blocks", blocks_lora), (self.publish, "publish", publish_lora)):
@@ -79,6 +81,7 @@ class GridExport:
 
     @changes
     def write(self, run: str, name: str, activation: str, picture: str, built_in: bool) -> str:
+        """Keep the chosen cell as a LoRA of its own, with a card and a picture for web UIs."""
         place = GridPlace(self.workbench, run)
         pick = place.chosen()
         target = new_lora_path(name, self.workbench.host.paths.loras)

@@ -37,6 +37,7 @@ class GridFields:
         self.generation = GenerationFields("Grid", "lw_grid")
 
     def build(self) -> None:
+        """What is compared, and what is drawn."""
         with gr.Row(elem_classes=["lw-fields"]):
             self.run = _dropdown("Run to compare", "run", self.names(), None, scale=2, allow_custom_value=True)
             self.epochs = gr.Textbox(

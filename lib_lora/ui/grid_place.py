@@ -49,10 +49,12 @@ class GridPlace:
 
     @property
     def of_run(self) -> bool:
+        """Whether it belongs to a run."""
         return self.name != FILES and not self.name.startswith(SAVED)
 
     @property
     def folder(self) -> Path:
+        """Of the grid; UserError where its run is gone."""
         if self.of_run:
             return self.run.folder / FOLDER
         return grids_folder(self.workbench) / (LORAS if self.name == FILES else self.name.removeprefix(SAVED))
@@ -83,6 +85,7 @@ class GridPlace:
     # -- what the user thinks -----------------------------------------------------------------------------------------
 
     def picks(self) -> Picks:
+        """Stars and the choice."""
         return read_picks(self.folder)
 
     def choose(self, pick: Pick) -> None:

@@ -53,6 +53,7 @@ class GridTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """Fields, buttons and the grid."""
         self.fields.build()
         self.plan = panel("lw_grid_plan")
         with gr.Row(elem_classes=["lw-actions"]):
@@ -98,6 +99,7 @@ class GridTab:
 
     @looks
     def fill(self, name: str | None) -> list[Any]:
+        """What another run brings along."""
         return [NO_MESSAGE, *self.fields.of_run(name), *self.export.of_choice(name)]
 
     def announce(self, *values: Any) -> str:
@@ -118,6 +120,7 @@ class GridTab:
 
     @changes
     def start(self, *values: Any) -> str:
+        """Queue the grid; during a training it is drawn between steps."""
         spec = self.fields.spec(*values)
         place = GridPlace(self.workbench, values[0])
         config = place.config()
@@ -137,6 +140,7 @@ class GridTab:
 
     @changes
     def end(self) -> str:
+        """Cancel the newest grid; what is done stays."""
         job = newest(self._jobs())
         if job is not None and not job.ended:
             self.workbench.queue.cancel(job.id)
@@ -144,17 +148,20 @@ class GridTab:
 
     @changes
     def choose(self, name: str, pick: str) -> list[Any]:
+        """Choose a cell, as ``pick`` names it."""
         GridPlace(self.workbench, name).choose(parse_pick(pick))
         return [NO_MESSAGE, *self.export.of_choice(name)]
 
     @changes
     def give_star(self, name: str, pick: str) -> str:
+        """Give a cell a star, or take it away."""
         GridPlace(self.workbench, name).star(parse_pick(pick))
         return ""
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
     def now(self, name: str | None) -> list[Any]:
+        """Updates of the list of runs, the grid, progress and buttons."""
         names = self.fields.names()
         job = newest(self._jobs())
         busy = gr.update(interactive=job is not None and not job.ended)

@@ -13,6 +13,7 @@ class HeadScript:
         self.tag = f"<head><script>{script}</script>".encode()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Pass on what is asked and answered; in the page, the script is added."""
         if scope["type"] != "http" or scope["path"] != "/":
             await self.app(scope, receive, send)
             return

@@ -43,6 +43,7 @@ class InfluencePanel:
         self.workbench, self.pictures = workbench, pictures
 
     def build(self) -> None:
+        """The pictures of the set that a cell may come from; hidden before one is asked for."""
         self.why = gr.Textbox("", label="Picture to explain", elem_id=WHY, elem_classes=["lw-hidden"])
         self.message = panel("lw_grid_why_message")
         self.progress = panel("lw_grid_why_progress")
@@ -55,6 +56,7 @@ class InfluencePanel:
                 self.again = gr.Button("Leave these out and train again", elem_id="lw_grid_train_without", size="sm")
 
     def connect(self, poller: Poller, run: gr.Dropdown) -> None:
+        """``run``: the field of the grid's run."""
         act(self.why.change, self.start, [run, self.why], self.message, [self.out])
         act(self.again.click, self.train, [run, self.out], self.message)
         poller.keep(self.now, [self.progress, self.panel, self.ranked, self.out], [run])
@@ -75,6 +77,7 @@ class InfluencePanel:
 
     @changes
     def train(self, name: str, chosen: list[str] | None) -> list[Any]:
+        """Queue the same training without the chosen pictures."""
         job = newest(self._jobs(name))
         pictures = {job.name_of(one): one.picture for one in job.found} if job is not None else {}
         train_without(self.workbench, name, [pictures[text] for text in chosen or [] if text in pictures])
@@ -82,6 +85,7 @@ class InfluencePanel:
         return [html.message(text, html.GOOD)]
 
     def now(self, name: str | None) -> list[Any]:
+        """Progress, or the pictures that were found."""
         job = newest(self._jobs(name))
         if job is None or not job.found:
             return [progress(job), gr.update(visible=False), "", SKIP]

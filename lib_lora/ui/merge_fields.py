@@ -32,6 +32,7 @@ class ReductionFields:
         self.components: list[Any] = []
 
     def build(self) -> None:
+        """Rank and energy; exact while both are empty."""
         rank = gr.Textbox(
             self.start,
             label=f"Rank of the {self.title}",

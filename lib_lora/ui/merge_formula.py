@@ -41,6 +41,7 @@ class FormulaPanel:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """Rows of LoRAs, and the formula that says the same."""
         presets = list(load_presets(self._presets))
         with gr.Group(elem_id="lw_merge_rows"):
             self.lines: list[gr.Row] = []
@@ -110,6 +111,7 @@ class FormulaPanel:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def connect(self, poller: Poller) -> None:
+        """Rows and formula fill each other; :class:`ResultPanel` has what is calculated."""
         cells = [cell for row in self.rows for cell in row]
         for cell in cells:
             act(cell.input, self.write_formula, cells, self.message, [self.formula])
@@ -133,11 +135,13 @@ class FormulaPanel:
 
     @looks
     def write_formula(self, *cells: Any) -> list[Any]:
+        """The formula of the rows; each is a name, a weight and block weights."""
         rows = [tuple(cells[i : i + 3]) for i in range(0, len(cells), 3)]
         return [NO_MESSAGE, to_formula(rows)]
 
     @looks
     def fill_rows(self, formula: str, shown: int) -> list[Any]:
+        """The rows of a formula; UserError for a name there is no LoRA of."""
         known = self.loras()
         rows = to_rows(formula, ROWS)
         if missing := [name for name, _, _ in rows if name and name not in known]:
@@ -147,6 +151,7 @@ class FormulaPanel:
 
     @looks
     def add_row(self, shown: int) -> list[Any]:
+        """One row more in view."""
         if shown == ROWS:
             raise UserError(f"There are {ROWS} rows only", fix="Write further LoRAs into the formula")
         return [NO_MESSAGE, *self._in_view(shown + 1)]
@@ -165,6 +170,7 @@ class FormulaPanel:
 
     @changes
     def start_writing(self, formula: str, checkpoint: str | None, name: str) -> str:
+        """Queue a checkpoint with the formula's LoRAs merged into it."""
         self._first(formula)
         if not checkpoint:
             raise UserError("No checkpoint is chosen", where="Checkpoint to merge into", fix="Choose one")
@@ -175,6 +181,7 @@ class FormulaPanel:
         return ""
 
     def now(self, *chosen: str | None) -> list[Any]:
+        """Choices of the rows, and what became of the last checkpoint."""
         names = self.loras()
         job = newest(of_type(self.workbench.queue, CheckpointView))
         text = progress(job)

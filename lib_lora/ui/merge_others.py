@@ -32,6 +32,7 @@ class ResizePanel:
         self.program_field = ProgramField("lw_resize_for", "Convert for")
 
     def build(self) -> None:
+        """The LoRA, its new size, and the program it is for."""
         with gr.Row(elem_classes=["lw-fields"]):
             self.lora = gr.Dropdown(
                 choices=self.loras(),
@@ -50,6 +51,7 @@ class ResizePanel:
         self.message = panel("lw_resize_message")
 
     def connect(self, poller: Poller) -> None:
+        """The button, and the choice of LoRAs."""
         act(self.start_button.click, self.start, self.asking, self.message)
         poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
 
@@ -60,6 +62,7 @@ class ResizePanel:
 
     @changes
     def start(self, name: str | None, program: str, base: str, *size: str) -> str:
+        """Queue it; the result is shown beside, and saved from there."""
         if not name:
             raise UserError("No LoRA is chosen", where="LoRA to resize", fix="Choose one")
         reduction = self.size.read(*size)
@@ -82,6 +85,7 @@ class ExtractPanel:
         self.size = ReductionFields("lw_extract", "extracted LoRA", rank="32")
 
     def build(self) -> None:
+        """The two checkpoints, and the size of what is between them."""
         names = self.workbench.host.checkpoints()
         with gr.Row(elem_classes=["lw-fields"]):
             self.tuned, self.original = (
@@ -103,6 +107,7 @@ class ExtractPanel:
         self.message = panel("lw_extract_message")
 
     def connect(self, _poller: Poller) -> None:
+        """The button."""
         act(self.start_button.click, self.start, self.asking, self.message)
 
     @property
@@ -114,6 +119,7 @@ class ExtractPanel:
     def start(
         self, tuned: str | None, original: str | None, conv_rank: float | None, text_encoder: bool, *size: str
     ) -> str:
+        """Queue it; the result is shown beside, and saved from there."""
         if not tuned or not original:
             raise UserError("Two checkpoints are needed", where="Fine-tuned checkpoint", fix="Choose both")
         reduction = self.size.read(*size)

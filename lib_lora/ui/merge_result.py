@@ -54,6 +54,7 @@ class ResultPanel:
         self._asked[job] = (way, values)
 
     def build(self) -> None:
+        """Progress, the report, a preview, and fields to save."""
         with gr.Row(elem_classes=["lw-folder"]):
             self.progress = panel("lw_merge_progress")
             self.cancel = gr.Button("Cancel merge", elem_id="lw_merge_cancel", size="sm", interactive=False)
@@ -106,6 +107,7 @@ class ResultPanel:
 
     @changes
     def end(self) -> str:
+        """Cancel everything of this tab."""
         for job in of_kind(self.workbench.queue, MergedJob.kind, MergePreviewJob.kind, CheckpointJob.kind):
             if not job.ended:
                 self.workbench.queue.cancel(job.id)
@@ -113,6 +115,7 @@ class ResultPanel:
 
     @changes
     def save_merge(self, name: str, precision: str, program: str, *fields: Any) -> str:
+        """Write what was calculated; UserError where the fields were changed since."""
         job, merged = self._calculated()
         if self._stale(job, fields):
             raise UserError("The fields were changed after this was calculated", fix="Press Calculate again")
@@ -127,6 +130,7 @@ class ResultPanel:
 
     @changes
     def start_preview(self, prompt: str, seed: float, *generation: Any) -> str:
+        """Draw a picture with what was calculated and one without."""
         job, merged = self._calculated()
         request, queue = self.request(generation, prompt, seed), self.workbench.queue
         queue.submit(MergePreviewJob(queue, merged, request, self._first_of(job)))
@@ -160,6 +164,7 @@ class ResultPanel:
         return None
 
     def now(self, named: int, *fields: Any) -> list[Any]:
+        """Updates of progress, report, preview and buttons."""
         queue = self.workbench.queue
         job = newest(self._merges())
         drawn = newest([j for j in of_type(queue, PairView) if j.kind == MergePreviewJob.kind])

@@ -36,9 +36,11 @@ class Filling(Protocol):
     shown: Any
 
     @property
-    def filled(self) -> list[Any]: ...
+    def filled(self) -> list[Any]:
+        """The components that :meth:`fill_rows` gives values for."""
 
-    def fill_rows(self, formula: str, shown: int) -> list[Any]: ...
+    def fill_rows(self, formula: str, shown: int) -> list[Any]:
+        """Values of :attr:`filled` for a formula; ``shown``: rows in view."""
 
 
 class StylePanel:
@@ -53,6 +55,7 @@ class StylePanel:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """Style, base style and strength."""
         gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
         with gr.Row(elem_classes=["lw-fields"]):
             self.style, self.base = (
@@ -86,6 +89,7 @@ class StylePanel:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def connect(self, poller: Poller, ways: gr.Tabs, rows: Filling) -> None:
+        """``ways``: the tabs of Merge; ``rows``: the formula's."""
         self._fill = rows.fill_rows
         preview = [self.result.prompt, self.result.seed, *self.result.generation.components]
         filled = [self.result.prompt, *self.result.generation.components]
@@ -144,15 +148,18 @@ class StylePanel:
 
     @looks
     def to_rows(self, style: str | None, base: str | None, strength: str, shown: int) -> list[Any]:
+        """Take the formula over into the rows."""
         formula = self.formula(style, base, strength)
         message, *cells = self._fill(formula, shown)
         return [message, formula, *cells, gr.update(selected="formula")]
 
     @looks
     def to_base_style(self) -> list[Any]:
+        """Show where a base style is made."""
         return [NO_MESSAGE, gr.update(selected="base")]
 
     def now(self, style: str | None, base: str | None) -> list[Any]:
+        """The LoRAs there are; what is chosen stays."""
         names = self.loras()
         return [choices(names, style, first=False), choices(names, base, first=False)]
 

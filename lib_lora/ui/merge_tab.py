@@ -32,6 +32,7 @@ class MergeTab:
         self.base_style = BaseStylePanel(workbench, pictures)
 
     def build(self) -> None:
+        """The ways to a LoRA on the left, what came of it on the right."""
         with gr.Row(elem_classes=["lw-desk"]):
             with gr.Column(scale=5, min_width=420, elem_classes=["lw-controls"]):
                 self._build_ways()
@@ -51,6 +52,7 @@ class MergeTab:
                     part.build()
 
     def connect(self, poller: Poller) -> None:
+        """All parts."""
         for part in (self.formula, self.resize, self.extract, self.base_style):
             part.connect(poller)
         self.style.connect(poller, self.ways, self.formula)

@@ -26,6 +26,7 @@ class MixturePanel:
         self.workbench = workbench
 
     def build(self) -> None:
+        """Buttons below a run."""
         with gr.Row(elem_classes=["lw-actions", "lw-small"]):
             self.find = gr.Button("Best mixture of its epochs", elem_id="lw_runs_mixture", size="sm")
             self.use = gr.Button("Use the mixture in Merge →", elem_id="lw_runs_use_mixture", size="sm")
@@ -42,6 +43,7 @@ class MixturePanel:
 
     @changes
     def start(self, run_id: str | None) -> str:
+        """Queue the search for the best mixture of a run's epochs."""
         find_mixture(self.workbench, _opened(run_id))
         return ""
 
@@ -53,6 +55,7 @@ class MixturePanel:
         return [NO_MESSAGE, gr.update(selected="merge"), gr.update(selected="formula"), formula, *cells]
 
     def now(self, run_id: str | None) -> list[Any]:
+        """Progress of the search in that run."""
         return [progress(newest([job for job in of_type(self.workbench.queue, MixtureView) if job.run == run_id]))]
 
 

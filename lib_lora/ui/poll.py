@@ -176,6 +176,7 @@ class Watched(Generic[T]):
         self._value: T | None = None
 
     def __call__(self) -> T:
+        """The value as of now."""
         state = tuple(folder.stat().st_mtime_ns if folder.exists() else 0 for folder in self._folders)
         if state != self._state:
             self._value, self._state = self._compute(), state

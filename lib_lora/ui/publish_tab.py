@@ -60,6 +60,7 @@ class PublishTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """The form on the left, what others will see on the right."""
         with gr.Row(elem_classes=["lw-desk"]):
             with gr.Column(scale=4, min_width=320, elem_classes=["lw-controls"]):
                 self._build_form()
@@ -114,6 +115,7 @@ class PublishTab:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def connect(self, poller: Poller) -> None:
+        """The form, clicks on pictures, and dropped files."""
         filled = [self.name, self.trigger, self.weight, self.description, self.picked, self.gallery]
         act(self.open.change, self.clicked, [self.open], self.message, [self.lora])
         act(self.lora.change, self.fill, [self.lora], self.message, filled)
@@ -182,6 +184,7 @@ class PublishTab:
         self, lora: str | None, name: str, trigger: str, weight: float | None, description: str, licence: str,
         base: str, form: str, with_sheet: bool, picked: list[str],
     ) -> str:  # fmt: skip
+        """Write the folder or zip; returns where it is, in HTML."""
         if not lora:
             raise UserError("No LoRA is chosen", where="LoRA to look at or publish", fix="Choose one")
         if weight is None:

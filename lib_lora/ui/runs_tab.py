@@ -45,6 +45,7 @@ class RunsTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """The table of runs, and below it the one that was clicked."""
         self.table = panel("lw_runs_table", html.hint(NO_RUNS, "Train a LoRA", "Train"))
         self.pick = gr.Textbox("", label="Clicked run", elem_id=PICK, elem_classes=["lw-hidden"])
         self.row = gr.Textbox("", label="Button of a run", elem_id=ROW, elem_classes=["lw-hidden"])
@@ -120,6 +121,7 @@ class RunsTab:
 
     @looks
     def show(self, run_id: str | None) -> list[Any]:
+        """Details of a run."""
         run = self._run(run_id)
         visible = gr.update(visible=True)
         return [NO_MESSAGE, run.id, gr.update(value=run.id), self.details_of(run.id), run.notes().strip(), visible, ""]
@@ -166,6 +168,7 @@ class RunsTab:
 
     @looks
     def show_several(self, run_id: str | None, other_ids: list[str] | None) -> list[Any]:
+        """Runs side by side; UserError for fewer than two."""
         ids = list(dict.fromkeys([self._run(run_id).id, *(other_ids or [])]))
         if len(ids) < 2:
             raise UserError(
@@ -177,6 +180,7 @@ class RunsTab:
 
     @changes
     def go_on(self, run_id: str | None, more: float | None) -> str:
+        """Resume a run that was cut off; train a finished one for ``more`` epochs."""
         run = self._run(run_id)
         if run.status != "finished":
             self.workbench.resume(run.id)
@@ -193,6 +197,7 @@ class RunsTab:
 
     @looks
     def to_grid(self, run_id: str | None) -> list[Any]:
+        """Its epochs in Epoch grid."""
         return [NO_MESSAGE, gr.update(selected="grid"), gr.update(value=self._run(run_id).id)]
 
     @looks
@@ -205,6 +210,7 @@ class RunsTab:
 
     @changes
     def write_notes(self, run_id: str | None, text: str | None) -> str:
+        """Keep the notes; nothing where they are the same."""
         if not run_id:
             return ""
         run = self._run(run_id)
@@ -215,16 +221,19 @@ class RunsTab:
 
     @looks
     def ask(self, run_id: str | None) -> list[Any]:
+        """Whether the run shall really go."""
         run = self._run(run_id)
         text = f"Delete the run {run.id}? Its LoRA files stay. The run goes to {self.workbench.runs.folder / '.trash'}."
         return [NO_MESSAGE, gr.update(visible=True), html.message(text, html.WARNING)]
 
     @looks
     def keep(self) -> list[Any]:
+        """It shall not."""
         return [NO_MESSAGE, gr.update(visible=False)]
 
     @changes
     def remove(self, run_id: str | None) -> list[Any]:
+        """Move it to the trash; its LoRA files stay."""
         place = self.workbench.delete_run(self._run(run_id).id)
         hidden = gr.update(visible=False)
         return [html.message(f"Moved to {place}.", html.GOOD), hidden, "", SKIP, "", "", hidden, ""]
@@ -243,6 +252,7 @@ class RunsTab:
         return [gr.update(value=text, interactive=True)]
 
     def now(self, run_id: str | None, other_ids: list[str] | None) -> list[Any]:
+        """The table, and choices of runs to compare with."""
         names = self.runs()
         table = self.rows.draw(names, self._active(), run_id)
         known = [name for name in other_ids or [] if name in names]

@@ -37,6 +37,7 @@ class SliderPanel:
         self.generation = GenerationFields("Slider pictures", "lw_slider_draw")
 
     def build(self) -> None:
+        """Both ends as tags, or as folders of pairs."""
         with gr.Accordion("Slider: two prompts, or before and after", open=False, elem_id="lw_slider"):
             gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
             with gr.Row(elem_classes=["lw-fields"]):
@@ -99,6 +100,7 @@ class SliderPanel:
             self.message = panel("lw_slider_message")
 
     def connect(self, poller: Poller) -> None:
+        """The button, and the columns of a grid."""
         fields = [self.name, self.more, self.less, self.prompts, self.before, self.after]
         fields += [self.grid, self.left, self.right]
         act(self.grid.change, self.columns, [self.grid], self.message, [self.left, self.right])
@@ -116,6 +118,7 @@ class SliderPanel:
 
     @looks
     def now(self, grid: str | None) -> list[Any]:
+        """The grids that pairs may come from."""
         return [gr.update(choices=list(dict.fromkeys([*self._grids(), *([grid] if grid else [])])))]
 
     def _place(self, grid: str | None) -> GridPlace | None:
@@ -137,6 +140,7 @@ class SliderPanel:
         left: str | None, right: str | None, steps: float | None, strength: float | None, rank: float | None,
         count: float | None, *generation: Any,
     ) -> str:  # fmt: skip
+        """Queue the pictures and the training."""
         if None in (steps, strength, rank, count):
             raise UserError("A number is missing", where="Slider", fix="For example 200 steps, strength 1, rank 4")
         assert steps is not None and strength is not None and rank is not None and count is not None

@@ -23,6 +23,7 @@ class StatusStrip:
         self.workbench = workbench
 
     def build(self) -> None:
+        """The model, the job that runs, and its buttons; above all tabs."""
         with gr.Row(elem_id="lw_status", elem_classes=["lw-status"]):
             self.model = None if self.workbench.host.shows_checkpoints else self._choice()
             self.job = panel("lw_job")
@@ -43,6 +44,7 @@ class StatusStrip:
         )
 
     def connect(self, poller: Poller) -> None:
+        """Buttons, and what follows the queue."""
         if self.model is not None:
             act(self.model.input, self.load_model, [self.model], self.message)
             poller.keep(self.checkpoint, [self.model])
@@ -77,6 +79,7 @@ class StatusStrip:
 
     @changes
     def pause_or_go_on(self) -> str:
+        """Pause the job that runs, or let it go on."""
         queue = self.workbench.queue
         current = queue.current()
         if current is not None:
@@ -85,6 +88,7 @@ class StatusStrip:
 
     @changes
     def end(self) -> str:
+        """Stop the job that runs; a check too."""
         if self.workbench.queue.current() is None:
             self.workbench.checking.end()
         self.workbench.queue.stop()

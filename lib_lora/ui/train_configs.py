@@ -45,6 +45,7 @@ class ConfigPanel:
         self.presets = presets
 
     def build(self) -> None:
+        """Import, export, and own presets."""
         with gr.Row(elem_classes=["lw-actions"]):
             self.import_ = gr.UploadButton(
                 "Import a config …",
@@ -67,6 +68,7 @@ class ConfigPanel:
         self.report = panel("lw_config_report")
 
     def connect(self, preset: gr.Dropdown) -> None:
+        """``preset``: the field that lists the presets."""
         values = self.form.inputs
         taken = act(self.import_.upload, self.take_in, [self.import_, *values], self.message, [self.report, *values])
         self.form.filled(taken)
@@ -87,6 +89,7 @@ class ConfigPanel:
 
     @looks
     def give_out(self, *values: Any) -> list[Any]:
+        """A link to the settings as kohya's script takes them, with what those cannot say."""
         config = self.form.config(values)
         found = export_kohya(config, self._family(), self._loras)
         shown = download(found.text, f"{config.name or 'lora'}-kohya.toml", f"For {found.script} --config_file")
@@ -99,6 +102,7 @@ class ConfigPanel:
 
     @looks
     def give_out_own(self, *values: Any) -> list[Any]:
+        """A link to the settings as a file of ours."""
         config = self.form.config(values)
         text = config_to_toml(config)
         return [
@@ -108,12 +112,14 @@ class ConfigPanel:
 
     @changes
     def save_preset(self, name: str, *values: Any) -> list[Any]:
+        """Keep the settings under a name, without what belongs to one LoRA."""
         saved = self.presets.save(name or "", self.form.config(values))
         text = f"Saved. “{saved}” is among the presets now."
         return [html.message(text, html.GOOD), gr.update(choices=self.presets.names(), value=saved)]
 
     @changes
     def delete_preset(self, name: str) -> list[Any]:
+        """Remove one of the user's own."""
         self.presets.delete(name)
         names = self.presets.names()
         return [html.message(f"“{name}” is deleted."), gr.update(choices=names, value=names[0])]

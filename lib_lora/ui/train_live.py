@@ -49,6 +49,7 @@ class LivePanel:
         self._known: tuple[Any, list[str]] = (None, [])  # what the pictures were drawn from, and they
 
     def build(self) -> None:
+        """Loss, samples and buttons of the run that trains; before, of the set's last one."""
         self.live = panel("lw_train_live", self.before.view(""))
         with gr.Row(elem_classes=["lw-actions", "lw-small"], visible=False) as self.controls:
             self.pause = gr.Button("Pause training", elem_id="lw_train_pause", size="sm")
@@ -79,6 +80,7 @@ class LivePanel:
 
     @changes
     def pause_or_go_on(self) -> str:
+        """Pause the training, or let it go on."""
         job = self.job()
         if job is not None and not job.ended:
             (self.workbench.queue.resume if job.state == PAUSED else self.workbench.queue.pause)(job.id)
@@ -86,17 +88,20 @@ class LivePanel:
 
     @changes
     def ask(self, what: str) -> str:
+        """Ask for a save, samples or a backup after the next step; ``what`` is a key of :data:`ASKED`."""
         self.workbench.request(self._running().id, what)
         return html.message(ASKED[what], html.GOOD)
 
     @changes
     def end(self, *, save: bool) -> str:
+        """Stop after this step; with ``save`` a LoRA is written."""
         self.workbench.queue.stop(self._running().id, save=save)
         text = "Stops after this step and writes a LoRA file." if save else "Stops after this step."
         return html.message(text + " It can be continued under Runs.", html.GOOD)
 
     @looks
     def to_grid(self, folder: str = "") -> list[Any]:
+        """The epochs of this run, or of the folder's last, in Epoch grid."""
         job, last = self.job(), self.before.last_run(folder)
         if job is None and last is None:
             return [NO_MESSAGE, SKIP, SKIP]

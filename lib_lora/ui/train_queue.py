@@ -29,6 +29,7 @@ class WaitingList:
         self.form = form
 
     def build(self) -> None:
+        """The runs that wait, and the buttons while one is being changed."""
         self.list = panel("lw_queue")
         self.pick = gr.Textbox("", label="Waiting job", elem_id=PICK, elem_classes=["lw-hidden"])
         self.changing = gr.State(None)
@@ -61,6 +62,7 @@ class WaitingList:
 
     @changes
     def put_back(self, job_id: int | None, *values: Any) -> list[Any]:
+        """Give the waiting run the form's settings."""
         if job_id is None:
             raise UserError("No waiting run is being changed", fix="Choose “Change” in the queue")
         config = self.form.config(values)

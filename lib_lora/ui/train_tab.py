@@ -62,6 +62,7 @@ class TrainTab:
     # -- components ---------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
+        """The form on the left, what runs on the right."""
         first = self._first_preset()
         start = first.applied_to(TrainConfig())
         with gr.Row(elem_classes=["lw-desk"]):
@@ -153,11 +154,13 @@ class TrainTab:
 
     @changes
     def run_check(self, *values: Any) -> list[Any]:
+        """What training with these settings will do; takes about two steps' time."""
         config = self.form.config(values)
         return [NO_MESSAGE, "", check_panel(self.workbench.check(config)) + curves(config)]
 
     @changes
     def run_start(self, *values: Any) -> list[Any]:
+        """Begin now; UserError while something else runs."""
         current = self.workbench.queue.current()
         if current is not None:
             raise UserError(f"{current.title} is running", fix="Use “Add to queue” to start after it")
@@ -167,6 +170,7 @@ class TrainTab:
 
     @changes
     def run_queue(self, *values: Any) -> list[Any]:
+        """Begin after all that waits."""
         job = self.workbench.queue.view(self.workbench.start_training(self.form.config(values)))
         before = sum(not other.ended for other in self.workbench.queue.jobs()) - 1
         text = f"{job.title} is in the queue, {html.plural(before, 'job')} before it." if before else "Started."
@@ -174,6 +178,7 @@ class TrainTab:
 
     @changes
     def run_variants(self, text: str, *values: Any) -> list[Any]:
+        """Queue a run for each combination, and a grid of them."""
         jobs = self.workbench.start_variants(self.form.config(values), text or "")
         what = f"{html.plural(len(jobs) - 1, 'run')} and a grid of them are in the queue."
         return [html.message(what, html.GOOD), "", ""]

@@ -45,9 +45,11 @@ class Way:
         self._runs = Watched(lambda: list(workbench.runs.with_config()), workbench.host.paths.runs)
 
     def build(self) -> None:
+        """The strip."""
         self.strip = panel("lw_way", way_view(self.steps()))
 
     def connect(self, poller: Poller) -> None:
+        """The strip follows set, runs and pictures."""
         poller.keep(lambda: [way_view(self.steps())], [self.strip])
 
     def steps(self) -> list[Step]:

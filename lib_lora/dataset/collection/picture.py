@@ -51,4 +51,5 @@ class Picture:
 
     @property
     def pixels(self) -> int:
+        """Width times height."""
         return self.size[0] * self.size[1]

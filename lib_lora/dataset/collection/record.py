@@ -49,11 +49,13 @@ class Record:
     # -- what is known ------------------------------------------------------------------------------------------------
 
     def state(self) -> str:
+        """How far it is; a change whose undoing was begun is being undone, whatever the file says."""
         path = self.folder / "state"
         state = path.read_text(encoding="utf-8") if path.exists() else APPLYING
         return UNDOING if state == DONE and self._undoing.exists() else state
 
     def entry(self) -> Entry:
+        """Its line in the history."""
         plan = self._plan()
         return Entry(self.number, plan["title"], plan["time"], self.state(), len(plan["operations"]))
 

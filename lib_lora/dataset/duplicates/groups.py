@@ -40,6 +40,7 @@ class Duplicates:
 
     @property
     def rejects(self) -> list[Picture]:
+        """All copies but the one of each group that is to stay."""
         return [picture for group in self.copies for picture, _ in group.copies]
 
 

@@ -26,9 +26,11 @@ class SignatureStore:
         self._changed = False
 
     def get(self, picture: Picture) -> Grids | None:
+        """The grids of a picture that has not changed since; None where they are not known."""
         return self._known.get(_key(picture))
 
     def put(self, picture: Picture, grids: Grids) -> None:
+        """Remember grids; they are written by :meth:`save`."""
         self._known[_key(picture)] = grids
         self._changed = True
 

@@ -27,6 +27,7 @@ class AnimeFace:
         self._detect = animeface.detect
 
     def boxes(self, image: Image.Image) -> list[Box]:
+        """Heads, the likeliest first; see :meth:`FaceDetector.boxes`."""
         faces = sorted(self._detect(image), key=lambda face: -face.likelihood)
         return [_widened(face.face.pos, image) for face in faces]
 
@@ -45,6 +46,7 @@ class Ultralytics:
         self._model = YOLO(str(path))
 
     def boxes(self, image: Image.Image) -> list[Box]:
+        """Faces, the surest first; see :meth:`FaceDetector.boxes`."""
         found = self._model(image, conf=SURE, verbose=False)[0].boxes.xyxy.tolist()
         return [tuple(round(value) for value in box) for box in found]
 

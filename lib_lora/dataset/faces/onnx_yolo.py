@@ -35,6 +35,7 @@ class OnnxFaces:
         self._side = side if isinstance(side, int) and side > 0 else DEFAULT_SIDE
 
     def boxes(self, image: Image.Image) -> list[Box]:
+        """Faces that the model is sure of, overlapping ones once; see :meth:`FaceDetector.boxes`."""
         scale = self._side / max(image.size)
         width, height = round(image.width * scale), round(image.height * scale)
         pixels = np.full((self._side, self._side, 3), GREY, np.float32)

@@ -49,6 +49,7 @@ class TagIndex:
         return sorted(((t, len(rows)) for t, rows in self._rows.items()), key=lambda pair: (-pair[1], pair[0]))
 
     def counter(self) -> Counter[str]:
+        """Tag -> number of pictures that have it."""
         return Counter({tag: len(rows) for tag, rows in self._rows.items()})
 
     def select(self, wanted: TagFilter) -> list[int]:

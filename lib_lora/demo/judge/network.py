@@ -52,5 +52,6 @@ class JudgeNetwork(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, len(values)) for name, values in CLASSES.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Attribute -> logits [B, values] for pixels [B, 3, H, W]."""
         features = self.trunk(x)
         return {name: head(features) for name, head in self.heads.items()}

@@ -83,6 +83,7 @@ class Experiment:
         self.desk = Tour(host, output, TourAmounts(), judge)  # trains and draws, and keeps what is done
 
     def run(self) -> dict:
+        """Train what is missing, draw, judge; the scores as plain values."""
         loras = {"base model": None, **self.train()}
         names = [tuple(PAIR) if i % 2 == 0 else tuple(PAIR)[::-1] for i in range(self.amounts.pictures)]
         requests = [self.request(i, *pair) for i, pair in enumerate(names)]
@@ -129,10 +130,12 @@ class Experiment:
         self.desk.train(replace(config, epochs=epochs))
 
     def request(self, index: int, left: str, right: str) -> GenerationRequest:
+        """Picture number ``index`` of two characters, by their names."""
         size = {"width": 2 * SIZE[0], "height": SIZE[1]}
         return replace(PICTURE, prompt=PROMPT.format(left, right), seed=self.amounts.first_seed + index, **size)
 
     def report(self, scores: dict) -> str:
+        """The table of docs, in Markdown, from what :meth:`run` gave."""
         return TEXT.format(
             n=self.amounts.pictures,
             prompt=PROMPT.format(*PAIR),

@@ -97,6 +97,7 @@ class Model(nn.Module):
 
     @property
     def embedding(self) -> nn.Parameter:
+        """The text encoder's table of tokens [vocabulary, width]."""
         return next(p for n, p in self.text.named_parameters() if n.endswith("token_embedding.weight"))
 
 

@@ -63,6 +63,7 @@ class MuonAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
+        """Update the matrices by Muon and all else by Adam; ``closure`` is not called."""
         for group in self.param_groups:
             shape = group["shape"]
             grads = torch.stack([p.grad.reshape(shape) for p in group["params"]])
@@ -76,12 +77,15 @@ class MuonAdam(torch.optim.Optimizer):
         self.adam.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """Of what Muon updates and of what AdamW does."""
         super().zero_grad(set_to_none)
         self.adam.zero_grad(set_to_none)
 
     def full_state(self) -> dict:
+        """Both states, for :meth:`load_full_state`."""
         return {"muon": self.state_dict(), "adam": self.adam.state_dict()}
 
     def load_full_state(self, state: dict) -> None:
+        """Go on from what :meth:`full_state` gave."""
         self.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])

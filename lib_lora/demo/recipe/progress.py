@@ -21,6 +21,7 @@ class Progress:
 
     @property
     def elapsed(self) -> float:
+        """Seconds since it was made."""
         return time.monotonic() - self._start
 
     @property
@@ -29,6 +30,7 @@ class Progress:
         return min(1.0, self.elapsed / self.seconds)
 
     def tick(self, samples: int, **values: torch.Tensor) -> None:
+        """Count a step of ``samples`` pictures; ``values`` go into the running means that are printed now and then."""
         self.step += 1
         self.samples += samples
         for name, value in values.items():

@@ -33,6 +33,7 @@ class Sketcher(nn.Module):
         self.matrix[3, 3] = 1 / cells[3].std()
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Whitened colour and contrast of each cell."""
         return torch.einsum("ij,bjhw->bihw", self.matrix, self._raw(pixels) - self.mean[:, None, None])
 
     @staticmethod

@@ -101,6 +101,7 @@ class Tour:
         self.judge = judge
 
     def run(self) -> dict:
+        """Everything that is missing, in order; what was found as plain values."""
         epochs = self.train_character()
         self.draw_epochs(epochs)
         chosen = min(epochs, key=lambda e: e.fixed_loss)
@@ -189,6 +190,7 @@ class Tour:
     # -- the parts ----------------------------------------------------------------------------------------------------
 
     def config(self, name: str, folder: Path, **values: object) -> TrainConfig:
+        """Settings of one of its trainings: the miniature's preset without previews, and ``values``."""
         plain = TrainConfig(name=name, data_dir=str(folder), model=self.host.info().name, sample_every_n_epochs=0)
         return replace(preset("Miniature demo").applied_to(plain), **values)
 

@@ -61,6 +61,7 @@ class Canvas:
         return [(self.x + k * (px * c - py * s), self.y + k * (px * s + py * c)) for px, py in points]
 
     def shape(self, points: list[Point], color: Color, outlined: bool = True) -> None:
+        """A filled polygon of ``points`` in units of the picture; with ``outlined`` a dark line around it."""
         p = self._pixels(points)
         fill, outline, mask = self._pens
         fill.polygon(p, fill=color)
@@ -70,6 +71,7 @@ class Canvas:
             outline.line([*p, p[0], p[1]], fill=255, width=self.line_width, joint="curve")
 
     def stroke(self, points: list[Point], color: Color, width: float) -> None:
+        """A line through ``points``, ``width`` units wide."""
         p = self._pixels(points)
         w = max(1, round(width * self.scale))
         self._pens[0].line(p, fill=color, width=w, joint="curve")

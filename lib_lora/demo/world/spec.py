@@ -84,10 +84,12 @@ class Spec:
     seed: int = 0
 
     def to_dict(self) -> dict:
+        """Plain values, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict) -> Spec:
+        """What :meth:`to_dict` gave."""
         people = tuple(Character(**c) for c in data["characters"])
         return cls(**{**data, "characters": people, "size": tuple(data["size"])})
 

@@ -38,10 +38,12 @@ class A1111Model(WebUIModel):
 
     @property
     def unet(self) -> nn.Module:
+        """ldm's or sgm's U-Net, where it is at present."""
         return self.sd_model.model.diffusion_model
 
     @property
     def vae(self) -> nn.Module:
+        """ldm's or sgm's first stage."""
         return self.sd_model.first_stage_model
 
     @property
@@ -51,6 +53,7 @@ class A1111Model(WebUIModel):
 
     @property
     def device(self) -> torch.device:
+        """Where the web UI computes, though a part may wait elsewhere."""
         return devices.device
 
     @property

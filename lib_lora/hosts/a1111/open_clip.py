@@ -50,18 +50,22 @@ class Projection(nn.Module):
 
     @property
     def weight(self) -> Tensor:
+        """The attention's own weight [out, in]; of q, k and v a view of a third."""
         a = self.attention
         return a.out_proj.weight if self.name == "out_proj" else self._third(a.in_proj_weight)
 
     @property
     def bias(self) -> Tensor:
+        """The attention's own bias [out]; of q, k and v a view of a third."""
         a = self.attention
         return a.out_proj.bias if self.name == "out_proj" else self._third(a.in_proj_bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """What the attention computes with this part alone."""
         return F.linear(x, self.weight, self.bias)
 
     def register_forward_hook(self, hook: Callable[..., Any], **options: Any) -> HookHandle:
+        """As of any module; the attention calls the hook when it computes this part."""
         return HookHandle(LayeredForward.of(self.attention), self.name, hook, options)
 
     def _third(self, fused: Tensor) -> Tensor:
@@ -107,6 +111,7 @@ class HookHandle:
         forward.attention.forward = forward
 
     def remove(self) -> None:
+        """Take the hook away; with the last one the attention gets its own forward back."""
         self._handle.remove()
         self._forward.handles.discard(self)
         if not self._forward.handles:

@@ -16,6 +16,7 @@ class Together:
         self.parts = list(parts)
 
     def to(self, device: torch.device) -> None:
+        """Move all of them."""
         for part in self.parts:
             part.to(device)
 

@@ -34,6 +34,7 @@ class A1111XLModel(WebUIXLModel, A1111Model):
 
     @property
     def movable(self) -> dict[str, nn.Module]:
+        """As of SD1; both text encoders move together."""
         return super().movable | {"te": self.sd_model.conditioner}
 
     @property

@@ -41,6 +41,7 @@ class A1111Session(Session):
         return {name: m for name, m in self.model.movable.items() if not (self._by_blocks and name == "unet")}
 
     def lend(self) -> None:
+        """Let the web UI have the model for a picture; parts go where it expects them."""
         if self._placement is not None:
             self._placement.lend()
 

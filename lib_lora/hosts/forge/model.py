@@ -54,6 +54,7 @@ class ForgeXLModel(ForgeObjectsXLModel, ForgeModel):
     """The same for SDXL."""
 
     def tokens(self, caption: str) -> list[int]:
+        """Token ids of a caption for CLIP-L, without begin and end."""
         return self.sd_model.text_processing_engine_l.tokenize([caption])[0]
 
 

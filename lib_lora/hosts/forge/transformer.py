@@ -98,11 +98,13 @@ class ForgeTransformerModel(ForgeModel):
 
     @property
     def text_encoder(self) -> nn.Module:
+        """All text encoders of the checkpoint."""
         encoders: nn.Module = self.objects.clip.cond_stage_model
         return encoders
 
     @property
     def max_clip_skip(self) -> int:
+        """1: no layer of such an encoder is skipped."""
         return 1
 
     @cached_property

@@ -33,10 +33,12 @@ class ForgeObjectsModel(WebUIModel):
 
     @property
     def unet(self) -> nn.Module:
+        """The model inside Forge's patcher."""
         return self.objects.unet.model.diffusion_model
 
     @property
     def vae(self) -> nn.Module:
+        """The first stage inside Forge's patcher."""
         return self.objects.vae.first_stage_model
 
     @property
@@ -47,9 +49,11 @@ class ForgeObjectsModel(WebUIModel):
 
     @property
     def device(self) -> torch.device:
+        """Where the U-Net computes, though it may wait elsewhere."""
         return self.objects.unet.load_device
 
     def device_of(self, part: str) -> torch.device:
+        """Where a part (``"unet"``, ``"te"`` or ``"vae"``) computes."""
         return self.patchers[part].load_device
 
     def prepare_text_encoder(self) -> None:

@@ -61,5 +61,6 @@ class ForgeObjectsXLModel(WebUIXLModel, ForgeObjectsModel):
         return self.unet(x_t, t, context=context, y=vector, transformer_options={})
 
     def prepare_text_encoder(self) -> None:
+        """As of SD1, to both text encoders."""
         for name in PADS:
             self.prepare_embeddings(self._transformer(name))

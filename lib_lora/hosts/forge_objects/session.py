@@ -23,11 +23,14 @@ TRAINED = ("unet", "te")
 class MemoryManager(Protocol):
     """``backend.memory_management`` or ``ldm_patched.modules.model_management``."""
 
-    def load_models_gpu(self, models: list[Any]) -> None: ...
+    def load_models_gpu(self, models: list[Any]) -> None:
+        """Bring patchers to where they compute, and make room for them."""
 
-    def soft_empty_cache(self) -> None: ...
+    def soft_empty_cache(self) -> None:
+        """Give back memory of the card that nothing uses."""
 
-    def unload_all_models(self) -> None: ...
+    def unload_all_models(self) -> None:
+        """Take all patchers off the card."""
 
 
 class ForgeObjectsSession(Session):

@@ -42,6 +42,7 @@ class LdmPatchedXLModel(ForgeObjectsXLModel, LdmPatchedModel):
     """The same for SDXL."""
 
     def tokens(self, caption: str) -> list[int]:
+        """Token ids of a caption for CLIP-L, without begin and end."""
         return self.sd_model.conditioner.embedders[0].tokenize([caption])[0]
 
 

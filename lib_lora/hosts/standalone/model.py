@@ -64,10 +64,12 @@ class StandaloneModel(CaptionEncoder):
 
     @property
     def device(self) -> torch.device:
+        """Where it computes; weights may wait elsewhere."""
         return self.unet.conv_norm_out.weight.device  # a norm stays where the others compute
 
     @property
     def dtype(self) -> torch.dtype:
+        """In which the U-Net computes; its weights may be packed."""
         return self.unet.conv_norm_out.weight.dtype  # others may be packed
 
     @property
@@ -77,6 +79,7 @@ class StandaloneModel(CaptionEncoder):
 
     @property
     def max_clip_skip(self) -> int:
+        """The text encoder's layers."""
         return self.text_encoder.config.num_hidden_layers
 
     @cached_property

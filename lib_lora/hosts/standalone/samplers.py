@@ -45,11 +45,13 @@ class FlowEuler:
         self.shift = shift
 
     def set_timesteps(self, steps: int, device: torch.device) -> None:
+        """Begin a picture: ``steps`` times from 1 towards 0, shifted as the model's."""
         self.sigmas = shifted(torch.linspace(1, 0, steps + 1, device=device), self.shift)
         self.timesteps = self.sigmas[:-1] * STEPS
         self._at = 0
 
     def scale_model_input(self, x: Tensor, t: Tensor) -> Tensor:
+        """``x`` itself, as a flow's model takes it."""
         return x
 
     def step(self, output: Tensor, t: Tensor, x: Tensor, generator: object = None) -> _Stepped:

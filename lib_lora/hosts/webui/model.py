@@ -60,10 +60,12 @@ class WebUIModel(CaptionEncoder):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the U-Net's weights."""
         return next(self.unet.parameters()).dtype
 
     @property
     def max_clip_skip(self) -> int:
+        """The text encoder's layers."""
         return self.text_encoder.config.num_hidden_layers
 
     @cached_property

@@ -34,6 +34,7 @@ class CaptionPanel(Panel):
     """At the right of the gallery; ``javascript/lora_workbench_caption.js`` is its other half, and has the protocol."""
 
     def build(self) -> None:
+        """The picture, its caption, and the list of tags that completes it."""
         self.picture = panel("lw_ds_current", html.hint("Click a picture to edit its caption."))
         self.caption = gr.Textbox(
             label="Caption",
@@ -60,6 +61,7 @@ class CaptionPanel(Panel):
             )
 
     def connect(self, on: Connector) -> None:
+        """Buttons and keys; what is typed is saved for the picture it was typed for."""
         for button, step in ((self.back, -1), (self.next, 1), (self.save, 0), (self.save_next, 1)):
             on(button.click, self.move(step), self.field, self.message, self.field)
         on(self.left.change, self.save_left, [self.left], self.message, [self.kept])
@@ -73,9 +75,11 @@ class CaptionPanel(Panel):
         return [self.caption, self.base]
 
     def views(self) -> list[View]:
+        """What shows the current picture."""
         return [(self.picture, self._picture)]
 
     def verbs(self) -> dict[str, Verb]:
+        """``select``: a click on a picture."""
         return {"select": self.select}
 
     def select(self, key: str) -> None:
@@ -167,6 +171,7 @@ class CaptionPanel(Panel):
 
     @looks(paths=("path",))
     def load_csv(self, path: str) -> str:
+        """Complete tags from a list of a booru's; empty: none."""
         if not (path or "").strip():
             return ""
         return html.message(f"{_vocabulary(path.strip()).size:,} tags can be completed.", html.GOOD)

@@ -31,6 +31,7 @@ class ChangePanel(Panel):
         self.plan = PlanPictures(album)
 
     def build(self) -> None:
+        """The dry run with its buttons, and the history."""
         self.dry_run = panel("lw_ds_change")
         with gr.Row(elem_classes=["lw-actions"], visible=False) as self.buttons:
             self.apply = gr.Button("Apply", variant="primary", elem_id="lw_ds_apply")
@@ -48,6 +49,7 @@ class ChangePanel(Panel):
             self.history = panel("lw_ds_history_list")
 
     def connect(self, on: Connector) -> None:
+        """Apply, discard, undo and cancel; each keeps the caption that is being typed."""
         caption = self.caption.field
         on(self.apply.click, self.do_apply, caption, self.message, caption, busy="Applying …")
         on(self.discard.click, self.do_discard, [], self.message)
@@ -56,6 +58,7 @@ class ChangePanel(Panel):
 
     @changes
     def do_apply(self, caption: str, base: str) -> list[str]:
+        """Carry out what the dry run says; as a job where pictures have to be made."""
         self.caption.keep(caption, base)
         title = self.session.pending.title if self.session.pending else ""
         if self.session.apply() is not None:
@@ -66,23 +69,27 @@ class ChangePanel(Panel):
 
     @changes
     def do_discard(self) -> str:
+        """Forget the dry run."""
         self.session.pending = None
         self.session.touch()
         return ""
 
     @changes
     def do_undo(self, caption: str, base: str) -> list[str]:
+        """Take the last change of the set back."""
         self.caption.keep(caption, base)
         return [html.message(f"Taken back: {self.session.undo()}.", html.GOOD), *self.caption.shown()]
 
     @changes
     def do_cancel(self) -> str:
+        """End the change that is being made; it is taken back."""
         job = self.session.job()
         if job is not None and not job.ended:
             self.session.workbench.queue.cancel(job.id)
         return html.message("Cancelled; a change that was begun is taken back.")
 
     def views(self) -> list[View]:
+        """What follows the dry run and the history."""
         return [
             (self.dry_run, self._dry_run),
             (self.buttons, lambda: gr.update(visible=bool(self.session.pending))),

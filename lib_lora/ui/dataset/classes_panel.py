@@ -37,6 +37,7 @@ class ClassesPanel(Panel):
     name, key = "Classes and repeats", "classes"
 
     def build(self) -> None:
+        """Fields of the framings, and the pictures of each."""
         with gr.Row(elem_classes=["lw-fields"]):
             self.subject = gr.Textbox(label="Name of the folders", info="Usually the trigger", elem_id="lw_ds_subject")
             self.flipped = gr.Checkbox(
@@ -58,6 +59,7 @@ class ClassesPanel(Panel):
         self.table = panel("lw_ds_classes")
 
     def connect(self, on: Connector) -> None:
+        """Buttons of the dry runs, and the search for faces."""
         on(self.sort.click, self.do_sort, [self.subject, self.flipped], self.message)
         on(self.even.click, self.do_even, [], self.message)
         on(self.faces.click, self.do_faces, [], self.message)
@@ -65,9 +67,11 @@ class ClassesPanel(Panel):
             on.listen(field.change, self.recompute, [self.flipped, self.model], [self.balance])
 
     def views(self) -> list[View]:
+        """The classes, and how even they are."""
         return [(self.table, self.classes_view), (self.balance, self.balance_view)]
 
     def verbs(self) -> dict[str, Verb]:
+        """``class``: a click puts a picture into the next class."""
         return {"class": self.next_class}
 
     def next_class(self, key: str) -> None:
@@ -80,6 +84,7 @@ class ClassesPanel(Panel):
 
     @changes
     def do_faces(self) -> str:
+        """Look for faces as a job; UserError where there is no detector."""
         host = self.session.workbench.host
         folders = [host.paths.places.faces, host.paths.checkpoints.parent / "adetailer"]
         detector = find_detector(folders)
@@ -97,6 +102,7 @@ class ClassesPanel(Panel):
 
     @changes
     def do_sort(self, subject: str, flipped: bool) -> str:
+        """Dry run: a folder for each class, with repeats that make them even."""
         name = (subject or "").strip()
         if not name:
             raise UserError("The folders need a name", where="Name of the folders", fix="Type the trigger word")
@@ -107,6 +113,7 @@ class ClassesPanel(Panel):
 
     @changes
     def do_even(self) -> str:
+        """Dry run: other repeats for the folders that are there."""
         return html.message(self.session.propose(self._evened()))
 
     def classes(self) -> dict[str, list[Picture]]:
@@ -130,6 +137,7 @@ class ClassesPanel(Panel):
     # -- views --------------------------------------------------------------------------------------------------------
 
     def classes_view(self) -> str:
+        """HTML: each class with its pictures."""
         if self.session.editor is None:
             return ""
         return "".join(self._class(name, pictures) for name, pictures in self.classes().items())

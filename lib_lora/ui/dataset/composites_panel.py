@@ -29,6 +29,7 @@ class CompositesPanel(Panel):
     name, key = "Composites", "composites"
 
     def build(self) -> None:
+        """Subjects, how they are joined, and the run that is to be queued."""
         with gr.Row(elem_classes=["lw-fields"]):
             self.subjects = gr.Textbox(
                 label="Composite subjects",
@@ -86,6 +87,7 @@ class CompositesPanel(Panel):
         self.queued = panel("lw_ds_queued")
 
     def connect(self, on: Connector) -> None:
+        """The dry run, and the queue."""
         fields = [self.subjects, self.people, self.share, self.ratio, self.template, self.seed]
         on(self.plan.click, self.do_plan, [*fields, self.how, self.regularisation], self.message)
         on.act(self.queue.click, self.do_queue, [self.run_name, self.epochs, self.resolution, self.how], self.queued)
@@ -95,6 +97,7 @@ class CompositesPanel(Panel):
         self, subjects: str, people: str, share: float, ratio: float | None, template: str, seed: float | None,
         how: str, regularisation: float,
     ) -> str:  # fmt: skip
+        """Dry run: pictures of several subjects side by side."""
         options = CompositeOptions(int(people), share, ratio or 0.0, (template or "").strip(), int(seed or 0))
         found, root = self.pictures_of(subjects or ""), self.session.opened().folders[0]
         if how == JOINT:
@@ -103,6 +106,7 @@ class CompositesPanel(Panel):
 
     @changes
     def do_queue(self, name: str, epochs: float | None, resolution: float | None, how: str) -> str:
+        """Queue the training, or the two, that the composites are for."""
         root = self.session.opened().folders[0]
         folder = root / COMPOSITES if how == JOINT else root / APART / COMPOSITES
         if not folder.is_dir():

@@ -26,6 +26,7 @@ class DuplicatesPanel(Panel):
     name, key = "Duplicates", "duplicates"
 
     def build(self) -> None:
+        """How alike copies are, and the groups that were found."""
         with gr.Row(elem_classes=["lw-fields"]):
             self.hardness = gr.Slider(
                 60,
@@ -52,18 +53,22 @@ class DuplicatesPanel(Panel):
         self.found = panel("lw_ds_found")
 
     def connect(self, on: Connector) -> None:
+        """The search, and the dry run."""
         fields = [self.hardness, self.mirrored, self.rotated, self.scaled, self.content]
         on(self.search.click, self.do_search, fields, self.message)
         on(self.aside.click, self.do_aside, [], self.message)
 
     def views(self) -> list[View]:
+        """The groups, and the button once something is set aside."""
         return [(self.found, self.found_view), (self.aside, self._aside)]
 
     def verbs(self) -> dict[str, Verb]:
+        """``reject``: a click keeps a copy, or sets it aside."""
         return {"reject": self.toggle}
 
     @changes
     def do_search(self, hardness: float, mirrored: bool, rotated: bool, scaled: bool, content: bool) -> str:
+        """Search as a job; ``hardness`` is a likeness in %."""
         options = SearchOptions(hardness, mirrored=mirrored, rotated=rotated, scaled=scaled, ignore_background=content)
         session = self.session
         pictures = session.opened().pictures
@@ -78,6 +83,7 @@ class DuplicatesPanel(Panel):
 
     @changes
     def do_aside(self) -> str:
+        """Dry run: move what was set aside; the copy that stays keeps the best caption."""
         editor = self.session.opened()
         rejects = [picture for picture in editor.pictures if picture.path in self.session.rejects]
         if self.session.duplicates is None or not rejects:
@@ -90,6 +96,7 @@ class DuplicatesPanel(Panel):
         self.session.touch()
 
     def found_view(self) -> str:
+        """HTML of the groups."""
         found = self.session.duplicates
         if found is None:
             return html.hint("Copies are found and told apart from variants, the same picture with another expression.")

@@ -44,6 +44,7 @@ class Gallery:
         return self._desk.here()
 
     def build_open(self) -> None:
+        """The field of the folders, with all ways to fill it."""
         with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
             self.folders = gr.Textbox(
                 label="Folders of images",
@@ -60,9 +61,11 @@ class Gallery:
         self.message = panel("lw_ds_message")
 
     def build_folders(self) -> None:
+        """How many pictures lie where."""
         self.summary = panel("lw_ds_summary")
 
     def build_pictures(self) -> None:
+        """The filter, and below it the page of pictures."""
         with gr.Row(elem_classes=["lw-fields", "lw-ds-filter"]):
             self.all_of = gr.Textbox(label="With all of", placeholder="1girl, *hair", elem_id="lw_ds_all")
             self.any_of = gr.Textbox(label="With any of", placeholder="smile, grin", elem_id="lw_ds_any")
@@ -71,11 +74,13 @@ class Gallery:
 
     @property
     def filters(self) -> list[Any]:
+        """The three fields of the filter."""
         return [self.all_of, self.any_of, self.none_of]
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 
     def do_open(self, folders: str) -> str:
+        """Open folders, one a line; pictures among them open theirs."""
         paths = [Path(line.strip().strip('"')).expanduser() for line in (folders or "").splitlines() if line.strip()]
         if file := next((path for path in paths if path.is_file()), None):
             raise UserError("This is a file, not a folder", where=file, fix=f"Open the folder it is in: {file.parent}")
@@ -91,6 +96,7 @@ class Gallery:
 
     @changes
     def do_filter(self, all_of: str, any_of: str, none_of: str) -> str:
+        """Show only pictures with these tags; ``*`` stands for anything."""
         self.session.filter = TagFilter(*(tuple(split_tags(part or "")) for part in (all_of, any_of, none_of)))
         self.session.page = 0
         self.session.touch()

@@ -18,6 +18,7 @@ class HoldPanel(Panel):
     """Stands below the folders; there is nothing of it while the set is open here alone."""
 
     def build(self) -> None:
+        """Who else has the set open, and the button that takes it over."""
         self.notice = panel("lw_ds_hold")
         with gr.Row(elem_classes=["lw-actions"], visible=False) as self.offer:
             self.take = gr.Button("Take over", elem_id="lw_ds_take_over", size="sm")
@@ -25,13 +26,16 @@ class HoldPanel(Panel):
 
     @property
     def outputs(self) -> list[Any]:
+        """What :meth:`now` fills."""
         return [self.notice, self.offer]
 
     def connect(self, on: Connector) -> None:
+        """The button."""
         on(self.take.click, self.do_take, [], self.message, busy="Waiting for the change that is being made …")
 
     @changes
     def do_take(self) -> str:
+        """Take the set over; who has it open elsewhere can look on only."""
         session = self.session
         session.take_over()
         editor = session.opened()

@@ -43,6 +43,7 @@ class MadePanel(Panel):
     name, key = "Generate pictures", "made"
 
     def build(self) -> None:
+        """What to draw, the pictures to choose from, and where they go."""
         host = self._workbench.host
         names, info = host.checkpoints(), host.info()
         gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
@@ -109,6 +110,7 @@ class MadePanel(Panel):
             self.take = gr.Button("Add the kept to the set …", elem_id="lw_made_take", interactive=False)
 
     def connect(self, on: Connector) -> None:
+        """Buttons, keys, and what follows the drawing."""
         drawn = [self.count, self.seed, self.loras, self.trigger, self.before, self.prompts]
         begun = [self.checkpoint, *drawn, *self.generation.components]
         on.act(self.start.click, self.do_start, [self.drawing, self.source, *begun], self.message, [self.shown])
@@ -130,6 +132,7 @@ class MadePanel(Panel):
         self, name: str | None, source: str, checkpoint: str | None, count: float | None, seed: float | None,
         loras: str, trigger: str, before: str, prompts: str, *generation: Any,
     ) -> list[Any]:  # fmt: skip
+        """Queue what is missing of the drawing."""
         if not checkpoint:
             raise UserError("No checkpoint is chosen", where="Checkpoint to draw with", fix="Choose one")
         if count is None or seed is None:
@@ -160,6 +163,7 @@ class MadePanel(Panel):
 
     @changes
     def do_cancel(self, name: str | None) -> str:
+        """Stop drawing; what is there stays."""
         job = self._job(self._made(name))
         if job is not None and not job.ended:
             self._workbench.queue.stop(job.id)
@@ -178,6 +182,7 @@ class MadePanel(Panel):
 
     @changes
     def do_take(self, name: str | None, folder: str) -> str:
+        """Dry run: the kept pictures with their captions into a folder of the open set."""
         made, root = self._made(name), self.session.opened().folders[0]
         change = made.plan(root, (folder or "").strip() or usual_folder(root, made.name))
         return html.message(self.session.propose(change))
@@ -186,6 +191,7 @@ class MadePanel(Panel):
 
     @looks
     def now(self, name: str | None) -> list[Any]:
+        """Updates of pictures, facts and buttons."""
         try:
             made = self._made(name)
         except UserError as error:
@@ -203,6 +209,7 @@ class MadePanel(Panel):
 
     @looks
     def now_names(self, name: str | None) -> list[Any]:
+        """The drawings there are, the newest first."""
         return [gr.update(choices=list(dict.fromkeys([*drawings(self._workbench), *([name] if name else [])])))]
 
     def _gallery(self, made: MadePictures) -> str:

@@ -112,6 +112,8 @@ class Connector:
     def __call__(
         self, trigger: Any, fn: Any, inputs: Sequence[Any], message: Any, outputs: Sequence[Any] = (), busy: str = ""
     ) -> Any:
+        """``trigger`` calls ``fn``, whose first answer is the message; then all that shows the set is brought up to
+        date. Arguments as of :func:`lib_lora.ui.actions.act`."""
         done = self.act(trigger, fn, inputs, message, outputs, busy=busy)
         return self.listen(done.then, self._now, [], self.outputs)
 

@@ -39,6 +39,7 @@ class PicturesPanel(Panel):
     name, key = "Pictures", "pictures"
 
     def build(self) -> None:
+        """The picture to draw on, and what can be done with it or with all that are chosen."""
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 with gr.Row(elem_classes=["lw-fields"]):
@@ -90,6 +91,7 @@ class PicturesPanel(Panel):
         self.message = panel("lw_ds_pictures_message")
 
     def connect(self, on: Connector) -> None:
+        """Buttons of the dry runs."""
         area, all_of_them = [self.area, self.aside], [self.aside]
         on(self.crop.click, self.do_crop, area, self.message)
         on(self.erase.click, self.do_erase, area, self.message)
@@ -103,26 +105,31 @@ class PicturesPanel(Panel):
         on(self.alpha.click, self.do_alpha, [], self.message, busy="Reading the pictures …")
 
     def views(self) -> list[View]:
+        """The canvas."""
         return [(self.canvas, self._canvas)]
 
     # -- the marked area of the current picture, or of all marked ones ------------------------------------------------
 
     @changes
     def do_crop(self, area: str, aside: bool) -> str:
+        """Dry run: cut to what was drawn."""
         pictures, shapes = self._current(), parse_area(area)
         return self._propose(plan_crops([(p, bounds(shapes, p.size)) for p in pictures]), pictures, aside)
 
     @changes
     def do_erase(self, area: str, aside: bool) -> str:
+        """Dry run: fill what was drawn from around it."""
         pictures = self._current()
         return self._propose(plan_erased(pictures, parse_area(area)), pictures, aside)
 
     @changes
     def do_mask(self, inside: bool, area: str) -> str:
+        """Dry run: a mask of what was drawn; with ``inside`` that is what counts, else the rest."""
         return self._propose(plan_area_masks(self._current(), parse_area(area), inside), (), False)
 
     @changes
     def do_sheet(self, aside: bool) -> str:
+        """Dry run: a picture for each figure of a sheet."""
         picture = self.session.current_picture()
         parts = [(picture, box) for box in figures(picture.path)]
         if len(parts) < 2:
@@ -133,6 +140,7 @@ class PicturesPanel(Panel):
 
     @changes
     def do_upscale(self, upscaler: str, least: float | None, aside: bool) -> str:
+        """Dry run: enlarge those whose shorter side is below ``least`` pixels."""
         pictures, host = self.session.chosen(), self.session.workbench.host
         side = int(least or 0)
         if side < 64:
@@ -142,11 +150,13 @@ class PicturesPanel(Panel):
 
     @changes
     def do_mirror(self, keep: str) -> str:
+        """Dry run: mirrored copies, in whose tags left and right change, but for those in ``keep``."""
         change = plan_mirrored(self.session.chosen(), split_tags(keep or ""))
         return self._propose(change, (), False)
 
     @changes
     def do_buckets(self, ratio: str, aside: bool) -> str:
+        """Dry run: cut to a ratio of sides, or to that of each one's bucket."""
         config = DatasetConfig(folders=())
         parts = [
             (p, box_of_ratio(p.size, RATIOS[ratio] or _aspect(bucket_for(p.size, config))))
@@ -156,6 +166,7 @@ class PicturesPanel(Panel):
 
     @changes
     def do_faces(self, ratio: str, aside: bool) -> str:
+        """Dry run: cut around the faces that were found."""
         faces = self.session.faces
         found = [picture for picture in self.session.chosen() if picture.path in faces]
         if not found:
@@ -170,6 +181,7 @@ class PicturesPanel(Panel):
 
     @changes
     def do_alpha(self) -> str:
+        """Dry run: masks from the pictures' own transparency."""
         return self._propose(plan_alpha_masks(self.session.chosen()), (), False)
 
     # -- small parts --------------------------------------------------------------------------------------------------

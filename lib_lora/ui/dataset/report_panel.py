@@ -43,6 +43,7 @@ class ReportPanel(Panel):
     name, key = "Check", "check"
 
     def build(self) -> None:
+        """The trigger, settings, and the report."""
         with gr.Row(elem_classes=["lw-fields"]):
             self.trigger = gr.Textbox(label="Trigger word", info="Empty for a style", elem_id="lw_ds_trigger")
         self.settings = panel("lw_ds_settings")
@@ -68,6 +69,7 @@ class ReportPanel(Panel):
         poller.keep(lambda *values: [settings_line(*values)], [self.settings], used)
 
     def verbs(self) -> dict[str, Verb]:
+        """``only``: a click shows the pictures that a line is about."""
         return {"only": self.show_only}
 
     @looks
@@ -82,6 +84,7 @@ class ReportPanel(Panel):
 
     @changes
     def do_check(self, trigger: str, resolution: float | None, batch: float | None, epochs: float | None) -> list[str]:
+        """Report on the open set."""
         editor = self.session.opened()
         config = DatasetConfig(
             tuple(Concept(folder) for folder in editor.folders),
@@ -105,6 +108,7 @@ class ReportPanel(Panel):
         self.session.touch()
 
     def report_view(self, report: CheckReport) -> str:
+        """HTML of a report."""
         parts: tuple[Callable[[CheckReport], str], ...] = (_facts, self._folders, _buckets, _captions, self._warnings)
         return f'<div class="lw-panel" id="lw_ds_report_panel">{"".join(part(report) for part in parts)}</div>'
 

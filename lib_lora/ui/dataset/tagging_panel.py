@@ -35,6 +35,7 @@ class TaggingPanel(Panel):
     name, key = "Tagging", "tagging"
 
     def build(self) -> None:
+        """The tagger, its thresholds, and how to get one."""
         names = self.model_names()
         with gr.Row(elem_classes=["lw-fields"]):
             self.model = gr.Dropdown(
@@ -77,6 +78,7 @@ class TaggingPanel(Panel):
         self.message = panel("lw_ds_tagging_message")
 
     def connect(self, on: Connector) -> None:
+        """Buttons, and the hint that follows the tagger."""
         fields = [self.model, self.folder, self.threshold, self.characters, self.mode, self.exclude]
         on(self.start.click, self.do_tag, [*fields, self.mcut, self.rating, self.gpu], self.message)
         on.act(self.refresh.click, self.do_look, [], self.message, [self.model])
@@ -114,6 +116,7 @@ class TaggingPanel(Panel):
         self, model: str | None, folder: str, threshold: float, characters: float, mode: str, exclude: str,
         mcut: bool, rating: bool, gpu: bool,
     ) -> str:  # fmt: skip
+        """Tag the chosen pictures as a job, which ends in a dry run."""
         choice = TagChoice(threshold, characters, mcut, rating, tuple(split_tags(exclude or "")))
         tagger = self._tagger(model, (folder or "").strip(), choice, gpu)
         how = MODES[mode]

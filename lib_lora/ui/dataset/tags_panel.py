@@ -54,6 +54,7 @@ class TagsPanel(Panel):
     name, key = "Tags", "tags"
 
     def build(self) -> None:
+        """The tags of the set, and what can be done with some."""
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 self.search = gr.Textbox(label="Find tags", placeholder="hair", elem_id="lw_ds_tag_search")
@@ -80,18 +81,22 @@ class TagsPanel(Panel):
                 self.gaps = gr.Button("Find images without these tags", elem_id="lw_ds_tag_gaps")
 
     def connect(self, on: Connector) -> None:
+        """Buttons of the dry runs, and the search."""
         on(self.plan.click, self.do_plan, [self.action, self.tags, self.new, self.keep], self.message)
         on(self.gaps.click, self.do_gaps, [self.tags], self.message)
         on.listen(self.search.change, self.narrow, [self.search], [self.table])
 
     def views(self) -> list[View]:
+        """The table of tags."""
         return [(self.table, self.table_view)]
 
     def verbs(self) -> dict[str, Verb]:
+        """``with`` and ``without``: a click filters by a tag."""
         return {"with": lambda tag: self._filtered(tag, True), "without": lambda tag: self._filtered(tag, False)}
 
     @changes
     def do_plan(self, action: str, tags: str, new: str, keep: float | None) -> str:
+        """Dry run of an action on the chosen pictures' captions."""
         chosen = self.session.chosen()
         if action == IMPORT:
             change = plan_import(chosen)
@@ -107,6 +112,7 @@ class TagsPanel(Panel):
 
     @changes
     def do_gaps(self, tags: str) -> str:
+        """Show the pictures that lack one of these tags."""
         wanted = split_pieces(tags or "")
         if not wanted:
             raise UserError("No tag is given", where="Tags", fix="Type the trigger word")

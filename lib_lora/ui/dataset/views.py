@@ -50,6 +50,7 @@ class Album:
 
     @property
     def session(self) -> Session:
+        """That of the page which asks."""
         return self._desk.here()
 
     def urls(self, pictures: Sequence[Picture]) -> list[str]:

@@ -60,6 +60,7 @@ class Part(nn.Module):
         return self._whole[0].weight.split(self._whole[0].rows)[self.number]
 
     def forward(self, x: Tensor) -> Tensor:
+        """This part of what the whole layer computes."""
         return self._whole[0].part(self.number, x)
 
 

@@ -62,22 +62,27 @@ class StandaloneTransformer:
 
     @property
     def latent_factor(self) -> int:
+        """Pixels of a side to one of the latent."""
         return self._latents.factor
 
     @property
     def latent_scale(self) -> float:
+        """Times what the VAE gives, a latent."""
         return self._latents.scale
 
     @property
     def latent_channels(self) -> int:
+        """Of a latent [C, h, w]."""
         return self._latents.channels
 
     @property
     def device(self) -> torch.device:
+        """Where it computes."""
         return next(self.vae.parameters()).device  # the transformer's own weights may wait elsewhere
 
     @property
     def dtype(self) -> torch.dtype:
+        """In which the transformer computes; its weights may be packed."""
         return self._dtype
 
     @cached_property
