@@ -103,7 +103,10 @@
             remember(pick.dataset.lwInto, pick.dataset.lwPick);
         }
         const way = target.closest("[data-lw-tab]");
-        if (way && !carries(way.dataset.lwTab)) openTab(way.dataset.lwTab);
+        if (way && !carries(way.dataset.lwTab)) {
+            openTab(way.dataset.lwTab);
+            if (way.dataset.lwLora) begin(way.dataset.lwLora);
+        }
         const send = target.closest("[data-lw-send]");
         if (send) sendToTxt2img(send.dataset);
     }
@@ -135,6 +138,14 @@
         if (tab !== "Publish" || !link || link.closest(".hide, .hidden") || field?.value) return false;
         link.click();
         return true;
+    }
+
+    // after a reload there is no grid that could tell what was chosen; as for bringBackField
+    function begin(lora, left = 8) {
+        const field = root().querySelector("#lw_publish_lora input");
+        if (field?.value) return;
+        if (field) type("lw_publish_open", lora + "|" + Date.now());
+        if (left) setTimeout(begin, 250, lora, field ? left - 1 : left);
     }
 
     function bringBack() {

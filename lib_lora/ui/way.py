@@ -16,6 +16,8 @@ from lib_lora.ui.job_view import of_type
 from lib_lora.ui.poll import Poller, Watched
 from lib_lora.workbench import Workbench
 
+CARD = "name, card, picture"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -24,12 +26,14 @@ class Step:
     Attributes:
         tab: the name of the tab where it is done.
         said: what there is of it, in a few words.
+        lora: what it is to begin with, where its tab shows none.
     """
 
     name: str
     tab: str
     said: str
     done: bool
+    lora: str = ""
 
 
 class Way:
@@ -67,8 +71,16 @@ class Way:
             Step("Train", "Train", training, trained),
             Step("Choose", "Epoch grid", picked, bool(chosen)),
             Step("Tune", "Blocks", "seen with its blocks" if tuned else "if a block needs it", tuned or published),
-            Step("Publish", "Publish", "published" if published else "name, card, picture", published),
+            Step("Publish", "Publish", "published" if published else CARD, published, self._chosen(run)),
         ]
+
+    def _chosen(self, run: Run | None) -> str:
+        """The LoRA of the epoch that was chosen, by its name; empty where there is none (any more)."""
+        epoch = run.chosen().get("epoch") if run else None
+        if run is None or epoch is None:
+            return ""
+        path = next((file.path for file in self.workbench.epoch_files(run.id) if file.epoch == epoch), None)
+        return next((lora.name for lora in self.workbench.list_loras() if lora.path == path), "")
 
     def _run(self) -> Run | None:
         """The newest run of the open set, else of all."""
@@ -103,8 +115,9 @@ def way_view(steps: Sequence[Step]) -> str:
     for number, step in enumerate(steps, 1):
         state, mark = ("lw-done", "✓") if step.done else ("lw-next" if step is following else "", str(number))
         current = ' aria-current="step"' if step is following else ""
+        carried = f' data-lw-lora="{escape(step.lora)}"' if step.lora else ""
         items.append(
-            f'<li class="{state}"><button type="button" data-lw-tab="{escape(step.tab)}"{current}>'
+            f'<li class="{state}"><button type="button" data-lw-tab="{escape(step.tab)}"{current}{carried}>'
             f"<i{' title=done' if step.done else ''}>{mark}</i><b>{step.name}</b>"
             f"<small>{escape(step.said)}</small></button></li>"
         )

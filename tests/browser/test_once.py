@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [ROOT / "javascript" / f"lora_workbench_{name}.js" for name in ("ask", "once")]
+FILES = [ROOT / "javascript" / f"lora_workbench_{name}.js" for name in ("ask", "once")]
+SCRIPTS = "".join(path.read_text(encoding="utf-8") for path in FILES)
 BUTTON = "document.querySelector('.lw-once')"
 
 
@@ -38,8 +39,7 @@ def test_a_button_takes_no_second_click_until_the_answer_is_there(context: Brows
     with compat.page(title="once") as blocks:
         button, message = gr.Button("Ask"), panel("lw_message")
         act(button.click, slow, [], message)
-        scripts = "".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
-        compat.listen(blocks.load, None, js=f"() => {{ {scripts} }}")
+        compat.listen(blocks.load, None, js=f"() => {{ {SCRIPTS} }}")
     compat.launch(blocks)
     with window(context, blocks.local_url, own=False) as page:
         page.wait_for_function("window.loraWorkbench?.answered")
@@ -71,7 +71,7 @@ def test_what_waits_for_an_answer_keeps_its_size(context: BrowserContext) -> Non
         with gr.Column(elem_id="lw_page"):
             button, message = gr.Button("Ask", elem_id="ask"), gr.HTML(html.message("before"), elem_id="message")
         compat.listen(button.click, slow, [], [message])
-        compat.listen(blocks.load, None, js="() => { window.ready = true }")
+        compat.listen(blocks.load, None, js=f"() => {{ {SCRIPTS} window.ready = true; }}")
     compat.launch(blocks)
     with window(context, blocks.local_url, own=False) as page:
         page.wait_for_function("window.ready")

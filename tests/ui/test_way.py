@@ -29,7 +29,12 @@ def test_each_step_is_known_from_the_disk(tmp_path: Path) -> None:
     assert done() == done(here) == [True, True, False, False, False]
     assert done(opened) == [True, False, False, False, False]  # nothing was trained on the set that is open
     run.choose(1, 0.8)
-    assert "epoch 1 at 0.8" in way_view(way.steps())
+    assert "epoch 1 at 0.8" in way_view(way.steps()) and "data-lw-lora" not in way_view(way.steps())  # no such file
+    paths.loras.mkdir(parents=True)
+    (paths.loras / "mira.safetensors").write_bytes(b"")
+    run.add_epoch({"epoch": 2, "step": 6, "running_loss": 0.1, "lora_path": str(paths.loras / "mira.safetensors")})
+    run.choose(2, 0.8)
+    assert 'data-lw-tab="Publish" data-lw-lora="mira"' in way_view(way.steps())
     (run.folder / PUBLISHED).write_text("{}")
     assert done() == [True] * 5
 
