@@ -1,7 +1,7 @@
-"""Two or three subjects in one LoRA: mixed into one run, or singles first and composites after ("1to2").
+"""Two or three subjects in one LoRA: places first, mixed into one run, or singles first and composites after ("1to2").
 
-Files: each subject has a folder ``N_trigger``. For one joint run, composites lie beside them; for two stages they lie
-apart in ``.two-subjects``, which the first stage does not read.
+Files: each subject has a folder ``N_trigger``. For one joint run and for places first, composites lie beside them; for
+two stages they lie apart in ``.two-subjects``, which the first stage does not read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lib_lora.dataset.pictures.composites import CompositeOptions, count_for_sha
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import preset
 
+PLACES, LOOKS = "Two subjects · places", "Two subjects · looks"
 STAGE_1, STAGE_2 = "Two subjects · stage 1", "Two subjects · stage 2"
 APART = ".two-subjects"  # below the set; folders with a dot are passed over
 COMPOSITES, SINGLES = "1_composites", "1_singles"
@@ -50,6 +51,19 @@ def plan_stages(subjects: Subjects, root: Path, options: CompositeOptions, regul
     count = count_for_share(composites.counts["pictures made"], regularisation)
     singles = _singles(subjects, root / APART / SINGLES, count, options.seed)
     return merged([composites, singles], "Composites for a second stage")
+
+
+def places_configs(name: str, root: Path, **values: object) -> TwoStages:
+    """``NAME-places``, then ``NAME``, both over singles and composites: who stands where before what they look like.
+
+    Places are decided where the noise hides the picture. Among all timesteps the few that decide them are outvoted by
+    those that see them already, and both subjects become twins; alone they are learned in a few hundred steps.
+
+    Args:
+        values: settings for both in place of the presets'.
+    """
+    first = _config(PLACES, f"{name}-places", root, values)
+    return TwoStages(first, replace(_config(LOOKS, name, root, values), start_from=first.name))
 
 
 def joint_config(name: str, root: Path, **values: object) -> TrainConfig:

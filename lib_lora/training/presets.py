@@ -35,6 +35,8 @@ XL = dict(resolution=1024, bucket_max=2048, rank=8, alpha=4.0, optimizer="CAME",
 DUO = dict(algorithm="loha", rank=8, alpha=1.0, unet_lr=5e-4, te_lr=5e-4, weight_decay=0.01, beta2=0.999,
            schedule="cosine", min_snr_gamma=0.0, clip_skip=2, epochs=40, keep_tokens=1, max_grad_norm=1.0,
            gradient_checkpointing=True)
+SIDES = DUO | dict(algorithm="lora", rank=16, alpha=16.0, resolution=640, batch_size=4, keep_tokens=2,
+                   debiased_estimation=True)
 
 # The diffusion transformers; a time is the sigmoid of a normal number, which their trainers have in common
 DIT = dict(resolution=1024, bucket_step=16, bucket_max=2048, rank=16, alpha=16.0, unet_lr=1e-4, te_lr=0.0,
@@ -90,6 +92,16 @@ PRESETS = (
         dict(resolution=768, rank=96, alpha=72.0, optimizer="Adafactor (relative step)", schedule="constant",
              min_snr_gamma=0.0, batch_size=1, repeats="10", epochs=8, shuffle=False, flip=True, color_aug=True,
              gradient_checkpointing=True),
+    ),
+    Preset(
+        "Two subjects · places",
+        "Singles and twice as many composites at the noisiest timesteps, where it is decided who stands where.",
+        SIDES | dict(min_timestep=800),
+    ),
+    Preset(
+        "Two subjects · looks",
+        "Goes on from places over the same pictures; from timestep 500 on, as measured; 0 if details stay wrong.",
+        SIDES | dict(min_timestep=500, te_lr=3.5e-4),
     ),
     Preset(
         "Two subjects · stage 1",

@@ -11,6 +11,7 @@ from PIL import Image
 from lib_lora.demo.judge import Judge, Reading
 from lib_lora.demo.judge.network import JudgeNetwork
 from lib_lora.demo.pair import Amounts, experiment, run
+from lib_lora.demo.pair.experiment import Places
 from lib_lora.demo.pair.scores import halves, pair_scores
 from lib_lora.demo.pair.subjects import PAIR, RIN, caption, specs
 from lib_lora.demo.world import MIRA
@@ -57,16 +58,16 @@ def test_all_ways_are_trained_drawn_and_written_down(tiny_host, tmp_path, monkey
     judge = Judge(JudgeNetwork())
     small = replace(experiment.PICTURE, steps=1)
     monkeypatch.setattr(experiment, "PICTURE", small)
-    amounts = Amounts(singles=4, steps=2, pictures=2, training=FAST)
+    places = Places(steps=(1, 1), share=0.5, network=(("rank", 2), ("alpha", 2.0)))
+    amounts = Amounts(singles=4, steps=2, pictures=2, places=places, training=FAST)
     scores = run(tiny_host, tmp_path / "docs", amounts, judge)
-    assert list(scores) == ["base model", "singles only", "two stages", "joint"]
+    assert list(scores) == ["base model", "singles only", "two stages", "joint", "places first"]
+    assert all(0 <= score["alone"] <= 1 for score in scores.values())
     assert json.loads((tmp_path / "docs" / "pair.json").read_text(encoding="utf-8")) == scores
     text = (tmp_path / "docs" / "pair.md").read_text(encoding="utf-8")
     assert "| both, in their places |" in text and (tmp_path / "docs" / "pair.png").exists()
     files = {path: path.stat().st_mtime_ns for path in tiny_host.paths.loras.iterdir()}
-    assert (
-        len([path for path in files if path.stem in ("pair-singles", "pair-first", "pair-sequential", "pair-joint")])
-        == 4
-    )
+    runs = ("singles", "first", "sequential", "joint", "places", "looks")
+    assert {path.stem for path in files} >= {f"pair-{run}" for run in runs}
     assert run(tiny_host, tmp_path / "docs", amounts, judge) == scores
     assert {path: path.stat().st_mtime_ns for path in tiny_host.paths.loras.iterdir()} == files

@@ -4,9 +4,10 @@ from PIL import Image
 
 from lib_lora.dataset.config import Concept, DatasetConfig
 from lib_lora.dataset.editor import DatasetEditor
+from lib_lora.dataset.pictures.composite_captions import with_sides
 from lib_lora.dataset.pictures.composites import CompositeOptions
 from lib_lora.dataset.scan import scan
-from lib_lora.tools.two_subjects import APART, joint_config, plan_joint, plan_stages, stage_configs
+from lib_lora.tools.two_subjects import APART, joint_config, places_configs, plan_joint, plan_stages, stage_configs
 
 SUBJECTS = ("mira", "rin")
 
@@ -34,6 +35,24 @@ def test_one_run_over_singles_and_composites(tmp_path):
     assert folders(root) == {"1_composites": 4, "2_mira": 6, "2_rin": 6}
     config = joint_config("duo", root, epochs=2)
     assert (config.name, config.data_dir, config.epochs, config.algorithm) == ("duo", str(root), 2, "loha")
+
+
+def test_places_first_is_two_runs_over_the_same_pictures(tmp_path):
+    root, editor, subjects = opened(tmp_path)
+    editor.apply(plan_joint(subjects, root, CompositeOptions(share=0.5, template=with_sides(2))))
+    captions = [path.read_text(encoding="utf-8") for path in (root / "1_composites").glob("*.txt")]
+    asked = {("mira left", "rin right"), ("rin left", "mira right")}
+    assert len(captions) == 12 and {tuple(text.split(", ")[:2]) for text in captions} == asked
+    runs = places_configs("duo", root, epochs=3)
+    assert (runs.first.name, runs.second.name, runs.second.start_from) == ("duo-places", "duo", "duo-places")
+    assert runs.first.data_dir == runs.second.data_dir == str(root)
+    assert (runs.first.min_timestep, runs.second.min_timestep) == (800, 500)
+    assert runs.first.keep_tokens == 2  # shuffling must not part a name from its side
+    assert (runs.first.algorithm, runs.first.rank) == (runs.second.algorithm, runs.second.rank)
+
+
+def test_three_subjects_have_a_middle():
+    assert with_sides(3).startswith("CharLeft left, CharMiddle middle, CharRight right, People, TagsLeft")
 
 
 def test_two_stages_keep_their_pictures_apart(tmp_path):

@@ -41,6 +41,13 @@ def caption(parts: Sequence[tuple[str, Picture]], template: str = "") -> str:
     return join([tag for part in filled.split(",") if (tag := part.strip())])
 
 
+def with_sides(people: int) -> str:
+    """The template that says who stands where: ``CharLeft left, CharRight right, People, TagsLeft, TagsRight``."""
+    places = PLACES[people]
+    names = ", ".join(f"Char{place} {place.lower()}" for place in places)
+    return f"{names}, People, {', '.join(f'Tags{place}' for place in places)}"
+
+
 def people(pictures: Sequence[Picture]) -> str:
     """The counts of all pictures added up: ``1girl`` and ``1girl`` make ``2girls``; "" where none is tagged."""
     counts: Counter[str] = Counter()

@@ -8,17 +8,26 @@ import gradio as gr
 
 from lib_lora.access import changes
 from lib_lora.dataset.collection.picture import Picture
-from lib_lora.dataset.pictures.composite_captions import PLACES
+from lib_lora.dataset.pictures.composite_captions import PLACES, with_sides
 from lib_lora.dataset.pictures.composites import CompositeOptions
 from lib_lora.dataset.scan import CONCEPT_NAME
 from lib_lora.errors import UserError
-from lib_lora.tools.two_subjects import APART, COMPOSITES, joint_config, plan_joint, plan_stages, stage_configs
+from lib_lora.tools.two_subjects import (
+    APART,
+    COMPOSITES,
+    joint_config,
+    places_configs,
+    plan_joint,
+    plan_stages,
+    stage_configs,
+)
 from lib_lora.training.config import TrainConfig
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.dataset.panel import Panel
 
+PLACES_FIRST = "places first (two runs over all pictures)"
 JOINT, STAGES = "one joint run (beside the singles)", "two stages (singles first)"
 TEMPLATE = "CharLeft/CharRight/COMPOSITE, People, TagsLeft, TagsRight"
 
@@ -46,7 +55,13 @@ class CompositesPanel(Panel):
                 interactive=True,
             )
             self.share = gr.Slider(
-                0.05, 0.6, value=0.25, step=0.05, label="Share of the set", info="0.2 to 0.4", elem_id="lw_ds_share"
+                0.05,
+                0.8,
+                value=0.65,
+                step=0.05,
+                label="Share of the set",
+                info="Places first: 0.6 to 0.75; else 0.2 to 0.4",
+                elem_id="lw_ds_share",
             )
             self.ratio = gr.Number(
                 value=0,
@@ -59,12 +74,17 @@ class CompositesPanel(Panel):
                 value="",
                 placeholder=TEMPLATE,
                 label="Composite caption",
-                info="Empty: as shown. People: 2girls, or 1girl, 1boy",
+                info="Empty: as shown; places first: CharLeft left, CharRight right, …; People: 2girls, or 1girl, 1boy",
                 elem_id="lw_ds_template",
                 scale=2,
             )
             self.how = gr.Dropdown(
-                choices=[JOINT, STAGES], value=JOINT, label="Training", elem_id="lw_ds_how", interactive=True, scale=2
+                choices=[PLACES_FIRST, JOINT, STAGES],
+                value=PLACES_FIRST,
+                label="Training",
+                elem_id="lw_ds_how",
+                interactive=True,
+                scale=2,
             )
             self.regularisation = gr.Slider(
                 0, 0.8, value=0.2, step=0.05, label="Singles in stage 2", elem_id="lw_ds_regularisation"
@@ -80,7 +100,7 @@ class CompositesPanel(Panel):
                 value=0,
                 precision=0,
                 label="Resolution of the runs (px)",
-                info="0: 640, then 768",
+                info="0: 640, in a second stage 768",
                 elem_id="lw_ds_run_resolution",
             )
             self.queue = gr.Button("Queue the training", elem_id="lw_ds_run_queue")
@@ -98,17 +118,18 @@ class CompositesPanel(Panel):
         how: str, regularisation: float,
     ) -> str:  # fmt: skip
         """Dry run: pictures of several subjects side by side."""
-        options = CompositeOptions(int(people), share, ratio or 0.0, (template or "").strip(), int(seed or 0))
+        template = (template or "").strip() or (with_sides(int(people)) if how == PLACES_FIRST else "")
+        options = CompositeOptions(int(people), share, ratio or 0.0, template, int(seed or 0))
         found, root = self.pictures_of(subjects or ""), self.session.opened().folders[0]
-        if how == JOINT:
-            return html.message(self.session.propose(plan_joint(found, root, options)))
-        return html.message(self.session.propose(plan_stages(found, root, options, regularisation)))
+        if how == STAGES:
+            return html.message(self.session.propose(plan_stages(found, root, options, regularisation)))
+        return html.message(self.session.propose(plan_joint(found, root, options)))
 
     @changes
     def do_queue(self, name: str, epochs: float | None, resolution: float | None, how: str) -> str:
         """Queue the training, or the two, that the composites are for."""
         root = self.session.opened().folders[0]
-        folder = root / COMPOSITES if how == JOINT else root / APART / COMPOSITES
+        folder = root / APART / COMPOSITES if how == STAGES else root / COMPOSITES
         if not folder.is_dir():
             raise UserError("The composites are not made yet", where=folder, fix="Press “Make composites”, then Apply")
         values = {"epochs": int(epochs or 40)} | ({"resolution": int(resolution)} if resolution else {})
@@ -148,5 +169,5 @@ class CompositesPanel(Panel):
             raise UserError("The LoRA needs a name", where="Name of the LoRA", fix="Type one")
         if how == JOINT:
             return [joint_config(name, root, **values)]
-        stages = stage_configs(name, root, **values)
+        stages = (stage_configs if how == STAGES else places_configs)(name, root, **values)
         return [stages.first, stages.second]

@@ -12,7 +12,7 @@ from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.classes_panel import ClassesPanel
-from lib_lora.ui.dataset.composites_panel import CompositesPanel
+from lib_lora.ui.dataset.composites_panel import PLACES_FIRST, CompositesPanel
 from lib_lora.ui.dataset.gallery import Gallery
 from lib_lora.ui.dataset.report_panel import ReportPanel
 from lib_lora.ui.dataset.session import Session
@@ -219,3 +219,12 @@ def test_subjects_come_from_folders_or_are_named(session, folder, album):
         panel.pictures_of("nowhere = x")
     with pytest.raises(UserError, match="not made yet"):
         panel.do_queue("duo", 1, 64, "one joint run (beside the singles)")
+
+
+def test_composites_say_who_stands_where(session, folder, album):
+    session.open([folder])
+    CompositesPanel(session, album).do_plan("", "2", 0.5, 0, "", 0, PLACES_FIRST, 0.2)
+    assert session.pending
+    session.apply_now(session.pending)
+    texts = [path.read_text(encoding="utf-8") for path in (folder / "1_composites").glob("*.txt")]
+    assert texts and {text.split(",")[0] for text in texts} == {"mira left", "rin left"}
