@@ -14,6 +14,11 @@ from tests.browser.window import window
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
 
 def test_parts_that_change_are_shown(context: BrowserContext) -> None:
     state = {"one": "first", "two": "same"}
@@ -32,4 +37,16 @@ def test_parts_that_change_are_shown(context: BrowserContext) -> None:
             state["one"] = text
             tab.locator("#one").filter(has_text=text).wait_for()
         assert tab.locator("#two").inner_text() == "same"
+        asked: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.wait_for_timeout(2500)
+        assert asked
+        tab.evaluate(HIDE, True)  # a page that nobody sees asks for nothing
+        tab.wait_for_timeout(500)  # what was on its way
+        asked.clear()
+        tab.wait_for_timeout(2500)
+        assert not asked
+        state["one"] = "fourth"
+        tab.evaluate(HIDE, False)
+        tab.locator("#one").filter(has_text="fourth").wait_for()
     page.close()
