@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from importlib import import_module
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -22,6 +26,8 @@ from bench.truth.claims import (
     STYLE,
     Claim,
 )  # fmt: skip
+from bench.truth.readings import Readings
+from bench.truth.table import cell, filled
 from bench.truth.trainings import SETS, SHORT, USUAL, way_of
 from bench.truth.verdict import judged, paired
 from lib_lora.adapters.block_presets import load_presets
@@ -62,6 +68,25 @@ def test_a_verdict_says_what_was_seen(expected: dict[str, str], holds: bool | No
     found = judged(Claim("name", "says", "A:1", "B:1", expected), usual, other)
     start = {True: "Holds", False: "Does not hold", None: "Cannot be told"}[holds]
     assert found.holds is holds and found.sentence.startswith(f"{start} in 4 pairs: style 0.10 → 0.81 (+0.71")
+
+
+def test_a_verdict_becomes_the_last_cell_of_its_row() -> None:
+    rows = [{STYLE: value, KEPT: 0.5} for value in (0.1, 0.2, 0.1, 0.2)]
+    claim = Claim("a", "says", "A:1", "B:1", {STYLE: MORE})
+    told = cell(judged(claim, rows, [{STYLE: row[STYLE] + 0.3, KEPT: 0.5} for row in rows]), claim)
+    assert told == "holds: style 0.15 → 0.45 (+0.30 to +0.30); 4 pairs"
+    text = "| `a` | says | A → B | not measured |\n| `a-b` | says | A → B | not measured |\n"
+    assert filled(text, {"a": told}) == text.replace("not measured", told, 1)
+
+
+def test_what_was_read_is_found_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("bench.taste.tasks"), "STATE", tmp_path / "taste")
+    known = {f"character seed 1 {number}": {LIKE: number / 12} for number in range(12)}
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "readings.jsonl").write_text(json.dumps(known), encoding="utf-8")
+    readings = Readings()
+    assert readings.there("character") == {1: list(known.values())}
+    assert readings.there("character rank=16") == readings.there("epoch last") == readings.there("STYLE:1") == {}
 
 
 def test_every_claim_can_be_drawn() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.truth.claims import CHARACTER, EPOCH, KEPT, OF_STYLE, STYLE
+from bench.truth.epochs import FRESH as EPOCH_FRESH
 from bench.truth.epochs import RUNS, epochs
 from bench.truth.trainings import FRESH, SEEDS, Trainings
 from lib_lora.adapters.block_presets import load_presets
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 PICTURES = 12  # of each way: as many prompts, each with a seed of its own
 FIRST_SEED = 9000
 ASKED = ("hair", "hat", "outfit", "background")
+
+
+def is_trained(way: str) -> bool:
+    """Whether a way has trainings of its own."""
+    return way.split()[0] in (CHARACTER, OF_STYLE)
 
 
 class Readings:
@@ -53,13 +60,25 @@ class Readings:
     def trainings(self) -> Trainings:
         return Trainings()
 
-    def of(self, way: str) -> list[dict[str, float]]:
-        """Measure -> value, for each of the pictures."""
-        if way.split()[0] in (CHARACTER, OF_STYLE):
-            return [row for seed in SEEDS for row in self._trained(way, seed)]
+    def of(self, way: str, seeds: Sequence[int] = SEEDS) -> list[dict[str, float]]:
+        """Measure -> value, for each of the pictures; ``seeds`` of trainings."""
+        if is_trained(way):
+            return [row for seed in seeds for row in self._trained(way, seed)]
         if way.startswith(EPOCH):
             return [row for seed in range(RUNS) for row in self._chosen(way, seed)]
         return [self._one(way, number) for number in range(PICTURES)]
+
+    def there(self, way: str) -> dict[int, list[dict[str, float]]]:
+        """What was read of a way already: all of it under 0, of trainings by seed."""
+        if is_trained(way):
+            keys = {seed: [f"{way} seed {seed} {number}" for number in range(FRESH)] for seed in SEEDS}
+        elif way.startswith(EPOCH):
+            keys = {0: [f"{way} run {run} {number}" for run in range(RUNS) for number in range(EPOCH_FRESH)]}
+        else:
+            keys = {0: [f"{way} {number}" for number in range(PICTURES)]}
+        return {
+            seed: [self._known[key] for key in of] for seed, of in keys.items() if all(k in self._known for k in of)
+        }
 
     def _trained(self, way: str, seed: int) -> list[dict[str, float]]:
         keys = [f"{way} seed {seed} {number}" for number in range(FRESH)]
