@@ -33,14 +33,10 @@
         const body = JSON.stringify({ data, fn_index: number, session_hash: session, event_data: null });
         const headers = { "Content-Type": "application/json" };
         const found = await fetch(ROUTE, { method: "POST", headers, body }).catch(() => null);
-        away(!found?.ok);
-        if (!found?.ok) throw new Error(`No answer of handler ${number}: ${found ? found.status : "no connection"}`);
-        return (await found.json()).data;
-    }
-
-    function away(silent) {
-        window.loraWorkbench.silent?.(silent);
-        if (silent) window.loraWorkbench.release?.();
+        window.loraWorkbench.silent?.(!found);
+        if (found?.ok) return (await found.json()).data;
+        window.loraWorkbench.release?.(); // the buttons that wait for it
+        throw new Error(`No answer of handler ${number}: ${found ? found.status : "no connection"}`);
     }
 
     window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { ask });
