@@ -87,8 +87,13 @@
         chart.lines.forEach((line) => {
             const inside = line.points.filter(([x]) => x >= range[0] && x <= range[1]);
             const places = inside.map(([x, y]) => [toX(chart, x), toY(chart, y)]);
-            if (isDot(line)) places.forEach(([x, y]) => parts.push(draw("circle", { class: line.css, cx: x, cy: y, r: 4.5 })));
-            else parts.push(draw("polyline", { class: line.css, points: places.map((place) => place.join()).join(" ") }));
+            if (isDot(line)) {
+                const lowest = Math.min(...line.points.map(([, y]) => y));
+                places.forEach(([x, y], i) => {
+                    const css = inside[i][1] === lowest ? line.css + " lw-best" : line.css;
+                    parts.push(draw("circle", { class: css, cx: x, cy: y, r: 4.5 }));
+                });
+            } else parts.push(draw("polyline", { class: line.css, points: places.map((place) => place.join()).join(" ") }));
         });
         svg.replaceChildren(...parts);
     }

@@ -68,6 +68,7 @@ def reload_in_the_middle(desk: Desk, workbench: Workbench) -> None:
     desk.page.get_by_role("columnheader", name="epoch 2").wait_for()
     desk.sees_picture("#lw_train_samples td img", 64, 3)  # before the first step, and at each epoch
     desk.sees("#lw_train_log li", "Epoch 2 saved as mira.safetensors")
+    assert desk.page.locator("#lw_train_chart circle.lw-best").count() == 1  # also when it is drawn anew
     desk.photograph("train")
 
 
