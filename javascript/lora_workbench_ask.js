@@ -13,6 +13,7 @@
     const ROUTE = "gradio_api/run/predict";
     const session = Math.random().toString(36).slice(2); // gradio keeps the states of a page under it
     const working = new Map(); // number -> the event that waits, or null
+    const failing = new Set(); // numbers of handlers whose last answer was an error; #lw_failed says that there are some
 
     function ask(number, last, prepare, values) {
         if (working.has(number)) {
@@ -34,6 +35,8 @@
         const headers = { "Content-Type": "application/json" };
         const found = await fetch(ROUTE, { method: "POST", headers, body }).catch(() => null);
         window.loraWorkbench.silent?.(!found);
+        if (found) failing[found.ok ? "delete" : "add"](number);
+        document.documentElement.classList.toggle("lw-failing", failing.size > 0);
         if (found?.ok) return (await found.json()).data;
         window.loraWorkbench.release?.(); // the buttons that wait for it
         throw new Error(`No answer of handler ${number}: ${found ? found.status : "no connection"}`);

@@ -38,6 +38,7 @@ from lib_lora.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
 SILENT = UserError("The program does not answer", fix="See whether it is still running; the page goes on by itself")
+FAILED = UserError("Something went wrong in the program", fix="Try again; its console has the whole report")
 ADDRESS = "127.0.0.1"
 ORANGE = "#b94a06"  # of primary buttons: white on it can be read (5.2 to 1), unlike on gradio's own (2.8)
 PATH_FIELDS = frozenset(
@@ -88,6 +89,7 @@ def build_page(
             poller.build()
             way.build()
             panel("lw_away", html.error_message(SILENT))
+            panel("lw_failed", html.error_message(FAILED))
             damaged = panel("lw_faults")
             with gr.Tabs(elem_id="lw_tabs") as tabs:
                 for name, key, tab in (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from lib_lora.access import looks
 from lib_lora.ui import compat
 from lib_lora.ui.app import scripts
 from lib_lora.ui.poll import Poller
@@ -49,4 +50,31 @@ def test_parts_that_change_are_shown(context: BrowserContext) -> None:
         state["one"] = "fourth"
         tab.evaluate(HIDE, False)
         tab.locator("#one").filter(has_text="fourth").wait_for()
+    page.close()
+
+
+def test_a_handler_that_fails_is_told_until_it_does_not(context: BrowserContext) -> None:
+    """By the page itself: in gradio 6 no answer of ours comes by gradio's own way, which would tell of it."""
+    asked: list[int] = []
+
+    @looks
+    def fails_once() -> str:
+        asked.append(1)
+        if len(asked) == 1:
+            raise RuntimeError("a fault of ours")
+        return "<p>done</p>"
+
+    with compat.page() as page:
+        with gr.Column(elem_id="lw_page"):
+            button, shown = gr.Button("Ask"), gr.HTML("")
+        compat.listen(button.click, fails_once, [], [shown])
+        compat.listen(page.load, None, js=f"() => {{ {scripts()} window.ready = true; }}")
+    compat.launch(page, server_name="127.0.0.1")
+    with window(context, page.local_url) as tab:
+        tab.wait_for_function("window.ready")
+        tab.get_by_role("button", name="Ask").click()
+        tab.wait_for_selector("html.lw-failing")
+        tab.get_by_role("button", name="Ask").click()
+        tab.get_by_text("done").wait_for()
+        assert not tab.locator("html.lw-failing").count()
     page.close()
