@@ -50,7 +50,7 @@ def library(loras: Sequence[LoraEntry], pictures: Pictures, into: str) -> str:
     cards = "".join(
         f'<button type="button" class="lw-card" data-lw-into="{into}" data-lw-pick="{escape(lora.name)}" '
         f'title="{escape(lora.name)}"><img src="{pictures.preview_url(lora.name, lora.path)}" alt="" loading="lazy" '
-        f"onerror=\"this.style.visibility='hidden'\"><span>{escape(lora.name)}</span></button>"
+        f'onerror="this.remove()"><span>{escape(lora.name)}</span></button>'
         for lora in newest
     )
     return (
