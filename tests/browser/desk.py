@@ -95,6 +95,14 @@ class Desk:
     def sees(self, selector: str, text: str = "") -> None:
         self.page.locator(selector).filter(has_text=text).first.wait_for()
 
+    def saved(self, file: Path, text: str) -> None:
+        """Wait until ``file`` holds ``text``: a page shows the next picture before the last caption is saved."""
+        for _ in range(600):
+            if file.read_text(encoding="utf-8") == text:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"{file} has {file.read_text(encoding='utf-8')!r}, not {text!r}")
+
     def says(self, elem_id: str, text: str) -> None:
         self.sees(f"#{elem_id} [role=status]", text)
 

@@ -45,14 +45,6 @@ def test_what_is_typed_at_once_goes_where_it_was_seen(page: Page, four: Path, tm
         page.locator("#lw_ds_caption textarea").press("End")
         keys.type(text)
 
-    def saved(number: int, text: str) -> None:
-        file = four / f"{number}.txt"
-        for _ in range(600):
-            if file.read_text(encoding="utf-8") == text:
-                return
-            page.wait_for_timeout(100)
-        raise AssertionError(f"{file} has {file.read_text(encoding='utf-8')!r}")
-
     desk.type("lw_ds_folders", four)
     desk.click("lw_ds_open")
     desk.sees_value("lw_ds_caption", "one")
@@ -73,7 +65,7 @@ def test_what_is_typed_at_once_goes_where_it_was_seen(page: Page, four: Path, tm
     assert shown() == "three more"
     page.evaluate("window.late = 0")
     for number, text in enumerate(("one hat", "two hats more", "three more", "four")):
-        saved(number, text)
+        desk.saved(four / f"{number}.txt", text)
     desk.sees("#lw_ds_current figcaption", "2.png")
     assert shown() == "three more"
     page.wait_for_function("document.querySelector('#lw_ds_pictures .lw-chosen').title.startsWith('2.png')")
@@ -81,5 +73,5 @@ def test_what_is_typed_at_once_goes_where_it_was_seen(page: Page, four: Path, tm
     page.reload()  # while the field has the focus, and nothing was sent
     page.wait_for_selector("#lw_ds_pictures .lw-thumb")
     page.wait_for_function(f"{FIELD} === 'three more of it'")
-    saved(2, "three more of it")
+    desk.saved(four / "2.txt", "three more of it")
     assert [text.read_text(encoding="utf-8") for text in sorted(four.glob("*.txt"))][3] == "four"

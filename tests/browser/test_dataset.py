@@ -112,7 +112,7 @@ def edit(desk: Desk, downloads: Path) -> None:
     field.fill("mira, 1girl, aqua hair, smile")
     field.press("Control+Enter")
     desk.says("lw_ds_caption_message", "Saved")
-    assert (downloads / "1.txt").read_text(encoding="utf-8") == "mira, 1girl, aqua hair, smile"
+    desk.saved(downloads / "1.txt", "mira, 1girl, aqua hair, smile")
     desk.page.locator("#lw_ds_pictures .lw-thumb").nth(3).click()
     desk.sees_value("lw_ds_caption", "mira, 1girl, aqua hair")
     field.press("End")
@@ -121,7 +121,7 @@ def edit(desk: Desk, downloads: Path) -> None:
     desk.sees_value("lw_ds_caption", "mira, 1girl, aqua hair, smile")
     desk.sees("#lw_ds_count", f"{count_tokens('mira, 1girl, aqua hair, smile')} of 75 tokens")
     desk.sees("#lw_ds_current figcaption", "1.png")
-    assert (downloads / "3.txt").read_text(encoding="utf-8") == "mira, 1girl, aqua hair, hat"
+    desk.saved(downloads / "3.txt", "mira, 1girl, aqua hair, hat")
     desk.photograph("tags")
 
 

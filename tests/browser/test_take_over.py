@@ -45,4 +45,4 @@ def test_a_page_takes_a_set_over(
         first.click("lw_ds_open")  # as it says; what was typed is kept
         first.page.locator("#lw_ds_hold", has_text="taken over").wait_for(state="detached")
         first.sees_value("lw_ds_caption", "mira, 1girl, firebrick hat, smile")
-    assert caption.read_text(encoding="utf-8") == "mira, 1girl, firebrick hat, smile"
+    first.saved(caption, "mira, 1girl, firebrick hat, smile")
