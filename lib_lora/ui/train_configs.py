@@ -49,7 +49,7 @@ class ConfigPanel:
         with gr.Row(elem_classes=["lw-actions"]):
             self.import_ = gr.UploadButton(
                 "Import a config …",
-                file_types=[".toml", ".json", ".jsonc", ".yaml", ".yml"],
+                file_types=[".toml", ".json", ".jsonc", ".yaml", ".yml", ".sh", ".bat", ".cmd", ".ps1", ".txt"],
                 elem_id="lw_train_import",
                 size="sm",
             )

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lib_lora.errors import UserError
-from lib_lora.training.importers import ai_toolkit, kohya_gui, kohya_toml, lets, lets_json, onetrainer, own
+from lib_lora.training.importers import (
+    ai_toolkit,
+    diffusion_pipe,
+    kohya_gui,
+    kohya_toml,
+    lets,
+    lets_json,
+    onetrainer,
+    own,
+)
 from lib_lora.training.importers.beside import with_files_beside
 from lib_lora.training.importers.document import FIX, read_document
 from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, Imported, Line
@@ -31,16 +40,17 @@ FORMATS: dict[str, Format] = {  # the first that claims a document reads it
     "LoRA Easy Training Scripts, first version": lets_json,
     "OneTrainer": onetrainer,
     "ai-toolkit": ai_toolkit,
+    "diffusion-pipe": diffusion_pipe,
     "kohya": kohya_toml,
 }
 
 
 def import_config(path: str | Path) -> Imported:
-    """Read a TOML, JSON or YAML config of this program or of another trainer; see :data:`FORMATS`.
+    """Read a config of this program or of another trainer, see :data:`FORMATS`, or a script that starts kohya's.
 
     Settings are those of the file, and the trainer's defaults for what it does not say. A key whose value cannot be
-    read is reported and changes nothing. A dataset file that lies beside kohya's config is read with it; one that is
-    imported after it changes the settings about data only.
+    read is reported and changes nothing. A dataset file that lies beside kohya's or diffusion-pipe's config is read
+    with it; one that is imported after it changes the settings about data only.
 
     Raises:
         UserError: no such file, neither TOML nor JSON nor YAML, or the config of no trainer that is known here.
@@ -52,7 +62,7 @@ def import_config(path: str | Path) -> Imported:
         fix = f"{FIX}: {', '.join(FORMATS)}"
         raise UserError("This is not the config of a trainer known here", where=path, fix=fix)
     found = FORMATS[name].read(document.content)
-    if FORMATS[name] is kohya_toml:
+    if FORMATS[name] in (kohya_toml, diffusion_pipe):
         found = with_files_beside(found, path)
     said = f"{CANNOT_BE_READ}, it breaks the rules of such a file"
     bad = [Line(key, value, IGNORED, said) for key, value in document.bad_lines]

@@ -1,4 +1,4 @@
-"""The files that a kohya config names, where they lie beside it: its data set and its sample prompts."""
+"""The files that kohya's or diffusion-pipe's config names, where they lie beside it: data set and sample prompts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
 from lib_lora.errors import UserError
-from lib_lora.training.importers import kohya_toml
+from lib_lora.training.importers import diffusion_pipe, kohya_toml
 from lib_lora.training.importers.document import read_document, text_of
 from lib_lora.training.importers.report import IGNORED, TRANSLATED, Imported, Line
 from lib_lora.training.importers.values import Unreadable, text
 
-DATASET, PROMPTS = "dataset_config", "sample_prompts"
+DATASETS = {"dataset_config": kohya_toml, "dataset": diffusion_pipe}
+PROMPTS = "sample_prompts"
 
 
 def with_files_beside(found: Imported, path: Path) -> Imported:
@@ -20,7 +21,7 @@ def with_files_beside(found: Imported, path: Path) -> Imported:
     A file that cannot be used changes nothing; its line in the report says why.
     """
     for line in found.lines:
-        if line.key in (DATASET, PROMPTS) and line.outcome == IGNORED and isinstance(line.value, str):
+        if line.key in (*DATASETS, PROMPTS) and line.outcome == IGNORED and isinstance(line.value, str):
             file = path.parent / PureWindowsPath(line.value).name
             if file.name and file != path and file.is_file():
                 found = _with(found, line, file)
@@ -35,11 +36,12 @@ def _with(found: Imported, line: Line, file: Path) -> Imported:
             more = Imported({"sample_prompts": text(text_of(file))}, ())
         else:
             document = read_document(file).content
-            more = kohya_toml.dataset(document) if kohya_toml.is_dataset(document) else Imported({}, ())
+            format = DATASETS[line.key]
+            more = format.dataset(document) if format.is_dataset(document) else Imported({}, ())
     except (UserError, Unreadable) as error:
         return _saying(found, line, replace(line, text=str(error)))
     if not more.values:
-        return _saying(found, line, replace(line, text="It names no images in kohya's way"))
+        return _saying(found, line, replace(line, text="It names no images in the way of that trainer"))
     used = replace(line, outcome=TRANSLATED, text=f"Read from {file.name} beside it")
     return _saying(found, line, used).and_then(more)
 

@@ -1,4 +1,7 @@
-"""The tables and lists in a TOML, JSON or YAML file, whatever its encoding; one bad line costs what stands on it."""
+"""The tables and lists in a TOML, JSON or YAML file, or the options of a command line, whatever the encoding.
+
+One bad line costs what stands on it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_lora.errors import UserError
+from lib_lora.training.importers.command import is_command, options_of_script
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +48,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Read a TOML, JSON or YAML file.
+    """Read a TOML, JSON or YAML file, or a script that starts kohya's trainer.
 
     Raises:
         UserError: no such file, none of these, too large or too deep; or YAML where nothing can read it.
@@ -82,7 +86,7 @@ def text_of(path: Path) -> str:
             return data.decode(name)
         except UnicodeDecodeError:
             pass
-    raise UserError("This file is neither a TOML nor a JSON nor a YAML config", where=path, fix=FIX)
+    raise UserError("This file is neither a TOML, JSON or YAML config nor a training command", where=path, fix=FIX)
 
 
 def _any_of_them(text: str, path: Path) -> Document:
@@ -92,12 +96,21 @@ def _any_of_them(text: str, path: Path) -> Document:
     try:
         if start in ("{", "[") and not TABLE.match(content.splitlines()[0]):
             return Document(_json(text))
-        return Document(_yaml(text, path)) if yaml else _toml(text)
+        if yaml:
+            return Document(_yaml(text, path))
+        return _command(text) if is_command(text) else _toml(text)
     except ValueError as error:  # of JSON and TOML
         if not yaml and start not in ("{", "[") and re.match(r"(?:---|\s*#|\w+:)", text) and _is_yaml(text):
             return Document(_yaml(text, path))
-        what = f"This is neither a TOML nor a JSON nor a YAML config ({_first_line(error)})"
+        what = f"This is neither a TOML, JSON or YAML config nor a training command ({_first_line(error)})"
         raise UserError(what, where=path, fix=FIX) from error
+
+
+def _command(text: str) -> Document:
+    try:
+        return Document(tomllib.loads(text))  # which speaks of a command in one of its texts
+    except tomllib.TOMLDecodeError:
+        return Document(options_of_script(text))
 
 
 def _json(text: str) -> Any:
@@ -174,7 +187,7 @@ def _yaml(text: str, path: Path) -> Any:
     try:
         return safe_load(text)
     except (error_of_yaml, ValueError) as error:  # ValueError: a date that is none
-        what = f"This is neither a TOML nor a JSON nor a YAML config ({_first_line(error)})"
+        what = f"This is neither a TOML, JSON or YAML config nor a training command ({_first_line(error)})"
         raise UserError(what, where=path, fix=FIX) from error
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib_lora.training.importers.kohya import LISTS_OF_ARGUMENTS, is_known, reader_of, translate
+from lib_lora.training.importers.command import options_of
+from lib_lora.training.importers.kohya import is_known, reader_of, translate
 from lib_lora.training.importers.kohya_keys import DEFAULTS
 from lib_lora.training.importers.report import CANNOT_BE_READ, IGNORED, TRANSLATED, Imported, Line
 from lib_lora.training.importers.values import Unreadable, is_nothing, number, text
 
+OF_EVERY_TAB = {"max_resolution", "lr_warmup", "model_list", "save_as_bool", "stop_text_encoder_training_pct",
+                "use_wandb"}  # fmt: skip
 RENAMED = {"max_resolution": "resolution", "optimizer": "optimizer_type",
            "lora_network_weights": "network_weights"}  # fmt: skip
 MODULES = {
@@ -71,13 +73,14 @@ class _Page:
 
 
 def matches(document: dict[str, Any]) -> bool:
-    """Whether this was saved by the GUI."""
-    return "LoRA_type" in document
+    """Whether this was saved by the GUI; its other tabs and its first versions do not name a kind of LoRA."""
+    return "LoRA_type" in document or len(OF_EVERY_TAB & document.keys()) > 1
 
 
 def read(document: dict[str, Any]) -> Imported:
     """Settings of the GUI; 0 and "" mean that an option is not given, the warm-up is a percentage."""
-    kind = document["LoRA_type"] if isinstance(document["LoRA_type"], str) else "Standard"
+    said = document.get("LoRA_type")
+    kind = said if isinstance(said, str) else "Standard"
     noise = document.get("noise_offset_type", "")
     unused = NOISE_KEYS.get(noise, ()) if isinstance(noise, str) else ()
     page = _Page(document, kind)
@@ -104,7 +107,8 @@ def read(document: dict[str, Any]) -> Imported:
         else:
             _option(page, name, key, value)
     page.options.pop("LoRA_type", None)
-    page.options["network_module"], page.names["network_module"] = MODULES.get(kind, "lycoris.kohya"), "LoRA_type"
+    if said is not None:
+        page.options["network_module"], page.names["network_module"] = MODULES.get(kind, "lycoris.kohya"), "LoRA_type"
     algorithm = {} if kind in MODULES else {"algo": KINDS.get(kind, kind)}
     given = page.options.pop("network_args", [])  # of the additional parameters, which come last on the command line
     own = {**algorithm, **page.arguments}
@@ -195,29 +199,13 @@ def _attention(page: _Page, key: str, value: Any) -> None:
 def _own_arguments(page: _Page, key: str, value: Any) -> None:
     """Options of kohya's command line, as one text."""
     try:
-        found = _command_line(text(value))
+        found = options_of(text(value))
     except (Unreadable, ValueError) as error:  # ValueError: a quote that is not closed
         page.ignore(key, f"{CANNOT_BE_READ}, {error}")
         return
     page.options.update(found)
     page.names.update({name: f"{key}.{name}" for name in found})
     page.lines.append(Line(key, value, TRANSLATED if found else IGNORED, "See its parts" if found else "Empty"))
-
-
-def _command_line(line: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    name = ""
-    for word in shlex.split(line.replace("“", '"').replace("”", '"'), posix="\\" not in line):
-        word = word.strip("\"'")
-        if word.startswith("--") and len(word) > 2:
-            name, _, value = word[2:].partition("=")
-            found[name] = value or True
-        elif name in LISTS_OF_ARGUMENTS:
-            before = found[name] if isinstance(found[name], list) else []
-            found[name] = [*before, word]
-        elif name:
-            found[name] = word
-    return found
 
 
 SPECIAL: dict[str, Callable[[_Page, str, Any], None]] = {

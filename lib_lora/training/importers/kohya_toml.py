@@ -23,7 +23,7 @@ def matches(document: dict[str, Any]) -> bool:
     keys = set(_flat(document)) if not is_dataset(document) else {"datasets"}
     known = {key for key in keys if is_known(key)}
     of_training = {key for key in known if key not in OF_THE_COMPUTER}
-    return keys == {"datasets"} or bool(known - COMMON) or 0 < len(keys) <= 2 * len(of_training)
+    return keys == {"datasets"} or bool(of_training - COMMON) or 0 < len(keys) <= 2 * len(of_training)
 
 
 def read(document: dict[str, Any]) -> Imported:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lib_lora.training.config import GROUPS, settings
-from lib_lora.training.importers import ai_toolkit, kohya_gui, lets, lets_json, onetrainer
+from lib_lora.training.importers import ai_toolkit, diffusion_pipe, kohya_gui, lets, lets_json, onetrainer
 from lib_lora.training.importers.kohya import OPTIONS
 from lib_lora.training.importers.kohya_blocks import RANKS, RATES, THRESHOLD
 from lib_lora.training.importers.kohya_keys import DIRECT, IGNORED
@@ -53,6 +53,9 @@ KEYS: dict[str, list[Path]] = {
     "ai-toolkit": [("config", "process", 0, *key.split(".")) if "datasets" not in key
                    else ("config", "process", 0, "datasets", 0, key.split(".")[1])
                    for key in ai_toolkit.OPTIONS if not key.endswith(".")],
+    "diffusion-pipe": [tuple(key.split(".")) for key in diffusion_pipe.OPTIONS if not key.endswith(".")],
+    "diffusion-pipe dataset": [*((key,) for key in diffusion_pipe.DATA_OPTIONS),
+                               *(("directory", 0, key) for key in diffusion_pipe.DATA_OPTIONS)],
     "LoRA Workbench": [*((name,) for name in settings()), *((f.metadata["group"], n) for n, f in settings().items())],
 }  # fmt: skip
 CERTAIN: dict[str, list[tuple[Path, Any]]] = {  # what the format is recognised by
@@ -63,6 +66,8 @@ CERTAIN: dict[str, list[tuple[Path, Any]]] = {  # what the format is recognised 
     "LoRA Easy Training Scripts, first version": [(("net_dim",), 8), (("img_folder",), "a"), (("num_epochs",), 3)],
     "OneTrainer": [(("training_method",), "LORA"), (("model_type",), "STABLE_DIFFUSION_15")],
     "ai-toolkit": [(("config", "process", 0, "type"), "sd_trainer"), (("job",), "extension")],
+    "diffusion-pipe": [(("steps_per_print",), 1), (("model", "type"), "sdxl"), (("optimizer", "type"), "AdamW")],
+    "diffusion-pipe dataset": [(("directory", 0, "path"), "/pics")],
     "LoRA Workbench": [((GROUPS[0], "seed"), 5)],
 }
 

@@ -91,6 +91,7 @@ def test_a_key_that_cannot_be_read_is_as_if_it_were_not_there():
         b"", b"{}", b"\n# a remark\n", b"[1, 2]", b"null", b'"kohya"', b"a: 1\nb: 2\n", b"[project]\nname = 'x'\n",
         b'{"dependencies": {"a": "1"}, "name": "x", "version": "1"}',
         b"compute_environment: LOCAL_MACHINE\nmixed_precision: fp16\nnum_processes: 1\nnum_machines: 1\n",
+        b"distributed_type: 'NO'\nmixed_precision: 'no'\nmain_process_port: null\ndynamo_backend: 'NO'\ngpu_ids: all\n",
         b'{"mixed_precision": "fp16", "num_processes": 1}', b'{"sd_model_checkpoint": "a", "samples_save": true}',
         b'{"_class_name": "DDIMScheduler", "beta_start": 0.1, "prediction_type": "epsilon"}', b"\x00" * 100,
         b"PK\x03\x04",

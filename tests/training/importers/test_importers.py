@@ -257,7 +257,7 @@ def test_what_is_not_known_is_said(imported):
 def test_broken_files_are_named(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_bytes(b"\xff\xfe = ")
-    with pytest.raises(UserError, match="neither a TOML nor a JSON"):
+    with pytest.raises(UserError, match="neither a TOML, JSON or YAML"):
         import_config(path)
     with pytest.raises(UserError, match="no such config"):
         import_config(tmp_path / "none.toml")
