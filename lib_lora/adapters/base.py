@@ -201,9 +201,12 @@ def base_of(layer: nn.Module, x: Tensor) -> Tensor:
     return fetch_weight(layer, x.dtype, x.device)
 
 
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Detached, and what is narrower than float32 widened."""
-    return tensor.detach().to(wide_type(tensor.dtype))
+def at_least_float32(tensor: Tensor, scale: float = 1.0) -> Tensor:
+    """``scale`` times ``tensor``, detached; what is narrower than float32 is widened before."""
+    wide = tensor.detach().to(wide_type(tensor.dtype))
+    if scale == 1:
+        return wide
+    return wide * scale if wide.dtype == tensor.dtype else wide.mul_(scale)
 
 
 def wide_type(dtype: torch.dtype) -> torch.dtype:

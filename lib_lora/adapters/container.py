@@ -28,6 +28,7 @@ METADATA = "__metadata__"
 MAX_HEADER = 100_000_000  # the format's own limit
 MAX_STRUCTURE = 8_000_000  # bytes of a header outside of its strings: some 200,000 tensors
 SMALL_HEADER = 8_000_000
+HASHED = 1 << 20  # bytes at once
 FIX = "Save or download it again."
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "C64": "complex64",
@@ -189,11 +190,11 @@ def data_hash(path: Path, given_up: Callable[[], bool] = lambda: False) -> str:
 
 def hash_from(path: Path, start: int, given_up: Callable[[], bool] = lambda: False) -> str:
     """Hex SHA-256 of a file's bytes from ``start`` on, or to where it is ``given_up``."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
+    digest, block = hashlib.sha256(), memoryview(bytearray(HASHED))
+    with open(path, "rb", buffering=0) as f:
         f.seek(start)
-        while (block := f.read(1 << 20)) and not given_up():
-            digest.update(block)
+        while (count := f.readinto(block)) and not given_up():
+            digest.update(block[:count])
     return digest.hexdigest()
 
 

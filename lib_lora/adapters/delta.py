@@ -152,7 +152,8 @@ class Delta:
         if energy is None or delta.up is None or delta.down is None:
             return delta, spectrum
         kept = rank_for_energy(spectrum, energy)
-        return Delta(self.shape, delta.up[:, :kept], delta.down[:kept], bias=self.bias), spectrum
+        up, down = delta.up[:, :kept].clone(), delta.down[:kept].clone()  # views would keep all of it in memory
+        return Delta(self.shape, up, down, bias=self.bias), spectrum
 
     def _svd(self, rank: int, noise: float, rounding: float) -> tuple[Tensor, Tensor, Tensor]:
         """The first ``rank`` left vectors [o, k], all singular values, the first right vectors [k, i·kh·kw].

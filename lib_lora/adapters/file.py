@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
 import torch
@@ -151,7 +151,7 @@ def write_lora(
     """Write a LoRA file, whole or not at all, with the ``sshs_*`` hashes of what is written.
 
     The same tensors and metadata give the same bytes. ``alpha`` stays float32, so that the scale is not rounded. Layers
-    are asked for one by one, and each only once.
+    are asked for one by one, in the order in which they lie in the file, and each only once.
 
     Args:
         modules: layer key -> parameter name -> tensor, or flat ``key.parameter`` names.
@@ -172,15 +172,30 @@ def write_lora(
     training = {name: value for name, value in metadata.items() if name.startswith("ss_")}
     with atomic_write(path, new=not overwrite) as part, open(part, "w+b") as file:
         start = file.write(serialise.head(entries, about.without_hashes(metadata)))
-        made = made_ahead(lambda key: _as_stored(join_keys({key: layers[key]}), dtype), layers)
+        digest = serialise.HashOnTheWay(_numbers_at_first(names, entries, dtype))
+        shapes = outline(layers)
+        ends = {key: max((entries[f"{key}.{name}"].end for name in shapes[key]), default=0) for key in shapes}
+        made = made_ahead(
+            lambda key: _as_stored(join_keys({key: layers[key]}), dtype), sorted(ends, key=ends.__getitem__)
+        )
         for tensors in chain([_as_stored(extras or {}, dtype)], made):
-            for name, tensor in tensors.items():
+            for name in sorted(tensors, key=lambda name: entries[name].begin):
+                piece = container.bytes_of(tensors[name])
                 file.seek(start + entries[name].begin)
-                file.write(container.bytes_of(tensor))
-        found = about.hashes(file, start, serialise.head(entries, training))
+                file.write(piece)
+                digest.wrote(entries[name].begin, piece)
+        found = about.hashes(file, start, serialise.head(entries, training), digest.digest())
         file.seek(0)
         file.write(serialise.head(entries, {**metadata, **found}))
     return path
+
+
+def _numbers_at_first(
+    names: Mapping[str, Tensor], entries: Mapping[str, container.Entry], dtype: torch.dtype | None
+) -> bytes:
+    """The bytes of the single numbers that a file begins with, which are alphas as a rule, as far as they are known."""
+    known = takewhile(lambda name: names[name].numel() == 1 and not names[name].is_meta, entries)
+    return b"".join(container.bytes_of(as_stored(name, names[name], dtype).cpu()) for name in known)
 
 
 def _nested(modules: Mapping[str, Params] | Mapping[str, Tensor]) -> Mapping[str, Params]:

@@ -13,5 +13,7 @@ def is_finite(tensor: Tensor) -> bool:
         return True
     if tensor.element_size() == 1:
         tensor = tensor.float()  # no order is defined on float8
+    if tensor.numel() == 1:
+        return math.isfinite(tensor.item())
     low, high = tensor.detach().aminmax()
     return math.isfinite(low) and math.isfinite(high)

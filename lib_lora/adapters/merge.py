@@ -93,6 +93,7 @@ def combine(
     return Merged(
         modules=modules,
         report=report,
+        truncated=True,
         rank=widest,
         metadata={**_untold(common), **_metadata(work.terms, found, widest, formula)},
         sources=tuple(file.path for file, _, _ in terms if file.path is not None),
@@ -196,7 +197,9 @@ class _Sum:
             return _adapter(key, delta, alone).tensors(), None
         dense = math.hypot(*(w * _size(part.dense_part) for part, w in zip(parts, weights, strict=True)), 0.0)
         delta, spectrum = delta.reduced(self.rank, self.energy, noise=NOISE * dense)
-        return _adapter(key, delta, alone=True, even=True).tensors(), spectrum
+        if delta.rank:  # new factors of equal norms, which nobody else has
+            return LoRA.tensors_of(_with_kernel(key, delta), even=True), spectrum
+        return _adapter(key, delta, alone=True).tensors(), spectrum
 
     def _parts(self, key: str) -> tuple[list[Delta], list[float]]:
         """ΔW of the terms that have this layer, and their weights."""
@@ -246,17 +249,18 @@ def _whole(key: str, shape: torch.Size) -> torch.Size:
     return torch.Size((shape[0], shape[1] // kernel**2, kernel, kernel))
 
 
-def _adapter(key: str, delta: Delta, alone: bool, even: bool = False) -> Adapter:
-    """The smallest adapter that holds ``delta`` exactly; factors stay factors where they are ``alone``.
-
-    ``even`` is that of :meth:`LoRA.from_delta`.
-    """
+def _adapter(key: str, delta: Delta, alone: bool) -> Adapter:
+    """The smallest adapter that holds ``delta`` exactly; factors stay factors where they are ``alone``."""
     if len(delta.shape) == 1:
         return Norm.from_delta(delta)
-    delta = replace(delta, shape=_whole(key, delta.shape))
+    delta = _with_kernel(key, delta)
     if delta.rank and (alone or is_low(delta.rank, *delta.matrix_shape)):
-        return LoRA.from_delta(delta, even)
+        return LoRA.from_delta(delta)
     return Full.from_delta(delta)
+
+
+def _with_kernel(key: str, delta: Delta) -> Delta:
+    return replace(delta, shape=_whole(key, delta.shape))
 
 
 def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = None) -> Delta:

@@ -52,6 +52,7 @@ class Merged:
             the files as they are then; :func:`~lib_lora.adapters.layers.outline` tells their shapes at no cost.
         rank: of the widest layer that has one; 0 where all are full differences.
         extras: what the inputs carry besides layers, such as textual inversions.
+        truncated: whether each layer of the report's spectrum is the truncated SVD itself, not what was made of it.
         sources: the input files, which :meth:`save` never replaces.
         spelled: the layers under the names that are written; None for ours, which are kohya's.
     """
@@ -63,6 +64,7 @@ class Merged:
     sources: tuple[Path, ...] = ()
     extras: dict[str, Tensor] = field(default_factory=dict)
     spelled: Callable[[Mapping[str, Params]], Mapping[str, Params]] | None = None
+    truncated: bool = False
 
     def file(self) -> LoraFile:
         """The merge as an unsaved file, to preview it or to merge it further."""
@@ -70,7 +72,7 @@ class Merged:
 
     def rounding_warnings(self, dtype: torch.dtype) -> list[str]:
         """What storing in ``dtype`` would overflow, or change by more than 1e-3 of a layer; empty when all is well."""
-        losses = made_ahead(lambda key: rounding_loss(self.modules[key], dtype), self.modules)
+        losses = made_ahead(lambda key: self._rounding_loss(key, self.modules[key], dtype), self.modules)
         return _rounding_warnings(dict(zip(self.modules, losses, strict=True)), dtype)
 
     def save(self, path: str | Path, dtype: torch.dtype = torch.float16, overwrite: bool = False) -> Path:
@@ -86,7 +88,7 @@ class Merged:
 
         def examined(key: str) -> Params:
             params = self.modules[key]
-            losses[key] = rounding_loss(params, dtype)
+            losses[key] = self._rounding_loss(key, params, dtype)
             return params
 
         modules: Mapping[str, Params] = Layers(outline(self.modules), examined)  # so each is made only once
@@ -95,6 +97,10 @@ class Merged:
         write_lora(path, modules, self.metadata, dtype, overwrite, extras=self.extras)
         self.report.warnings = self.report.remarks + _rounding_warnings(losses, dtype)
         return path
+
+    def _rounding_loss(self, key: str, params: Params, dtype: torch.dtype) -> float:
+        values = self.report.spectrum.get(key) if self.truncated else None
+        return rounding_loss(params, dtype, None if values is None else torch.tensor(values, dtype=torch.float64))
 
 
 def _rounding_warnings(losses: Mapping[str, float], dtype: torch.dtype) -> list[str]:

@@ -104,7 +104,7 @@ def merged(
     }
 
 
-def hashes(file: BinaryIO, start: int, training_head: bytes) -> dict[str, str]:
+def hashes(file: BinaryIO, start: int, training_head: bytes, data_hash: str | None = None) -> dict[str, str]:
     """``sshs_model_hash`` and ``sshs_legacy_hash`` of a file.
 
     The first is the SHA-256 of the tensors' bytes. The second, of the old Additional Networks extension, is the start
@@ -114,6 +114,7 @@ def hashes(file: BinaryIO, start: int, training_head: bytes) -> dict[str, str]:
         file: open for reading.
         start: where the tensors' bytes begin.
         training_head: what would stand before them with ``ss_*`` metadata only.
+        data_hash: the SHA-256 of the tensors' bytes; None reads them.
     """
     begin, end = LEGACY_OFFSET, LEGACY_OFFSET + LEGACY_LENGTH
     legacy = training_head[begin:end]
@@ -121,9 +122,12 @@ def hashes(file: BinaryIO, start: int, training_head: bytes) -> dict[str, str]:
     legacy += file.read(max(0, end - max(begin, len(training_head))))
     file.seek(start)
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
+    while data_hash is None and (block := file.read(1 << 20)):
         digest.update(block)
-    return {"sshs_model_hash": digest.hexdigest(), "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8]}
+    return {
+        "sshs_model_hash": data_hash or digest.hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8],
+    }
 
 
 def without_hashes(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -19,13 +19,17 @@ SURELY = 9e-4  # and so is a bound below this, which no rounding to nearest come
 PROBES = 16
 
 
-def rounding_loss(params: Params, dtype: torch.dtype) -> float:
+def rounding_loss(params: Params, dtype: torch.dtype, values: Tensor | None = None) -> float:
     """Relative error of a layer's ΔW when its tensors are stored in ``dtype``; infinite where a value overflows.
 
     Where it is clearly too small to be told, an estimate from above.
+
+    Args:
+        values: the singular values of a ΔW from :meth:`Delta.with_spectrum`: then the columns of both factors are
+            orthogonal, and as long as the roots of the first of these.
     """
     if params.keys() == {UP, DOWN, ALPHA}:
-        bound = _bound(params[UP].detach().flatten(1), params[DOWN].detach().flatten(1), dtype)
+        bound = _bound(params[UP].detach().flatten(1), params[DOWN].detach().flatten(1), dtype, values)
         if bound <= SURELY:
             return bound
     return _calculated(params, dtype)
@@ -56,7 +60,7 @@ def _calculated(params: Params, dtype: torch.dtype) -> float:
     return math.hypot(product_norm(up, exact.down), product_norm(stored.up, down)) / size if size > 0 else 0.0
 
 
-def _bound(up: Tensor, down: Tensor, dtype: torch.dtype) -> float:
+def _bound(up: Tensor, down: Tensor, dtype: torch.dtype, values: Tensor | None) -> float:
     """What rounding each number to the nearest of ``dtype`` costs at most, from the norms alone; NaN: not known."""
     if min(t.itemsize for t in (up.dtype, down.dtype, dtype)) < 2:  # 8-bit floats, which torch does not promote
         return math.nan
@@ -65,10 +69,13 @@ def _bound(up: Tensor, down: Tensor, dtype: torch.dtype) -> float:
         return 0.0
     if own not in (torch.float32, torch.float64):
         return math.nan
-    up, down = up.to(own), down.to(own)
-    sizes, others = column_norms(up), down.norm(dim=1)
     number = torch.finfo(dtype)
-    about = _probed_norm(up, down)
+    if values is None:
+        up, down = up.to(own), down.to(own)
+        sizes, others, about = column_norms(up), down.norm(dim=1), _probed_norm(up, down)
+    else:
+        values = values[: up.shape[1]]
+        sizes, others, about = values.sqrt(), values.sqrt(), float(values.norm())
     if about == 0 or not (sizes.max() <= number.max and others.max() <= number.max):
         return math.nan
     share, least = number.eps / 2, number.smallest_normal * number.eps / 2  # of a normal number, of any other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 
@@ -41,6 +42,33 @@ def head(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
         fix = "Use a source file with less text in its metadata."
         raise UserError("The metadata are larger than a safetensors file may hold", where="metadata", fix=fix)
     return len(text).to_bytes(LENGTH_BYTES, "little") + text
+
+
+class HashOnTheWay:
+    """SHA-256 of a file's data, from the pieces as they are written, so that they need not be read again.
+
+    Args:
+        begin: what the data are taken to begin with, before that is written.
+    """
+
+    def __init__(self, begin: bytes):
+        self._begin, self._place, self._sound = begin, len(begin), True
+        self._digest = hashlib.sha256(begin)
+
+    def wrote(self, place: int, piece: memoryview) -> None:
+        """``piece`` was written at ``place``, counted from the first of the data."""
+        end = place + len(piece)
+        if end <= len(self._begin):
+            self._sound &= self._begin[place:end] == piece
+        elif place == self._place:
+            self._digest.update(piece)
+            self._place = end
+        else:
+            self._sound = False
+
+    def digest(self) -> str | None:
+        """In hex; None where the pieces came in another order than they lie, or began otherwise."""
+        return self._digest.hexdigest() if self._sound else None
 
 
 def as_stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

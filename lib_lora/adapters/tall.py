@@ -15,7 +15,7 @@ SPREAD = 1.02  # times the rank: from this p on (see `_in_single_precision`) 1 %
 SMALLEST = 1e-30  # what can be squared in float32
 WELL_ABOVE = 1e-6  # of the largest eigenvalue: above it, an eigenvector of M Mᵀ is as good as a singular vector of M
 STRIP = 64  # columns of a Gram matrix computed at once
-ROWS = 2048  # multiplied at once: small enough to stay in the processor's cache, also as float64
+ROWS = 2048  # widened at once: few enough to stay in the processor's cache
 
 
 def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor]:
@@ -28,7 +28,7 @@ def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tens
     """
     found = None
     if matrix.dtype == torch.float32:
-        found = _cholesky(gram(matrix, matrix.dtype).to(matrix.dtype), WELL_APART)
+        found = _cholesky(gram(matrix, matrix.dtype), WELL_APART)
     found = found or _cholesky(gram(matrix), INDEPENDENT)
     if found is None:
         q, triangle = torch.linalg.qr(matrix.double())
@@ -37,11 +37,16 @@ def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tens
 
     def times(x: Tensor, lengths: Tensor) -> Tensor:
         x = torch.linalg.solve_triangular(triangle, x.to(triangle.dtype), upper=True)
-        if column_norms(sizes[:, None] * x).max() <= GROWTH:
-            return matrix @ (x * lengths).to(matrix.dtype)
-        return matrix.double() @ (x * lengths).double()
+        safe = column_norms(sizes[:, None] * x).max() <= GROWTH
+        return _product(matrix, x * lengths, matrix.dtype if safe else torch.float64)
 
     return times, triangle
+
+
+def _product(matrix: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``matrix`` @ ``x`` in a type; in memory by rows or by columns as ``matrix`` is, so that nobody copies it."""
+    matrix, x = matrix.to(dtype), x.to(dtype)
+    return (x.T @ matrix.T).T if matrix.T.is_contiguous() else matrix @ x
 
 
 def _cholesky(products: Tensor, least: float) -> tuple[Tensor, Tensor] | None:
@@ -96,21 +101,16 @@ def _in_single_precision(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Ten
 
 
 def gram(matrix: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """The upper triangle of ``matrix``ᵀ ``matrix`` in float64: [n, r] -> [r, r]; what lies below it has no meaning.
+    """The upper triangle of ``matrix``ᵀ ``matrix`` in ``dtype``: [n, r] -> [r, r]; what lies below it has no meaning.
 
-    Args:
-        dtype: in which some rows at a time are multiplied; their products are added in float64.
+    In strips of columns, for there are no symmetric products, and of rows where they have to be widened first.
     """
     width = matrix.shape[1]
-    total = torch.zeros(width, width, dtype=torch.float64)
-    strips = [slice(begin, min(begin + STRIP, width)) for begin in range(0, width, STRIP)]
-    for rows in torch.split(matrix, ROWS):
+    total = torch.zeros(width, width, dtype=dtype)
+    for rows in (matrix,) if matrix.dtype == dtype else torch.split(matrix, ROWS):
         rows = rows.to(dtype)
-        for strip in strips:
-            if dtype == total.dtype:
-                total[strip, strip.start :].addmm_(rows[:, strip].T, rows[:, strip.start :])
-            else:
-                total[strip, strip.start :] += rows[:, strip].T @ rows[:, strip.start :]
+        for begin, strip in zip(range(0, width, STRIP), torch.split(rows, STRIP, dim=1), strict=True):
+            total[begin : begin + STRIP, begin:].addmm_(strip.T, rows[:, begin:])
     return total
 
 

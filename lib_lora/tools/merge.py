@@ -22,7 +22,7 @@ from ..adapters.file import LoraFile, open_lora
 from ..adapters.layers import outline
 from ..adapters.merge import MergeTerm, combine
 from ..adapters.merged import Merged
-from ..adapters.workers import made_ahead, workers
+from ..adapters.workers import made_ahead
 from ..errors import UserError
 from ..file_sets import file_set, finish_sets
 
@@ -140,8 +140,7 @@ def read_terms(formula: str, loras: Folders, presets: Path | None = None) -> lis
         if term.blocks is not None:
             BlockWeights.parse(term.blocks, known)  # what is mistyped is told before any file is read
     paths = [find_lora(term.name, loras) for term in terms]
-    with workers() as pool:
-        files = list(pool.map(open_lora, paths))
+    files = [open_lora(path) for path in paths]  # one by one: threads would only take turns in reading heads
     weights = [
         None if term.blocks is None else BlockWeights.parse(term.blocks, known, file.family)
         for term, file in zip(terms, files, strict=True)

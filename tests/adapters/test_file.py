@@ -11,8 +11,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from lib_lora.adapters import LoraFile, Network, NetworkSpec, model_hash, read_lora, read_metadata, write_lora
+from lib_lora.adapters import LoraFile, Network, NetworkSpec, metadata, model_hash, read_lora, read_metadata, write_lora
+from lib_lora.adapters.algorithms.lora import LoRA
+from lib_lora.adapters.delta import Delta
 from lib_lora.adapters.file import join_keys, split_keys
+from lib_lora.adapters.layers import Layers
 from lib_lora.adapters.rounding import rounding_loss
 from lib_lora.errors import UserError
 from tests.rounds import rounds
@@ -85,6 +88,36 @@ def test_the_hash_ignores_metadata_and_follows_the_cast(tmp_path, modules):
     assert model_hash(a) == model_hash(b) != model_hash(c)
 
 
+@pytest.mark.parametrize("kind", ["as usual", "other order", "several types", "extras", "alpha unknown"])
+def test_the_hash_is_that_of_the_file_in_whatever_order_it_is_written(tmp_path, monkeypatch, kind):
+    """While it is written in its own order the data are hashed on the way; else they are read again."""
+    numbers = {KEY: 6.0, "lora_unet_a": 3.0, "lora_unet_zz": 1.0}
+    layers = {key: {**one_layer()[KEY], "alpha": torch.tensor(alpha)} for key, alpha in numbers.items()}
+    read_again, dtype, extras, again = [], torch.float16, {}, False
+    if kind == "other order":
+        layers = dict(reversed(layers.items()))
+    elif kind == "several types":
+        layers["lora_unet_zz"]["lora_up.weight"] = layers["lora_unet_zz"]["lora_up.weight"].double()
+        dtype, again = None, True
+    elif kind == "extras":
+        extras, again = {"string_to_param": torch.randn(2, 5)}, True
+    elif kind == "alpha unknown":
+        shapes = {key: {**params, "alpha": torch.tensor(7.0)} for key, params in layers.items()}
+        layers, again = Layers(shapes, layers.__getitem__), True
+    hashes = metadata.hashes
+
+    def seen(file, start, head, data_hash=None):
+        read_again.append(data_hash is None)
+        return hashes(file, start, head, data_hash)
+
+    monkeypatch.setattr(metadata, "hashes", seen)
+    path = write_lora(tmp_path / "a.safetensors", layers, {}, dtype, extras=extras)
+    assert read_metadata(path)["sshs_model_hash"] == model_hash(path)
+    assert read_again == [again]
+    stored = safetensors.torch.load_file(path)
+    assert {key: stored[f"{key}.alpha"].item() for key in numbers} == numbers
+
+
 def test_nothing_is_overwritten_unasked(tmp_path, modules):
     path = write_lora(tmp_path / "a.safetensors", modules, {})
     before = path.read_bytes()
@@ -115,6 +148,17 @@ def test_no_loss_by_rounding_is_told_as_smaller_than_it_is(size, dtype):
         true = ((exact - stored).norm() / exact.norm()).item()
         told = rounding_loss({"lora_up.weight": u, "lora_down.weight": d, "alpha": torch.tensor(6.0)}, dtype)
         assert told >= 0.9 * true if true > 1e-3 else told <= 1e-3
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_the_loss_of_a_truncated_layer_is_told_from_its_singular_values_as_from_its_numbers(size, dtype):
+    g = torch.Generator().manual_seed(1)
+    delta = Delta(torch.Size((90, 70)), torch.randn(90, 12, generator=g) * size, torch.randn(12, 70, generator=g))
+    cut, values = delta.with_spectrum(5)
+    params = LoRA.tensors_of(cut, even=True)
+    known, calculated = rounding_loss(params, dtype, values), rounding_loss(params, dtype)
+    assert known == pytest.approx(calculated, rel=0.3) if calculated > 1e-3 else known <= 1e-3
 
 
 def test_rounding_loss():

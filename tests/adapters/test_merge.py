@@ -142,6 +142,25 @@ def test_block_weights_multiply_the_weight(a, b):
     assert "lora_unet_down_blocks_0_downsamplers_0_conv" not in merged.modules
 
 
+@pytest.mark.parametrize("limits", [{}, {"rank": 2}, {"energy": 0.5}])
+def test_a_merge_keeps_no_more_memory_than_it_has_numbers_and_none_of_its_inputs(a, limits):
+    """A view would keep all that it is a part of, and a shared tensor would change with its owner."""
+    a.modules = {
+        key: {
+            name: t.float() if name != "alpha" else torch.tensor(float(len(params["lora_down.weight"])))
+            for name, t in params.items()
+        }
+        for key, params in a.modules.items()
+    }
+    inputs = {t.untyped_storage().data_ptr() for params in a.modules.values() for t in params.values()}
+    merged = combine([(a, 1.0, None)], **limits)
+    for key in merged.modules:
+        for name, tensor in merged.modules[key].items():
+            memory = tensor.untyped_storage()
+            assert memory.nbytes() == tensor.numel() * tensor.element_size(), (key, name)
+            assert memory.data_ptr() not in inputs, (key, name)
+
+
 @pytest.mark.parametrize("rank", [1, 2, 4])
 def test_reduction_is_optimal_and_reported(a, b, rank):
     merged = combine([(a, 1.0, None), (b, -1.0, None)], rank=rank)

@@ -107,8 +107,9 @@ class LoHa(Adapter):
         pairs = self._pairs(at_least_float32)
         o, n = self.weight_shape[0], self.weight_shape[1:].numel()
         if is_low(self.rank**2, o, n):
-            up, down = _khatri_rao(pairs)
-            return Delta(self.weight_shape, up * self.scale, down)
+            (a1, b1), rest = pairs
+            up, down = _khatri_rao([(a1 * self.scale, b1), rest])
+            return Delta(self.weight_shape, up, down)
         (a1, b1), (a2, b2) = pairs
         return Delta(self.weight_shape, dense_part=(a1 @ b1) * (a2 @ b2) * self.scale)
 
@@ -133,4 +134,4 @@ class LoHa(Adapter):
 def _khatri_rao(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The factors [o, r²], [r², n] of the Hadamard product of two factored matrices."""
     (a1, b1), (a2, b2) = pairs
-    return rows_product(a1, a2), rows_product(b1.T, b2.T).T
+    return rows_product(a1, a2), (b1[:, None, :] * b2[None, :, :]).flatten(0, 1)

@@ -97,11 +97,16 @@ class LoRA(Adapter):
         return cls(up, down, alpha_of(tensors, rank), mid, bias)
 
     @classmethod
-    def from_delta(cls, delta: Delta, even: bool = False) -> LoRA:
-        """A LoRA with the ΔW of a factored ``delta``, alpha = rank, and factors of equal norm, rank by rank.
+    def from_delta(cls, delta: Delta) -> LoRA:
+        """A LoRA with the ΔW of a factored ``delta``, alpha = rank, and factors of equal norm, rank by rank."""
+        return cls.from_tensors(cls.tensors_of(delta))
+
+    @staticmethod
+    def tensors_of(delta: Delta, even: bool = False) -> dict[str, Tensor]:
+        """What :meth:`tensors` of :meth:`from_delta` has, without a copy: some may be ``delta``'s own.
 
         Args:
-            even: they are of equal norm already, as after a truncation.
+            even: the factors are of equal norm already, as after a truncation.
         """
         up, down = delta.up, delta.down
         if up is None or down is None:
@@ -112,9 +117,10 @@ class LoRA(Adapter):
             ratio = torch.where((up_norm > 0) & (down_norm > 0), (down_norm / up_norm).sqrt(), 1.0)
             if ((ratio - 1).abs() > EQUAL).any():
                 up, down = up * ratio, down / ratio[:, None]
-        kernel = delta.shape[2:]
-        up, down = up.reshape(*up.shape, *[1] * len(kernel)), down.reshape(-1, *delta.shape[1:])
-        return cls(up, down, down.shape[0], bias=delta.bias)
+        ones = [1] * len(delta.shape[2:])
+        params = {UP: up.reshape(*up.shape, *ones), DOWN: down.reshape(-1, *delta.shape[1:]), BIAS: delta.bias}
+        alpha = torch.tensor(float(down.shape[0]))
+        return {n: p if p.is_meta else p.cpu() for n, p in params.items() if p is not None} | {ALPHA: alpha}
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         params = {UP: self.up, DOWN: self.down, MID: self.mid, BIAS: self.bias}
@@ -157,11 +163,11 @@ class LoRA(Adapter):
         return project(h, self.up * self.scale, self.bias)
 
     def delta(self, base: Tensor | None = None) -> Delta:
-        up, down = at_least_float32(self.up).flatten(1), at_least_float32(self.down)
+        up, down = at_least_float32(self.up, self.scale).flatten(1), at_least_float32(self.down)
         if self.mid is not None:
             down = tucker_down(at_least_float32(self.mid), down.flatten(1))
         bias = None if self.bias is None else at_least_float32(self.bias)
-        return Delta(self.weight_shape, up if self.scale == 1 else up * self.scale, down.flatten(1), bias=bias)
+        return Delta(self.weight_shape, up, down.flatten(1), bias=bias)
 
     def fits(self, weight_shape: torch.Size) -> bool:
         return super().fits(weight_shape) and weight_shape[1] == self.weight_shape[1]
