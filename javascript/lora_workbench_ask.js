@@ -10,30 +10,35 @@
     "use strict";
     if (window.loraWorkbench?.ask) return;
 
-    const ROUTE = "gradio_api/run/predict";
-    const session = Math.random().toString(36).slice(2); // gradio keeps the states of a page under it
+    // gradio keeps the states of a page under its session; `about` is what an event says of itself
+    const DOOR = { route: "gradio_api/run/predict", session: Math.random().toString(36).slice(2), about: null };
     const working = new Map(); // number -> the event that waits, or null
     const failing = new Set(); // numbers of handlers whose last answer was an error; #lw_failed says that there are some
 
-    function ask(number, last, prepare, values) {
+    let asked = false;
+
+    const idle = () => asked && !working.size; // not known where gradio asks by itself
+
+    function ask(number, last, prepare, values, door = DOOR) {
         if (working.has(number)) {
             return new Promise((resolve, reject) => {
-                if (last) working.set(number, { prepare, values, resolve, reject });
+                if (last) working.set(number, { prepare, values, door, resolve, reject });
             });
         }
+        asked = true;
         working.set(number, null);
-        return answer(number, prepare, values).finally(() => {
+        return answer(number, prepare, values, door).finally(() => {
             const next = working.get(number);
             working.delete(number);
-            if (next) ask(number, last, next.prepare, next.values).then(next.resolve, next.reject);
+            if (next) ask(number, last, next.prepare, next.values, next.door).then(next.resolve, next.reject);
         });
     }
 
-    async function answer(number, prepare, values) {
+    async function answer(number, prepare, values, { route, session, about }) {
         const data = prepare ? await prepare(...values) : values;
-        const body = JSON.stringify({ data, fn_index: number, session_hash: session, event_data: null });
+        const body = JSON.stringify({ data, fn_index: number, session_hash: session, event_data: about });
         const headers = { "Content-Type": "application/json" };
-        const found = await fetch(ROUTE, { method: "POST", headers, body }).catch(() => null);
+        const found = await fetch(route, { method: "POST", headers, body }).catch(() => null);
         window.loraWorkbench.silent?.(!found);
         if (found) failing[found.ok ? "delete" : "add"](number);
         document.documentElement.classList.toggle("lw-failing", failing.size > 0);
@@ -42,5 +47,5 @@
         throw new Error(`No answer of handler ${number}: ${found ? found.status : "no connection"}`);
     }
 
-    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { ask });
+    window.loraWorkbench = Object.assign(window.loraWorkbench || {}, { ask, idle });
 })();

@@ -6,7 +6,8 @@
     if (window.loraWorkbench?.answered) return;
 
     const LONGEST = 60000; // ms; an answer may be lost, as when the program is restarted
-    const waiting = new Map(); // id of a button → the button, and the timer that gives up
+    const LOST = 3000; // ms after which a click counts again where no handler is at work: the first one came to nothing
+    const waiting = new Map(); // id of a button → the button, the timer that gives up, and when it was clicked
 
     function answered(id) {
         const [button, timer] = waiting.get(id) || [];
@@ -16,6 +17,7 @@
         return [];
     }
 
+    const lost = (id) => performance.now() - waiting.get(id)[2] > LOST && window.loraWorkbench.idle?.();
     const release = () => Array.from(waiting.keys()).forEach(answered); // no answer will come
 
     // before all others, which take the click for one that does something
@@ -23,12 +25,13 @@
         const target = event.composedPath()[0];
         const button = target instanceof Element && target.closest("button.lw-once");
         if (!button || button.disabled) return;
+        if (waiting.has(button.id) && lost(button.id)) answered(button.id);
         if (waiting.has(button.id)) {
             event.preventDefault();
             event.stopImmediatePropagation();
             return;
         }
-        waiting.set(button.id, [button, setTimeout(answered, LONGEST, button.id)]);
+        waiting.set(button.id, [button, setTimeout(answered, LONGEST, button.id), performance.now()]);
         button.setAttribute("aria-disabled", "true");
     }
 

@@ -81,15 +81,13 @@ def act(
     pressed = source_of(trigger)
     if busy:
         trigger = listen(trigger, looks(lambda: html.message(busy)), [], [message]).then
-    done = connect(trigger, run, inputs, [message, *outputs])
-    if isinstance(pressed, gr.Button):
-        _once(pressed, done)
-    return done
+    waits = _once(pressed) if isinstance(pressed, gr.Button) else ""
+    return connect(trigger, run, inputs, [message, *outputs], waits=waits)
 
 
-def _once(button: gr.Button, done: Any) -> None:
-    """``button`` waits for ``done``, an answer to it."""
+def _once(button: gr.Button) -> str:
+    """Mark a button as one that waits for its answer; returns its ``elem_id``."""
     button.elem_id = button.elem_id or f"lw_button_{button._id}"
     if ONCE not in (classes := list(button.elem_classes or [])):
         button.elem_classes = [*classes, ONCE]
-    listen(done.then, None, js=f"() => window.loraWorkbench.answered('{button.elem_id}')")
+    return button.elem_id

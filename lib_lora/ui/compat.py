@@ -16,8 +16,9 @@ LOG = logging.getLogger(__name__)
 # a page's load event may come before its scripts (javascript/lora_workbench_ask.js)
 ASK = """async (...values) => {{
     while (!window.loraWorkbench?.ask) await new Promise((go) => setTimeout(go, 10));
-    return window.loraWorkbench.ask({number}, {last}, {prepare}, values);
+    return window.loraWorkbench.ask({number}, {last}, {prepare}, values){answered};
 }}"""
+ANSWERED = "window.loraWorkbench.answered('{}')"  # javascript/lora_workbench_once.js
 SKIP = gr.update()  # "leave this component as it is"
 
 
@@ -66,23 +67,31 @@ def connect(
     outputs: Sequence[Any] = (),
     *,
     js: str | None = None,
+    waits: str = "",
 ) -> Any:
     """:func:`listen` for a handler that has been through :func:`lib_lora.access.guarded` already.
 
     Every handler of ours is short (long work is a job), so none of them queues or covers its outputs with a spinner.
     All three gradios know ``show_progress``; a web UI may wrap an event so that its signature no longer tells.
     In gradio 6 the page's own script asks the handler (``javascript/lora_workbench_ask.js``).
+
+    Args:
+        waits: ``elem_id`` of a button that takes its next click when the answer is there.
     """
     names = inspect.signature(trigger).parameters
     ends: dict[str, Any] = dict(inputs=list(inputs), outputs=list(outputs), queue=False, show_progress="hidden")
     if "api_visibility" not in names:
         script = {"js" if "js" in names else "_js": js} if js else {}
-        return trigger(fn, api_name=False, **script, **ends)
+        done = trigger(fn, api_name=False, **script, **ends)
+        if waits:
+            listen(done.then, None, js=f"() => {ANSWERED.format(waits)}")
+        return done
     ends["api_visibility"] = "private"
     if fn is not None:
         handler = gr.on([], fn, **ends)
         last = "true" if getattr(trigger, "event_name", "") == "change" else "false"
-        js = ASK.format(number=handler["id"], last=last, prepare=js or "null")
+        answered = f".finally(() => {ANSWERED.format(waits)})" if waits else ""  # gradio tells `then` not in all cases
+        js = ASK.format(number=handler["id"], last=last, prepare=js or "null", answered=answered)
     return trigger(None, js=js, **ends)
 
 

@@ -56,6 +56,61 @@ def test_a_button_takes_no_second_click_until_the_answer_is_there(context: Brows
     assert len(asked) == 3
 
 
+def test_a_button_takes_the_next_click_as_soon_as_the_answer_is_there(context: BrowserContext) -> None:
+    """Whatever else of the page is brought up to date after it."""
+    asked: list[int] = []
+    later = Event()
+
+    @changes
+    def quick() -> str:
+        asked.append(len(asked))
+        return html.message(f"answer {len(asked)}")
+
+    @changes
+    def slow() -> str:
+        assert later.wait(60)
+        return "brought up to date"
+
+    with compat.page(title="next") as blocks:
+        button, message, rest = gr.Button("Ask"), panel("lw_message"), panel("lw_rest")
+        done = act(button.click, quick, [], message)
+        compat.listen(done.then, slow, [], [rest])
+        compat.listen(blocks.load, None, js=f"() => {{ {SCRIPTS} }}")
+    compat.launch(blocks)
+    with window(context, blocks.local_url, own=False) as page:
+        page.wait_for_function("window.loraWorkbench?.answered")
+        for said in ("answer 1", "answer 2"):
+            page.locator(".lw-once").click()
+            page.get_by_text(said).wait_for(timeout=20_000)
+        later.set()
+        page.get_by_text("brought up to date").wait_for()
+    blocks.close()
+    assert len(asked) == 2
+
+
+def test_a_click_that_came_to_nothing_does_not_take_the_next_one_along(context: BrowserContext) -> None:
+    with compat.page(title="lost") as blocks:
+        button, message = gr.Button("Ask"), panel("lw_message")
+        gr.Button("Silent", elem_id="silent", elem_classes=["lw-once"])
+        act(button.click, changes(lambda: html.message("answer")), [], message)
+        compat.listen(blocks.load, None, js=f"() => {{ {SCRIPTS} }}")
+    compat.launch(blocks)
+    with window(context, blocks.local_url, own=False) as page:
+        page.wait_for_function("window.loraWorkbench?.answered")
+        page.evaluate(
+            "window.heard = 0; document.addEventListener('click', (e) => heard += e.target.closest('#silent') ? 1 : 0)"
+        )
+        page.get_by_role("button", name="Ask").click()
+        page.get_by_text("answer").wait_for()
+        press = "document.querySelector('#silent').click()"
+        page.evaluate(f"{press}, {press}")
+        assert page.evaluate("heard") == 1
+        page.wait_for_timeout(3100)
+        page.evaluate(press)
+        assert page.evaluate("heard") == 2
+    blocks.close()
+
+
 def test_what_waits_for_an_answer_keeps_its_size(context: BrowserContext) -> None:
     """gradio 3 and 4 make HTML 96 px high and fade it meanwhile; the line of the job would jump at every click."""
     asked, answer = Event(), Event()

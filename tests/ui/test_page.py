@@ -55,7 +55,7 @@ def test_no_event_makes_gradio_tell_every_component_how_it_is_getting_on(workben
     events = build_page(workbench, Pictures(workbench.host.paths), standalone=True).get_config_file()["dependencies"]
     asked = [event for event in events if event["backend_fn"]]
     assert len(asked) > 300 and not any(event["targets"] for event in asked)
-    assert sum("loraWorkbench.ask(" in (event["js"] or "") for event in events) == len(asked)
+    assert sum((event["js"] or "").startswith("async (...values)") for event in events) == len(asked)
 
 
 def test_our_server_answers_no_other_site(workbench: Workbench) -> None:

@@ -17,6 +17,7 @@ from lib_lora.workbench import Workbench
 from tests.browser.desk import Desk
 from tests.browser.test_once import (  # noqa: F401
     test_a_button_takes_no_second_click_until_the_answer_is_there,
+    test_a_button_takes_the_next_click_as_soon_as_the_answer_is_there,
     test_what_waits_for_an_answer_keeps_its_size,
 )
 from tests.browser.window import chromium, window
@@ -152,3 +153,17 @@ def merge(desk: Desk) -> None:
     desk.click("lw_merge_save")
     desk.says("lw_merge_saved", "Saved mira-clean.safetensors")
     desk.photograph("merge")
+
+
+def test_what_happens_in_the_tab_is_kept_from_gradio(desk: Desk, images: Path) -> None:
+    """It would draw the whole page of the web UI anew, several times for each event."""
+    desk.page.evaluate("window.told = []; window.addEventListener('gradio', (event) => told.push(event.detail.event))")
+    desk.tab("Dataset")
+    desk.type("lw_ds_folders", images)
+    desk.click("lw_ds_open")
+    desk.sees("#lw_ds_set", "1 image")
+    desk.page.locator("#lw_ds_pictures .lw-thumb").click()
+    desk.sees_value("lw_ds_caption", "mira, 1girl")
+    desk.type("lw_ds_caption", "mira, hat")
+    desk.says("lw_ds_caption_message", "Saved a.png")
+    assert desk.page.evaluate("told") == []
