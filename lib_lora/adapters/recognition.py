@@ -25,6 +25,7 @@ class Foreign:
     what: str
 
 
+COSMOS_LIKE = "PixArt, LTX-Video or Sana"  # diffusers calls their layers as those of Anima, which is built as Cosmos is
 # Layers of LoRAs for models that are not among the families: pattern searched in keys -> model
 _OTHER_MODELS = {
     r"^lora_prior_(?:unet|te)_": "Stable Cascade",
@@ -34,7 +35,7 @@ _OTHER_MODELS = {
     r"|_single_blocks_(?:\d+_modulation_linear$|3[89]_)|_double_blocks_19_": "HunyuanVideo or HunyuanImage",
     r"^lora_unet_(?:joint_transformer_blocks|double_layers|single_layers)_": "AuraFlow",
     r"_double_stream_blocks_|_single_stream_blocks_": "HiDream",
-    r"^lora_unet_transformer_blocks_\d+_attn1_": "PixArt, LTX-Video or Sana",
+    r"^lora_unet_transformer_blocks_\d+_attn1_": COSMOS_LIKE,
     r"^lora_unet_layers_\d+_self_attn(?:ention)?_": "OmniGen, Ernie or another language model",
     r"^lora_unet_(?:visual|text)_transformer_blocks_": "Kandinsky 5",
 }
@@ -79,6 +80,7 @@ _OTHER_FILES = {
 }
 _OTHER_MODELS_FOUND = {re.compile(pattern): name for pattern, name in _OTHER_MODELS.items()}
 BIG_G = 1280  # width of OpenCLIP ViT-bigG, the only text that SDXL's refiner reads; other U-Nets read it beside another
+COSMOS_TEXT = 1024  # width of the text that Cosmos' blocks read; 2048 in LTX-Video
 _FROM_TEXT = re.compile(r"^lora_unet_.*_attn2_to_[kv]$")
 _NAMED_MODELS = re.compile(r"kolors", re.IGNORECASE)  # have SDXL's layers and widths; only what they say tells
 UNKNOWN = "of a kind that is not known here"
@@ -91,17 +93,26 @@ def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str]) -> Famil
         shapes: tensor name -> its shape.
         metadata: of the file.
     """
-    other = what_else(shapes)
-    if other is not None:
-        return other
     layers = layer_shapes(shapes)
+    said = " ".join(metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version"))
+    other = what_else(shapes)
+    if other is not None and not (COSMOS_LIKE in other.what and _is_cosmos(layers, said)):
+        return other
     if any(into == BIG_G and _FROM_TEXT.search(key) for key, (_, into) in layers.items()):
         return Foreign("a LoRA for SDXL's refiner")
-    said = " ".join(metadata.get(key, "") for key in ("modelspec.architecture", "ss_base_model_version"))
     if named := _NAMED_MODELS.search(said):
         return Foreign(f"a LoRA for {named[0].capitalize()}")
     found = candidates(layers, metadata)
     return found[0] if found else Foreign(f"{UNKNOWN} (its first tensor is {next(iter(shapes))})")
+
+
+def _is_cosmos(layers: Mapping[str, tuple[int, int]], said: str) -> bool:
+    """Whether layers that several transformers have are of one with Cosmos' modulation and narrow text, as Anima's."""
+    if "anima" in said.lower():
+        return True
+    return any(re.search(r"_norm[123]_linear_[12]$", key) for key in layers) or any(
+        into == COSMOS_TEXT and re.search(r"_attn2_to_[kv]$", key) for key, (_, into) in layers.items()
+    )
 
 
 def what_else(names: Iterable[str]) -> Foreign | None:

@@ -33,6 +33,7 @@ ROOTS = {
     "transformer.": "lora_unet_",
     "diffusion_model.": "lora_unet_",
     "model.diffusion_model.": "lora_unet_",
+    "net.": "lora_unet_",
     "text_encoder.": "lora_te_",
     "text_encoder_2.": "lora_te2_",
     "text_encoder_3.": "lora_te3_",
@@ -44,7 +45,6 @@ ROOTS = {
     "text_encoders.t5xxl.transformer.": "lora_te3_",
     "text_encoders.qwen3_06b.transformer.model.": "lora_te_",
     "text_encoders.qwen3_06b.": "lora_te_",
-    "diffusion_model.llm_adapter.": "lora_te_llm_adapter_",
 }
 PARAMS = {
     "lora_A": "lora_down.weight",
@@ -72,11 +72,6 @@ _PARAM = re.compile(rf"(?P<peft>lora_[AB]|lora_magnitude_vector){_ADAPTER}(?:\.w
 _CLIP = re.compile(r"(?:text_model\.)?(?:encoder\.layers|embeddings|final_layer_norm)\b")
 _PROCESSOR = re.compile(r"\.processor\.(to_[qkv]|to_out)_lora\.")
 _XLABS = re.compile(r"\.processor\.(qkv|proj)_lora([12]?)\.(up|down)\.weight$")
-_BARE_START = re.compile(
-    r"(?:text_model\.)?(?:encoder|embeddings|final_layer_norm)\.|conv_(?:in|out)\.|time_embed|label_emb\.|add_embedding\."
-    r"|(?:double_blocks|single_blocks|transformer_blocks|single_transformer_blocks|joint_blocks|layers|blocks"
-    r"|noise_refiner|context_refiner|down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)\."
-)
 
 
 @lru_cache(maxsize=1 << 14)  # a file's names are asked for several times while it is opened
@@ -99,7 +94,7 @@ def split(name: str) -> tuple[str, str]:
     if root is not None:
         match, ours = _DOTTED.fullmatch(plain.removeprefix(root)), ROOTS[root]
     else:
-        match, ours = (_BARE.fullmatch(plain) if _BARE_START.match(plain) else None), "lora_unet_"
+        match, ours = None if plain.startswith("lora_") else _BARE.fullmatch(plain), "lora_unet_"
     if match is None:
         return key, param
     path = match["path"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lib_lora.models.family import UNET, Blocks, Kinds, Latents, Place, Trained
 
 T5 = r"encoder_block_|shared$|text_projection"
-LANGUAGE_MODEL = r"(?:model_)?(?:layers_|embed_tokens|llm_adapter_)"
+LANGUAGE_MODEL = r"(?:model_)?(?:layers_|embed_tokens)"
 TITLES = {
     "TE": "Text encoder", "CLIP": "CLIP", "T": "T5", "QWEN": "Qwen3", "IN": "IN: embedders", "D": "D: double blocks",
     "S": "S: single blocks", "B": "B: blocks", "J": "J: joint blocks", "OUT": "OUT: last layer",

@@ -5,6 +5,7 @@
   finds nothing, ``lora_unet`` becomes ``diffusion_model``, and ``lora_te1_text_model`` that of SDXL's first encoder.
 - ComfyUI 0.26 ``comfy/lora.py``, which Forge Neo has as it is: ``lora_unet_`` with a module's own path or with that of
   diffusers, and CLIP's six linear layers by a list; T5 is counted behind the CLIPs, Qwen3 is ``lora_te_layers_``.
+  Anima's ``llm_adapter`` is a part of the transformer there; Neo renames it, and what begins so.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def comfy_finds(key: str, module_paths: set[str], diffusers_paths: set[str] = fr
     clip = re.fullmatch(r"(lora_te[12]?_)text_model_encoder_layers_(\d+)_(\w+)", key)
     if clip:
         return int(clip[2]) < 32 and clip[3] in CLIP_LAYERS and clip[1] in CLIPS
-    return bool(re.fullmatch(r"lora_te3_encoder_block_\d+_\w+|lora_te_(?:layers_\d+|llm_adapter)_\w+", key))
+    return bool(re.fullmatch(r"lora_te3_encoder_block_\d+_\w+|lora_te_layers_\d+_\w+", key))
 
 
 def _flat(path: str) -> str:

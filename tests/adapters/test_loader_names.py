@@ -84,11 +84,29 @@ def read(folder: Path, tensors: dict[str, torch.Tensor]) -> Mapping[str, Mapping
 @pytest.mark.parametrize(
     "key",
     ["lora_te1_text_model_encoder_layers_11_mlp_fc1", "lora_te3_encoder_block_23_layer_0_SelfAttention_q",
-     "lora_te_layers_3_self_attn_q_proj", "lora_te_llm_adapter_blocks_0_mlp_layer1"],
+     "lora_te_layers_3_self_attn_q_proj"],
 )  # fmt: skip
 def test_text_encoders_of_transformers_are_known_by_our_names(key: str) -> None:
     beginnings = {ours for one in families().values() for _, ours in one.text_encoders.values()}
     assert comfy_finds(key, set()) and key.startswith(tuple(beginnings))
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["diffusion_model.llm_adapter.blocks.0.mlp.2", "text_encoders.qwen3_06b.llm_adapter.blocks.0.mlp.2",
+     "lora_unet_llm_adapter_blocks_0_mlp_2", "lora_te_llm_adapter_blocks_0_mlp_2"],
+)  # fmt: skip
+def test_animas_adapter_is_written_as_all_loaders_read_it(tmp_path: Path, spelled: str) -> None:
+    """ComfyUI has it in the transformer; Neo, in whose text encoder it is, renames it itself."""
+    tensors = {
+        f"{path}.{part}": torch.ones(shape)
+        for path in (spelled, "diffusion_model.blocks.0.adaln_modulation_mlp.1", "diffusion_model.blocks.0.mlp.layer1")
+        for part, shape in (("lora_down.weight", (2, 12)), ("lora_up.weight", (12, 2)))
+    }
+    modules = read(tmp_path, tensors)
+    assert "lora_unet_llm_adapter_blocks_0_mlp_2" in modules
+    assert comfy_finds("lora_unet_llm_adapter_blocks_0_mlp_2", {"llm_adapter.blocks.0.mlp.2"})
+    assert family("anima").block_of("lora_unet_llm_adapter_blocks_0_mlp_2") == "TE"
 
 
 def test_what_a_program_has_no_place_for_is_not_found() -> None:

@@ -84,6 +84,16 @@ FILES: dict[str, tuple[str, Shapes]] = {
         peft("diffusion_model.blocks.27.self_attn.q_proj", "diffusion_model.llm_adapter.blocks.0.mlp.0"),
     ),
     "Anima, 40 blocks": ("anima40", kohya(*(f"lora_unet_blocks_{n}_mlp_layer1" for n in range(40)))),
+    "Anima as diffusers has it": (
+        "anima",
+        peft("transformer.transformer_blocks.0.attn1.to_q", out=2048, into=2048)
+        | peft("transformer.transformer_blocks.0.attn2.to_k", out=2048, into=1024),
+    ),
+    "Anima as diffusers has it, with its modulation": (
+        "anima",
+        peft("transformer.transformer_blocks.0.attn1.to_q", "transformer.transformer_blocks.0.norm1.linear_1"),
+    ),
+    "Anima of its own trainer": ("anima", peft("net.blocks.0.self_attn.q_proj", "net.blocks.0.mlp.layer1")),
     "Krea 2": ("krea2", kohya("lora_unet_blocks_0_attn_wq")),
     "Krea 2 as diffusers has it": ("krea2", peft("transformer.transformer_blocks.0.attn.to_gate")),
     "Qwen-Image": ("qwen_image", kohya("lora_unet_transformer_blocks_0_img_mlp_net_2")),
@@ -107,6 +117,11 @@ OTHERS: dict[str, tuple[str, Shapes]] = {
     "Cascade": ("a LoRA for Stable Cascade", kohya("lora_prior_unet_down_blocks_0_1_channelwise_0")),
     "AuraFlow": ("a LoRA for AuraFlow", peft("transformer.joint_transformer_blocks.0.attn.to_q")),
     "PixArt": ("a LoRA for PixArt", peft("transformer.transformer_blocks.0.attn1.to_q")),
+    "LTX-Video": (
+        "a LoRA for PixArt, LTX-Video or Sana",
+        peft("transformer.transformer_blocks.0.attn1.to_q", out=2048, into=2048)
+        | peft("transformer.transformer_blocks.0.attn2.to_k", out=2048, into=2048),
+    ),
     "cloneofsimo": ("first format of cloneofsimo", {"lora_unet:0:up": (64, 4), "lora_unet:0:down": (4, 64)}),
     "textual inversion": ("a textual inversion", {"emb_params": (4, 768)}),
     "SDXL's textual inversion": ("a textual inversion", {"clip_l": (4, 768), "clip_g": (4, 1280)}),
@@ -196,3 +211,23 @@ def test_a_family_knows_its_own_marking(one: Family) -> None:
     assert one.marking.fits({"modelspec.architecture": f"{one.marking.architecture}/lora"})
     others = [f.name for f in families().values() if f.marking.fits({"ss_base_model_version": one.marking.version})]
     assert others == [one.name] or one.name in {"sdxl", "ssd1b", "vega", "anima", "anima40"}
+
+
+@pytest.mark.parametrize("root", ["", "base_model.model.", "diffusion_model.", "net."])
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [("flux1", ("img_in", "double_blocks.0.img_attn.qkv")), ("anima", ("llm_adapter.embed", "blocks.0.mlp.layer1")),
+     ("qwen_image", ("proj_out", "transformer_blocks.0.img_mlp.net.2")), ("sd1", ("out.2", "input_blocks.1.1.proj_in")),
+     ("sd35_medium", ("context_embedder", "joint_blocks.0.x_block.attn2.qkv"))],
+)  # fmt: skip
+def test_layers_outside_of_blocks_need_no_beginning(root: str, name: str, paths: tuple[str, ...]) -> None:
+    """OneTrainer's *original* format and PEFT have none, or one of their own."""
+    layers = layer_shapes(peft(*(root + path for path in paths)))
+    assert [key for key in layers if family(name).place(key) is None] == [] and len(layers) == 2
+
+
+def test_the_model_that_a_file_names_tells_anima_from_its_likes() -> None:
+    shapes = peft("transformer.transformer_blocks.0.attn1.to_q", out=2048, into=2048)
+    assert isinstance(recognise(shapes, {}), Foreign)
+    named = recognise(shapes, {"modelspec.architecture": "anima/lora"})
+    assert isinstance(named, Family) and named.name == "anima"

@@ -2,7 +2,9 @@
 
 Names: circlestone-labs/Anima as in Forge Neo's ``backend/nn/anima.py``; diffusers' CosmosTransformer3DModel. Choice of
 layers: sd-scripts ``lora_anima.py`` (no modulation, norms, embedders, final layer). The blocks of the larger model are
-said to be made of those of the smaller in the order of ``FROM_28``; it was not found in a loader's source.
+said to be made of those of the smaller in the order of ``FROM_28``; it was not found in a loader's source. The adapter
+of the language model's output is a part of the transformer in sd-scripts, diffusion-pipe and ComfyUI, and of the text
+encoder in Forge Neo, which renames its layers when it loads a LoRA; so files have it as the former call it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lib_lora.models.dit import LANGUAGE_MODEL, WAN_VAE, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
-from lib_lora.models.family import Family, Marking
+from lib_lora.models.family import UNET, Family, Marking, Place
 
 FROM_28 = (
     0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9, 10, 11, 11, 12, 13,
@@ -43,14 +45,24 @@ _SINGLE: Mapping[str, Sequence[str]] = {
 }
 
 
+ADAPTER = re.compile(r"llm_adapter_\w+")
+
+
+class AnimaNames(DiTNames):
+    """With the adapter between the language model and the transformer, for which all spellings are one."""
+
+    def place(self, path: str) -> Place | None:
+        return Place(UNET + path) if ADAPTER.fullmatch(path) else super().place(path)
+
+
 def _anima(count: int) -> tuple[DiTNames, tuple[Stack, ...]]:
     stacks = (Stack("blocks", count, _LAYERS, "B{n:02}", ("transformer_blocks",)),)
-    return DiTNames(stacks, _SINGLE), stacks
+    return AnimaNames(stacks, _SINGLE), stacks
 
 
 _NAMES, _STACKS = _anima(28)
 _NAMES_40, _STACKS_40 = _anima(40)
-_TEXT = {"TE": "lora_te"}
+_TEXT = {"TE": f"lora_te|{UNET}llm_adapter_"}
 
 ANIMA = Family(
     name="anima",
@@ -58,7 +70,11 @@ ANIMA = Family(
     short="Anima",
     order=45,
     names=_NAMES,
-    text_encoders={"lora_te_": (LANGUAGE_MODEL, "lora_te_"), "lora_te1_": (LANGUAGE_MODEL, "lora_te_")},
+    text_encoders={
+        "lora_te_llm_adapter_": ("", f"{UNET}llm_adapter_"),
+        "lora_te_": (LANGUAGE_MODEL, "lora_te_"),
+        "lora_te1_": (LANGUAGE_MODEL, "lora_te_"),
+    },
     blocks=dit_blocks(_STACKS, _TEXT),
     kinds=dit_kinds("_self_attn_", "_mlp_layer[12]$", {"attn2": "_cross_attn_"}),
     trained=dit_trained(("blocks",), "modulation|_norm", "_(?:self|cross)_attn_"),
