@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -52,6 +53,33 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     listed = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")} - {"index.md"}
     assert pages <= listed
+
+
+# what is in italics is read on the page, or is a name that others have given
+LABELLED = [*sorted((ROOT / "docs").glob("walk-*.md")), *(ROOT / "docs" / f"{tab}.md" for tab in
+            ("dataset", "train", "epoch-grid", "blocks", "merge", "publish", "runs", "tour"))]  # fmt: skip
+ITALIC = re.compile(r"(?<![\w*])\*([A-Z][^*]{1,60}?)\*(?![\w*])")
+OTHERS = {"Diffusion in Low Bits", "GPU Weights", "FP8 weight", "DPM adaptive", "Effective Block Analyzer", "MLP"}
+
+
+def bare(label: str) -> str:
+    """Without arrows, dots, steps and units."""
+    return re.sub(r"\(.*?\)|[^\w' -]|^\d+ ", "", label).strip().lower()
+
+
+def test_labels_that_the_walks_and_the_pages_of_the_tabs_name_are_on_the_page() -> None:
+    texts = json.loads((ROOT / "localizations" / "zh_CN.json").read_text(encoding="utf-8"))  # all, see ui/test_words.py
+    known = {re.sub(r"^\d+ +", "", bare(text)) for text in texts}
+    missing, found = [], 0
+    for document in LABELLED:
+        plain = re.sub(r"```.*?```|\*\*.*?\*\*", "", document.read_text(encoding="utf-8"), flags=re.S)
+        for label in ITALIC.findall(" ".join(plain.split())):
+            steps = label.split("→") if not label.endswith("→") else [label]
+            for step in (part.split(":")[0].strip() for part in steps):
+                found += 1
+                if bare(step) not in known and step not in OTHERS:
+                    missing.append(f"{name(document)}: {step}")
+    assert found > 150 and not missing, "\n".join(missing)
 
 
 @pytest.mark.parametrize(("program", "command", "options"), commands(), ids=" ".join)

@@ -104,12 +104,17 @@ class Stage:
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def connect(self, poller: Poller, lora: Any, scale: Any, returned: Callable[[Any, Any], None]) -> None:
-        """``returned`` connects the event of going back to an earlier state, which stands in a field."""
+    def connect(self, poller: Poller, lora: Any, scale: Any, typed: Any, returned: Callable[[Any, Any], None]) -> None:
+        """Connect them.
+
+        Args:
+            typed: the weights as text.
+            returned: connects the event of going back to an earlier state, which stands in a field.
+        """
         shown = [self.progress, self.cancel, self.result]
         self._wanted = [lora, scale, self.prompt, self.seed, *self.generation.components]
         self._drawn = shown
-        act(self.draw.click, self.start, self._wanted, self.message, shown)
+        act(self.draw.click, self.start, [typed, *self._wanted], self.message, shown)
         act(self.cancel.click, self.end, [lora], self.message, shown)
         act(self.keep.click, self.keep_weights, [lora], self.message, shown)
         returned(self.back.change, self.back)
@@ -120,11 +125,14 @@ class Stage:
         listen(event.then, self.redraw, [self.follow, *self._wanted], self._drawn)
 
     @changes
-    def start(self, name: str, scale: float | None, prompt: str, seed: float | None, *generation: Any) -> list[Any]:
-        """Draw the weights of now, with the prompt and the settings of now."""
+    def start(
+        self, typed: str, name: str, scale: float | None, prompt: str, seed: float | None, *generation: Any
+    ) -> list[Any]:
+        """Draw the weights of now, with the prompt and settings of now; not earlier ones where they cannot be read."""
         if seed is None:
             raise UserError("The seed is empty", where="Preview seed", fix="Type a whole number")
         self.desk.entry(name)
+        self.desk.parsed(name, typed)
         self.looks[name] = Look(self.generation.request(generation, prompt, int(seed)), weight_of_lora(scale))
         self._queue(name, drafts=False)
         return ["", *self.now(name)]

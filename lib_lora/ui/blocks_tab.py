@@ -117,7 +117,7 @@ class BlocksTab:
         def returned(trigger: Any, state: Any) -> None:
             changing(trigger, self.moved, [*which, state], now)
 
-        self.stage.connect(poller, self.lora, self.scale, returned)
+        self.stage.connect(poller, self.lora, self.scale, self.vector, returned)
         changing(self.preset.input, self.set, [*which, self.preset], now)
         changing(self.edit.change, self.moved, [*which, self.edit], now)
         for trigger in (self.vector.submit, self.vector.blur):

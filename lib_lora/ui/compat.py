@@ -18,7 +18,7 @@ ASK = """async (...values) => {{
     while (!window.loraWorkbench?.ask) await new Promise((go) => setTimeout(go, 10));
     return window.loraWorkbench.ask({number}, {last}, {prepare}, values){answered};
 }}"""
-ANSWERED = "window.loraWorkbench.answered('{}')"  # javascript/lora_workbench_once.js
+ANSWERED = "() => window.loraWorkbench.answered('{}')"  # javascript/lora_workbench_once.js
 SKIP = gr.update()  # "leave this component as it is"
 
 
@@ -84,13 +84,13 @@ def connect(
         script = {"js" if "js" in names else "_js": js} if js else {}
         done = trigger(fn, api_name=False, **script, **ends)
         if waits:
-            listen(done.then, None, js=f"() => {ANSWERED.format(waits)}")
+            listen(done.then, None, js=ANSWERED.format(waits))
         return done
     ends["api_visibility"] = "private"
     if fn is not None:
         handler = gr.on([], fn, **ends)
         last = "true" if getattr(trigger, "event_name", "") == "change" else "false"
-        answered = f".finally(() => {ANSWERED.format(waits)})" if waits else ""  # gradio tells `then` not in all cases
+        answered = f".finally({ANSWERED.format(waits)})" if waits else ""  # gradio tells `then` not in all cases
         js = ASK.format(number=handler["id"], last=last, prepare=js or "null", answered=answered)
     return trigger(None, js=js, **ends)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,7 @@ from lib_lora.bounds import check_number
 from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
 from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
+from lib_lora.training.config_groups.slider import is_slider
 from lib_lora.training.effect import without_effect
 from lib_lora.training.measured import CLAIMS_OF
 from lib_lora.ui.actions import panel
@@ -30,6 +32,7 @@ BASIC = (
 OWN = ("data_dir", "name", "trigger")  # no preset has them
 FROM_HOST = ("model",)  # the loaded checkpoint, chosen in the header
 CURVES = {SCHEDULE: lr_chart, NOISE: timestep_chart}  # a picture at the top of a group
+FOLDERS = ("data_dir", "reg_dir", "mask_dir")
 
 
 def group_of(f: Field) -> str:
@@ -110,7 +113,8 @@ class SettingsForm:
                             self.fields[name] = component(name, getattr(start, name))
 
     def faults(self, values: Sequence[Any]) -> list[UserError]:
-        """All that is wrong with the fields, at most one fault each; empty where they can be used."""
+        """All that is wrong with the fields, at most one fault each; empty where they can be used. A folder that is not
+        there is wrong too."""
         found: dict[str, UserError] = {}
         read = {}
         usable = {**asdict(TrainConfig()), "name": "x", "data_dir": "x"}
@@ -122,11 +126,11 @@ class SettingsForm:
         while True:
             try:
                 TrainConfig(**read).check()
-                return list(found.values())
+                return [*found.values(), *_missing(read, found)]
             except UserError as error:
                 name = field_of(error)
                 if not name or name in found:
-                    return [*found.values(), *([] if name else [error])]
+                    return [*found.values(), *([] if name else [error]), *_missing(read, found)]
                 found[name], read[name] = error, usable[name]
 
     def config(self, values: Sequence[Any]) -> TrainConfig:
@@ -225,6 +229,18 @@ class SettingsForm:
 
     def _not_own(self) -> list[str]:
         return [name for name in self.names if name not in OWN]
+
+
+def _missing(read: Mapping[str, Any], found: Mapping[str, UserError]) -> list[UserError]:
+    """Folders that are not there, of the fields that nothing else is wrong with."""
+    drawn = is_slider(TrainConfig(**read))  # its pictures come first
+    names = FOLDERS[1:] if drawn else FOLDERS
+    given = {name: str(read[name]).strip() for name in names if name not in found}
+    return [
+        UserError("There is no such folder", where=name, fix="Check the path")
+        for name, path in given.items()
+        if path not in ("", "x") and not Path(path).expanduser().is_dir()
+    ]
 
 
 def changed(base: TrainConfig, values: dict[str, Any]) -> dict[str, Any]:

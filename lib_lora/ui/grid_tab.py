@@ -120,8 +120,13 @@ class GridTab:
 
     @changes
     def start(self, *values: Any) -> str:
-        """Queue the grid; during a training it is drawn between steps."""
-        spec = self.fields.spec(*values)
+        """Queue the grid; during a training it is drawn between steps. A mistake in a field stands above the button."""
+        try:
+            spec = self.fields.spec(*values)
+        except UserError:
+            if self.announce(*values):
+                return ""
+            raise
         place = GridPlace(self.workbench, values[0])
         config = place.config()
         title = f"Grid of {config.name if config else 'LoRA files'}"

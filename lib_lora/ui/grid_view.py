@@ -94,12 +94,11 @@ class GridView:
 
     def pictures_of(self, pick: Pick) -> str:
         """A cell for every prompt and seed, to be enlarged."""
-        shown = [
-            html.picture(self.pictures.url(path), f"{cell['prompt']}, seed {cell['seed']}")
-            + (why_button(cell["image"]) if self.explained else "")
-            for cell in self.grid["cells"]
-            if _pick(cell) == pick and (path := self._file(cell))
-        ]
+        shown = []
+        for cell in self.grid["cells"]:
+            if _pick(cell) == pick and (path := self._file(cell)):
+                picture = html.picture(self.pictures.url(path), f"{cell['prompt']}, seed {cell['seed']}")
+                shown.append(f"<div>{picture}{why_button(cell['image']) if self.explained else ''}</div>")
         return f'<div class="lw-strip">{"".join(shown)}</div>' if shown else ""
 
     def starred(self) -> str:

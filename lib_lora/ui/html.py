@@ -94,9 +94,9 @@ def pick_button(text: str, into: str, value: str, css: str = "", said: str = "")
     """A button that writes ``value`` and the time into the hidden textbox ``into``, whose change is an event.
 
     Args:
-        said: what a screen reader says, where ``text`` alone is the same on several buttons.
+        said: what a screen reader says, and the mouse, where ``text`` alone is the same on several buttons, or a sign.
     """
-    label = f' aria-label="{escape(said)}"' if said else ""
+    label = f' aria-label="{escape(said)}" title="{escape(said)}"' if said else ""
     return (
         f'<button type="button" class="lw-pick {css}" data-lw-into="{escape(into)}" data-lw-pick="{escape(value)}"'
         f"{label}>"

@@ -25,9 +25,9 @@ from lib_lora.workbench.revisit import find_influence, train_without
 WHY = "lw_grid_why"  # the hidden field that the button under a picture writes into
 RIGHT = 4  # pictures with a star that it is compared with
 INTRO = (
-    "A hint, not a proof: training pictures, the one first that seems to teach what is wrong here and the others do "
-    "not. In trials, one wrong picture of 24 came first in 3 sets of 5. Pictures with a star count as right: give one "
-    "to pictures that lack the fault, and ask again."
+    "A hint, not a proof. First comes the training picture that seems to have taught what you see here. In trials with "
+    "one wrong picture among 24, it came first in 3 sets of 5. Pictures with a star count as good: star some without "
+    "the fault, and ask again."
 )
 
 

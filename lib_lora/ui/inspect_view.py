@@ -61,6 +61,8 @@ def library(loras: Sequence[LoraEntry], pictures: Pictures, into: str) -> str:
 
 def size_of(size: int) -> str:
     """``1.3 MB``."""
+    if size < 1e5:
+        return f"{size / 1e3:.0f} kB"
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 

@@ -52,7 +52,7 @@ def comparison(runs: Sequence[Run]) -> str:
     charts = runs_chart(running, "Running loss, smoothed") + runs_chart(fixed, "Fixed-noise loss per epoch")
     values = [asdict(run.config()) for run in runs]
     rows = [
-        (f.metadata["label"], *(v[name] for v in values))
+        (f.metadata["label"], *(_said(v[name]) for v in values))
         for name, f in settings().items()
         if len({str(v[name]) for v in values}) > 1
     ]
@@ -63,7 +63,12 @@ def comparison(runs: Sequence[Run]) -> str:
 def setting_rows(run: Run) -> list[tuple[str, Any, Any]]:
     """Label, value and default of every setting."""
     values = asdict(run.config())
-    return [(f.metadata["label"], values[name], f.default) for name, f in settings().items()]
+    return [(f.metadata["label"], _said(values[name]), _said(f.default)) for name, f in settings().items()]
+
+
+def _said(value: Any) -> Any:
+    """As the form shows it: a check box is on or off."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 def _mixture(run: Run) -> str:

@@ -20,7 +20,8 @@ HEADERS = ("Name", "Started", "Checkpoint", "Steps", "State", "Lowest loss", "Ch
 SHOWN = 50
 NOTE = 80  # characters of a note
 STATES = {"waiting": "in the queue", "running": "is being trained", "paused": "paused"}
-ACTIONS = (("compare", "Compare"), ("continue", "Continue"), ("settings", "Use settings"), ("delete", "Delete …"))
+ACTIONS = (("compare", "Compare"), ("continue", "Continue"), ("settings", "Use settings"), ("delete", "✕"))
+SAID = {"delete": "Delete …"}  # of labels that are signs
 
 
 class RunsTable:
@@ -90,7 +91,7 @@ def _cells(run: Run, active: str | None, picture: str) -> str:
     first = html.pick_button(config.name, PICK, f"open:{run.id}")
     able = [(verb, label) for verb, label in ACTIONS if active is None or verb in ("compare", "settings")]
     buttons = "".join(
-        html.pick_button(label, ROW, f"{verb}:{run.id}", "lw-row", said=f"{label} {config.name}")
+        html.pick_button(label, ROW, f"{verb}:{run.id}", "lw-row", said=f"{SAID.get(verb, label)} {config.name}")
         for verb, label in able
     )
     cells = "".join(f"<td>{escape(text)}</td>" for text in texts)

@@ -246,7 +246,10 @@ class TrainTab:
             try:
                 return fn(*values)
             except UserError as error:
-                errors = (form.field_of(error) and self.form.faults(values[-len(self.form.names) :])) or [error]
+                faults = self.form.faults(values[-len(self.form.names) :])
+                if not form.field_of(error):  # what the fields do not tell, or a folder that is not there
+                    faults = [one for one in faults if one.where in form.FOLDERS]
+                errors = faults or [error]
                 said = "".join(html.error_message(form.in_words(one)) for one in errors)
                 return [said, "".join(map(form.fault, errors)), *[SKIP] * rest]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -87,12 +88,14 @@ def test_settings_are_found_by_kohyas_name() -> None:
     assert form.search("  ", {}) == ""
 
 
-def test_all_faults_are_told_at_once_and_by_the_fields_labels(built: SettingsForm) -> None:
+def test_all_faults_are_told_at_once_and_by_the_fields_labels(built: SettingsForm, tmp_path: Path) -> None:
     values = dict(zip(built.names, built.values(TrainConfig()), strict=True)) | {"epochs": 2.5, "resolution": 500}
     found = built.faults(list(values.values()))
     assert {form.field_of(error) for error in found} == {"epochs", "name", "data_dir", "resolution"}
     assert "data_dir" not in {form.in_words(error).where for error in found}
-    assert built.faults(built.values(TrainConfig(name="mira", data_dir="sets"))) == []
+    assert built.faults(built.values(TrainConfig(name="mira", data_dir=str(tmp_path)))) == []
+    gone = TrainConfig(name="", data_dir=str(tmp_path / "gone"), mask_dir=str(tmp_path / "masks"))
+    assert {form.field_of(error) for error in built.faults(built.values(gone))} == {"name", "data_dir", "mask_dir"}
 
 
 def test_settings_without_an_effect_are_hidden_and_the_search_says_when_they_have_one(built: SettingsForm) -> None:
