@@ -184,7 +184,7 @@ class Stage:
             if not drawn:
                 return ""
             picture, stale = path(drawn[-1], look.request), " lw-stale"
-        note = f"draft, {steps} steps" if steps < look.request.steps else f"{steps} steps"
+        note = f"{'draft, ' if steps < look.request.steps else ''}{html.plural(steps, 'step')}"
         if stale:
             note = "of earlier weights" + (", the new ones are being drawn" if busy else "")
         against = path(self._against(name), look.request)

@@ -87,7 +87,7 @@ class PublishTab:
         self.message = panel("lw_publish_message")
 
     def _build_card(self) -> None:
-        self.name = gr.Textbox("", label="Published name", elem_id="lw_publish_name")
+        self.name = gr.Textbox("", label="Published name", elem_id="lw_publish_name", max_lines=1)
         with gr.Row(elem_classes=["lw-fields"]):
             self.trigger = gr.Textbox("", label="Trigger words", elem_id="lw_publish_trigger", scale=3)
             self.weight = gr.Number(1.0, label="Use at weight", elem_id="lw_publish_weight", scale=1, min_width=120)

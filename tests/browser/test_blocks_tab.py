@@ -161,7 +161,7 @@ def scan(desk: BlocksDesk, workbench: Workbench) -> None:
     desk.type("lw_blocks_scan_seeds", "1")
     desk.sees("#lw_blocks_scan_plan", "5 pictures")
     desk.click("lw_blocks_scan")
-    desk.page.locator("#lw_blocks_scan_result tbody tr").first.wait_for()
+    desk.page.locator("#lw_blocks_scan_result .lw-picture").nth(3).wait_for()
     assert desk.page.locator("#lw_blocks_scan_result tbody tr").count() == 3
     desk.page.locator("#lw_blocks_scan_result th button", has_text="layers").click()
     cells = desk.page.locator("#lw_blocks_scan_result tbody td:nth-child(2)").all_inner_texts()

@@ -72,7 +72,7 @@ def keys_and_size(desk: Desk) -> None:
     cell, other = (desk.page.locator(f'[data-lw-cell="{name}:1.0:"]').first for name in ("mira", "luna"))
     cell.focus()
     desk.page.keyboard.press("ArrowLeft")
-    assert other.evaluate("(cell) => cell === document.activeElement")
+    desk.page.wait_for_function("(cell) => cell === document.activeElement", arg=other.element_handle())
     own = other.locator("img").get_attribute("src")
     desk.page.keyboard.down("b")
     assert other.locator("img").evaluate("(image) => image.src") == cell.locator("img").evaluate("(image) => image.src")

@@ -40,7 +40,7 @@ def test_parts_that_change_are_shown(context: BrowserContext) -> None:
         assert tab.locator("#two").inner_text() == "same"
         asked: list[str] = []
         tab.on("request", lambda request: asked.append(request.url))
-        tab.wait_for_timeout(2500)
+        tab.wait_for_event("request")
         assert asked
         tab.evaluate(HIDE, True)  # a page that nobody sees asks for nothing
         tab.wait_for_timeout(500)  # what was on its way

@@ -136,6 +136,8 @@ def open_a_run(desk: Desk, workbench: Workbench) -> None:
     desk.sees_value("lw_runs_notes", "the hat is too dark")
     desk.sees("#lw_runs_table td", "the hat is too dark")
     assert run_called(workbench, "mira-rank1").notes() == "the hat is too dark\n"
+    table = "document.querySelector('#lw_runs_table .lw-runs-scroll')"
+    assert desk.page.evaluate(f"{table}.scrollWidth <= {table}.clientWidth")  # the actions of a row are in view
 
 
 def compare(desk: Desk, workbench: Workbench) -> None:

@@ -41,6 +41,16 @@ def chinese(address: str, context: BrowserContext) -> Iterator[Page]:
     own.close()
 
 
+def settled(page: Page, script: str) -> list[str]:
+    """What ``script`` finds once the page has come to rest: what is drawn late is translated, and laid out, later."""
+    found: list[str] = []
+    for _ in range(40):
+        page.wait_for_timeout(250)
+        if not (found := page.evaluate(script)):
+            break
+    return found
+
+
 def test_no_text_is_left_in_english_and_none_is_cut_off(chinese: Page, tmp_path: Path) -> None:
     chinese.get_by_role("tab", name="训练", exact=True).wait_for()
     names = chinese.evaluate(TABS)
@@ -48,11 +58,9 @@ def test_no_text_is_left_in_english_and_none_is_cut_off(chinese: Page, tmp_path:
     for key in names:
         chinese.locator(f"#lw_tab_{key}-button").click()
         chinese.locator(f"#lw_tab_{key}").wait_for()
-        chinese.wait_for_timeout(300)
-        assert chinese.evaluate(LEFT) == [], key
+        assert settled(chinese, LEFT) == [], key
         chinese.set_viewport_size({"width": 900, "height": 900})
-        chinese.wait_for_timeout(200)
-        assert chinese.evaluate(CUT) == [], key
+        assert settled(chinese, CUT) == [], key
         chinese.screenshot(path=tmp_path / f"{key}.png")
         chinese.set_viewport_size({"width": 1280, "height": 900})
     chinese.locator("[data-lw-language='']").click()
