@@ -1,6 +1,9 @@
-"""How much room there is on a device, and how it says that there is none."""
+"""How much room there is on a device, how it says that there is none, and what this process takes."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import torch
 
@@ -28,6 +31,18 @@ def free_memory(device: torch.device | str) -> int | None:
         return None
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0] + kept)
+
+
+def process_memory() -> int | None:
+    """Bytes of main memory that this process holds now, all in all; None where nobody tells."""
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        return int(pages.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    try:
+        import psutil  # accelerate brings it, in every host
+    except ImportError:
+        return None
+    return int(psutil.Process().memory_info().rss)
 
 
 def forget_free_memory() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from lib_lora.adapters.loaders import kinds_of_spec, limits, limits_elsewhere
 from lib_lora.dataset.advice import Advice
 from lib_lora.dataset.check import CheckReport
@@ -12,13 +14,14 @@ from lib_lora.dataset.check import check as check_dataset
 from lib_lora.dataset.hashes import FileHashes
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths, LoadedModel
+from lib_lora.models.memory import process_memory
 from lib_lora.training.applied import applied_networks
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config, usable_scan
 from lib_lora.training.memory import RESERVE, capacity, estimate, fitting_change
 from lib_lora.training.optimizers import recipe_of
 from lib_lora.training.presets import MINIATURE, PRESETS, preset
-from lib_lora.training.probe import probe
+from lib_lora.training.probe import Cost, probe
 from lib_lora.training.run_metadata import network_spec
 from lib_lora.training.sample_prompts import sample_prompt_notes
 from lib_lora.training.validation import split
@@ -35,6 +38,7 @@ class Preflight:
     ``seconds`` is for the whole run without samples; ``bytes`` at its peak, of which ``model_bytes`` are in use anyway;
     ``capacity`` is the memory of the graphics card, None without one; ``elsewhere`` names programs that will not apply
     such a file, though web UIs do; ``base`` says how the base model is held where that is not plain.
+    ``process`` is what the whole process will hold, where that is the memory that counts and somebody tells: on a CPU.
     """
 
     dataset: CheckReport
@@ -45,6 +49,7 @@ class Preflight:
     capacity: int | None
     elsewhere: str = ""
     base: str = ""
+    process: int | None = None
 
 
 def preflight(
@@ -78,7 +83,7 @@ def preflight(
     tell("timing a step")
     largest = max(report.buckets, key=lambda size: size[0] * size[1])
     caption = max(report.captions, key=len, default="")
-    limit = capacity(model.device)
+    limit, before = capacity(model.device), process_memory()
     if limit is not None and (needed := estimate(model, config, largest, caption)) * RESERVE > limit:
         what = f"One step would need about {needed / 2**30:.1f} GB of {limit / 2**30:.1f} GB"
         raise UserError(what, where="memory", fix=fitting_change(model, config, largest, limit, caption))
@@ -86,7 +91,18 @@ def preflight(
     advice = (*report.warnings, *_setting_advice(config, report.total_steps))
     elsewhere = limits_elsewhere(kinds_of_spec(network_spec(config)))
     seconds = cost.seconds * report.total_steps
-    return Preflight(report, advice, seconds, cost.bytes, cost.model_bytes, limit, elsewhere, cost.base)
+    process = _process(cost, before) if torch.device(model.device).type == "cpu" else None
+    return Preflight(report, advice, seconds, cost.bytes, cost.model_bytes, limit, elsewhere, cost.base, process)
+
+
+def _process(cost: Cost, before: int | None) -> int | None:
+    """What the process will hold in a run: small tensors are counted by what it kept of a step's, large ones by size.
+
+    Args:
+        before: what it held before the step.
+    """
+    now = process_memory()
+    return None if before is None or now is None else max(now, before + cost.bytes - cost.model_bytes)
 
 
 def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:

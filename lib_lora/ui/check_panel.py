@@ -31,7 +31,8 @@ def _summary(found: Preflight) -> str:
 
 def _memory(found: Preflight) -> str:
     capacity = f" of {size(found.capacity)}" if found.capacity else ""
-    return f"{size(found.bytes)}{capacity}, {size(found.model_bytes)} of it the model"
+    whole = f"; with the program itself about {size(found.process)}" if found.process else ""
+    return f"{size(found.bytes)}{capacity}, {size(found.model_bytes)} of it the model{whole}"
 
 
 def _base(found: Preflight) -> str:

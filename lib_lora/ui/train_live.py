@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,6 +14,7 @@ import torch
 from lib_lora.access import changes, guarded, looks
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import PAUSED, PREPARING, SAMPLING, TRAINING, WAITING, TrainView
+from lib_lora.models.memory import process_memory
 from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
@@ -31,7 +31,6 @@ from lib_lora.ui.train_before import Before
 from lib_lora.workbench import Workbench
 
 DOING = {PREPARING: "preparing", TRAINING: "training", SAMPLING: "drawing samples"}
-PAGE = 4096  # bytes, of /proc
 ASKED = {
     "save": "A LoRA file is written after this step; training goes on.",
     "sample": "The sample prompts are drawn after this step; training goes on.",
@@ -204,5 +203,5 @@ def memory_in_use() -> str:
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         return f"{(total - free) / 2**30:.1f} of {total / 2**30:.1f} GB"
-    pages = Path("/proc/self/statm")
-    return f"{int(pages.read_text().split()[1]) * PAGE / 2**30:.1f} GB" if pages.exists() else ""
+    held = process_memory()
+    return "" if held is None else f"{held / 2**30:.1f} GB"

@@ -23,11 +23,11 @@ WAIT = 120
 
 
 def one_step(folder: Path, **changes) -> TrainConfig:
-    """Settings of a run of one step on one picture, for tests of what is around it: a third of the layers."""
+    """Settings of a run of one step on one picture, for tests of what is around it: one block's layers."""
     (folder / "1_girl").mkdir(parents=True)
     Image.new("RGB", (64, 64), "red").save(folder / "1_girl" / "0.png")
     settings = {"epochs": 1, "batch_size": 1, "te_lr": 0.0, "rank": 1, "fixed_loss_images": 0, "shuffle": False}
-    settings |= {"layers": "attn2"}
+    settings |= {"layers": "down_blocks_0_attentions_0.*attn2"}
     return small_config(folder, **settings | changes)
 
 

@@ -16,7 +16,7 @@ from lib_lora.workbench import Workbench
 from tests.jobs import end_worker
 from tests.jobs.end_worker import one_step, train
 
-RUNS = 12
+RUNS = 30
 GROWTH = 1.02  # of the process's memory, from the third run to the last
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lib_lora.errors import UserError
@@ -9,6 +11,7 @@ from lib_lora.training.preflight import _setting_advice, preflight, rate_advice
 from lib_lora.training.presets import MINIATURE, PRESETS, preset
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.trainer import Trainer
+from lib_lora.ui.check_panel import check_panel
 from tests.training.worlds import image_folder, small_config
 
 
@@ -30,6 +33,12 @@ def test_it_says_what_will_happen(tiny_host, tmp_path):
     assert found.seconds > 0 and found.bytes > found.model_bytes > 0
     assert any("few" in advice.text for advice in found.advice)
     assert not any("apply" in advice.text for advice in found.advice) and not found.elsewhere
+    on_a_card = replace(found, bytes=3 << 30, model_bytes=2 << 30, process=None, capacity=8 << 30)
+    assert "<dd>3.0 GB of 8.0 GB, 2.0 GB of it the model</dd>" in check_panel(on_a_card)
+    assert "2.0 GB of it the model; with the program itself about 4.0 GB" in check_panel(
+        replace(on_a_card, process=4 << 30)
+    )
+    assert found.process > found.bytes
 
 
 def test_larger_batches_need_more_memory(tiny_host, tmp_path):
