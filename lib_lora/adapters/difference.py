@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import Adapter, at_least_float32, missing, stored, unfit
 from lib_lora.adapters.delta import Delta
@@ -30,6 +31,7 @@ class Difference(Adapter):
         self.weight_shape = weight.shape
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Difference:
         names = cls.param_names[:2]
         missing(tensors, names[0])
@@ -43,14 +45,17 @@ class Difference(Adapter):
         """The exact ΔW of any algorithm."""
         return cls(delta.dense(), delta.bias)
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         parts = zip(self.param_names, (self.weight, self.bias), strict=False)  # further names are only read
         return {name: stored(part, dtype) for name, part in parts if part is not None}
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         bias = None if self.bias is None else at_least_float32(self.bias)
         matrix = at_least_float32(self.weight).reshape(self.weight_shape[0], -1)
         return Delta(self.weight_shape, dense_part=matrix, bias=bias)
 
+    @override
     def reshape(self, weight_shape: torch.Size) -> None:
         self.weight.data = self.weight.data.reshape(weight_shape)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import (
     Adapter,
@@ -60,10 +61,12 @@ class DoRA(Adapter):
         return cls(inner, _norm(base, INPUT_AXIS).to(inner.dtype))
 
     @classmethod
+    @override
     def create(cls, layer_shape: torch.Size, spec: LayerSpec, **options: object) -> DoRA:
         raise TypeError("a DoRA is made around an adapter and a weight: DoRA.around")
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> DoRA:
         raise TypeError("a DoRA is read around an adapter: DoRA.read")
 
@@ -86,6 +89,7 @@ class DoRA(Adapter):
             )
         return adapter
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         inner = self.inner
         tensors = inner.tensors()
@@ -98,6 +102,7 @@ class DoRA(Adapter):
         alpha = torch.tensor(float(inner.rank), dtype=torch.float32)
         return {**tensors, SCALE: stored(self.dora_scale, dtype).reshape(shape), "alpha": alpha}
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         base = base_of(layer, x)
         ratio = self._ratio(base).to(x.dtype)
@@ -106,6 +111,7 @@ class DoRA(Adapter):
             return apply_weight(x * (channels - 1), base, layer) + self.inner.forward_delta(x * channels, layer)
         return apply_weight(x, base, layer) * (channels - 1) + self.inner.forward_delta(x, layer) * channels
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         base = required_base(base, "DoRA")
         ratio = self._ratio(base).detach().to(base)
@@ -113,6 +119,7 @@ class DoRA(Adapter):
         shape = [-1 if i == self.axis else 1 for i in range(base.ndim)]
         return Delta(base.shape, dense_part=(direction * ratio.view(shape) - base).flatten(1))
 
+    @override
     def fit(self, weight_shape: torch.Size) -> None:
         self.inner.fit(weight_shape)
         self.weight_shape = self.inner.weight_shape

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import (
     Adapter,
@@ -65,23 +66,27 @@ class Rotation(Adapter):
         blocks = tensors[BLOCKS]
         return cls(blocks, _constraint(tensors), _rescale(tensors, blocks.shape[-3] * blocks.shape[-2]))
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         tensors = {BLOCKS: stored(self.oft_blocks, dtype), ALPHA: torch.tensor(self.alpha, dtype=torch.float32)}
         if self.rescale is not None:
             tensors[RESCALE] = stored(self.rescale, dtype).reshape(-1, *[1] * (len(self.weight_shape) - 1))
         return tensors
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         axis = channel_axis(layer)
         out = apply_weight(x, base_of(layer, x), layer).movedim(axis, -1)
         return (self.rotated(out) - out).movedim(-1, axis)
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         base = required_base(base, self.algorithm.upper())
         rows = base.flatten(1)
         rotated = self.rotated(rows.T).T.detach().to(rows)
         return Delta(base.shape, dense_part=rotated - rows)
 
+    @override
     def fit(self, weight_shape: torch.Size) -> None:
         if weight_shape[0] != self.weight_shape[0]:
             raise misfit(self.weight_shape, weight_shape)

@@ -84,6 +84,7 @@ class DoorKeeper:
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[None]]
     ) -> None:
+        """Let a request through where the doors do, or answer that they do not."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return

@@ -6,6 +6,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from lib_lora import bounds
 from lib_lora.access import Access, admit, changes, looks
 from lib_lora.api import bodies, views
@@ -55,6 +57,7 @@ class SavedMergeJob(MergeJob):
         super().__init__(*args, **options)
         self.target = target
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, Any]:
         yield Progress(0, 0, "reading the files")
         merged = self.make(host)
@@ -71,6 +74,7 @@ class SavedMergeJob(MergeJob):
             "warnings": report.warnings,
         }
 
+    @override
     def view(self) -> PlainView:
         return PlainView(**self.common(), result=self.result)
 
@@ -84,18 +88,22 @@ class Services:
 
     @looks
     def status(self) -> dict[str, Any]:
+        """The loaded model, the jobs, and whether anything may be changed."""
         return views.status(self.workbench, read_only=self.access.read_only)
 
     @looks
     def job(self, job_id: int) -> dict[str, Any]:
+        """How far a job is, and its result once it is done."""
         return views.job(self.workbench.queue.view(job_id))
 
     @looks
     def runs(self) -> dict[str, Any]:
+        """All runs, the newest first."""
         return {"runs": [views.run_line(run) for run, _ in self.workbench.runs.with_config()]}
 
     @looks
     def run(self, run_id: str) -> dict[str, Any]:
+        """A run with its settings, files and epochs."""
         return views.run_details(self.workbench, self._run(run_id))
 
     @changes
@@ -157,6 +165,7 @@ class Services:
 
     @looks
     def loras(self) -> dict[str, Any]:
+        """The names in the LoRA folders."""
         return {"loras": [entry.name for entry in self.workbench.list_loras()]}
 
     @looks

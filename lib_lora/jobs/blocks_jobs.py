@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
@@ -39,6 +41,7 @@ class BlocksPictureJob(ToolJob):
         super().__init__(queue, f"Preview of {file.stem}")
         self.file, self.wanted, self.request, self.scale = file, wanted, request, scale
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, None]:
         yield Progress(0, 1, f"{self.request.steps} steps")
         weightings = [weights for weights, _ in self.wanted]
@@ -58,6 +61,7 @@ class BlockScanJob(ToolJob):
         super().__init__(queue, f"Blocks of {file.stem}")
         self.inputs = (file, request, seeds, scale)
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, tuple[BlockScan, Path, dict[str, Path]]]:
         yield Progress(0, 0, "the whole LoRA")
         folder = host.paths.places.scans
@@ -69,6 +73,7 @@ class BlockScanJob(ToolJob):
         }
         return found, table, drawn
 
+    @override
     def view(self) -> ScanView:
         scan, table, pictures = self.result or (None, None, {})
         return ScanView(**self.common(), file=self.inputs[0], scan=scan, table=table, pictures=pictures)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from lib_lora.errors import Cancelled, UserError
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
@@ -58,9 +60,11 @@ class CardJob(ToolJob):
         self.command = command
         self.lines: list[str] = []
 
+    @override
     def view(self) -> JobView:
         return CardView(**self.common(), lines=tuple(self.lines), found=self.result)
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, dict[str, Any]]:
         yield Progress(0, SECONDS, "making room on the card")
         with host.card_lent():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
@@ -37,6 +39,7 @@ class GridJob(ToolJob):
         self.training = training
         self.made = 0
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, Path]:
         total = len(self.spec.cells())
         yield Progress(0, total, "reading the LoRA")
@@ -50,6 +53,7 @@ class GridJob(ToolJob):
         write_likeness(self.folder, found, likeness)
         return self.folder / SHEET
 
+    @override
     def view(self) -> GridView:
         return GridView(**self.common(), folder=self.folder, cost=self.cost(), sheet=self.result)
 

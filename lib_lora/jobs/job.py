@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import DONE, ENDED, WAITING, JobView, PlainView
 from lib_lora.models.base import Host
@@ -138,9 +140,11 @@ class GeneratorJob(Job):
         self.kind = kind
         self._work = work
 
+    @override
     def work(self, host: Host) -> Generator[Any, None, Any]:
         return self._work(host)
 
+    @override
     def view(self) -> PlainView:
         return PlainView(**self.common(), result=self.result)
 

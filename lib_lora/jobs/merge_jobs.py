@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lib_lora.adapters.base_weights import CheckpointWeights, LayerWeights
 from lib_lora.adapters.extract import Extraction, extract
@@ -52,6 +53,7 @@ class MergedJob(LayerJob):
     def make(self, host: Host) -> Merged:
         """The whole work."""
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, Merged]:
         yield Progress(0, 0, "reading the files")
         merged = self.make(host)
@@ -61,6 +63,7 @@ class MergedJob(LayerJob):
         self.curve = energy_curve(merged)
         return merged
 
+    @override
     def view(self) -> JobView:
         return MergeView(
             **self.common(), name=self.name, reduction=self.reduction, curve=tuple(self.curve), merged=self.result
@@ -80,6 +83,7 @@ class MergeJob(MergedJob):
         super().__init__(queue, formula, reduction, name)
         self.formula, self.presets, self.base, self.program = formula, presets, base, program
 
+    @override
     def make(self, host: Host) -> Merged:
         with ExitStack() as borrowed:
             return merge_for(
@@ -101,6 +105,7 @@ class ExtractJob(MergedJob):
         super().__init__(queue, f"{tuned} - {original}", reduction, f"{Path(tuned).stem}-extracted")
         self.tuned, self.original, self.options = tuned, original, options
 
+    @override
     def make(self, host: Host) -> Merged:
         tuned, original = (host.checkpoint_path(name) for name in (self.tuned, self.original))
         return extract(tuned, original, self.options, progress=self.layer_done)
@@ -115,6 +120,7 @@ class CheckpointJob(LayerJob):
         super().__init__(queue, f"{formula} into {checkpoint}")
         self.formula, self.checkpoint, self.target, self.presets = formula, checkpoint, target, presets
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, Sequence[str]]:
         yield Progress(0, 0, "reading the files")
         source = host.checkpoint_path(self.checkpoint)
@@ -124,6 +130,7 @@ class CheckpointJob(LayerJob):
         yield Progress(self.done, self.total)
         return left_out
 
+    @override
     def view(self) -> CheckpointView:
         return CheckpointView(**self.common(), target=self.target, left_out=tuple(self.result or ()))
 
@@ -144,6 +151,7 @@ class MergePreviewJob(ToolJob):
         super().__init__(queue, "Preview of the merge")
         self.merged, self.request, self.alone = merged, request, alone
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, Mapping[str, Path]]:
         merged = self.merged.result if isinstance(self.merged, MergedJob) else self.merged
         if merged is None:
@@ -158,6 +166,7 @@ class MergePreviewJob(ToolJob):
         yield Progress(len(names), len(names))
         return paths
 
+    @override
     def view(self) -> PairView:
         return PairView(**self.common(), **(self.result or {"before": None, "after": None}))
 

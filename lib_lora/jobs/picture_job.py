@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
@@ -30,6 +32,7 @@ class PictureJob(ToolJob):
         super().__init__(queue, f"Pictures for {name}")
         self.checkpoint, self.spec, self.folder, self.beside = checkpoint, spec, folder, tuple(beside)
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, None]:
         yield Progress(0, self.spec.count, "getting ready")
         info = host.info()
@@ -40,5 +43,6 @@ class PictureJob(ToolJob):
         for done, total in sift(self.folder, host.paths.places.dataset, self.beside):
             yield Progress(done, total, "looking for failures and copies")
 
+    @override
     def view(self) -> FolderView:
         return FolderView(**self.common(), folder=self.folder)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from typing_extensions import override
+
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob, save_preview
@@ -41,6 +43,7 @@ class RevisitJob(ToolJob):
     def measure(self, again: Revisit) -> Generator[Progress, None, Any]:
         """What is asked."""
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, Any]:
         load_model_of(self.run.config(), host)
         with host.training_session() as model:
@@ -53,10 +56,12 @@ class RevisitJob(ToolJob):
         """What has to be read before the epochs are on the model."""
         yield from ()
 
+    @override
     def step_aside(self) -> None:
         if self._again is not None:
             self._again.switch(False)
 
+    @override
     def step_back(self) -> None:
         if self._again is not None:
             self._again.switch(True)
@@ -84,11 +89,13 @@ class MixtureJob(RevisitJob):
         self.pictures = pictures
         self.held_out: Any = None
 
+    @override
     def prepare(self, again: Revisit) -> Generator[Progress, None, None]:
         self.held_out = again.data.held_out
         if self.pictures:
             self.held_out = yield from _prepared(pictures_in(self.pictures, again))
 
+    @override
     def measure(self, again: Revisit) -> Generator[Progress, None, Mixture]:
         try:
             found = yield from _counted(best_mixture(again, self.held_out))
@@ -97,6 +104,7 @@ class MixtureJob(RevisitJob):
         self.run.set_mixture(found.plain())
         return found
 
+    @override
     def view(self) -> MixtureView:
         return MixtureView(**self.common(), run=self.run.id, mixture=self.result)
 
@@ -119,6 +127,7 @@ class InfluenceJob(RevisitJob):
         self.wrong, self.right, self.folder = wrong, right, Path(run.config().data_dir)
         self.thumbnails: list[Path] = []
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, list[Influence]]:
         found: list[Influence] = yield from super().work(host)
         for number, one in enumerate(found[:THUMBNAILS]):
@@ -128,9 +137,11 @@ class InfluenceJob(RevisitJob):
             self.thumbnails.append(save_preview(host, f"influence-{self.run.id}-{number}", image))
         return found
 
+    @override
     def measure(self, again: Revisit) -> Generator[Progress, None, list[Influence]]:
         return (yield from _counted(influences(again, self.wrong, self.right)))
 
+    @override
     def view(self) -> InfluenceView:
         found, thumbnails = tuple(self.result or ()), tuple(self.thumbnails)
         return InfluenceView(**self.common(), run=self.run.id, folder=self.folder, found=found, thumbnails=thumbnails)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from lib_lora.errors import UserError
 from lib_lora.jobs.grid_job import GridJob
 from lib_lora.jobs.job import Progress
@@ -27,6 +29,7 @@ class SweepGridJob(GridJob):
         super().__init__(queue, f"Grid of the variants of {config.name}", spec, folder)
         self.runs = tuple(runs)
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, Path]:
         finished = [run for run in self.runs if run.status == "finished" and Path(run.result()["path"]).is_file()]
         if not finished:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.queue import JobQueue
 from lib_lora.jobs.tool_jobs import ToolJob
@@ -53,6 +55,7 @@ class TasteJob(ToolJob):
         """What the job for a LoRA of this name is called."""
         return f"Pictures to compare, {lora}"
 
+    @override
     def work(self, host: Host) -> Generator[Progress, None, None]:
         host.ensure_loaded()
         painter: Painter | None = None

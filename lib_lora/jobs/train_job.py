@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+from typing_extensions import override
+
 from lib_lora.errors import Cancelled, UserError
 from lib_lora.jobs.job import Job, described, summary
 from lib_lora.jobs.views import FAILED, PREPARING, SAMPLING, STOPPED, TRAINING, TrainView
@@ -87,10 +89,12 @@ class TrainJob(Job):
             self.claims[0].release()
             self.claims[0] = name
 
+    @override
     def close(self) -> None:
         for claim in self.claims:
             claim.release()
 
+    @override
     def work(self, host: Host) -> Generator[Event, None, None]:
         load_model_of(self.config, host)
         yield from self._noted(self._draw_missing(host))
@@ -121,9 +125,11 @@ class TrainJob(Job):
         for made in generate_dataset(host, spec, folder, lambda: self.cancel_requested):
             yield Preparing("Drawing pictures", made.done, made.total)
 
+    @override
     def step_aside(self) -> None:
         self._switch(False)
 
+    @override
     def step_back(self) -> None:
         if self._paused:
             self._paused = False
@@ -131,12 +137,14 @@ class TrainJob(Job):
         self._resting.call_back()
         self._switch(True)
 
+    @override
     def rest(self) -> None:
         self._paused = True
         self.run.add_pause(self._step, paused=True)
         if (session := self._session()) is not None:
             self._resting.send(session.held())
 
+    @override
     def stop(self, *, save: bool) -> bool:
         if self._session() is None:
             return False  # no step was done yet, so there is nothing to save
@@ -152,6 +160,7 @@ class TrainJob(Job):
         if not self.requests.add(what):
             raise UserError("This training has just ended", where=self.title, fix="Continue it under Runs")
 
+    @override
     def view(self) -> TrainView:
         return TrainView(
             **self.common(), run=self.run.id, phase=self.phase, epoch=self.epoch, epochs=self.config.epochs,
@@ -171,6 +180,7 @@ class TrainJob(Job):
             for network in session.networks:
                 network.enabled = on
 
+    @override
     def facts(self) -> dict[str, str]:
         chosen, usual = asdict(self.config), asdict(TrainConfig())
         changed = (f"{key} = {value!r}" for key, value in chosen.items() if value != usual[key] and key not in PRIVATE)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from lib_lora.adapters.merged import Merged
     from lib_lora.tools.block_strength import BlockScan
@@ -70,6 +72,7 @@ class PlainView(JobView):
 
     result: Any
 
+    @override
     def plain(self) -> Any:
         return self.result
 
@@ -85,6 +88,7 @@ class TrainView(JobView):
     loss: float | None
     saved: Path | None
 
+    @override
     def plain(self) -> Any:
         return str(self.saved) if self.ended and self.saved else None
 
@@ -97,6 +101,7 @@ class GridView(JobView):
     cost: float | None
     sheet: Path | None
 
+    @override
     def plain(self) -> Any:
         return str(self.sheet) if self.sheet else None
 
@@ -117,6 +122,7 @@ class MergeView(JobView):
     curve: tuple[float, ...]
     merged: Merged | None
 
+    @override
     def slim(self) -> MergeView:
         return replace(self, merged=None)
 
@@ -128,6 +134,7 @@ class CheckpointView(JobView):
     target: Path
     left_out: tuple[str, ...]
 
+    @override
     def plain(self) -> Any:
         return {"path": str(self.target), "left_out": list(self.left_out)} if self.state == DONE else None
 
@@ -140,6 +147,7 @@ class PairView(JobView):
     after: Path | None
     alone: Path | None = None
 
+    @override
     def plain(self) -> Any:
         return {"before": str(self.before), "after": str(self.after)} if self.before and self.after else None
 
@@ -161,6 +169,7 @@ class CardView(JobView):
     lines: tuple[str, ...]
     found: Mapping[str, Any] | None
 
+    @override
     def plain(self) -> Any:
         return self.found
 
@@ -172,6 +181,7 @@ class MixtureView(JobView):
     run: str
     mixture: Mixture | None
 
+    @override
     def plain(self) -> Any:
         return self.mixture and self.mixture.plain()
 
@@ -189,6 +199,7 @@ class InfluenceView(JobView):
         """Its picture below the run's folder, as the setting that leaves pictures out has it."""
         return one.picture.relative_to(self.folder).as_posix()
 
+    @override
     def plain(self) -> Any:
         return [{"picture": self.name_of(one), "score": one.score} for one in self.found]
 
@@ -199,5 +210,6 @@ class FolderView(JobView):
 
     folder: Path
 
+    @override
     def plain(self) -> Any:
         return str(self.folder) if self.state == DONE else None

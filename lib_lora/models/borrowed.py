@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.models.weights import PLAIN, Layer, fetch_weight, weight_shape
 
@@ -42,6 +43,7 @@ class Convolution:
         return cls(layer.stride, layer.padding, layer.dilation, layer.groups)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """``x`` convolved with ``weight``, which need not be the layer's own."""
         convolve = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
         return convolve(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
@@ -136,6 +138,7 @@ class BorrowedForward:
         self.fetch: Fetch = partial(fetch_weight, layer)
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the layer's own ``forward`` gives; where gradients pass, autograd keeps no copy of the weight."""
         if not self.is_needed(x) or getattr(self.layer, "padding_mode", "zeros") != "zeros":
             return self.own(x, *args, **kwargs)
         return borrowed(x, self.fetch, self.own, convolution=Convolution.of(self.layer))
@@ -168,6 +171,7 @@ class BorrowedNorm(BorrowedForward):
 
     __slots__ = ()
 
+    @override
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not self.is_needed(x):
             return self.own(x, *args, **kwargs)
@@ -186,6 +190,7 @@ class BorrowedLookup(BorrowedForward):
 
     __slots__ = ()
 
+    @override
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         with torch.no_grad():
             return self.own(x, *args, **kwargs)

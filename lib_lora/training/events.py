@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from lib_lora.errors import UserError
 
 
@@ -73,6 +75,7 @@ class Sampled(Event):
     step: int
     images: tuple[Path, ...]
 
+    @override
     def to_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "step": self.step, "images": [str(path) for path in self.images]}
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from typing_extensions import override
+
 from lib_lora.errors import UserError
 from lib_lora.files import naming_refusals, write_text
 from lib_lora.small_files import damage, plain_text, read_lines, set_aside, tolerated, write_json
@@ -274,23 +276,30 @@ class Run:
 class Onlooker(Run):
     """A run that another process records: reading works, recording does nothing."""
 
+    @override
     def write_config(self, config: TrainConfig) -> None:
         pass
 
+    @override
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
         pass
 
+    @override
     def add_epoch(self, row: dict[str, Any]) -> None:
         pass
 
+    @override
     def add_warning(self, message: str) -> None:
         pass
 
+    @override
     def add_pause(self, step: int, *, paused: bool) -> None:
         pass
 
+    @override
     def set_result(self, status: str, step: int, path: Path | None = None, reason: str = "") -> None:
         pass
 
+    @override
     def rewind(self, step: int) -> None:
         pass

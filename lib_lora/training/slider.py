@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lib_lora.adapters.network import Network
 from lib_lora.dataset.batches import MicroBatch
@@ -55,12 +56,14 @@ class SliderDenoiser(Denoiser):
         return losses.reshape(2, count).mean(dim=0)
 
     @contextmanager
+    @override
     def learning(self) -> Iterator[None]:
         try:
             yield
         finally:
             self._network().multiplier = 1.0
 
+    @override
     def asked(self, captions: Sequence[str]) -> list[str]:
         if self.config.slider_after:
             return list(captions)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lib_lora.adapters.base import LayerSpec, missing
 from lib_lora.adapters.factors import split_power_of_two
@@ -29,10 +30,12 @@ class BOFT(Rotation):
     }
 
     @classmethod
+    @override
     def reads(cls, tensors: Mapping[str, Tensor]) -> bool:
         return super().reads(tensors) and BLOCKS in tensors and tensors[BLOCKS].ndim == 4
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -55,6 +58,7 @@ class BOFT(Rotation):
         return adapter
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> BOFT:
         missing(tensors, BLOCKS)
         blocks = tensors[BLOCKS]
@@ -63,6 +67,7 @@ class BOFT(Rotation):
             raise UserError(f"oft_blocks {list(blocks.shape)} are not butterfly stages")
         return cls.read(tensors)
 
+    @override
     def rotated(self, x: Tensor) -> Tensor:
         stages, n, b, _ = self.oft_blocks.shape
         rotation = self.rotations(x.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import LayerSpec, apply_weight
 from lib_lora.adapters.difference import Difference
@@ -25,6 +26,7 @@ class Full(Difference):
     dimensions = (2, 4)
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -37,5 +39,6 @@ class Full(Difference):
         bias = torch.zeros(layer_shape[0], dtype=dtype, device=device) if spec.bias else None
         return cls(torch.zeros(layer_shape, dtype=dtype, device=device), bias)
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         return apply_weight(x, self.weight, layer, self.bias)

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import (
     Adapter,
@@ -55,6 +56,7 @@ class GLoRA(Adapter):
         self.weight_shape = weight_shape
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -72,6 +74,7 @@ class GLoRA(Adapter):
         return cls(a1, a2, b1, b2, spec.alpha or r, torch.Size(layer_shape))
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GLoRA:
         missing(tensors, *NAMES)
         a1, a2, b1, b2 = (tensors[name] for name in NAMES)
@@ -88,6 +91,7 @@ class GLoRA(Adapter):
         shape = torch.Size((b1.shape[0], i, *kernel))
         return cls(a1, a2, b1, b2, alpha_of(tensors, r), shape)
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         parts = {name: stored(p, dtype) for name, p in zip(NAMES, (self.a1, self.a2, self.b1, self.b2), strict=True)}
         if len(self.weight_shape) == 4:
@@ -95,6 +99,7 @@ class GLoRA(Adapter):
             parts[B2] = parts[B2].reshape(self.rank, *self.weight_shape[1:])
         return parts | {"alpha": torch.tensor(self.alpha, dtype=torch.float32)}
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         base = base_of(layer, x)
         if base.ndim == 2:
@@ -105,6 +110,7 @@ class GLoRA(Adapter):
         beside = apply_weight(x, self.b2.reshape(self.rank, *base.shape[1:]), layer)
         return (inside + F.conv2d(beside, self.b1[:, :, None, None])) * self.scale
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         base = required_base(base, "GLoRA")
         a1, a2, b1, b2 = (at_least_float32(p) for p in (self.a1, self.a2, self.b1, self.b2))
@@ -113,6 +119,7 @@ class GLoRA(Adapter):
         up = torch.cat([b1, inner.flatten(1)], dim=1) * self.scale
         return Delta(base.shape, up, torch.cat([b2, torch.kron(a2, identity)]))
 
+    @override
     def fits(self, weight_shape: torch.Size) -> bool:
         return super().fits(weight_shape) and weight_shape[1] == self.weight_shape[1]
 

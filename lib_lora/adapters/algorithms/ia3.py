@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import (
     Adapter,
@@ -51,6 +52,7 @@ class IA3(Adapter):
         self.weight_shape = torch.Size((1, len(weight)) if on_input else (len(weight), 1))
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -65,18 +67,21 @@ class IA3(Adapter):
         return adapter
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> IA3:
         missing(tensors, WEIGHT, ON_INPUT)
         if tensors[WEIGHT].numel() == 0 or tensors[ON_INPUT].numel() != 1:
             raise unfit("IA3", {name: tensors[name] for name in (WEIGHT, ON_INPUT)})
         return cls(tensors[WEIGHT].flatten(), bool(tensors[ON_INPUT].item()))
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         weight = stored(self.weight, dtype)
         if len(self.weight_shape) == 4:
             weight = weight.reshape(1, -1, 1, 1)
         return {WEIGHT: weight, ON_INPUT: torch.tensor(float(self.on_input))}
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         axis, base = channel_axis(layer), base_of(layer, x)
         if self.on_input:
@@ -84,11 +89,13 @@ class IA3(Adapter):
         out = apply_weight(x, base, layer)
         return out * _along(self.weight, axis, out.ndim)
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         base = required_base(base, "IA3")
         scale = _along(self.weight.detach().to(base), 1 if self.on_input else 0, base.ndim)
         return Delta(base.shape, dense_part=(base * scale).flatten(1))
 
+    @override
     def fit(self, weight_shape: torch.Size) -> None:
         if weight_shape[1 if self.on_input else 0] != len(self.weight):
             raise misfit(self.weight_shape, weight_shape)

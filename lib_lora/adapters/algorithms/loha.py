@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import Adapter, LayerSpec, alpha_of, apply_weight, at_least_float32, missing, stored, unfit
 from lib_lora.adapters.delta import Delta
@@ -53,6 +54,7 @@ class LoHa(Adapter):
         self.weight_shape = weight_shape
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -74,6 +76,7 @@ class LoHa(Adapter):
         return cls({k: t.to(device, dtype) for k, t in tensors.items()}, spec.alpha or r, torch.Size(layer_shape))
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoHa:
         tucker = any(name in tensors for name in CORES)
         names = (*FACTORS, *(CORES if tucker else ()))
@@ -89,10 +92,12 @@ class LoHa(Adapter):
         shape = torch.Size((*outer, b1[1], *(cores[0][2:] if tucker else ())))
         return cls(tensors, alpha_of(tensors, r), shape)
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         alpha = torch.tensor(self.alpha, dtype=torch.float32)
         return {name: stored(p, dtype) for name, p in self.named_parameters()} | {"alpha": alpha}
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         pairs = self._pairs()
         o, n = self.weight_shape[0], self.weight_shape[1:].numel()
@@ -103,6 +108,7 @@ class LoHa(Adapter):
         weight = ((a1 @ b1) * (a2 @ b2) * self.scale).reshape(self.weight_shape)
         return apply_weight(x, weight, layer)
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         pairs = self._pairs(at_least_float32)
         o, n = self.weight_shape[0], self.weight_shape[1:].numel()
@@ -113,6 +119,7 @@ class LoHa(Adapter):
         (a1, b1), (a2, b2) = pairs
         return Delta(self.weight_shape, dense_part=(a1 @ b1) * (a2 @ b2) * self.scale)
 
+    @override
     def fits(self, weight_shape: torch.Size) -> bool:
         return super().fits(weight_shape) and (self.hada_t1 is None or weight_shape == self.weight_shape)
 

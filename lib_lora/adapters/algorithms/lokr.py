@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import Adapter, LayerSpec, alpha_of, apply_weight, at_least_float32, missing, stored, unfit
 from lib_lora.adapters.delta import Delta
@@ -61,6 +62,7 @@ class LoKr(Adapter):
             self.fit(weight_shape)
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -90,6 +92,7 @@ class LoKr(Adapter):
         return cls(tensors, (spec.alpha or r) if low1 or low2 else 1.0, torch.Size(layer_shape))
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoKr:
         low1, low2 = W1 not in tensors, W2 not in tensors
         missing(tensors, *((W1_A, W1_B) if low1 else (W1,)), *((W2_A, W2_B) if low2 else (W2,)))
@@ -100,10 +103,12 @@ class LoKr(Adapter):
         ranks = [parts[name].shape[0] for name in (W2_B, W1_B) if name in parts]
         return cls(parts, alpha_of(tensors, ranks[0] if ranks else 1))
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         alpha = torch.tensor(self.alpha, dtype=torch.float32)
         return {name: stored(p, dtype) for name, p in self.named_parameters()} | {"alpha": alpha}
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         w1, w2 = self._w1() * self.scale, self._w2()
         m, n = w1.shape[1], w2.shape[1]
@@ -118,6 +123,7 @@ class LoKr(Adapter):
         h = torch.unflatten(h, 0, (-1, m))
         return torch.einsum("bm...,lm->bl...", h, w1).flatten(1, 2)
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         (a1, b1), (a2, b2) = self._pairs()
         o, n = self.weight_shape[0], self.weight_shape[1:].numel()
@@ -138,6 +144,7 @@ class LoKr(Adapter):
             return first, (a, b.flatten(1))
         return first, (a.T.contiguous(), tucker_down(at_least_float32(self.lokr_t2), b).flatten(1))
 
+    @override
     def fits(self, weight_shape: torch.Size) -> bool:
         known = len(self.weight_shape) == 4 and math.prod(self.weight_shape[2:]) > 1
         return super().fits(weight_shape) and (not known or weight_shape == self.weight_shape)

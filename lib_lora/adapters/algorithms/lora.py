@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import (
     Adapter,
@@ -64,6 +65,7 @@ class LoRA(Adapter):
         self.weight_shape = torch.Size((up.shape[0], down.shape[1], *kernel))
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -82,6 +84,7 @@ class LoRA(Adapter):
         return cls(up, down, spec.alpha or rank, mid)
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LoRA:
         missing(tensors, UP, DOWN)
         up, down, mid, bias = tensors[UP], tensors[DOWN], tensors.get(MID), tensors.get(BIAS)
@@ -122,14 +125,17 @@ class LoRA(Adapter):
         alpha = torch.tensor(float(down.shape[0]))
         return {n: p if p.is_meta else p.cpu() for n, p in params.items() if p is not None} | {ALPHA: alpha}
 
+    @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         params = {UP: self.up, DOWN: self.down, MID: self.mid, BIAS: self.bias}
         alpha = torch.tensor(self.alpha, dtype=torch.float32)
         return {name: stored(p, dtype) for name, p in params.items() if p is not None} | {ALPHA: alpha}
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         return self._up(self._down(x, layer))
 
+    @override
     def add_delta(
         self, out: Tensor, x: Tensor, layer: nn.Module, weight: float | Tensor, dropout: LayerDropout | None = None
     ) -> Tensor:
@@ -162,6 +168,7 @@ class LoRA(Adapter):
         project = F.linear if self.up.ndim == 2 else F.conv2d
         return project(h, self.up * self.scale, self.bias)
 
+    @override
     def delta(self, base: Tensor | None = None) -> Delta:
         up, down = at_least_float32(self.up, self.scale).flatten(1), at_least_float32(self.down)
         if self.mid is not None:
@@ -169,9 +176,11 @@ class LoRA(Adapter):
         bias = None if self.bias is None else at_least_float32(self.bias)
         return Delta(self.weight_shape, up, down.flatten(1), bias=bias)
 
+    @override
     def fits(self, weight_shape: torch.Size) -> bool:
         return super().fits(weight_shape) and weight_shape[1] == self.weight_shape[1]
 
+    @override
     def reshape(self, weight_shape: torch.Size) -> None:
         o, *rest = weight_shape
         self.down.data = self.down.data.reshape(self.rank, *rest)

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from lib_lora.adapters.base import LayerSpec
 from lib_lora.adapters.difference import Difference
@@ -28,6 +29,7 @@ class Norm(Difference):
     dimensions = (1,)
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -39,6 +41,7 @@ class Norm(Difference):
     ) -> Norm:
         return cls(*(torch.zeros(layer_shape, dtype=dtype, device=device) for _ in range(2)))
 
+    @override
     def forward_delta(self, x: Tensor, layer: nn.Module) -> Tensor:
         if isinstance(layer, nn.GroupNorm):
             return F.group_norm(x, layer.num_groups, self.weight, self.bias, layer.eps)

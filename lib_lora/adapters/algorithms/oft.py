@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from lib_lora.adapters.base import LayerSpec, missing
 from lib_lora.adapters.factors import split_width
@@ -30,10 +31,12 @@ class DiagOFT(Rotation):
     }
 
     @classmethod
+    @override
     def reads(cls, tensors: Mapping[str, Tensor]) -> bool:
         return super().reads(tensors) and BLOCKS in tensors and tensors[BLOCKS].ndim != 4
 
     @classmethod
+    @override
     def create(
         cls,
         layer_shape: torch.Size,
@@ -49,6 +52,7 @@ class DiagOFT(Rotation):
         return adapter
 
     @classmethod
+    @override
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> DiagOFT:
         missing(tensors, BLOCKS)
         blocks = tensors[BLOCKS]
@@ -56,6 +60,7 @@ class DiagOFT(Rotation):
             raise UserError(f"oft_blocks {list(blocks.shape)} are not square blocks")
         return cls.read(tensors)
 
+    @override
     def rotated(self, x: Tensor) -> Tensor:
         n, b, _ = self.oft_blocks.shape
         out = torch.einsum("kij,...ki->...kj", self.rotations(x.dtype), torch.unflatten(x, -1, (n, b))).flatten(-2)

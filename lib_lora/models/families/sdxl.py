@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from typing_extensions import override
+
 from lib_lora.models.family import Family, Latents, Marking, Place
 from lib_lora.models.unet import CLIP, KINDS, TRAINED, XL, XL_BLOCKS, UNetNames
 
@@ -30,6 +32,7 @@ class ShortenedNames(UNetNames):
         super().__init__(XL.depths, sgm=True)
         self._depths = depths
 
+    @override
     def place(self, path: str) -> Place | None:
         place = super().place(path)
         match = _DEPTH.match(place.key) if place else None
