@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from typing_extensions import override
+
 from lib_lora.models.dit import LANGUAGE_MODEL, WAN_VAE, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
 from lib_lora.models.family import UNET, Family, Marking, Place
 
@@ -51,6 +53,7 @@ ADAPTER = re.compile(r"llm_adapter_\w+")
 class AnimaNames(DiTNames):
     """With the adapter between the language model and the transformer, for which all spellings are one."""
 
+    @override
     def place(self, path: str) -> Place | None:
         return Place(UNET + path) if ADAPTER.fullmatch(path) else super().place(path)
 
