@@ -9,10 +9,12 @@ Two pictures of one subject share most of their gradients, so that what is wrong
 pictures that are right: what counts is the influence on the wrong ones less that on the right ones. A picture that
 teaches something else than the set, as one with a wrong caption does, is also seen without any generated picture: its
 gradient points elsewhere than the others' (stiffness: Fort et al., "Stiffness: A New Perspective on Generalization in
-Neural Networks", 2019). The score is the sum of both, in cosines: lengths say how noisy a timestep is and how hard a
-picture, and little about what it teaches (Xie et al., "Data Attribution for Diffusion Models: Timestep-induced Bias in
-Influence Estimation", 2024). They are taken where the noise hides nearly all of the picture: what is drawn is decided
-there, and only how finely at the others.
+Neural Networks", 2019). That says more, so the score is the second and a part of the first, in cosines: lengths say how
+noisy a timestep is and how hard a picture, and little about what it teaches (Xie et al., "Data Attribution for
+Diffusion Models: Timestep-induced Bias in Influence Estimation", 2024). They are taken where the noise hides nearly all
+of the picture, as what is drawn is decided there and only how finely at the others, and in the last blocks alone:
+colours and clothes are decided in these, and what the others have in common with them they have in common with poses
+and places too.
 
 Instead of gradients, which are as long as the LoRA, their sketches are kept: folded with random signs onto
 :data:`SKETCH` numbers, which keeps inner products up to 1/√SKETCH of the lengths' product (Alon, Matias and Szegedy,
@@ -28,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib_lora.adapters.network import Network
@@ -42,8 +44,10 @@ from lib_lora.training.revisit import Revisit, each_picture
 from lib_lora.training.timesteps import spread_timesteps
 
 SKETCH = 16384  # numbers that a gradient is folded onto
-TIMESTEPS = 4
+TIMESTEPS = 8
 SEED = 1  # of noise and signs
+LAST = 4  # one block in so many is asked: the last ones
+POINTED = 0.3  # what the generated pictures count beside what the training pictures say of each other
 TINY = 1e-30
 
 
@@ -91,11 +95,12 @@ def influences(
     scores = np.zeros(len(learned))
     for epoch, network in run.epochs.items():
         run.weigh({epoch: 1.0})
-        sketch = Sketch(network)
+        asked = last_blocks(network)
+        sketch = Sketch(sum(p.numel() for p in asked))
         for level in levels:
             sketches = []
             for batch in (*learned, *shown):
-                sketches.append(sketch.of(gradient(run, network, batch, level)))
+                sketches.append(sketch.of(gradient(run, asked, batch, level)))
                 done += 1
                 yield Measuring(done, total, f"epoch {epoch}")
             trained, seen = torch.stack(sketches[: len(learned)]), torch.stack(sketches[len(learned) :])
@@ -107,8 +112,8 @@ def influences(
 
 
 def suspicion(learned: Tensor, wrong: Tensor, right: Tensor) -> Tensor:
-    """How much like what is wrong a picture teaches, how little like what is right, and how little like the other
-    pictures: mean cosines of gradients. [N]
+    """How little a picture teaches like the other pictures and, times :data:`POINTED`, how much more like what is wrong
+    than like what is right: mean cosines of gradients. [N]
 
     Args:
         learned: gradients of training pictures [N, d].
@@ -118,18 +123,28 @@ def suspicion(learned: Tensor, wrong: Tensor, right: Tensor) -> Tensor:
     learned, wrong, right = (F.normalize(rows, dim=1, eps=TINY) for rows in (learned, wrong, right))
     others = (learned @ learned.sum(dim=0) - learned.square().sum(dim=1)) / max(len(learned) - 1, 1)
     like_right = learned @ right.mean(dim=0) if len(right) else others
-    return learned @ wrong.mean(dim=0) - like_right - others
+    return POINTED * (learned @ wrong.mean(dim=0) - like_right) - others
 
 
-def gradient(run: Revisit, network: Network, batch: MicroBatch, level: int) -> list[Tensor]:
-    """Of the loss of one picture at a timestep; one tensor for each parameter of ``network``, 0 where none flows."""
+def last_blocks(network: Network) -> list[nn.Parameter]:
+    """Parameters of the last of the blocks that a network has; all where its family is not known."""
+    if not network.families:
+        return network.parameters()
+    blocks = network.families[0].blocks
+    block_of = {key: blocks.of(key) for key in network.adapters}
+    present = [name for name in blocks.names if name in block_of.values()]
+    last = present[-max(1, len(present) // LAST) :]
+    return [p for key, adapter in network.adapters.items() if block_of[key] in last for p in adapter.parameters()]
+
+
+def gradient(run: Revisit, parameters: Sequence[nn.Parameter], batch: MicroBatch, level: int) -> list[Tensor]:
+    """Of the loss of one picture at a timestep; one tensor for each of ``parameters``, 0 where none flows."""
     batch = batch.on(run.model.device)
     generator = torch_generator(SEED, "influence", level)
     noise = sent(torch.randn(batch.latents.shape, generator=generator), run.model.device)
     t = sent(torch.full((len(batch),), level), run.model.device)
     loss = run.denoiser.loss(batch, NoiseDraw(t, noise, noise)).sum()
-    parameters = network.parameters()
-    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
@@ -141,10 +156,9 @@ def _levels(run: Revisit) -> list[int]:
 
 
 class Sketch:
-    """Folds gradients of a network's parameters onto :data:`SKETCH` numbers each, with the same signs every time."""
+    """Folds gradients of ``count`` numbers onto :data:`SKETCH` each, with the same signs every time."""
 
-    def __init__(self, network: Network):
-        count = sum(p.numel() for p in network.parameters())
+    def __init__(self, count: int):
         generator = torch_generator(SEED, "sketch", count)
         self.signs = torch.randint(0, 2, (count,), generator=generator, dtype=torch.int8) * 2 - 1
 

@@ -26,7 +26,7 @@ WHY = "lw_grid_why"  # the hidden field that the button under a picture writes i
 RIGHT = 4  # pictures with a star that it is compared with
 INTRO = (
     "A hint, not a proof. First comes the training picture that seems to have taught what you see here. In trials with "
-    "one wrong picture among 24, it came first in 3 sets of 5. Pictures with a star count as good: star some without "
+    "one wrong picture among 24, it came first in 9 sets of 10. Pictures with a star count as good: star some without "
     "the fault, and ask again."
 )
 
