@@ -10,10 +10,10 @@ from PIL import Image
 
 from lib_lora.demo.judge import Judge, Reading
 from lib_lora.demo.judge.network import JudgeNetwork
-from lib_lora.demo.pair import Amounts, experiment, run
+from lib_lora.demo.pair import Amounts, experiment, run, trio
 from lib_lora.demo.pair.experiment import Places
-from lib_lora.demo.pair.scores import halves, pair_scores
-from lib_lora.demo.pair.subjects import PAIR, RIN, caption, specs
+from lib_lora.demo.pair.scores import pair_scores, parts, trio_scores
+from lib_lora.demo.pair.subjects import KIT, PAIR, RIN, TRIO, caption, specs
 from lib_lora.demo.world import MIRA
 
 FAST = (("rank", 2), ("resolution", 64), ("bucket_min", 32), ("fixed_loss_images", 0), ("batch_size", 8))
@@ -32,10 +32,11 @@ def test_captions_leave_the_characters_to_their_names():
         assert not [word for word in ("green hair", "kimono", "crown", "short hair") if word in text]
 
 
-def test_a_picture_is_read_half_by_half():
+def test_a_picture_is_read_part_by_part():
     image = Image.new("RGB", (192, 128), "red")
     image.paste("blue", (96, 0, 192, 128))
-    left, right = halves(image)
+    left, right = parts(image, 2)
+    assert len(parts(image, 3)) == 3 and parts(image, 3)[2].getcolors() == right.getcolors()
     assert left.size == right.size == (128, 128)
     assert left.getcolors() == [(128 * 128, (255, 0, 0))] and right.getcolors() == [(128 * 128, (0, 0, 255))]
 
@@ -51,6 +52,33 @@ def test_scores_tell_places_clones_and_misses_apart():
     assert scores.pop("n") == 5
     assert scores.pop("halves with the right one") == 0.4
     assert len(scores) == 5 and all(share == 0.2 for share in scores.values())
+
+
+def test_three_are_counted_by_their_places():
+    class Told:
+        def read(self, images):
+            rows = [(MIRA, RIN, KIT), (RIN, MIRA, KIT), (MIRA, RIN, RIN), (None, None, None)]
+            return [reading(character) for row in rows for character in row]
+
+    scores = trio_scores(Told(), [Image.new("RGB", (6, 4))] * 4, [tuple(TRIO)] * 4, TRIO)
+    assert scores["all three, in their places"] == scores["two of them in their places"] == 0.25
+    assert scores["all three, anywhere"] == 0.5 and scores["none in its place"] == 0.25
+    assert scores["thirds with the right one"] == 6 / 12 and scores["n"] == 4
+
+
+def test_three_are_trained_drawn_and_written_down(tiny_host, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    for module in (experiment, trio):
+        monkeypatch.setattr(module, "PICTURE", replace(experiment.PICTURE, steps=1))
+    places = Places(steps=(1, 1), share=0.5, network=(("rank", 2), ("alpha", 2.0)))
+    amounts = Amounts(singles=2, pictures=2, places=places, training=FAST)
+    scores = trio.run(tiny_host, tmp_path / "docs", amounts, Judge(JudgeNetwork()))
+    assert list(scores) == ["base model", "places first"]
+    captions = [path.read_text(encoding="utf-8") for path in (tiny_host.paths.data / "trio").rglob("composite-*.txt")]
+    assert captions and all(" middle, " in caption and "3girls" in caption for caption in captions)
+    text = (tmp_path / "docs" / "trio.md").read_text(encoding="utf-8")
+    assert "| all three, in their places |" in text and (tmp_path / "docs" / "trio.png").exists()
+    assert json.loads((tmp_path / "docs" / "trio.json").read_text(encoding="utf-8")) == scores
 
 
 def test_all_ways_are_trained_drawn_and_written_down(tiny_host, tmp_path, monkeypatch):

@@ -19,13 +19,14 @@ from ...dataset.pictures.composites import CompositeOptions
 from ...files import write_text
 from ...tools.pictures import save_png
 from ...tools.sheet import Sheet
-from ...tools.two_subjects import APART, Subjects, plan_joint, plan_stages
+from ...tools.two_subjects import APART, plan_joint, plan_stages
+from ...tools.two_subjects import Subjects as Pictures
 from ..judge import Judge
 from ..tour.report import table
 from ..tour.tour import PICTURE, Tour
 from ..tour.tour import Amounts as TourAmounts
 from .scores import pair_scores, who
-from .subjects import PAIR, SIZE, write_singles
+from .subjects import HEIGHT, PAIR, WIDTH, Subjects, write_singles
 
 TEMPLATE = "CharLeft, CharRight, People, TagsLeft, TagsRight"
 PROMPT = "{}, {}, 2girls, full body, simple background, white background"
@@ -137,23 +138,25 @@ class Experiment:
                 PLACES_FIRST: "pair-looks"}  # fmt: skip
         return {way: self.host.paths.loras / f"{name}.safetensors" for way, name in ways.items()}
 
-    def places(self) -> None:
-        """The fourth way: two runs over the same singles and composites."""
-        root, of = self.folder / "places", self.amounts.places
-        write_singles(root, self.amounts.singles, self.amounts.seed)
-        options = CompositeOptions(share=of.share, template=with_sides(2), seed=self.amounts.seed)
+    def places(self, name: str = "pair", subjects: Subjects = PAIR) -> Path:
+        """The fourth way: two runs over the same singles and composites. The second one's LoRA."""
+        root, of, people = self.folder / "places", self.amounts.places, len(subjects)
+        write_singles(root, self.amounts.singles, self.amounts.seed, subjects)
+        options = CompositeOptions(people, of.share, template=with_sides(people), seed=self.amounts.seed)
         self.compose(root, lambda found: plan_joint(found, root, options))
-        self.fit("pair-places", root, of.steps[0], **dict(of.network), **dict(of.first))
-        self.fit("pair-looks", root, of.steps[1], start_from="pair-places", **dict(of.network), **dict(of.then))
+        self.fit(f"{name}-places", root, of.steps[0], **dict(of.network), **dict(of.first))
+        values = {"start_from": f"{name}-places", **dict(of.network), **dict(of.then)}
+        self.fit(f"{name}-looks", root, of.steps[1], **values)
+        return self.host.paths.loras / f"{name}-looks.safetensors"
 
-    def compose(self, root: Path, plan: Callable[[Subjects], Change]) -> None:
+    def compose(self, root: Path, plan: Callable[[Pictures], Change]) -> None:
         """Make composites below ``root`` unless that is done."""
         editor = DatasetEditor([root], self.folder / "cache")
         if editor.history():
             return
-        found: dict[str, list[Picture]] = {name: [] for name in PAIR}
+        found: dict[str, list[Picture]] = {}
         for picture in editor.pictures:
-            found[picture.folder.name.removeprefix("1_")].append(picture)
+            found.setdefault(picture.folder.name.removeprefix("1_"), []).append(picture)
         editor.apply(plan(found))
 
     def fit(self, name: str, folder: Path, steps: int, **values: object) -> None:
@@ -166,18 +169,18 @@ class Experiment:
     def drawn(self, way: str, lora: Path | None, names: Sequence[tuple[str, str]]) -> list[Image.Image]:
         """Pictures of both."""
         prompt = PLACED if way == PLACES_FIRST else PROMPT
-        size = {"width": 2 * SIZE[0], "height": SIZE[1]}
+        size = {"width": WIDTH, "height": HEIGHT}
         first = self.amounts.first_seed
         requests = [replace(PICTURE, prompt=prompt.format(*n), seed=first + i, **size) for i, n in enumerate(names)]
         return self.desk.pictures(f"drawing {way}", requests, lora)
 
-    def alone(self, way: str, lora: Path | None) -> float:
+    def alone(self, way: str, lora: Path | None, subjects: Subjects = PAIR) -> float:
         """Share of pictures of one character that show it."""
-        names = [list(PAIR)[i % len(PAIR)] for i in range(self.amounts.pictures)]
+        names = [list(subjects)[i % len(subjects)] for i in range(self.amounts.pictures)]
         first = self.amounts.first_seed
         requests = [replace(PICTURE, prompt=ALONE.format(name), seed=first + i) for i, name in enumerate(names)]
         read = self.judge.read(self.desk.pictures(f"drawing {way}, alone", requests, lora))
-        return sum(who(one, PAIR) == name for one, name in zip(read, names, strict=True)) / len(names)
+        return sum(who(one, subjects) == name for one, name in zip(read, names, strict=True)) / len(names)
 
     def report(self, scores: dict) -> str:
         """The table of docs, in Markdown, from what :meth:`run` gave."""

@@ -1,8 +1,9 @@
-"""The two characters, their pictures and captions."""
+"""The characters, their pictures and captions."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +21,28 @@ RIN = Character(
     bottom="black",
     hat="crown",
 )
-PAIR = {"mira": MIRA, "rin": RIN}
-SIZE = (96, 128)  # two side by side are as wide as the miniature's widest pictures
+KIT = Character(
+    hair="red",
+    hairstyle="spiky hair",
+    eyes="green",
+    outfit="sweater and shorts",
+    top="blue",
+    bottom="white",
+    hat="cat ears",
+)
+Subjects = Mapping[str, Character]
+PAIR: Subjects = {"mira": MIRA, "rin": RIN}
+TRIO: Subjects = {**PAIR, "kit": KIT}
+WIDTH, HEIGHT = 192, 128  # of a picture of all: the miniature's widest
 VIEW = "full body"
 FREE = ("smile", "open mouth", "frown", "arms up", "waving")  # tags of a character that stay in its captions
 
 
-def specs(character: Character, count: int, seed: int) -> list[Spec]:
-    """One character in different poses and places."""
+def specs(character: Character, count: int, seed: int, people: int = len(PAIR)) -> list[Spec]:
+    """One character in different poses and places, in a picture so narrow that ``people`` of them are :data:`WIDTH`."""
     r = random.Random(seed)
     found = (jittered(Spec((character,)), r) for _ in range(count))
-    return [replace(spec, view=VIEW, size=SIZE, flip=False) for spec in found]
+    return [replace(spec, view=VIEW, size=(WIDTH // people, HEIGHT), flip=False) for spec in found]
 
 
 def caption(trigger: str, spec: Spec) -> str:
@@ -39,10 +51,10 @@ def caption(trigger: str, spec: Spec) -> str:
     return ", ".join([trigger, *(tag for tag in tags(spec) if tag not in own)])
 
 
-def write_singles(root: Path, count: int, seed: int) -> None:
-    """``1_mira`` and ``1_rin`` with ``count`` pictures each; the same seed always gives the same files."""
-    for number, (trigger, character) in enumerate(PAIR.items()):
-        for index, spec in enumerate(specs(character, count, seed + number), start=1):
+def write_singles(root: Path, count: int, seed: int, subjects: Subjects = PAIR) -> None:
+    """``1_mira``, ``1_rin`` … with ``count`` pictures each; the same seed always gives the same files."""
+    for number, (trigger, character) in enumerate(subjects.items()):
+        for index, spec in enumerate(specs(character, count, seed + number, len(subjects)), start=1):
             path = root / f"1_{trigger}" / f"{trigger}{index:02}.png"
             if not path.exists():
                 write_text(path.with_suffix(".txt"), caption(trigger, spec))

@@ -1,12 +1,17 @@
-"""``python -m lib_lora demo build|score|export|pair``."""
+"""``python -m lib_lora demo build|score|export|pair|trio``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import CHECKPOINT, web_ui
+
+if TYPE_CHECKING:
+    from ...hosts.standalone.host import StandaloneHost
 
 STATE = Path(".state/demo")
 PICTURES = 14_000
@@ -42,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     p.add_argument("--steps", type=int, default=480, help="of training for each way (default: %(default)s)")
     p.add_argument("--pictures", type=int, default=32, help="drawn for each way (default: %(default)s)")
     p.set_defaults(run=pair)
+    p = commands.add_parser("trio", help="three characters in one picture, places first, as a table")
+    p.add_argument("--data", type=Path, default=STATE / "trio", help="LoRAs and pictures (default: %(default)s)")
+    p.add_argument("--output", type=Path, default=STATE / "trio", help="for trio.md, trio.json and trio.png")
+    p.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    p.add_argument("--pictures", type=int, default=32, help="drawn (default: %(default)s)")
+    p.add_argument("--seed", type=int, default=0, help="of the training pictures; picture seeds follow it")
+    p.set_defaults(run=trio)
 
 
 def build(args: argparse.Namespace) -> int:
@@ -83,15 +95,32 @@ def score(args: argparse.Namespace) -> int:
 
 
 def pair(args: argparse.Namespace) -> int:
-    """Train two characters in three ways and print the table."""
+    """Train two characters in four ways and print the table."""
+    from ..pair import Amounts, run
+
+    run(_host(args), args.output, Amounts(args.singles, steps=args.steps, pictures=args.pictures))
+    print((args.output / "pair.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def trio(args: argparse.Namespace) -> int:
+    """Train three characters, places first, and print the table."""
+    from ..pair.trio import AMOUNTS, run
+
+    first_seed = AMOUNTS.first_seed + 3000 * args.seed
+    amounts = replace(AMOUNTS, pictures=args.pictures, seed=args.seed, first_seed=first_seed)
+    run(_host(args), args.output, amounts)
+    print((args.output / "trio.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _host(args: argparse.Namespace) -> StandaloneHost:
+    """With the checkpoint of the options loaded, on their data folder."""
     from lib_lora.models.base import HostPaths
 
     from ...hosts.standalone.host import StandaloneHost
-    from ..pair import Amounts, run
 
     data = args.data.absolute()
     host = StandaloneHost(HostPaths(data / "loras", args.checkpoint.absolute().parent, data / "runs", data))
     host.load(args.checkpoint.stem)
-    run(host, args.output, Amounts(args.singles, steps=args.steps, pictures=args.pictures))
-    print((args.output / "pair.md").read_text(encoding="utf-8"))
-    return 0
+    return host
