@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from bench.taste.tasks import PROMPTS, STATE, Task
+from bench.taste.tasks import PICTURES, PROMPTS, STATE, Task
 from lib_lora.tools.taste.preference import EQUAL, FIRST, SECOND
 from lib_lora.tools.taste.proposals import Point
 from lib_lora.tools.taste.session import ANSWERS, TasteSession
@@ -37,9 +37,14 @@ class Scores:
                 file.write(json.dumps({key: self._known[key]}) + "\n")
         return self._known[key]
 
-    def mean(self, point: Point) -> float:
-        """Over all prompts."""
-        return float(np.mean([self.of(point, number) for number in range(PROMPTS)]))
+    def mean(self, point: Point, above: float = 0.0) -> float:
+        """Over all prompts; 0 as soon as it cannot be more than ``above``, since no picture has more than 1."""
+        total = 0.0
+        for number in range(PROMPTS):
+            total += self.of(point, number)
+            if total + PROMPTS - 1 - number <= above * PROMPTS:
+                return 0.0
+        return total / PROMPTS
 
 
 def measure(task: Task, random: int, runs: int) -> dict[str, object]:
@@ -47,9 +52,9 @@ def measure(task: Task, random: int, runs: int) -> dict[str, object]:
     scores = Scores(task)
     dimensions = len(task.tuned.dimensions())
     drawn = np.random.default_rng(0).random((random, dimensions)).round(4)
-    best_random = -1.0
+    best_random = 0.0
     for number, point in enumerate(drawn, start=1):
-        best_random = max(best_random, scores.mean(tuple(point.tolist())))
+        best_random = max(best_random, scores.mean(tuple(point.tolist()), above=best_random))
         if not number % 10:
             print(f"{task.name}: {number} of {random} settings, best {best_random:.3f}", file=sys.stderr, flush=True)
     start = scores.mean((0.5,) * dimensions)
@@ -75,8 +80,9 @@ def tune(task: Task, scores: Scores, dimensions: int, seed: int, answers: int = 
     for turn in range(answers):
         question = session.current()
         assert question is not None
-        seen = scores.of(question.first, turn % PROMPTS) - scores.of(question.second, turn % PROMPTS)
-        session = session.answer(answer(seen, r)).asked_ahead()
+        shown = [(turn * PICTURES + i) % PROMPTS for i in range(PICTURES)]
+        seen = np.mean([scores.of(question.first, number) - scores.of(question.second, number) for number in shown])
+        session = session.answer(answer(float(seen), r)).asked_ahead()
     return session
 
 

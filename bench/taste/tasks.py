@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from bench.lab import QUICK, probabilities
-from lib_lora.adapters.block_presets import BUILT_IN_PRESETS, load_presets
-from lib_lora.adapters.blocks import BLOCKS_17, BlockWeights
+from lib_lora.adapters.block_presets import load_presets
+from lib_lora.adapters.file import open_lora
 from lib_lora.demo import CHECKPOINT
 from lib_lora.demo.judge import Judge, truth
 from lib_lora.demo.tour.datasets import style_specs
@@ -20,7 +20,6 @@ from lib_lora.demo.tour.tour import STYLE, TRIGGER, Amounts, Tour
 from lib_lora.demo.world import MIRA, Character, Spec, tags
 from lib_lora.hosts.standalone.host import StandaloneHost
 from lib_lora.models.base import HostPaths
-from lib_lora.models.families import family
 from lib_lora.tools.taste.drawing import Painter
 from lib_lora.tools.taste.proposals import Point
 from lib_lora.tools.taste.recipe import Recipe
@@ -29,6 +28,7 @@ from lib_lora.tools.taste.space import Tuned
 STATE = Path(__file__).resolve().parents[2] / ".state" / "taste"
 PLACES = {"white": "arms down", "pink": "arms up", "green": "waving", "night": "arms down"}
 PROMPTS = 4  # and as many seeds: each prompt is always drawn from the same noise
+PICTURES = 2  # on each side of a question
 AMOUNTS = Amounts(character=16, character_training=(("epochs", 4), ("rank", 8), ("repeats", "3")))
 Utility = Callable[[Sequence[Image.Image], Sequence[Spec]], list[float]]
 
@@ -39,15 +39,25 @@ class Task:
 
     name: str
     recipe: Recipe
-    tuned: Tuned
     wanted: tuple[Spec, ...]
     utility: Utility
     bench: Bench
 
     @cached_property
+    def files(self) -> dict[str, Path]:
+        """The LoRAs by name: what is tuned, and what is subtracted."""
+        names = filter(None, (self.recipe.lora, self.recipe.base))
+        return {name: self.bench.host.paths.loras / f"{name}.safetensors" for name in names}
+
+    @cached_property
+    def tuned(self) -> Tuned:
+        """As the page has it."""
+        file, *base = (open_lora(path) for path in self.files.values())
+        return self.recipe.tuned(file, base[0] if base else None, load_presets())
+
+    @cached_property
     def painter(self) -> Painter:
-        loras = self.bench.host.paths.loras
-        return Painter(self.tuned, {name: loras / f"{name}.safetensors" for name in (self.tuned.name, self.tuned.base)})
+        return Painter(self.tuned, self.files)
 
     def scores(self, point: Point, number: int) -> float:
         """The utility of one picture: that of prompt ``number``."""
@@ -102,20 +112,17 @@ def tasks() -> Iterator[Task]:
     """Style minus base style, from GP1 and GP2; and a character, from all blocks at 1."""
     bench = Bench()
     bench.train_styles()
-    sd1 = family("sd1")
     specs = tuple(style_specs("anime", PROMPTS, seed=1))
     prompts = tuple(", ".join(tags(spec)) for spec in specs)
-    recipe = Recipe("STYLE", 1.0, "GP1", "BASE", "GP2", prompts=prompts, seeds=tuple(range(PROMPTS)), settings=QUICK)
-    weights = {name: BlockWeights.parse(name, load_presets(BUILT_IN_PRESETS), sd1) for name in ("GP1", "GP2", "ALL")}
-    style = Tuned("STYLE", 1.0, weights["GP1"], BLOCKS_17, base="BASE", base_blocks=weights["GP2"])
-    yield Task("style", recipe, style, specs, bench.style, bench)
+    style = Recipe("STYLE", blocks="GP1", base="BASE", base_blocks="GP2", prompts=prompts,
+                   seeds=tuple(range(PROMPTS)), pictures=PICTURES, settings=QUICK)  # fmt: skip
+    yield Task("style", style, specs, bench.style, bench)
     if not bench.has(TRIGGER):
         bench.tour.train_character()
     shown = tuple(Spec((replace(MIRA, pose=pose),), background=place) for place, pose in PLACES.items())
     asked = tuple(f"{TRIGGER}, 1girl, solo, {_pose(s.characters[0])}full body, {_place(s)}" for s in shown)
-    recipe = Recipe(TRIGGER, prompts=asked, seeds=tuple(range(PROMPTS)), settings=QUICK)
-    character = Tuned(TRIGGER, 1.0, weights["ALL"], BLOCKS_17)
-    yield Task("character", recipe, character, shown, bench.character, bench)
+    character = replace(style, lora=TRIGGER, blocks="ALL", base="", base_blocks="", prompts=asked)
+    yield Task("character", character, shown, bench.character, bench)
 
 
 def _pose(c: Character) -> str:

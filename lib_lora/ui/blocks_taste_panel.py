@@ -85,7 +85,7 @@ class TastePanel:
                 )
                 self.count = gr.Dropdown(
                     choices=["1", "2", "4"],
-                    value="1",
+                    value="2",
                     label="Pictures on each side",
                     info="more are surer",
                     elem_id="lw_taste_count",

@@ -22,7 +22,7 @@ Values = NDArray[np.float64]  # [n]
 FIRST, SECOND, EQUAL = 1, -1, 0  # what an answer says is better
 ITERATIONS, CLOSE = 60, 1e-6
 LEAST_CURVATURE = 1e-3  # where a slip is likelier than the answer, the likelihood bends the wrong way
-PULL = 0.5  # how much lower the values of a corner are taken to be than that of the middle, before any answer
+PULL = 1.5  # how much lower the values of a corner are taken to be than that of the middle, before any answer
 ADDITIVE, ALONE = 0.85, 0.5  # share of the part that is a sum over dimensions, and its length
 
 
@@ -48,7 +48,7 @@ class Habits:
 
     length: float = 0.46
     noise: float = 0.5
-    tie: float = 0.3
+    tie: float = 0.5
     slip: float = 0.06
 
 
@@ -85,18 +85,18 @@ class Taste:
         covariance: NDArray[np.float64] = prior - solved.T @ solved
         return _pulled(points) + across @ fit.slope, covariance
 
-    def against(self, points: Points, one: Points) -> tuple[Values, Values]:
-        """How much more than the value of ``one`` [d] those of ``points`` [n, d] are: mean and standard deviation."""
-        length = self.length
-        spread = 2 - 2 * kernel(points, one[None], length)[:, 0]
-        if not self.answers:
-            return _pulled(points) - _pulled(one[None]), np.sqrt(np.maximum(spread, 0))
-        both = np.concatenate([points, one[None]])
-        across = kernel(both, self._first, length) - kernel(both, self._second, length)
-        across = across[:-1] - across[-1]
-        solved = np.linalg.solve(self._fitted.root, self._fitted.sharpness[:, None] * across.T)
-        mean = _pulled(points) - _pulled(one[None]) + across @ self._fitted.slope
-        return mean, np.sqrt(np.maximum(spread - np.square(solved).sum(0), 0))
+    def lead(self, points: Points, others: Points) -> tuple[Values, Values]:
+        """How much more than the values of ``others`` those of ``points`` are, one by one: mean and standard deviation
+        [n]; ``points`` are [n, d], ``others`` too or [1, d]."""
+        spread = 2 - 2 * _similar(np.square(points - others), self.length)
+        mean = _pulled(points) - _pulled(others)
+        if self.answers:
+            first, second, length = self._first, self._second, self.length
+            across = kernel(points, first, length) - kernel(points, second, length)
+            across = across - kernel(others, first, length) + kernel(others, second, length)
+            solved = np.linalg.solve(self._fitted.root, self._fitted.sharpness[:, None] * across.T)
+            mean, spread = mean + across @ self._fitted.slope, spread - np.square(solved).sum(0)
+        return mean, np.sqrt(np.maximum(spread, 0))
 
     def chance(self, one: Points, other: Points) -> float:
         """Probability that the settings ``one`` [d] are better than ``other`` [d]; 0.5 where they are the same."""
@@ -174,7 +174,11 @@ def _factor(gram: NDArray[np.float64], curvature: Values) -> tuple[NDArray[np.fl
 def kernel(a: Points, b: Points, length: float) -> NDArray[np.float64]:
     """Covariance [n, m] of points [n, d] and [m, d]: mostly a sum over dimensions, as what each does by itself is seen
     after few answers, and a squared exponential of all together."""
-    squares = np.square(a[:, None, :] - b[None, :, :])
+    return _similar(np.square(a[:, None, :] - b[None, :, :]), length)
+
+
+def _similar(squares: NDArray[np.float64], length: float) -> NDArray[np.float64]:
+    """Covariance [...] by squared differences along each side [..., d]."""
     alone = np.exp(-squares / (2 * ALONE**2)).mean(-1)
     together = np.exp(-squares.sum(-1) / (2 * length**2))
     covariance: NDArray[np.float64] = ADDITIVE * alone + (1 - ADDITIVE) * together

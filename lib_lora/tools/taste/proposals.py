@@ -1,14 +1,15 @@
 """Which two settings to compare next, and which are best by now.
 
-The champion is the best that was shown. Its challenger is the one with the highest upper bound of its lead (Srinivas et
-al., *Gaussian Process Optimization in the Bandit Setting*, 2010) among candidates in a region around the champion that
-shrinks (as the trust regions of Eriksson et al., *Scalable Global Optimization via Local Bayesian Optimization*, 2019):
-mean and standard deviation are those of the difference, which is what an answer tells about.
+Both lie around the best by now, on opposite sides of it. Of many such pairs the one is asked about that is worth it
+and unsure: half the sum of what both are worth, and standard deviations of their difference, which an answer tells
+about. It says which way is up in several dimensions at once (as the two measurements of Spall, *Multivariate Stochastic
+Approximation Using a Simultaneous Perturbation Gradient Approximation*, 1992), and no lucky picture makes a champion,
+as it does where the best by now is compared with one after the other. How far the two are apart shrinks with the
+answers (as the trust regions of Eriksson et al., *Scalable Global Optimization via Local Bayesian Optimization*, 2019).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,12 @@ from .preference import Points, Taste
 Point = tuple[float, ...]
 
 CANDIDATES = 400
-FIRST_REACH, LAST_REACH = 0.55, 0.3  # how far a challenger is from the champion, at most by half more, along each side
+FIRST_REACH, LAST_REACH = 0.55, 0.3  # how far both are from the best, at most by half more, along each side
 SETTLED = 24  # answers after which the reach does not shrink any more
-MOVED = 0.7  # chance that a number of a candidate is another one than the champion's
-CURIOSITY = 0.5  # standard deviations that count for a challenger; with 1, time was spent on what nobody likes
-CAUTION = 0.3  # standard deviations that count against settings nobody has seen
+MOVED = 0.7  # chance that a number of a candidate is another one than the best's
+CURIOSITY = 0.5  # standard deviations that count for a pair; with 1, time was spent on what nobody likes
+CAUTION = 0.6  # standard deviations of the lead over the start that count against settings
+STEPS = (0.4, 0.3, 0.2, 0.1, 0.05)  # reaches of the search for the best, from the start on
 DIGITS = 4  # of a place: less than a hundredth of a picture's noise
 
 
@@ -35,31 +37,32 @@ class Best:
     chance: float
 
 
-def next_pair(taste: Taste, start: Point, shown: Sequence[Point], rng: np.random.Generator) -> tuple[Point, Point]:
-    """The champion, and the candidate that may well beat it by most."""
-    champion = _champion(taste, start, shown)
+def next_pair(taste: Taste, start: Point, rng: np.random.Generator) -> tuple[Point, Point]:
+    """The two settings."""
     reach = FIRST_REACH + (LAST_REACH - FIRST_REACH) * min(1.0, len(taste.answers) / SETTLED)
-    pool = _around(champion, reach, rng)
-    mean, spread = taste.against(pool, champion)
-    return _point(champion), _point(pool[int(np.argmax(mean + CURIOSITY * spread))])
+    center = _summit(taste, start, rng)
+    one = _around(center, reach, rng)
+    other = np.clip(2 * center - one, 0, 1)
+    worth = taste.lead(one, center[None])[0] + taste.lead(other, center[None])[0]
+    chosen = int(np.argmax(worth / 2 + CURIOSITY * taste.lead(one, other)[1]))
+    return _point(one[chosen]), _point(other[chosen])
 
 
-def best(taste: Taste, start: Point, shown: Sequence[Point]) -> Best:
-    """The champion, and from there uphill, where the model is sure enough of it."""
-    found = _champion(taste, start, shown)
-    rng = np.random.default_rng(0)  # the same answers have the same best
-    for reach in (0.4, 0.2, 0.1, 0.05):
-        pool = np.concatenate([found[None], _around(found, reach, rng)])
-        mean, spread = taste.against(pool, found)
-        found = pool[int(np.argmax(mean - CAUTION * spread))]
+def best(taste: Taste, start: Point) -> Best:
+    """The settings that are surest to be better than the start."""
+    found = _summit(taste, start, np.random.default_rng(0))  # the same answers have the same best
     return Best(_point(found), taste.chance(found, np.array(start)))
 
 
-def _champion(taste: Taste, start: Point, shown: Sequence[Point]) -> Points:
-    known = np.array([start, *shown])
-    mean, _ = taste.against(known, known[0])
-    champion: NDArray[np.float64] = known[int(np.argmax(mean))]
-    return champion
+def _summit(taste: Taste, start: Point, rng: np.random.Generator) -> Points:
+    """Uphill from the start, as far as the model is sure enough of it. [d]"""
+    begun: NDArray[np.float64] = np.array(start)
+    found = begun
+    for reach in STEPS:
+        pool = np.concatenate([found[None], _around(found, reach, rng)])
+        mean, spread = taste.lead(pool, begun[None])
+        found = pool[int(np.argmax(mean - CAUTION * spread))]
+    return found
 
 
 def _around(center: Points, reach: float, rng: np.random.Generator) -> Points:

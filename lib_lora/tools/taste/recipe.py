@@ -26,7 +26,7 @@ class Recipe:
         locked: blocks that stay as they are, as text such as ``BASE IN01-IN02``.
         whole: whether the weight of the LoRA is tuned.
         prompts, seeds: of the pictures, taken in turn.
-        pictures: on each side of a question, of as many seeds; more make an answer surer.
+        pictures: on each side of a question, of different prompts as far as there are; more make an answer surer.
         settings: size, steps and all else; its prompt and seed do not count.
     """
 
@@ -49,8 +49,8 @@ class Recipe:
             check_text(prompt, "Prompts")
         check_number(self.pictures, "Pictures on each side", 1, 16)
         check_number(self.weight, "LoRA weight", *WEIGHT)
-        if len(set(self.seeds)) < self.pictures:
-            fix = f"Give at least {self.pictures}, such as 1, 2, 3, 4"
+        if len(set(self.seeds)) < (needed := -(-self.pictures // len(self.prompts))):
+            fix = f"Give at least {needed}, such as 1, 2, 3, 4"
             raise UserError("There are too few different seeds", where="Seeds", fix=fix)
         for seed in self.seeds:
             check_number(seed, "Seeds", *SEED)
@@ -58,10 +58,12 @@ class Recipe:
 
     def requests(self, turn: int) -> list[GenerationRequest]:
         """The pictures on each side of question ``turn``, from 0: all prompts, then the next seeds."""
-        prompt = self.prompts[turn % len(self.prompts)]
-        first = turn // len(self.prompts) * self.pictures + turn % len(self.prompts)
-        seeds = [self.seeds[(first + i) % len(self.seeds)] for i in range(self.pictures)]
-        return [replace(self.settings, prompt=prompt, seed=seed, weights=()) for seed in seeds]
+        found = []
+        for number in range(turn * self.pictures, (turn + 1) * self.pictures):
+            round_, prompt = divmod(number, len(self.prompts))
+            seed = self.seeds[(round_ + prompt) % len(self.seeds)]
+            found.append(replace(self.settings, prompt=self.prompts[prompt], seed=seed, weights=()))
+        return found
 
     def tuned(self, file: LoraFile, base: LoraFile | None, presets: Mapping[str, str]) -> Tuned:
         """What that means for the files of the two LoRAs.

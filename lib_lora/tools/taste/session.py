@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -157,19 +156,12 @@ class TasteSession:
 
     def _asked(self) -> TasteSession:
         rng = np.random.default_rng((self.seed, len(self.questions)))
-        pair = next_pair(self.taste(), self.start, self._shown(), rng)
+        pair = next_pair(self.taste(), self.start, rng)
         first, second = pair if rng.random() < 0.5 else pair[::-1]  # so that no side is the better one as a rule
         return replace(self, questions=(*self.questions, Question(first, second)))
 
     def _with(self, index: int, question: Question) -> TasteSession:
         return replace(self, questions=(*self.questions[:index], question, *self.questions[index + 1 :]))
-
-    def _shown(self) -> Sequence[Point]:
-        return list(dict.fromkeys(point for q in self.questions for point in (q.first, q.second)))
-
-    def _judged(self) -> Sequence[Point]:
-        judged = [q for q in self.questions if q.better is not None]
-        return list(dict.fromkeys(point for q in judged for point in (q.first, q.second)))
 
 
 @lru_cache(maxsize=16)
@@ -177,4 +169,4 @@ def _best(session: TasteSession) -> Best:
     """:meth:`TasteSession.best`, which pages ask for again and again."""
     if not session.answered:
         return Best(session.start, 0.5)
-    return best(session.taste(), session.start, session._judged())
+    return best(session.taste(), session.start)

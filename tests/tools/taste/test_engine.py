@@ -41,13 +41,13 @@ def utility(point: np.ndarray) -> float:
 
 def test_values_follow_answers() -> None:
     answers = [Answer((0.2,), (0.8,), SECOND), Answer((0.5,), (0.2,), FIRST), Answer((0.8,), (0.9,), EQUAL)]
-    taste = Taste(answers, 1)
+    taste = Taste([*answers, Answer((0.8,), (0.5,), FIRST)], 1)
     mean, covariance = taste.values(np.array([[0.2], [0.5], [0.8]]))
     assert mean[0] < mean[1] < mean[2]
     assert (np.linalg.eigvalsh(covariance) > -1e-9).all() and (np.diag(covariance) < 1).all()
     assert taste.chance(np.array([0.8]), np.array([0.2])) > 0.8
     assert taste.chance(np.array([0.8]), np.array([0.8])) == 0.5
-    gain, spread = taste.against(np.array([[0.2], [0.8]]), np.array([0.5]))
+    gain, spread = taste.lead(np.array([[0.2], [0.8]]), np.array([[0.5]]))
     assert gain[0] == pytest.approx(mean[0] - mean[1]) and gain[1] == pytest.approx(mean[2] - mean[1])
     wanted = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     assert spread[0] == pytest.approx(wanted)
@@ -131,8 +131,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, number: int) -> None:
 def test_prompts_and_seeds_are_taken_in_turn() -> None:
     turns = [[(r.prompt, r.seed) for r in RECIPE.requests(turn)] for turn in range(6)]
     assert sorted({picture for turn in turns for picture in turn}) == [(p, s) for p in "ab" for s in (1, 2, 3)]
-    several = replace(RECIPE, pictures=2).requests(0)
-    assert [r.prompt for r in several] == ["a", "a"] and len({r.seed for r in several}) == 2
+    several = [[(r.prompt, r.seed) for r in replace(RECIPE, pictures=2).requests(turn)] for turn in range(3)]
+    assert all([prompt for prompt, _ in turn] == ["a", "b"] for turn in several)
+    assert sorted(picture for turn in several for picture in turn) == [(p, s) for p in "ab" for s in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_prompts_and_seeds_are_taken_in_turn() -> None:
         ({"prompts": ()}, "need a prompt"),
         ({"prompts": ("a", " ")}, "need a prompt"),
         ({"seeds": ()}, "too few"),
-        ({"seeds": (1, 1), "pictures": 2}, "too few"),
+        ({"seeds": (1, 1), "pictures": 3}, "too few"),
         ({"pictures": 0}, "cannot be"),
         ({"seeds": (-1,)}, "cannot be"),
         ({"weight": float("nan")}, "cannot be"),
