@@ -42,7 +42,7 @@ class Reduction:
     energy: float | None = None
 
     def __str__(self) -> str:
-        limits = [f"rank {self.rank}" if self.rank else "", f"{self.energy:.2%} of the energy" if self.energy else ""]
+        limits = [f"rank {self.rank}" if self.rank else "", f"quality {self.energy:.2%}" if self.energy else ""]
         return " and ".join(filter(None, limits)) or "exact"
 
 

@@ -151,9 +151,9 @@ def energy_chart(curve: Sequence[float], kept: int) -> str:
     axes = Axes([x for x, _ in points], [min(y for _, y in points), 1.0])
     parts = [axes.frame("rank"), axes.line(points, "lw-line-a")]
     if 1 <= kept <= len(curve):
-        parts.append(axes.dots([(float(kept), curve[kept - 1])], "lw-dot lw-best", "Kept energy", unit="rank"))
+        parts.append(axes.dots([(float(kept), curve[kept - 1])], "lw-dot lw-best", "Quality kept", unit="rank"))
     names = [("lw-line-a", "share kept by each rank")] + ([("lw-dot", f"rank {kept}")] if kept <= len(curve) else [])
-    return figure("".join(parts), "Energy", names)
+    return figure("".join(parts), "Quality kept", names)
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:

@@ -24,7 +24,7 @@ def lr_chart(config: TrainConfig) -> str:
     axes = Axes([0.0, 100.0], [0.0, *values], size=SMALL)
     lines = "".join(axes.line(points, css) for _, css, points in drawn)
     names = [(css, f"{name}, at most {max(y for _, y in points):.3g}") for name, css, points in drawn]
-    return figure(axes.frame("") + lines, "Learning rate over the run, in %", names, size=SMALL)
+    return figure(axes.frame("") + lines, "Learning rate; across: the run in %", names, size=SMALL)
 
 
 def timestep_chart(config: TrainConfig) -> str:

@@ -42,10 +42,10 @@ class ReductionFields:
         )
         energy = gr.Textbox(
             "",
-            label=f"Energy that the {self.title} keeps",
+            label=f"Quality that the {self.title} keeps",
             elem_id=f"{self.prefix}_energy",
             scale=1,
-            info="empty, or such as 99 %: each layer gets the rank it needs",
+            info="empty, or such as 99 % (of Σσ²): each layer gets the rank it needs",
         )
         self.components = [rank, energy]
 
@@ -139,5 +139,5 @@ def energy_of(text: str) -> float | None:
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
-        raise UserError(f"The energy to keep cannot be {text!r}", where="Energy", fix="Write 99 % or 0.99")
+        raise UserError(f"The quality to keep cannot be {text!r}", where="Quality", fix="Write 99 % or 0.99")
     return share

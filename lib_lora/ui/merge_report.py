@@ -64,7 +64,7 @@ def _energy(curve: Sequence[float], kept: int) -> str:
         return ""
     needed = [(share, next((i for i, value in enumerate(curve, 1) if value >= share), len(curve))) for share in SHARES]
     text = " · ".join(f"rank {rank} keeps {share:.1%}" for share, rank in needed)
-    return f'{chart}<p class="lw-quiet">Of the energy (Σσ²) of all layers: {text}</p>'
+    return f'{chart}<p class="lw-quiet">Quality kept, as a share of Σσ² of all layers: {text}</p>'
 
 
 def _by_block(per_layer: dict[str, float]) -> list[list[object]]:

@@ -51,11 +51,11 @@ def calculate(desk: Desk) -> None:
     desk.type("lw_merge_rank", "3")
     desk.type("lw_merge_energy", "2")
     desk.click("lw_merge_calculate")
-    desk.says("lw_merge_message", "The energy to keep cannot be '2'")
+    desk.says("lw_merge_message", "The quality to keep cannot be '2'")
     desk.type("lw_merge_energy", "99 %")
     desk.click("lw_merge_calculate")
     desk.sees("#lw_merge_facts", "Largest error")
-    desk.sees("#lw_merge_facts svg[aria-label='Energy']")
+    desk.sees("#lw_merge_facts svg[aria-label='Quality kept']")
     desk.page.locator("#lw_merge_facts summary").click()
     desk.sees("#lw_merge_facts td", "lora_unet_mid_block")
 

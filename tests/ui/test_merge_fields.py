@@ -26,5 +26,5 @@ def test_energy() -> None:
 def test_both_together() -> None:
     found = ReductionFields("x", "merge").read("16", "99%")
     assert found == Reduction(16, 0.99)
-    assert str(found) == "rank 16 and 99.00% of the energy"
+    assert str(found) == "rank 16 and quality 99.00%"
     assert str(Reduction()) == "exact"

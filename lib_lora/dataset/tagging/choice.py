@@ -26,13 +26,16 @@ BALANCED = {
 }
 
 
+NO_CHARACTER = 2.0  # a character_threshold that no probability reaches
+
+
 @dataclass(frozen=True)
 class TagChoice:
     """Which tags are taken.
 
     Args:
         threshold: least probability of a tag, 0 to 1.
-        character_threshold: the same for characters' names; above 1 takes none.
+        character_threshold: the same for characters' names; :data:`NO_CHARACTER` takes none.
         mcut: find both thresholds for each picture, at the largest gap between probabilities.
         rating: put the most probable rating last.
         exclude: tags never taken, with blanks.

@@ -50,7 +50,7 @@ class CompositesPanel(Panel):
             self.people = gr.Dropdown(
                 choices=[str(n) for n in PLACES],
                 value="2",
-                label="Subjects a picture",
+                label="Subjects in each picture",
                 elem_id="lw_ds_people",
                 interactive=True,
             )
@@ -87,7 +87,7 @@ class CompositesPanel(Panel):
                 scale=2,
             )
             self.regularisation = gr.Slider(
-                0, 0.8, value=0.2, step=0.05, label="Singles in stage 2", elem_id="lw_ds_regularisation"
+                0, 0.8, value=0.2, step=0.05, label="Single subjects in stage 2 (share)", elem_id="lw_ds_regularisation"
             )
             self.seed = gr.Number(value=0, precision=0, label="Seed of the draw", elem_id="lw_ds_seed")
         with gr.Row(elem_classes=["lw-actions"]):

@@ -9,7 +9,7 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.dataset.caption import split_tags
-from lib_lora.dataset.tagging.choice import TagChoice, balanced_threshold
+from lib_lora.dataset.tagging.choice import NO_CHARACTER, TagChoice, balanced_threshold
 from lib_lora.dataset.tagging.host_tagger import HostTagger
 from lib_lora.dataset.tagging.labels import CSV_NAME, JSON_NAME
 from lib_lora.dataset.tagging.onnx_model import MODEL_NAME, OnnxTagger
@@ -54,11 +54,11 @@ class TaggingPanel(Panel):
             self.threshold = gr.Slider(0, 1, value=0.35, step=0.01, label="Threshold", elem_id="lw_ds_threshold")
             self.characters = gr.Slider(
                 0,
-                1.01,
+                1,
                 value=0.85,
                 step=0.01,
-                label="Threshold of names",
-                info="Of characters; 1.01 takes none",
+                label="Character threshold",
+                info="Higher than the other: a wrong name is worse than none",
                 elem_id="lw_ds_characters",
             )
         with gr.Row(elem_classes=["lw-fields"]):
@@ -66,6 +66,7 @@ class TaggingPanel(Panel):
                 choices=list(MODES), value=next(iter(MODES)), label="Write", elem_id="lw_ds_mode", interactive=True
             )
             self.exclude = gr.Textbox(label="Never take", placeholder="simple background", elem_id="lw_ds_exclude")
+            self.named = gr.Checkbox(value=True, label="Character tags", elem_id="lw_ds_named")
             self.mcut = gr.Checkbox(value=False, label="Threshold for each image (MCut)", elem_id="lw_ds_mcut")
             self.rating = gr.Checkbox(value=False, label="Rating tag at the end", elem_id="lw_ds_rating")
             self.gpu = gr.Checkbox(value=False, label="On the graphics card", elem_id="lw_ds_gpu")
@@ -80,7 +81,7 @@ class TaggingPanel(Panel):
     def connect(self, on: Connector) -> None:
         """Buttons, and the hint that follows the tagger."""
         fields = [self.model, self.folder, self.threshold, self.characters, self.mode, self.exclude]
-        on(self.start.click, self.do_tag, [*fields, self.mcut, self.rating, self.gpu], self.message)
+        on(self.start.click, self.do_tag, [*fields, self.named, self.mcut, self.rating, self.gpu], self.message)
         on.act(self.refresh.click, self.do_look, [], self.message, [self.model])
         for field in (self.model, self.folder):
             on.listen(field.change, self.hint_view, [self.model, self.folder], [self.hint])
@@ -114,10 +115,11 @@ class TaggingPanel(Panel):
     @changes(paths=("folder",))
     def do_tag(
         self, model: str | None, folder: str, threshold: float, characters: float, mode: str, exclude: str,
-        mcut: bool, rating: bool, gpu: bool,
+        named: bool, mcut: bool, rating: bool, gpu: bool,
     ) -> str:  # fmt: skip
         """Tag the chosen pictures as a job, which ends in a dry run."""
-        choice = TagChoice(threshold, characters, mcut, rating, tuple(split_tags(exclude or "")))
+        least = characters if named else NO_CHARACTER
+        choice = TagChoice(threshold, least, mcut, rating, tuple(split_tags(exclude or "")))
         tagger = self._tagger(model, (folder or "").strip(), choice, gpu)
         how = MODES[mode]
         session = self.session

@@ -67,7 +67,9 @@ class TagsPanel(Panel):
                     elem_id="lw_ds_tag_action",
                     interactive=True,
                 )
-                self.tags = gr.Textbox(label="Tags", info="Parted by commas; or the pattern", elem_id="lw_ds_tag_tags")
+                self.tags = gr.Textbox(
+                    label="Tags", info="Separated by commas, or the pattern", elem_id="lw_ds_tag_tags"
+                )
                 self.new = gr.Textbox(label="Replace by", info="Empty removes", elem_id="lw_ds_tag_new")
                 self.keep = gr.Number(
                     value=1,
