@@ -78,6 +78,11 @@ _OTHER_FILES = {
     "an upscaler": (r"^(?:model\.\d+\.|conv_first\.|params(?:_ema)?\.|conv_body\.|RRDB_trunk)", _LORA),
     "the state of an optimizer": (r"exp_avg|^optimizer", _LORA),
 }
+_OTHER_FILES_FOUND = {
+    what: (re.compile(having), re.compile(lacking) if lacking else None)
+    for what, (having, lacking) in _OTHER_FILES.items()
+}
+_ANY_OTHER_FILE = re.compile("|".join(f"(?:{having})" for having, _ in _OTHER_FILES.values()))
 _OTHER_MODELS_FOUND = {re.compile(pattern): name for pattern, name in _OTHER_MODELS.items()}
 BIG_G = 1280  # width of OpenCLIP ViT-bigG, the only text that SDXL's refiner reads; other U-Nets read it beside another
 COSMOS_TEXT = 1024  # width of the text that Cosmos' blocks read; 2048 in LTX-Video
@@ -118,13 +123,13 @@ def _is_cosmos(layers: Mapping[str, tuple[int, int]], said: str) -> bool:
 def what_else(names: Iterable[str]) -> Foreign | None:
     """What the file is where it is no LoRA for a known family; None where it may be one."""
     names = list(names)
-    for what, (having, lacking) in _OTHER_FILES.items():
-        has = re.compile(having)
-        if any(has.search(name) for name in names) and not (lacking and any(re.search(lacking, n) for n in names)):
+    suspects = [name for name in names if _ANY_OTHER_FILE.search(name)]
+    for what, (having, lacking) in _OTHER_FILES_FOUND.items():
+        if any(map(having.search, suspects)) and not (lacking and any(map(lacking.search, names))):
             return Foreign(what)
     keys = {split(name)[0] for name in names}
     for pattern, model in _OTHER_MODELS_FOUND.items():
-        if any(pattern.search(key) for key in keys):
+        if any(map(pattern.search, keys)):
             return Foreign(f"a LoRA for {model}")
     return None
 
