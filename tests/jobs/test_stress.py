@@ -36,7 +36,7 @@ from lib_lora.ui.train_tab import TrainTab
 from lib_lora.workbench import Workbench
 from tests.jobs.end_worker import one_step
 
-SECONDS = float(os.environ.get("LORA_WORKBENCH_STRESS", "20"))
+SECONDS = float(os.environ.get("LORA_WORKBENCH_STRESS", "60"))
 HANDS = 8
 NAMES = 60
 PAUSE = 0.3  # seconds at most between two things that one hand does: the training is to come on, too
