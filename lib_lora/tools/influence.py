@@ -133,6 +133,8 @@ def last_blocks(network: Network) -> list[nn.Parameter]:
     blocks = network.families[0].blocks
     block_of = {key: blocks.of(key) for key in network.adapters}
     present = [name for name in blocks.names if name in block_of.values()]
+    if not present:
+        return network.parameters()
     last = present[-max(1, len(present) // LAST) :]
     return [p for key, adapter in network.adapters.items() if block_of[key] in last for p in adapter.parameters()]
 

@@ -30,8 +30,7 @@ class OptimizerSettings:
         "torch.optim.RAdam and the like name any class",
         choices=OPTIMIZERS, others=CLASS_NAME, kohya="optimizer_type")
     unet_lr: float = setting(5e-4, OPTIMIZER, "U-Net learning rate",
-        "Mostly 1e-4 to 5e-4, 1 with Prodigy and DAdapt; lower if images turn harsh; 0 leaves the U-Net alone",
-        low=0, high=1, kohya="unet_lr")
+        "Often 1e-4 to 5e-4, 1 with Prodigy; lower if images turn harsh; 0 is off", low=0, high=1, kohya="unet_lr")
     te_lr: float = setting(1e-4, OPTIMIZER, "Text encoder learning rate",
         "About a fifth of the U-Net's; 0 leaves the text encoder alone", low=0, high=1, kohya="text_encoder_lr")
     weight_decay: float = setting(0.1, OPTIMIZER, "Weight decay", "Pulls weights to zero; 0.01-0.1",
