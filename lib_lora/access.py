@@ -172,7 +172,7 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
         TypeError: it does not say what it does.
     """
     needs, access = needs_of(handler), _CONNECTING.get()
-    parameters = inspect.signature(handler)
+    parameters = inspect.signature(handler) if needs.paths else None
 
     @around(handler)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -180,7 +180,7 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
             raise READ_ONLY
         token = _CALLING.set(access)
         try:
-            if needs.paths and access.confined:
+            if parameters and access.confined:
                 given = parameters.bind(*args, **kwargs).arguments
                 for name in needs.paths:
                     _admit_lines(given.get(name), name)

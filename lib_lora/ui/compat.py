@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -19,6 +19,7 @@ ASK = """async (...values) => {{
     return window.loraWorkbench.ask({number}, {last}, {prepare}, values){answered};
 }}"""
 ANSWERED = "() => window.loraWorkbench.answered('{}')"  # javascript/lora_workbench_once.js
+_PARAMETERS: dict[Any, Collection[str]] = {}
 SKIP = gr.update()  # "leave this component as it is"
 
 
@@ -78,7 +79,7 @@ def connect(
     Args:
         waits: ``elem_id`` of a button that takes its next click when the answer is there.
     """
-    names = inspect.signature(trigger).parameters
+    names = _parameters(trigger)
     ends: dict[str, Any] = dict(inputs=list(inputs), outputs=list(outputs), queue=False, show_progress="hidden")
     if "api_visibility" not in names:
         script = {"js" if "js" in names else "_js": js} if js else {}
@@ -93,6 +94,15 @@ def connect(
         answered = f".finally({ANSWERED.format(waits)})" if waits else ""  # gradio tells `then` not in all cases
         js = ASK.format(number=handler["id"], last=last, prepare=js or "null", answered=answered)
     return trigger(None, js=js, **ends)
+
+
+def _parameters(trigger: Callable) -> Collection[str]:
+    """Their names, looked up once for each kind of event: a page has 500, and to look is most of connecting one."""
+    function = inspect.unwrap(getattr(trigger, "func", trigger))
+    kind = getattr(function, "__code__", type(trigger))  # gradio 4 makes each event a function, gradio 3 an object
+    if kind not in _PARAMETERS:
+        _PARAMETERS[kind] = frozenset(inspect.signature(trigger).parameters)
+    return _PARAMETERS[kind]
 
 
 def source_of(trigger: Callable) -> Any:
