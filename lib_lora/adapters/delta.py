@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 
 import torch
 from torch import Tensor
@@ -71,7 +70,7 @@ class Delta:
 
     @staticmethod
     def sum(parts: Sequence[Delta], weights: Sequence[float] | None = None) -> Delta:
-        """The sum of one or more, joined at once.
+        """The sum of one or more, joined at once; factors that are narrower than float32 are widened on the way.
 
         Args:
             weights: of the parts, as :meth:`scaled` has them; at the cost of the sum alone.
@@ -88,7 +87,7 @@ class Delta:
         return Delta(
             max((part.shape for part in parts), key=len),  # one may know the kernel, the other only its matrix
             _side_by_side(ups) if ups else None,
-            torch.cat(downs) if len(downs) > 1 else next(iter(downs), None),
+            _stacked(downs) if downs else None,
             _total(part.dense_part for part in parts),
             _total(part.bias for part in parts),
         )
@@ -209,16 +208,37 @@ def rank_for_energy(spectrum: Tensor, energy: float) -> int:
 
 
 def _side_by_side(weighed: Sequence[tuple[Tensor, float]]) -> Tensor:
-    """The columns of matrices of one height, each times its weight, in one pass."""
+    """The columns of matrices of one height, each times its weight, in float32 or float64."""
     (first, weight), *others = weighed
-    if not others:
+    dtype = _wide(matrix for matrix, _ in weighed)
+    if not others and first.dtype == dtype:
         return first if weight == 1 else first * weight
-    dtype = reduce(torch.promote_types, (matrix.dtype for matrix, _ in weighed))
-    total = first.new_empty(first.shape[0], sum(matrix.shape[1] for matrix, _ in weighed), dtype=dtype)
-    columns = torch.split(total, [matrix.shape[1] for matrix, _ in weighed], dim=1)
-    for into, (matrix, weight) in zip(columns, weighed, strict=True):
-        torch.mul(matrix, weight, out=into)
+    widths = [matrix.shape[1] for matrix, _ in weighed]
+    total = first.new_empty(first.shape[0], sum(widths), dtype=dtype)
+    for into, (matrix, weight) in zip(torch.split(total, widths, dim=1), weighed, strict=True):
+        if matrix.dtype == dtype:
+            torch.mul(matrix, weight, out=into)
+        else:
+            into.copy_(matrix).mul_(weight)
     return total
+
+
+def _stacked(matrices: Sequence[Tensor]) -> Tensor:
+    """The rows of matrices of one width, in float32 or float64."""
+    first, *others = matrices
+    dtype = _wide(matrices)
+    if not others and first.dtype == dtype:
+        return first
+    heights = [matrix.shape[0] for matrix in matrices]
+    total = first.new_empty(sum(heights), first.shape[1], dtype=dtype)
+    for into, matrix in zip(torch.split(total, heights), matrices, strict=True):
+        into.copy_(matrix)
+    return total
+
+
+def _wide(tensors: Iterable[Tensor]) -> torch.dtype:
+    """float64 where one of them is, else float32."""
+    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
 def _total(tensors: Iterable[Tensor | None]) -> Tensor | None:

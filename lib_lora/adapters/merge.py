@@ -202,14 +202,14 @@ class _Sum:
         return _adapter(key, delta, alone=True).tensors(), spectrum
 
     def _parts(self, key: str) -> tuple[list[Delta], list[float]]:
-        """ΔW of the terms that have this layer, and their weights."""
+        """ΔW of the terms that have this layer, LoRAs as they are stored, and what each is to be multiplied by."""
         parts: list[Delta] = []
         weights: list[float] = []
         for file, weight, by_block in self.terms:
             weight = _weight(key, weight, by_block)
             if weight == 0 or key not in file.modules:
                 continue
-            part = layer_delta(file, key, self.base)
+            part, scale = _unscaled(file, key, self.base)
             if parts and part.matrix_shape != parts[0].matrix_shape:
                 raise UserError(
                     f"Layer {key} is {list(part.shape)} here and {list(parts[0].shape)} in another LoRA of the merge",
@@ -217,7 +217,7 @@ class _Sum:
                     fix="Merge LoRAs that were trained for one family of checkpoints.",
                 )
             parts.append(part)
-            weights.append(weight)
+            weights.append(weight * scale)
         return parts, weights
 
 
@@ -269,8 +269,18 @@ def layer_delta(file: LoraFile, key: str, base: Mapping[str, Tensor] | None = No
     Raises:
         UserError: naming the file, where the algorithm needs the weight and ``base`` does not have it.
     """
+    return _delta(file, key, file.modules[key], base)
+
+
+def _unscaled(file: LoraFile, key: str, base: Mapping[str, Tensor] | None) -> tuple[Delta, float]:
+    """As :func:`layer_delta`, and a factor that is still to be applied; a LoRA's ΔW may be in half precision."""
+    params = file.modules[key]
+    return LoRA.as_stored(params) or (_delta(file, key, params, base), 1.0)
+
+
+def _delta(file: LoraFile, key: str, params: Params, base: Mapping[str, Tensor] | None) -> Delta:
     try:
-        adapter = adapter_from(file.modules[key])
+        adapter = adapter_from(params)
         weight = base.get(key) if base is not None and adapter.needs_base else None
         if weight is not None:
             adapter.fit(weight.shape)

@@ -61,6 +61,7 @@ class Opened:
         shapes = self.container.outline()
         numbers = [name for name, tensor in shapes.items() if tensor.numel() == 1]
         shapes |= self.container.read(numbers)
+        sound: set[object] = set()  # a file has many layers of one form
         for key, parts in self.spelled.layers.items():
             try:
                 if self.spelled.shares(key) != (1,):  # whether parts share a factor is told by its numbers
@@ -68,8 +69,9 @@ class Opened:
                 else:
                     found = self._settled(parts[0], shapes)
                 why = why_left_out(found)
-                if why is None:
+                if why is None and (form := _form(found)) not in sound:
                     check_structure(found)
+                    sound.add(form)
             except ContradictionError as error:
                 why = error.what
             except UserError as error:
@@ -140,6 +142,11 @@ def open_layers(path: Path) -> Opened:
         more = f": {why} (layer {key})" if why else ""
         raise UserError(f"There is no LoRA in this file{more}", where=path, fix="Choose a LoRA file.")
     return opened
+
+
+def _form(params: Params) -> tuple[object, ...]:
+    """What a layer's structure is judged by."""
+    return tuple((name, tensor.dtype, tensor.shape) for name, tensor in params.items())
 
 
 def _without_memory(params: Params) -> dict[str, Tensor]:

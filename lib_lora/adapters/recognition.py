@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lib_lora.adapters.tensor_names import split
 from lib_lora.errors import UserError
@@ -75,14 +76,18 @@ _OTHER_FILES = {
         _LORA,
     ),
     "a hypernetwork": (r"^(?:320|640|768|1024|1280)\.\d+\.", _LORA),
-    "an upscaler": (r"^(?:model\.\d+\.|conv_first\.|params(?:_ema)?\.|conv_body\.|RRDB_trunk)", _LORA),
+    "an upscaler": (r"^model\.\d+\.|^conv_first\.|^params(?:_ema)?\.|^conv_body\.|^RRDB_trunk", _LORA),
     "the state of an optimizer": (r"exp_avg|^optimizer", _LORA),
 }
 _OTHER_FILES_FOUND = {
     what: (re.compile(having), re.compile(lacking) if lacking else None)
     for what, (having, lacking) in _OTHER_FILES.items()
 }
-_ANY_OTHER_FILE = re.compile("|".join(f"(?:{having})" for having, _ in _OTHER_FILES.values()))
+_BAR = re.compile(r"\|(?![^(]*\))")  # between alternatives, not within parentheses, of which none is within others
+_ANY = [one for having, _ in _OTHER_FILES.values() for one in _BAR.split(having)]
+# Whether a name may be one of theirs; looking for all of them at every place of every name takes three times as long
+_BEGINS_AS_OTHER = re.compile("|".join(f"(?:{one})" for one in _ANY if one.startswith("^")))
+_HAS_OF_OTHER = re.compile("|".join(f"(?:{one})" for one in _ANY if not one.startswith("^")))
 _OTHER_MODELS_FOUND = {re.compile(pattern): name for pattern, name in _OTHER_MODELS.items()}
 BIG_G = 1280  # width of OpenCLIP ViT-bigG, the only text that SDXL's refiner reads; other U-Nets read it beside another
 COSMOS_TEXT = 1024  # width of the text that Cosmos' blocks read; 2048 in LTX-Video
@@ -123,7 +128,7 @@ def _is_cosmos(layers: Mapping[str, tuple[int, int]], said: str) -> bool:
 def what_else(names: Iterable[str]) -> Foreign | None:
     """What the file is where it is no LoRA for a known family; None where it may be one."""
     names = list(names)
-    suspects = [name for name in names if _ANY_OTHER_FILE.search(name)]
+    suspects = [name for name in names if _BEGINS_AS_OTHER.match(name) or _HAS_OF_OTHER.search(name)]
     for what, (having, lacking) in _OTHER_FILES_FOUND.items():
         if any(map(having.search, suspects)) and not (lacking and any(map(lacking.search, names))):
             return Foreign(what)
@@ -173,6 +178,15 @@ def candidates(layers: Mapping[str, tuple[int, int]], metadata: Mapping[str, str
     Args:
         layers: key in any spelling -> (outputs, inputs), 0 where unknown.
     """
+    found = _by_layers(tuple(layers.items()))
+    said = tuple(family for family in found if family.marking.fits(metadata or {}))
+    return said or found
+
+
+@lru_cache(maxsize=16)  # a file is asked several times while it is opened
+def _by_layers(sizes: tuple[tuple[str, tuple[int, int]], ...]) -> tuple[Family, ...]:
+    """What :func:`candidates` knows without metadata."""
+    layers = dict(sizes)
     placed = {family: sum(family.place(key) is not None for key in layers) for family in families().values()}
     denoiser = [key for key in layers if key.startswith(UNET)]
     if denoiser:
@@ -182,8 +196,6 @@ def candidates(layers: Mapping[str, tuple[int, int]], metadata: Mapping[str, str
     found = _most(placed)
     found = _most({family: _marked(family, layers) for family in found})
     found = _most({family: _fitting(family, layers) for family in found})
-    said = [family for family in found if family.marking.fits(metadata or {})]
-    found = said or found
     return tuple(sorted(found, key=lambda f: (not _usual(f, layers), f.order)))
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-INDEPENDENT = 1e-3  # the sine of the angle between a column and those before it, from which on Cholesky's way is safe
+INDEPENDENT = 1e-4  # the sine of the angle between a column and those before it, from which on Cholesky's way is safe
+DEPENDENT = 1e-6  # up to this share of the columns' sizes, what they differ by is rounding noise
 WELL_APART = 0.3  # and from which on it is with products of float32
 GROWTH = 4.0  # up to this size of what cancels in a unit vector, a float32 product is exact to some 1e-7
 SPREAD = 1.02  # times the rank: from this p on (see `_in_single_precision`) 1 % of the energy or more is cut off
@@ -22,15 +23,22 @@ def orthogonal(matrix: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tens
     """``matrix`` = Q R, as a function of unit columns x and lengths s -> Q (x·s), and the upper triangle R.
 
     Where the columns are clearly independent, R is the Cholesky factor of the Gram matrix and Q is never formed: one
-    product instead of a Householder QR, several times as fast (CholeskyQR; its loss of orthogonality is ε·κ²). Else QR.
+    product instead of a Householder QR, several times as fast (CholeskyQR; its loss of orthogonality is ε·κ²). Where
+    some clearly depend on others, as in a merge with a copy, the roots of the Gram matrix' eigenvalues times its
+    eigenvectors stand for R [k, r], with as many rows as the columns have directions. Else QR.
     Of a float32 matrix whose columns are well apart, products and R are float32 too: some 1e-6 from orthogonal, which a
     truncation squares; else they are float64. Q (x·s) has the precision of ``matrix`` where nothing cancels in it.
     """
     found = None
     if matrix.dtype == torch.float32:
         found = _cholesky(gram(matrix, matrix.dtype), WELL_APART)
-    found = found or _cholesky(gram(matrix), INDEPENDENT)
     if found is None:
+        products = gram(matrix)
+        found = _cholesky(products, INDEPENDENT)
+    if found is None:
+        if matrix.dtype == torch.float32 and (spanned := _spanned(products)) is not None:
+            back, root = spanned
+            return lambda x, lengths: _product(matrix, back @ (x.double() * lengths), torch.float64), root
         q, triangle = torch.linalg.qr(matrix.double())
         return lambda x, lengths: q @ (x * lengths), triangle
     triangle, sizes = found
@@ -55,6 +63,20 @@ def _cholesky(products: Tensor, least: float) -> tuple[Tensor, Tensor] | None:
     sizes = products.diagonal().sqrt()
     triangle, failed = torch.linalg.cholesky_ex(products, upper=True)
     return None if failed or not (triangle.diagonal() > least * sizes).all() else (triangle, sizes)
+
+
+def _spanned(products: Tensor) -> tuple[Tensor, Tensor] | None:
+    """From a Gram matrix, B [r, k] and R [k, r], so that Q = matrix @ B is orthogonal and Q R is the matrix.
+
+    None where it is not clear which directions there are and which are rounding noise.
+    """
+    sizes = products.diagonal().sqrt().clamp_min(SMALLEST)
+    squares, vectors = torch.linalg.eigh(products / sizes / sizes[:, None], UPLO="U")
+    there = squares > INDEPENDENT**2
+    if not there.any() or (squares[~there] > DEPENDENT**2).any():
+        return None
+    roots, vectors = squares[there].sqrt(), vectors[:, there]
+    return vectors / roots / sizes[:, None], roots[:, None] * vectors.T * sizes
 
 
 def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -81,6 +81,27 @@ def test_a_difference_with_itself_is_nothing():
     assert (a - a).norm() <= 1e-6 * a.norm()
 
 
+@pytest.mark.parametrize("noise", [1e-4, 3e-4, 1e-3, 1e-2])
+def test_a_difference_of_near_copies_is_exact_to_its_own_size(noise):
+    """Of two epochs of one run, say."""
+    a, b = random_delta((80, 90), 8, 0), random_delta((80, 90), 8, 1)
+    other = Delta(a.shape, a.up + noise * b.up, a.down + noise * b.down)
+    want = exact(other) - exact(a)
+    reduced, spectrum = (other - a).with_spectrum(16)
+    assert (exact(reduced) - want).norm() <= 2e-6 * exact(a).norm()
+    torch.testing.assert_close(spectrum[:8], torch.linalg.svdvals(want)[:8], rtol=3e-3, atol=0)
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16, torch.float8_e4m3fn], ids=str)
+def test_a_sum_widens_what_is_narrow(narrow):
+    parts = [random_delta((7, 8), 2 + i, i) for i in range(2)]
+    small = [Delta(part.shape, part.up.to(narrow), part.down.to(narrow)) for part in parts]
+    wide = [Delta(part.shape, part.up.float(), part.down.float()) for part in small]
+    for count in (1, 2):
+        found, want = (Delta.sum(of[:count], [0.3, -0.7][:count]) for of in (small, wide))
+        assert torch.equal(found.up, want.up) and torch.equal(found.down, want.down)
+
+
 def test_truncated_factors_share_the_size_evenly():
     big_up = random_delta((6, 8), 2, 0)
     lopsided = Delta(big_up.shape, big_up.up * 1e6, big_up.down * 1e-6)

@@ -142,6 +142,19 @@ def test_alpha_defaults_to_the_rank_and_zero_is_zero():
     assert fresh.scale == 1.0 and fresh.tensors()["alpha"].item() == 4.0
 
 
+@every_layer
+@pytest.mark.parametrize("alpha", [3.0, 0.0, None])
+def test_what_is_stored_times_the_scale_is_delta(layer, alpha):
+    tensors = trained(layer).tensors(torch.float16)
+    del tensors["alpha"]
+    if alpha is not None:
+        tensors["alpha"] = torch.tensor(alpha)
+    stored, scale = LoRA.as_stored(tensors)
+    want = LoRA.from_tensors(tensors).delta()
+    assert stored.shape == want.shape and stored.up.data_ptr() == tensors["lora_up.weight"].data_ptr()
+    assert torch.equal(scale * stored.up.float(), want.up) and torch.equal(stored.down.float(), want.down)
+
+
 def test_matrix_and_1x1_convolution_are_interchangeable():
     adapter = trained(LAYERS["linear"])
     before = adapter.delta().dense()
@@ -169,8 +182,10 @@ def test_matrix_and_1x1_convolution_are_interchangeable():
 )
 def test_tensors_that_do_not_fit(change, complaint):
     tensors = {**trained(LAYERS["linear"]).tensors(), **change}
+    tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     with pytest.raises(UserError, match=complaint):
-        LoRA.from_tensors({k: v for k, v in tensors.items() if v is not None})
+        LoRA.from_tensors(tensors)
+    assert LoRA.as_stored(tensors) is None
 
 
 def test_unknown_parameters_are_named():

@@ -125,6 +125,22 @@ class LoRA(Adapter):
         alpha = torch.tensor(float(down.shape[0]))
         return {n: p if p.is_meta else p.cpu() for n, p in params.items() if p is not None} | {ALPHA: alpha}
 
+    @staticmethod
+    def as_stored(params: Mapping[str, Tensor]) -> tuple[Delta, float] | None:
+        """ΔW of a layer's tensors, without its scale and in their own precision, and the scale: nothing is copied.
+
+        None for what :meth:`delta` has to calculate, and for what :meth:`from_tensors` refuses.
+        """
+        if not {UP, DOWN} <= params.keys() <= {UP, DOWN, ALPHA}:
+            return None
+        up, down = params[UP].detach(), params[DOWN].detach()
+        rank = down.shape[0] if down.ndim else 0
+        fit = up.ndim == down.ndim and up.ndim in (2, 4) and up.shape[1:].numel() == rank > 0
+        if not fit or (ALPHA in params and params[ALPHA].numel() != 1) or torch.float64 in (up.dtype, down.dtype):
+            return None
+        shape = torch.Size((up.shape[0], *down.shape[1:]))
+        return Delta(shape, up.flatten(1), down.flatten(1)), alpha_of(params, rank) / rank
+
     @override
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         params = {UP: self.up, DOWN: self.down, MID: self.mid, BIAS: self.bias}
