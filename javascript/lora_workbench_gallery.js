@@ -116,12 +116,26 @@
         const target = event.composedPath()[0];
         if (!(target instanceof Element)) return;
         const thumb = target.closest("#lw_ds_pictures .lw-thumb");
-        if (thumb && !(event.ctrlKey || event.metaKey || event.shiftKey)) go(thumb);
-        else if (thumb) thumb.classList.toggle("lw-ds-marked");
+        if (thumb && event.shiftKey) markTo(thumb);
+        else if (thumb && (event.ctrlKey || event.metaKey)) thumb.classList.toggle("lw-ds-marked");
+        else if (thumb) go(thumb);
+        const link = target.closest("[data-lw-do^='mark:'], [data-lw-do^='markall:']");
+        if (link) markBy(link);
         const bar = target.closest("#lw_ds_tools > * > .label-wrap, #lw_ds_tools .lw-ds-tool > .label-wrap");
         if (bar && event.isTrusted) closeOthers(bar);
         const to = target.closest("[data-lw-tool]");
         if (to) openTool(to.dataset.lwTool);
+    }
+
+    // what the program is about to mark
+    function markTo(thumb) {
+        const all = thumbs(), from = Math.max(0, all.findIndex((one) => one.matches(".lw-chosen"))), to = all.indexOf(thumb);
+        all.slice(Math.min(from, to), Math.max(from, to) + 1).forEach((one) => one.classList.add("lw-ds-marked"));
+    }
+    function markBy(link) {
+        const [verb, which] = link.dataset.lwDo.split(":");
+        if (verb === "markall") return thumbs().forEach((one) => one.classList.toggle("lw-ds-marked", which === "shown"));
+        thumbs().find((one) => keyOf(one).startsWith(which))?.classList.toggle("lw-ds-marked");
     }
 
     const bars = () => Array.from(page().root().querySelectorAll("#lw_ds_tools .lw-ds-tool > .label-wrap"));

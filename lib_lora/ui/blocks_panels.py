@@ -37,6 +37,7 @@ class SymptomPanel:
                 gr.Button(symptom.label, size="sm", elem_id=f"lw_blocks_symptom_{symptom.key}", min_width=90)
                 for symptom in SYMPTOMS
             ]
+        with gr.Row(elem_classes=["lw-fields"]):
             self.role = gr.Dropdown(
                 choices=[label for label, _ in ROLES],
                 value=ROLES[0][0],

@@ -216,7 +216,7 @@ class TastePanel:
         job = newest(self._jobs(tuning))
         can = gr.update(interactive=some)
         busy = job is not None and not job.ended
-        return [self._shown(tuning, session, busy), progress(job), can, can, can]
+        return [self._shown(tuning, session, busy), progress(job, cancels=True), can, can, can]
 
     def _shown(self, tuning: TasteTuning, session: TasteSession, busy: bool) -> str:
         try:

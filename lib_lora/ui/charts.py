@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 960, 220
+SMALL = (560, 190)  # of those in a column: text is as large as on the page there
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 12, 28
 POINTS = 300  # more cannot be seen
 COLOURS = 6  # of runs in one picture
@@ -148,12 +149,12 @@ def energy_chart(curve: Sequence[float], kept: int) -> str:
     if len(curve) < 2:
         return ""
     points = [(float(rank), share) for rank, share in enumerate(curve, start=1)]
-    axes = Axes([x for x, _ in points], [min(y for _, y in points), 1.0])
+    axes = Axes([x for x, _ in points], [min(y for _, y in points), 1.0], size=SMALL)
     parts = [axes.frame("rank"), axes.line(points, "lw-line-a")]
     if 1 <= kept <= len(curve):
         parts.append(axes.dots([(float(kept), curve[kept - 1])], "lw-dot lw-best", "Quality kept", unit="rank"))
     names = [("lw-line-a", "share kept by each rank")] + ([("lw-dot", f"rank {kept}")] if kept <= len(curve) else [])
-    return figure("".join(parts), "Quality kept", names)
+    return figure("".join(parts), "Quality kept", names, size=SMALL)
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.lr_schedule import lr_curve
 from lib_lora.training.timesteps import density, flow_density, flow_shift
-from lib_lora.ui.charts import Axes, figure
+from lib_lora.ui.charts import SMALL, Axes, figure
 
 STEPS = 1000  # of the picture: the shape does not depend on how many a run really has
 TIMESTEPS = 1000  # of all models of this kind
 LATENT_FACTOR = 8
-SMALL = (620, 170)
 
 
 def lr_chart(config: TrainConfig) -> str:

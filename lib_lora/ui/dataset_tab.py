@@ -102,6 +102,8 @@ class DatasetTab:
         self.panels = [self.caption, self.change, *self.tools]
         views = [view for shown in self.panels for view in shown.views()]
         self.views = [(gallery.summary, gallery.summary_view), (gallery.pictures, gallery.pictures_view), *views]
+        following = [view for shown in self.panels if shown.follows for view in shown.views()]
+        self.following = {component for component, _ in ((gallery.pictures, None), *following)}
         self.outputs = [component for component, _ in self.views]
         on = Connector(self.pages, self.now)
         on.outputs = self.outputs
@@ -239,7 +241,7 @@ class DatasetTab:
         shown = self.session.shown() if self.session.editor else []
         if shown and all(picture.path != self.session.current for picture in shown):
             self.session.current = shown[0].path
-            self.session.touch()
+            self.session.look()
         return self.caption.shown()
 
     @looks
@@ -251,14 +253,16 @@ class DatasetTab:
 
     @looks
     def now(self) -> list[Any]:
-        """What is shown, computed only when something has changed."""
+        """What is shown, computed only when something has changed, and only what can have."""
         session = self.session
-        version = session.version
-        if session.views[0] != version:
+        version, (before, known) = session.version, session.views
+        if before != version:
+            stays = [before[:2] == version[:2] and component not in self.following for component, _ in self.views]
             try:
-                values = [source() for _, source in self.views]
+                values = [known[i] if stays[i] else source() for i, (_, source) in enumerate(self.views)]
             except UserError as error:
                 values = [html.error_message(error), *[gr.update()] * (len(self.views) - 1)]
+                session.touch()  # all of it is tried again
             session.views = (version, values)
         return session.views[1]
 

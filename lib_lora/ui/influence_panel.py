@@ -88,15 +88,15 @@ class InfluencePanel:
         """Progress, or the pictures that were found."""
         job = newest(self._jobs(name))
         if job is None or not job.found:
-            return [progress(job), gr.update(visible=False), "", SKIP]
+            return [progress(job, cancels=True), gr.update(visible=False), "", SKIP]
         shown = "".join(
             html.picture(self.pictures.url(thumbnail), f"{job.name_of(one)} {one.score:+.2f}")
             for one, thumbnail in zip(job.found, job.thumbnails, strict=False)
         )
         told = f'<p class="lw-prompt">{html.escape(job.title)}</p><p class="lw-quiet">{INTRO}</p>'
         names = [job.name_of(one) for one in job.found[: len(job.thumbnails)]]
-        visible = gr.update(visible=True)
-        return [progress(job), visible, f'{told}<div class="lw-strip">{shown}</div>', gr.update(choices=names)]
+        ranked = f'{told}<div class="lw-strip">{shown}</div>'
+        return [progress(job, cancels=True), gr.update(visible=True), ranked, gr.update(choices=names)]
 
     def _starred(self, place: GridPlace, wrong: Any) -> list[Shown]:
         """What is right: pictures of cells with a star, those of the same prompt first."""

@@ -30,8 +30,15 @@ def newest(jobs: Sequence[View]) -> View | None:
     return max(jobs, key=lambda job: job.id, default=None)
 
 
-def progress(job: JobView | None) -> str:
-    """A bar while it runs, a message if it failed, nothing when all is well."""
+CANCEL = "lw_cancel"  # the hidden field of the strip that the button beside a bar writes into
+
+
+def progress(job: JobView | None, *, cancels: bool = False) -> str:
+    """A bar while it runs, a message if it failed, nothing when all is well.
+
+    Args:
+        cancels: a button beside the bar, where the panel has none of its own.
+    """
     if job is None:
         return ""
     if job.error:
@@ -44,9 +51,10 @@ def progress(job: JobView | None) -> str:
     left = f", {html.duration(job.remaining)} left" if job.remaining is not None else ""
     count = f"{job.done}/{job.total}{left}" if job.total else ""  # how much there is may not be known yet
     text = "waits for its turn" if job.state == WAITING else " · ".join(filter(None, (count, job.note)))
+    button = html.pick_button("Cancel", CANCEL, str(job.id), said=f"Cancel: {job.title}") if cancels else ""
     return (
         f'<div class="lw-job-line"><progress max=100 {share} aria-label="Progress"></progress>'
-        f'<span class="lw-quiet">{escape(text)}</span></div>'
+        f'<span class="lw-quiet">{escape(text)}</span>{button}</div>'
     )
 
 

@@ -184,7 +184,7 @@ class FormulaPanel:
         """Choices of the rows, and what became of the last checkpoint."""
         names = self.loras()
         job = newest(of_type(self.workbench.queue, CheckpointView))
-        text = progress(job)
+        text = progress(job, cancels=True)
         if job is not None and job.state == DONE:
             text = html.message(f"Wrote {job.target.name}.", html.GOOD)
             if left_out := job.left_out:

@@ -94,6 +94,7 @@ class ExtractPanel:
             )
         with gr.Row(elem_classes=["lw-fields"]):
             self.size.build()
+        with gr.Row(elem_classes=["lw-fields"]):
             self.conv_rank = gr.Number(
                 0,
                 precision=0,

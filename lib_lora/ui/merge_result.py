@@ -64,7 +64,7 @@ class ResultPanel:
             with gr.Row(elem_classes=["lw-actions"]):
                 self.prompt = gr.Textbox("", label="Merge preview prompt", elem_id="lw_merge_prompt", scale=4)
                 self.seed = gr.Number(
-                    1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1, min_width=90
+                    1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1, min_width=130
                 )
                 self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=1)
             self.generation.build(self.workbench.host)

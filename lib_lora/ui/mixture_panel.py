@@ -16,11 +16,11 @@ from lib_lora.ui.job_view import newest, of_type, progress
 from lib_lora.ui.merge_formula import FormulaPanel
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
-from lib_lora.workbench.revisit import find_mixture, mixture_formula
+from lib_lora.workbench.revisit import find_mixture, mixture_formula, mixture_of
 
 
 class MixturePanel:
-    """Looks for it, and carries it to Merge; what was found stands beside the best epoch."""
+    """Looks for it, and carries it to Merge; what was found stands below the buttons."""
 
     def __init__(self, workbench: Workbench):
         self.workbench = workbench
@@ -55,8 +55,15 @@ class MixturePanel:
         return [NO_MESSAGE, gr.update(selected="merge"), gr.update(selected="formula"), formula, *cells]
 
     def now(self, run_id: str | None) -> list[Any]:
-        """Progress of the search in that run."""
-        return [progress(newest([job for job in of_type(self.workbench.queue, MixtureView) if job.run == run_id]))]
+        """Progress of the search in that run, then what it found."""
+        job = newest([job for job in of_type(self.workbench.queue, MixtureView) if job.run == run_id])
+        if job is not None and (job.error or not job.ended):
+            return [progress(job, cancels=True)]
+        try:
+            found = mixture_of(self.workbench.runs.open(run_id)) if run_id else None
+        except UserError:  # it was deleted meanwhile
+            found = None
+        return [told(found) if found else progress(job)]
 
 
 def told(found: Mixture) -> str:

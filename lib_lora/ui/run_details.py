@@ -14,12 +14,10 @@ from lib_lora.training.run import Run
 from lib_lora.ui import html
 from lib_lora.ui.charts import runs_chart, smoothed, thinned
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.mixture_panel import told
 from lib_lora.ui.run_log import run_log
 from lib_lora.ui.run_matrix import sample_matrix
 from lib_lora.ui.run_view import best_epoch, epoch_losses, loss_of, losses, lowest_epoch, warnings_of
 from lib_lora.ui.runs_table import BACK, state_of
-from lib_lora.workbench.revisit import mixture_of
 
 
 def details(run: Run, active: str | None, pictures: Pictures) -> str:
@@ -33,7 +31,6 @@ def details(run: Run, active: str | None, pictures: Pictures) -> str:
         warnings_of(run),
         loss_of(run) or html.hint("No step was recorded yet."),
         best_epoch(run),
-        _mixture(run),
         sample_matrix(run, pictures, lowest_epoch(run)),
         _sweep(run, pictures),
         _backups(run),
@@ -69,11 +66,6 @@ def setting_rows(run: Run) -> list[tuple[str, Any, Any]]:
 def _said(value: Any) -> Any:
     """As the form shows it: a check box is on or off."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-
-
-def _mixture(run: Run) -> str:
-    found = mixture_of(run)
-    return "" if found is None else told(found)
 
 
 def _reason(run: Run) -> str:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.errors import UserError
+from lib_lora.jobs.views import DONE
 from lib_lora.tools.grid import RECORD
 from lib_lora.tools.made.pairs import GridColumns, grid_columns
 from lib_lora.ui import html
@@ -15,6 +16,7 @@ from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import run_names
 from lib_lora.ui.generation import GenerationFields
 from lib_lora.ui.grid_place import FOLDER, GridPlace, saved_grids
+from lib_lora.ui.job_view import newest, progress
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.values import lines
 from lib_lora.workbench import Workbench
@@ -35,6 +37,7 @@ class SliderPanel:
         self.workbench = workbench
         self.runs, self.saved = run_names(workbench), saved_grids(workbench)
         self.generation = GenerationFields("Slider pictures", "lw_slider_draw")
+        self._job = 0  # that was begun last
 
     def build(self) -> None:
         """Both ends as tags, or as folders of pairs."""
@@ -98,6 +101,7 @@ class SliderPanel:
             with gr.Row(elem_classes=["lw-actions"]):
                 self.start = gr.Button("Train the slider", variant="primary", elem_id="lw_slider_start")
             self.message = panel("lw_slider_message")
+            self.progress = panel("lw_slider_progress")
 
     def connect(self, poller: Poller) -> None:
         """The button, and the columns of a grid."""
@@ -105,6 +109,7 @@ class SliderPanel:
         fields += [self.grid, self.left, self.right]
         act(self.grid.change, self.columns, [self.grid], self.message, [self.left, self.right])
         poller.keep(self.now, [self.grid], [self.grid])
+        poller.keep(self.where_it_is, [self.progress])
         numbers = [self.steps, self.strength, self.rank, self.count]
         act(self.start.click, self.train, [*fields, *numbers, *self.generation.components], self.message)
 
@@ -120,6 +125,14 @@ class SliderPanel:
     def now(self, grid: str | None) -> list[Any]:
         """The grids that pairs may come from."""
         return [gr.update(choices=list(dict.fromkeys([*self._grids(), *([grid] if grid else [])])))]
+
+    def where_it_is(self) -> list[Any]:
+        """Progress of the slider that was begun last, then how to use it."""
+        jobs = [job for job in self.workbench.queue.jobs() if job.id == self._job]
+        if jobs and jobs[0].state == DONE:
+            text = f"{jobs[0].title} is trained. Use it at weights from -3 to 3."
+            return [html.message(text, html.GOOD)]
+        return [progress(newest(jobs), cancels=True)]
 
     def _place(self, grid: str | None) -> GridPlace | None:
         if not grid or grid == NO_GRID:
@@ -152,5 +165,5 @@ class SliderPanel:
             () if paired else tuple(lines(prompts or "", where="Prompts to learn on")), int(count), before or "",
             after or "", int(steps), float(strength), int(rank), self.generation.request(generation), columns,
         )  # fmt: skip
-        start_slider(self.workbench, spec)
-        return html.message("In the queue. Its pictures and its loss are beside this; weights from -3 to 3.", html.GOOD)
+        self._job = start_slider(self.workbench, spec)
+        return NO_MESSAGE

@@ -12,6 +12,7 @@ from lib_lora.jobs.job import Progress
 from lib_lora.jobs.views import DONE, FAILED, PAUSED, RUNNING, WAITING, JobView
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
+from lib_lora.ui.job_view import CANCEL
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
 
@@ -29,6 +30,7 @@ class StatusStrip:
             self.job = panel("lw_job")
             self.pause = gr.Button("Pause", elem_id="lw_pause", size="sm", scale=0, min_width=84)
             self.stop = gr.Button("Stop", elem_id="lw_stop", size="sm", scale=0, min_width=84)
+        self.ended = gr.Textbox("", label="Job to cancel", elem_id=CANCEL, elem_classes=["lw-hidden"])
         self.message = panel("lw_status_message")
 
     def _choice(self) -> gr.Dropdown:
@@ -50,6 +52,7 @@ class StatusStrip:
             poller.keep(self.checkpoint, [self.model])
         act(self.pause.click, self.pause_or_go_on, [], self.message)
         act(self.stop.click, self.end, [], self.message)
+        act(self.ended.change, self.cancel, [self.ended], self.message)
         poller.keep(self.now, [self.job, self.pause, self.stop])
 
     def now(self) -> list[Any]:
@@ -92,6 +95,14 @@ class StatusStrip:
         if self.workbench.queue.current() is None:
             self.workbench.checking.end()
         self.workbench.queue.stop()
+        return ""
+
+    @changes
+    def cancel(self, picked: str) -> str:
+        """End the job whose bar has the button: its id, then the time of the click."""
+        number = int(picked.partition("|")[0] or 0)
+        if any(job.id == number and not job.ended for job in self.workbench.queue.jobs()):
+            self.workbench.queue.cancel(number)
         return ""
 
 

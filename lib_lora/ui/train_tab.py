@@ -70,8 +70,8 @@ class TrainTab:
                 self._build_settings(first, start)
                 self._build_actions()
             with gr.Column(scale=4, min_width=340, elem_classes=["lw-look"]):
-                self.live.build()
                 self.report = panel("lw_train_report")
+                self.live.build()
                 self.waiting.build()
                 self.sweep = panel("lw_train_sweep_grid")
 
@@ -107,10 +107,13 @@ class TrainTab:
         self.found = gr.Textbox("", label="Settings kept", elem_id="lw_train_kept", elem_classes=["lw-hidden"])
 
     def _build_actions(self) -> None:
-        with gr.Row(elem_classes=["lw-actions"]):
-            self.check = gr.Button("Check", elem_id="lw_train_check")
-            self.start = gr.Button("Start training", variant="primary", elem_id="lw_train_start")
-            self.queue = gr.Button("Add to queue", elem_id="lw_train_queue")
+        with gr.Column(elem_classes=["lw-foot"]):
+            self.message = panel("lw_train_message")
+            self.fault = panel("lw_train_fault")
+            with gr.Row(elem_classes=["lw-actions"]):
+                self.check = gr.Button("Check", elem_id="lw_train_check")
+                self.start = gr.Button("Start training", variant="primary", elem_id="lw_train_start")
+                self.queue = gr.Button("Add to queue", elem_id="lw_train_queue")
         with gr.Accordion("Variants: try several values of a setting", open=False, elem_id="lw_train_sweep"):
             self.varied = gr.Textbox(
                 value="",
@@ -123,8 +126,6 @@ class TrainTab:
             self.add_variants = gr.Button("Queue all variants", elem_id="lw_train_add_variants", size="sm")
         self.card.build()
         self.slider.build()
-        self.message = panel("lw_train_message")
-        self.fault = panel("lw_train_fault")
 
     # -- events -------------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ def test_mixture_and_influence(run: Run, page: Page, workbench: Workbench, tmp_p
     desk.click("lw_runs_use_mixture")
     desk.says("lw_runs_mixture_message", "No mixture was looked for yet")
     desk.click("lw_runs_mixture")
-    desk.sees("#lw_runs_details .lw-message", "mixture")
+    desk.sees("#lw_runs_mixture_progress .lw-message", "mixture")
     desk.photograph("mixture")
     desk.click("lw_runs_use_mixture")
     page.wait_for_function("document.querySelector('#lw_merge_formula textarea, #lw_merge_formula input')"

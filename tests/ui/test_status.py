@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.standalone.host import StandaloneHost
+from lib_lora.jobs.job import Progress
+from lib_lora.jobs.views import CANCELLED, DONE
+from lib_lora.ui.job_view import CANCEL, progress
 from lib_lora.ui.status import StatusStrip
 from lib_lora.workbench import Workbench
 from lib_lora.workbench.checking import Checking
@@ -44,6 +50,27 @@ def test_a_check_is_seen_and_can_be_stopped(tiny_host: StandaloneHost, tmp_path:
     assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in layers)
     assert "Nothing is running" in strip.now()[0] and not strip.now()[2]["interactive"]
     assert bench.check(small_config(tmp_path / "set")).seconds > 0
+
+
+def test_the_button_beside_a_bar_ends_that_job(tiny_host: StandaloneHost) -> None:
+    bench = Workbench(tiny_host)
+    strip, go = StatusStrip(bench), Event()
+
+    def work(_host: Any) -> Iterator[Progress]:
+        go.wait(60)
+        yield Progress(0, 9)
+
+    first, second = (bench.submit("model", name, work) for name in ("first", "second"))
+    bar = progress(bench.queue.view(second), cancels=True)
+    number = re.search(f'data-lw-into="{CANCEL}" data-lw-pick="([^"]+)"', bar)
+    assert (
+        number is not None and 'aria-label="Cancel: second"' in bar and CANCEL not in progress(bench.queue.view(second))
+    )
+    for picked in ("", "99|1", f"{number[1]}|2", f"{number[1]}|3"):  # gradio also says when it empties the field
+        assert strip.cancel(picked) == ""
+    go.set()
+    assert [bench.queue.wait(job, 60).state for job in (first, second)] == [DONE, CANCELLED]
+    assert "Cancelled" in progress(bench.queue.view(second), cancels=True)
 
 
 def test_a_newer_check_ends_the_one_before() -> None:

@@ -33,6 +33,8 @@ LIMITS = (CHUNK, 2 * CHUNK, 3 * CHUNK)
 class CaptionPanel(Panel):
     """At the right of the gallery; ``javascript/lora_workbench_caption.js`` is its other half, and has the protocol."""
 
+    follows = True
+
     def build(self) -> None:
         """The picture, its caption, and the list of tags that completes it."""
         self.picture = panel("lw_ds_current", html.hint("Click a picture to edit its caption."))
@@ -85,7 +87,7 @@ class CaptionPanel(Panel):
     def select(self, key: str) -> None:
         """Edit the caption of another picture: its key, alone or as the base of the caption that the page has."""
         self.session.current = self.session.find(key.partition("|")[0]).path
-        self.session.touch()
+        self.session.look()
 
     def now(self) -> str:
         """The current caption as saved."""
@@ -211,7 +213,7 @@ class CaptionPanel(Panel):
             here = next((row for row, picture in enumerate(shown) if picture.path == self.session.current), -1)
             if step and shown:
                 self.session.current = shown[min(len(shown) - 1, max(0, here + step))].path
-            self.session.touch()
+            self.session.look()
             return [saved or SKIP, *self.shown()]
 
         return go

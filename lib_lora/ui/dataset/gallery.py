@@ -105,7 +105,7 @@ class Gallery:
     def turn(self, step: str) -> None:
         """To another page of the gallery."""
         self.session.page = max(0, self.session.page + int(step))
-        self.session.touch()
+        self.session.look()
 
     def choose_folder(self, number: str) -> None:
         """Show one folder; the same again shows all."""
@@ -117,7 +117,7 @@ class Gallery:
     def mark(self, key: str) -> None:
         """Add a picture to the marked ones, or take it away."""
         self.session.marked ^= {self.session.find(key).path}
-        self.session.touch()
+        self.session.look()
 
     def mark_to(self, key: str) -> None:
         """Mark everything from the current picture to this one, in the order that is shown."""
@@ -125,7 +125,7 @@ class Gallery:
         end = shown.index(self.session.find(key))
         begin = next((place for place, picture in enumerate(shown) if picture.path == self.session.current), end)
         self.session.marked |= {picture.path for picture in shown[min(begin, end) : max(begin, end) + 1]}
-        self.session.touch()
+        self.session.look()
 
     def sort(self, order: str) -> None:
         """Another order of the pictures."""
@@ -136,7 +136,7 @@ class Gallery:
     def mark_all(self, which: str) -> None:
         """Mark everything that passes the filter, or nothing."""
         self.session.marked = frozenset(p.path for p in self.session.shown()) if which == "shown" else frozenset()
-        self.session.touch()
+        self.session.look()
 
     def clear(self, _: str) -> None:
         """Leave the list of pictures that a warning has named."""

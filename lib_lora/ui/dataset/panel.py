@@ -22,6 +22,7 @@ class Panel(ABC):
 
     name = ""  # of its sub-tab
     key = ""  # what links to it say
+    follows = False  # whether it shows what is marked or looked at, not only the set
 
     def __init__(self, desk: Session | Pages, album: Album):
         self._desk, self.album = desk, album

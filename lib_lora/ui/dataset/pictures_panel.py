@@ -36,7 +36,7 @@ CANVAS = '<div class="lw-canvas"><img src="{url}" alt="{name}" draggable="false"
 class PicturesPanel(Panel):
     """The current picture to draw on, and what can be done to it or to all chosen ones."""
 
-    name, key = "Pictures", "pictures"
+    name, key, follows = "Pictures", "pictures", True
 
     def build(self) -> None:
         """The picture to draw on, and what can be done with it or with all that are chosen."""

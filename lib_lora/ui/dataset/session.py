@@ -45,8 +45,8 @@ class Session:
         self.workbench = workbench
         self.editor: DatasetEditor | None = None
         self.hold: Hold | None = None  # this page's opening of it
-        self._touched = 0
-        self.views: tuple[tuple[int, int], list[Any]] = ((-1, -1), [])  # what was computed for which version
+        self._touched = self._looked = 0
+        self.views: tuple[tuple[int, int, int], list[Any]] = ((-1, -1, -1), [])  # what was computed for which version
         self.page = 0
         self.filter = TagFilter()
         self.folder: Path | None = None
@@ -77,13 +77,20 @@ class Session:
         return self
 
     @property
-    def version(self) -> tuple[int, int]:
-        """Changes with everything that the page shows, also by what other pages do to the set."""
-        return self._touched, self.editor.version if self.editor else 0
+    def version(self) -> tuple[int, int, int]:
+        """Changes with everything that the page shows, also by what other pages do to the set.
+
+        The last number with what is marked or looked at alone; the others are the set, and what is known of it.
+        """
+        return self._touched, self.editor.version if self.editor else 0, self._looked
 
     def touch(self) -> None:
         """Something that the page shows has changed."""
         self._touched += 1
+
+    def look(self) -> None:
+        """Another picture is current, others are marked, or another page of the gallery is turned to."""
+        self._looked += 1
 
     def begin_as(self, other: Session) -> None:
         """Show what another page shows; from then on each goes its own way."""

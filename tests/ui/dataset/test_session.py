@@ -172,6 +172,20 @@ def test_the_caption_is_that_of_a_picture_that_passes_the_filter(session, folder
     assert caption == "mira, hat", "one that passes stays"
 
 
+def test_what_is_only_looked_at_draws_nothing_else(session, folder):
+    """A click that marked one picture drew every tool of the tab anew."""
+    tab = DatasetTab(session.workbench, Pictures(session.workbench.host.paths))
+    own, drawn = tab.session, []
+    own.open([folder])
+    tab.views = [(name, lambda name=name: drawn.append(name) or name) for name in ("gallery", "classes")]
+    tab.following = {"gallery"}
+    key = own.key(own.opened().pictures[1])
+    for act in (lambda: None, lambda: tab.gallery.mark(key), lambda: tab.caption.select(key), own.touch):
+        act()
+        assert tab.now() == ["gallery", "classes"]
+    assert drawn == ["gallery", "classes", "gallery", "gallery", "gallery", "classes"]
+
+
 def test_classes_are_put_right_by_a_click(session, folder, album):
     session.open([folder])
     panel = ClassesPanel(session, album)
