@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lib_lora.adapters.krylov import leading_by_krylov
 from lib_lora.adapters.tall import column_norms, leading_svd, orthogonal
 
 ROUNDING = 8.0  # of the precision's ε and of the parts' sizes: what cancels to less is noise
@@ -130,7 +131,8 @@ class Delta:
     def with_spectrum(self, rank: int, noise: float = 0.0) -> tuple[Delta, Tensor]:
         """As :meth:`truncated`, with all singular values [min(r, o, i·kh·kw)] in place of the error.
 
-        What is left where factors cancel each other is rounding noise, and counts as 0.
+        What is left where factors cancel each other is rounding noise, and counts as 0. Of a large dense ΔW, values far
+        beyond ``rank`` are told by their mean square.
 
         Args:
             noise: the same of dense parts, whose sizes before the sum only the caller knows.
@@ -164,9 +166,10 @@ class Delta:
             rounding: or up to this share of what the norm would be if no column of the factors cancelled another.
         """
         if self.dense_part is not None:
-            left, values, right = torch.linalg.svd(self.matrix().double(), full_matrices=False)
+            matrix = self.matrix()
+            left, values, right = leading_by_krylov(matrix, rank) or leading_svd(matrix.double(), rank)
             values, root = _cleared(values, noise, rank)
-            return left[:, :rank] * root, values, root[:, None] * right[:rank]
+            return left * root, values, root[:, None] * right
         if self.up is None or self.down is None or self.rank == 0:
             o, n = self.matrix_shape
             return torch.zeros(o, 0), torch.zeros(0), torch.zeros(0, n)

@@ -92,13 +92,16 @@ def leading_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
         if (found := _in_single_precision(matrix, rank)) is not None:
             return found
         matrix = matrix.double()
-    if matrix.shape[0] == matrix.shape[1] > rank:
+    if matrix.shape[0] > matrix.shape[1] >= rank:
+        left, values, right = leading_svd(matrix.T, rank)
+        return right.T, values, left.T
+    if min(matrix.shape) > rank:
         squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
         squares, left = squares.flip(0).clamp_min(0), vectors[:, -rank:].flip(1)
         if squares[rank] > WELL_ABOVE * squares[0]:
             values = squares.sqrt()
             return left, values, left.T @ matrix / values[:rank, None]
-    left, values, right = torch.linalg.svd(matrix)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     k = min(rank, values.numel())
     return left[:, :k], values, right[:k]
 
