@@ -27,13 +27,14 @@ class Foreign:
 
 
 COSMOS_LIKE = "PixArt, LTX-Video or Sana"  # diffusers calls their layers as those of Anima, which is built as Cosmos is
+HUNYUAN = "HunyuanVideo or HunyuanImage"
 # Layers of LoRAs for models that are not among the families: pattern searched in keys -> model
 _OTHER_MODELS = {
     r"^lora_prior_(?:unet|te)_": "Stable Cascade",
     r"lora_unet_blocks_\d+_(?:(?:self|cross)_attn_(?:[qkvo]|[kv]_img)$|ffn_(?:[02]$|net_)|attn[12]_to_)": "Wan",
     r"lora_unet_blocks_\d+_attn[12]_(?:Wqkv|q_proj|kv_proj|out_proj)$": "HunyuanDiT",
     r"_(?:img|txt)_mlp_fc[12]$|_individual_token_refiner_|_(?:img|txt)_attn_[qkv]$|_(?:img|txt)_mod_linear$"
-    r"|_single_blocks_(?:\d+_modulation_linear$|3[89]_)|_double_blocks_19_": "HunyuanVideo or HunyuanImage",
+    r"|_single_blocks_\d+_modulation_linear$|_double_blocks_19_": HUNYUAN,
     r"^lora_unet_(?:joint_transformer_blocks|double_layers|single_layers)_": "AuraFlow",
     r"_double_stream_blocks_|_single_stream_blocks_": "HiDream",
     r"^lora_unet_transformer_blocks_\d+_attn1_": COSMOS_LIKE,
@@ -136,6 +137,9 @@ def what_else(names: Iterable[str]) -> Foreign | None:
     for pattern, model in _OTHER_MODELS_FOUND.items():
         if any(map(pattern.search, keys)):
             return Foreign(f"a LoRA for {model}")
+    single = {int(number[1]) for key in keys if (number := re.search(r"_single_blocks_(\d+)_", key))}
+    if single & {38, 39} and max(single) < 40:  # Flux.1 has fewer of them, Flux.2 more
+        return Foreign(f"a LoRA for {HUNYUAN}")
     return None
 
 

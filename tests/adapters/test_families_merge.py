@@ -80,6 +80,11 @@ LAYERS["klein9b"] = {
     "double_blocks.7.txt_attn.qkv": " ".join(f"transformer_blocks.7.attn.add_{x}_proj" for x in "qkv"),
     "single_blocks.23.linear2": "single_transformer_blocks.23.attn.to_out",
 }
+LAYERS["flux2dev"] = {
+    **LAYERS["klein9b"],
+    "single_blocks.47.linear1": "single_transformer_blocks.47.attn.to_qkv_mlp_proj",
+    "guidance_in.in_layer": "time_guidance_embed.guidance_embedder.linear_1",
+}
 LAYERS["anima40"] = {name: name for name in ("blocks.39.self_attn.q_proj", "blocks.28.mlp.layer2")}
 LAYERS["sd35_large"] = {
     "joint_blocks.37.x_block.attn.qkv": " ".join(f"transformer_blocks.37.attn.to_{x}" for x in "qkv"),

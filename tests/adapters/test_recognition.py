@@ -72,6 +72,12 @@ FILES: dict[str, tuple[str, Shapes]] = {
         "klein9b",
         peft(*(f"transformer.single_transformer_blocks.{n}.attn.to_qkv_mlp_proj" for n in range(24))),
     ),
+    "Flux.2 dev": ("flux2dev", kohya("lora_unet_single_blocks_3_linear1", out=55296, into=6144)),
+    "Flux.2 dev by its blocks": ("flux2dev", kohya(*(f"lora_unet_single_blocks_{n}_linear1" for n in range(48)))),
+    "Flux.2 dev as diffusers has it": (
+        "flux2dev",
+        peft(*(f"transformer.single_transformer_blocks.{n}.attn.to_out" for n in (0, 47)), out=6144, into=24576),
+    ),
     "Z-Image of ai-toolkit": ("z_image", peft("diffusion_model.layers.0.attention.to_q")),
     "Z-Image of musubi": ("z_image", kohya("lora_unet_layers_0_attention_to_out_0")),
     "Z-Image fused": ("z_image", kohya("lora_unet_layers_0_attention_qkv", out=11520, into=3840)),
@@ -186,7 +192,7 @@ def test_a_model_of_another_s_layers_is_named_where_its_file_says_so() -> None:
 
 def test_metadata_decide_what_names_leave_open() -> None:
     layers = layer_shapes(kohya("lora_unet_double_blocks_0_img_attn_proj"))
-    assert {f.name for f in candidates(layers)} == {"flux1", "chroma", "klein4b", "klein9b"}
+    assert {f.name for f in candidates(layers)} == {"flux1", "chroma", "klein4b", "klein9b", "flux2dev"}
     for version, name in (("chroma", "chroma"), ("flux_2_klein_9b", "klein9b"), ("flux_kontext", "flux1")):
         assert [f.name for f in candidates(layers, {"ss_base_model_version": version})] == [name]
     architecture = {"modelspec.architecture": "Flux.2-klein-4b/lora"}

@@ -1,4 +1,4 @@
-"""Flux.2 Klein 4B and 9B: Flux.1's blocks with gated MLPs, and one modulation for all blocks.
+"""Flux.2: Klein 4B, Klein 9B and dev: Flux.1's blocks with gated MLPs, and one modulation for all blocks.
 
 Names: black-forest-labs/flux2; diffusers' Flux2Transformer2DModel, as ComfyUI's ``flux_to_diffusers`` maps them. No
 list of block weights is in use; these are in the manner of that for Flux.1.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lib_lora.models.dit import LANGUAGE_MODEL, DiTNames, Stack, dit_blocks, dit_kinds, dit_trained
 from lib_lora.models.families.flux1 import ATTENTION, DOUBLE, EMBEDDERS, SINGLE
@@ -27,19 +28,24 @@ _MODULATION = {
     "single_stream_modulation.lin": ("single_stream_modulation.linear",),
 }
 _TIMES = {
-    f"time_in.{a}_layer": (f"time_guidance_embed.timestep_embedder.linear_{n}",) for n, a in ((1, "in"), (2, "out"))
+    f"{ours}.{a}_layer": (f"time_guidance_embed.{theirs}_embedder.linear_{n}",)
+    for ours, theirs in (("time_in", "timestep"), ("guidance_in", "guidance"))
+    for n, a in ((1, "in"), (2, "out"))
 }
 
 
-def _klein(size: str, order: int, width: int, double: int, single: int) -> Family:
+def _flux2(size: str, order: int, width: int, double: int, single: int) -> Family:
+    """Of a size's name, as ``"Klein 4B"``, the width of its layers, and how many blocks of each sort it has."""
+    short = size if "Klein" in size else f"Flux.2 {size}"
+    version, architecture = size.lower().replace(" ", "_"), size.lower().replace(" ", "-")
     stacks = (
         Stack("double_blocks", double, _DOUBLE, "D{n:02}", ("transformer_blocks",)),
         Stack("single_blocks", single, _SINGLE, "S{n:02}", ("single_transformer_blocks",)),
     )
     return Family(
-        name=f"klein{size}",
-        label=f"Flux.2 Klein {size.upper()}",
-        short=f"Klein {size.upper()}",
+        name=short.lower().replace(" ", "").replace(".", ""),
+        label=f"Flux.2 {size}",
+        short=short,
         order=order,
         names=DiTNames(stacks, {**EMBEDDERS, **_MODULATION, **_TIMES}),
         text_encoders={"lora_te_": (LANGUAGE_MODEL, "lora_te_"), "lora_te1_": (LANGUAGE_MODEL, "lora_te_")},
@@ -59,13 +65,14 @@ def _klein(size: str, order: int, width: int, double: int, single: int) -> Famil
         bucket_step=16,
         preset="Flux.2 Klein",
         marking=Marking(
-            f"flux_2_klein_{size}",
-            f"Flux.2-klein-{size}",
+            f"flux_2_{version}",
+            f"Flux.2-{architecture}",
             "https://github.com/black-forest-labs/flux2",
-            architectures=(f"flux.2-klein-{size}", f"flux-2-klein-{size}"),
+            architectures=(f"flux.2-{architecture}", f"flux-2-{architecture}"),
         ),
     )
 
 
-KLEIN_4B = _klein("4b", 32, 3072, 5, 20)
-KLEIN_9B = _klein("9b", 33, 4096, 8, 24)
+KLEIN_4B = _flux2("Klein 4B", 32, 3072, 5, 20)
+KLEIN_9B = _flux2("Klein 9B", 33, 4096, 8, 24)
+FLUX2_DEV = replace(_flux2("dev", 34, 6144, 8, 48), programs=("ComfyUI",))
