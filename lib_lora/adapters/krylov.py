@@ -34,6 +34,8 @@ def leading_by_krylov(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor
         found = leading_by_krylov(matrix.T, rank)
         return None if found is None else (found[2].T, found[1], found[0].T)
     side, width = matrix.shape[1], rank + EXTRA
+    if 2 * width > WIDEST * side:  # an end is seen at the second block, at the earliest
+        return None
     block = torch.randn(side, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     basis, images = block[:, :0], matrix.new_zeros(matrix.shape[0], 0, dtype=torch.float64)
     products = block[:0, :0]  # of the images' columns with each other, the upper triangle
