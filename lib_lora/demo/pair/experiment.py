@@ -34,6 +34,7 @@ ALONE = "{}, 1girl, solo, full body, simple background, white background"
 PLACED = "{} left, {} right, 2girls, full body, simple background, white background"
 PLACES_FIRST = "places first"
 SHOWN = 6  # pictures of each way on the sheet
+Scores = dict[str, dict[str, float]]  # way -> share of pictures by what is seen
 TEXT = """\
 # Two characters in one picture
 
@@ -88,7 +89,7 @@ class Amounts:
     )  # fmt: skip
 
 
-def run(host: Host, output: Path, amounts: Amounts | None = None, judge: Judge | None = None) -> dict:
+def run(host: Host, output: Path, amounts: Amounts | None = None, judge: Judge | None = None) -> Scores:
     """Train, draw, read, and write ``pair.md``, ``pair.json`` and ``pair.png`` into ``output``; returns the scores.
 
     What is there already is not made again, so a second start goes on where the first one ended.
@@ -105,10 +106,11 @@ class Experiment:
         self.folder = host.paths.data / "pair"
         self.desk = Tour(host, output, TourAmounts(), judge)  # trains and draws, and keeps what is done
 
-    def run(self) -> dict:
-        """Train what is missing, draw, judge; the scores as plain values."""
+    def run(self) -> Scores:
+        """Train what is missing, draw, judge."""
         loras = {"base model": None, **self.train()}
-        names = [tuple(PAIR) if i % 2 == 0 else tuple(PAIR)[::-1] for i in range(self.amounts.pictures)]
+        one, other = PAIR
+        names = [(one, other) if i % 2 == 0 else (other, one) for i in range(self.amounts.pictures)]
         drawn = {name: self.drawn(name, lora, names) for name, lora in loras.items()}
         shown = min(SHOWN, len(names))
         rows = [images[:shown] for images in drawn.values()]
@@ -169,9 +171,9 @@ class Experiment:
     def drawn(self, way: str, lora: Path | None, names: Sequence[tuple[str, str]]) -> list[Image.Image]:
         """Pictures of both."""
         prompt = PLACED if way == PLACES_FIRST else PROMPT
-        size = {"width": WIDTH, "height": HEIGHT}
+        sized = replace(PICTURE, width=WIDTH, height=HEIGHT)
         first = self.amounts.first_seed
-        requests = [replace(PICTURE, prompt=prompt.format(*n), seed=first + i, **size) for i, n in enumerate(names)]
+        requests = [replace(sized, prompt=prompt.format(*n), seed=first + i) for i, n in enumerate(names)]
         return self.desk.pictures(f"drawing {way}", requests, lora)
 
     def alone(self, way: str, lora: Path | None, subjects: Subjects = PAIR) -> float:
@@ -182,7 +184,7 @@ class Experiment:
         read = self.judge.read(self.desk.pictures(f"drawing {way}, alone", requests, lora))
         return sum(who(one, subjects) == name for one, name in zip(read, names, strict=True)) / len(names)
 
-    def report(self, scores: dict) -> str:
+    def report(self, scores: Scores) -> str:
         """The table of docs, in Markdown, from what :meth:`run` gave."""
         return TEXT.format(
             n=self.amounts.pictures,

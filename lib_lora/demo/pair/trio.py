@@ -15,7 +15,7 @@ from ...tools.sheet import Sheet
 from ..judge import Judge
 from ..tour.report import table
 from ..tour.tour import PICTURE
-from .experiment import PLACES_FIRST, SHOWN, Amounts, Experiment, Places
+from .experiment import PLACES_FIRST, SHOWN, Amounts, Experiment, Places, Scores
 from .scores import trio_scores
 from .subjects import HEIGHT, TRIO, WIDTH
 
@@ -33,7 +33,7 @@ others too. Alone: as many pictures of one character (128×128). Data seed {seed
 """
 
 
-def run(host: Host, output: Path, amounts: Amounts = AMOUNTS, judge: Judge | None = None) -> dict:
+def run(host: Host, output: Path, amounts: Amounts = AMOUNTS, judge: Judge | None = None) -> Scores:
     """Train, draw, read, and write ``trio.md``, ``trio.json`` and ``trio.png`` into ``output``; returns the scores.
 
     What is there already is not made again, so a second start goes on where the first one ended.
@@ -47,7 +47,8 @@ def run(host: Host, output: Path, amounts: Amounts = AMOUNTS, judge: Judge | Non
         replace(PICTURE, prompt=PROMPT.format(*who), seed=amounts.first_seed + i, width=WIDTH, height=HEIGHT)
         for i, who in enumerate(names)
     ]
-    scores, rows = {}, []
+    scores: Scores = {}
+    rows = []
     for way, lora in {"base model": None, PLACES_FIRST: work.places("trio", TRIO)}.items():
         images = work.desk.pictures(f"drawing {way}", requests, lora)
         scores[way] = trio_scores(judge, images, names, TRIO) | {"alone": work.alone(way, lora, TRIO)}
