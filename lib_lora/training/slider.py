@@ -5,9 +5,12 @@ at weight ±1 the network is to add ±η·(ε(x_t, more) − ε(x_t, less)) to w
 the caption names stands in all three texts, so what the difference would do to it is not learned; that is the paper's
 sum over concepts to preserve, an addend a sample.
 
-From pairs of pictures, after the idea of hako-mikan's ADDifT: the picture before, at weight 1, is to become the one
-after, and that, at −1, the one before. Only the difference of the two is learned, on top of what the model says anyway,
-so that the pairs' style and content leave no trace.
+From pairs of pictures, after the idea of hako-mikan's ADDifT: both get the same noise, and what the model misses of the
+change from one to the other is what the network is to add. With as much noise as hides the change that is all of it,
+with little noise nothing, for the model sees the change itself; so a picture that has become what it should is left
+alone. What the model misses of both, such as the pairs' style, cancels. At weight 1 this is learned on the pictures
+after, at −1 on those before, since a picture that is drawn at a weight looks like its end (as the visual sliders of
+Gandikota et al.).
 """
 
 from __future__ import annotations
@@ -47,12 +50,11 @@ class SliderDenoiser(Denoiser):
         captions = self._neutral(batch.captions)
         wanted = self._to_pictures if self.config.slider_after else self._to_words
         (x_more, more), (x_less, less) = wanted(batch, drawn)
-        scale = self._scale(drawn.t).repeat(2, 1, 1, 1)
         masks = None if batch.masks is None else batch.masks.repeat(2, 1, 1, 1)
         t = drawn.t.repeat(2)
         network.multiplier = torch.tensor([1.0] * count + [-1.0] * count, device=t.device)
         output = self.predict(torch.cat([x_more, x_less]), t, _twice(batch, captions))
-        losses = self.judged(scale * output.float(), scale * torch.cat([more, less]), t, masks)
+        losses = self.judged(output, torch.cat([more, less]), t, masks)
         return losses.reshape(2, count).mean(dim=0)
 
     @contextmanager
@@ -79,16 +81,12 @@ class SliderDenoiser(Denoiser):
 
     def _to_pictures(self, batch: MicroBatch, drawn: NoiseDraw) -> Ends:
         assert batch.after is not None, "the scan leaves out what has no partner"
-        ratio = self.schedule.noise_ratio(drawn.t).clamp(min=1e-4).reshape(-1, 1, 1, 1)
-        found = []
-        for here, there in ((batch.latents, batch.after), (batch.after, batch.latents)):
-            x_t, target = self.noised(here, drawn)
-            noise = drawn.noise + (here - there) / ratio  # that leads from the other picture to this x_t
-            other = self.schedule.target(self.model.prediction, there, noise, drawn.t)
-            with torch.no_grad(), switched_off(self._network()):
-                plain = self.predict(x_t, drawn.t, batch).float()
-            found.append((x_t, plain + self.config.slider_strength * (other - target)))
-        return found[0], found[1]
+        x_more, more = self.noised(batch.after, drawn)
+        x_less, less = self.noised(batch.latents, drawn)
+        with torch.no_grad(), switched_off(self._network()):
+            of_more, of_less = (self.predict(x_t, drawn.t, batch).float() for x_t in (x_more, x_less))
+        step = self.config.slider_strength * ((more - of_more) - (less - of_less))
+        return (x_more, of_more + step), (x_less, of_less - step)
 
     def _neutral(self, captions: Sequence[str]) -> list[str]:
         """What both ends have in common."""
@@ -96,12 +94,6 @@ class SliderDenoiser(Denoiser):
 
     def _ends(self, caption: str) -> tuple[str, str, str]:
         return ends(caption, self.config.slider_more, self.config.slider_less)
-
-    def _scale(self, t: Tensor) -> Tensor:
-        """What outputs are multiplied with, [B,1,1,1]. Of pairs an error in the noise becomes one in the picture where
-        there is little noise: a difference of pictures in units of that noise would have no bound."""
-        scale = self.schedule.noise_ratio(t).clamp(max=1) if self.config.slider_after else torch.ones_like(t)
-        return scale.float().reshape(-1, 1, 1, 1)
 
     def _network(self) -> Network:
         assert self.network is not None, "the network comes before the first loss"

@@ -106,34 +106,47 @@ def test_the_loss_of_two_words_is_the_papers(prediction: str) -> None:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v", "flow"])
-def test_the_loss_of_a_pair_leads_from_one_picture_to_the_other(prediction: str) -> None:
-    """With x_t = a·x + s·n, what the model says of x at the noise n is to become what would lead to the other."""
+def test_the_loss_of_a_pair_adds_what_the_model_misses_of_the_change(prediction: str) -> None:
+    """With x_t = a·x + s·n, for both pictures and the same noise."""
     config = replace(PLAIN, slider_after="after")
     batch, drawn = samples(["girl", "boy"], after=True)
     assert batch.after is not None
-    a, b, n, t = batch.latents.double(), batch.after.double(), drawn.noise.double(), drawn.t
+    before, after, n, t = batch.latents.double(), batch.after.double(), drawn.noise.double(), drawn.t
     if prediction == "flow":
         s = t.double().reshape(-1, 1, 1, 1) / 1000
         signal = 1 - s
     else:
         alphas = NoiseSchedule().alphas_cumprod.double()[t].reshape(-1, 1, 1, 1)
         signal, s = alphas.sqrt(), (1 - alphas).sqrt()
+
+    def picture(x_t: Tensor, output: Tensor) -> Tensor:
+        """x0 of what a model says."""
+        if prediction == "epsilon":
+            return (x_t - s * output) / signal
+        return (signal * x_t if prediction == "v" else x_t) - s * output
+
     cond = torch.tensor([word("girl"), word("boy")])
+    noised = [signal * one + s * n for one in (before, after)]
+    said_of = [said(x_t, t, cond) for x_t in noised]
+    seen = [picture(x_t, output) for x_t, output in zip(noised, said_of, strict=True)]
+    misses = (after - before) - (seen[1] - seen[0])
     expected = torch.zeros(2, dtype=torch.float64)
-    for end, here, there in ((1, a, b), (-1, b, a)):
-        x_t = signal * here + s * n
-        # what is to be said of x_t so that the picture that follows from it moves by (there − here)·η
-        step = {"epsilon": -signal / s, "v": -1 / s, "flow": -1 / s}[prediction] * 1.5 * (there - here)
-        error = end * delta(x_t) - step
-        expected += (error * (s / signal).clamp(max=1)).square().mean(dim=(1, 2, 3)) / 2
-        picture = {  # x0 of an output y
-            "epsilon": lambda y, x_t=x_t: (x_t - s * y) / signal,
-            "v": lambda y, x_t=x_t: signal * x_t - s * y,
-            "flow": lambda y, x_t=x_t: x_t - s * y,
-        }[prediction]
-        plain = said(x_t, t, cond)
-        assert torch.allclose(picture(plain + step) - picture(plain), 1.5 * (there - here))
+    for end, x_t, plain, saw in ((1, noised[1], said_of[1], seen[1]), (-1, noised[0], said_of[0], seen[0])):
+        wanted = plain + end * 1.5 * misses / (-s / signal if prediction == "epsilon" else -s)
+        assert torch.allclose(picture(x_t, wanted) - saw, end * 1.5 * misses)
+        expected += (plain + end * delta(x_t) - wanted).square().mean(dim=(1, 2, 3)) / 2
     assert torch.allclose(judge(prediction, config, batch, drawn), expected, rtol=1e-4)
+
+
+def test_what_a_model_sees_already_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model that knows the noise, a pair has nothing to teach: the loss is that of any change."""
+    batch, drawn = samples(["girl", "boy"], after=True)
+    monkeypatch.setattr(f"{__name__}.said", lambda x_t, *_: drawn.noise.double().repeat(len(x_t) // 2, 1, 1, 1))
+    loss = judge("epsilon", replace(PLAIN, slider_after="after"), batch, drawn)
+    assert batch.after is not None
+    x_t = [NoiseSchedule().add_noise(one, drawn.noise, drawn.t) for one in (batch.after, batch.latents)]
+    changes = [delta(one).square().mean(dim=(1, 2, 3)) for one in x_t]
+    assert torch.allclose(loss, (changes[0] + changes[1]) / 2, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
