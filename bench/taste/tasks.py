@@ -28,7 +28,7 @@ from lib_lora.tools.taste.space import Tuned
 STATE = Path(__file__).resolve().parents[2] / ".state" / "taste"
 PLACES = {"white": "arms down", "pink": "arms up", "green": "waving", "night": "arms down"}
 PROMPTS = 4  # and as many seeds: each prompt is always drawn from the same noise
-PICTURES = 2  # on each side of a question
+PICTURES = 4  # on each side of a question: all prompts
 AMOUNTS = Amounts(character=16, character_training=(("epochs", 4), ("rank", 8), ("repeats", "3")))
 Utility = Callable[[Sequence[Image.Image], Sequence[Spec]], list[float]]
 
