@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -28,20 +30,26 @@ class Scores:
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 self._known.update(json.loads(line))
 
-    def of(self, point: Point, number: int) -> float:
-        """Of the picture of prompt ``number``."""
-        key = json.dumps([point, number])
-        if key not in self._known:
-            self._known[key] = self.task.scores(point, number)
+    def of(self, point: Point, numbers: Sequence[int]) -> list[float]:
+        """Of the pictures of prompts ``numbers``; those that are missing are drawn together."""
+        keys = {number: json.dumps([point, number]) for number in numbers}
+        if missing := [number for number, key in keys.items() if key not in self._known]:
+            read = zip(missing, self.task.scores(point, missing), strict=True)
+            found = {keys[number]: score for number, score in read}
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({key: self._known[key]}) + "\n")
-        return self._known[key]
+                file.write(json.dumps(found) + "\n")
+            self._known.update(found)
+        return [self._known[key] for key in keys.values()]
 
-    def mean(self, point: Point, above: float = 0.0) -> float:
-        """Over all prompts; 0 as soon as it cannot be more than ``above``, since no picture has more than 1."""
+    def mean(self, point: Point) -> float:
+        """Over all prompts."""
+        return fmean(self.of(point, range(PROMPTS)))
+
+    def reaching(self, point: Point, above: float) -> float:
+        """The mean, or 0 as soon as it cannot be more than ``above``, since no picture has more than 1."""
         total = 0.0
         for number in range(PROMPTS):
-            total += self.of(point, number)
+            total += self.of(point, [number])[0]
             if total + PROMPTS - 1 - number <= above * PROMPTS:
                 return 0.0
         return total / PROMPTS
@@ -54,7 +62,7 @@ def measure(task: Task, random: int, runs: int) -> dict[str, object]:
     drawn = np.random.default_rng(0).random((random, dimensions)).round(4)
     best_random = 0.0
     for number, point in enumerate(drawn, start=1):
-        best_random = max(best_random, scores.mean(tuple(point.tolist()), above=best_random))
+        best_random = max(best_random, scores.reaching(tuple(point.tolist()), above=best_random))
         if not number % 10:
             print(f"{task.name}: {number} of {random} settings, best {best_random:.3f}", file=sys.stderr, flush=True)
     start = scores.mean((0.5,) * dimensions)
@@ -81,8 +89,8 @@ def tune(task: Task, scores: Scores, dimensions: int, seed: int, answers: int = 
         question = session.current()
         assert question is not None
         shown = [(turn * PICTURES + i) % PROMPTS for i in range(PICTURES)]
-        seen = np.mean([scores.of(question.first, number) - scores.of(question.second, number) for number in shown])
-        session = session.answer(answer(float(seen), r)).asked_ahead()
+        seen = fmean(scores.of(question.first, shown)) - fmean(scores.of(question.second, shown))
+        session = session.answer(answer(seen, r)).asked_ahead()
     return session
 
 

@@ -59,11 +59,11 @@ class Task:
     def painter(self) -> Painter:
         return Painter(self.tuned, self.files)
 
-    def scores(self, point: Point, number: int) -> float:
-        """The utility of one picture: that of prompt ``number``."""
-        request = replace(QUICK, prompt=self.recipe.prompts[number], seed=number)
-        images = self.painter.draw(self.bench.host, point, [request])
-        return self.utility(images, [self.wanted[number]])[0]
+    def scores(self, point: Point, numbers: Sequence[int]) -> list[float]:
+        """The utilities of single pictures: those of the prompts ``numbers``."""
+        requests = [replace(QUICK, prompt=self.recipe.prompts[number], seed=number) for number in numbers]
+        images = self.painter.draw(self.bench.host, point, requests)
+        return self.utility(images, [self.wanted[number] for number in numbers])
 
 
 class Bench:
