@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from lib_lora.models.base import HostPaths
 if TYPE_CHECKING:
     from lib_lora.hosts.standalone.host import StandaloneHost
     from tests.lent import Lender
+
+os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # bitsandbytes would compile for half a minute; results are alike
 
 # diffusers takes seconds to import, so only the tests that use these fixtures pay for it
 

@@ -18,7 +18,7 @@ from tests.rounds import rounds
 from tests.training.resume_worker import train
 from tests.training.worlds import image_folder, small_config
 
-KILLS = rounds(6)  # `bench faults` has more
+KILLS = rounds(4)  # two of each way; `bench faults` has more
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
