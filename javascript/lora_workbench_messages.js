@@ -1,12 +1,13 @@
-// Messages go when their cause is gone. A message that an action left (in an element #lw_…_message or #lw_…_saved) is
+// Messages go when their cause is gone. A message that an action left (in an element #lw_…_message, #lw_…_saved …) is
 // hidden by the next click on a button of the same tab; an error, and the frame at the field that it is about, also by
-// typing in the tab. What is said anew is another element, and so in view again.
+// typing in the tab. What is said anew is another element, and so in view again; in a column that scrolls by itself it is
+// scrolled to.
 (function () {
     "use strict";
     if (window.loraWorkbenchMessages) return;
     window.loraWorkbenchMessages = true;
 
-    const PLACES = ["message", "saved", "written", "question"].map((end) => `.lw-html[id^=lw_][id$=_${end}]`).join(",");
+    const PLACES = ["message", "saved", "written", "question", "queued", "applied"].map((end) => `.lw-html[id^=lw_][id$=_${end}]`).join(",");
 
     // the tab of an element: an error of another one stays
     const tabOf = (element) => element.closest("[id^=lw_tab_]");
@@ -29,6 +30,24 @@
         if (field instanceof Element && event.isTrusted && tabOf(field)) hide(tabOf(field), ".lw-error");
     }
 
+    const SCROLLS = ".lw-look, .lw-ds-tools", SOON = 5000; // ms after a click in which its answer is scrolled to
+    let column = null, until = 0;
+    const watcher = new MutationObserver((changes) => {
+        if (performance.now() > until) return watcher.disconnect();
+        const added = changes.flatMap((change) => Array.from(change.addedNodes)).filter((node) => node instanceof Element);
+        const said = added.map((node) => (node.matches(".lw-message") ? node : node.querySelector(".lw-message")));
+        said.find((node) => node?.closest(PLACES) && column.contains(node))?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    });
+    function onPress(event) {
+        const target = event.composedPath()[0];
+        const button = target instanceof Element && event.isTrusted && target.closest("button");
+        if (!button?.closest(SCROLLS)) return;
+        [column, until] = [button.closest(SCROLLS), performance.now() + SOON];
+        watcher.disconnect();
+        watcher.observe(column, { childList: true, subtree: true });
+    }
+
+    document.addEventListener("click", onPress);
     document.addEventListener("click", onClick, true);
     document.addEventListener("input", onInput, true);
 })();

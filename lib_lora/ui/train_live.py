@@ -89,14 +89,14 @@ class LivePanel:
     def ask(self, what: str) -> str:
         """Ask for a save, samples or a backup after the next step; ``what`` is a key of :data:`ASKED`."""
         self.workbench.request(self._running().id, what)
-        return html.message(ASKED[what], html.GOOD)
+        return while_training(ASKED[what])
 
     @changes
     def end(self, *, save: bool) -> str:
         """Stop after this step; with ``save`` a LoRA is written."""
         self.workbench.queue.stop(self._running().id, save=save)
         text = "Stops after this step and writes a LoRA file." if save else "Stops after this step."
-        return html.message(text + " It can be continued under Runs.", html.GOOD)
+        return while_training(text + " It can be continued under Runs.")
 
     @looks
     def to_grid(self, folder: str = "") -> list[Any]:
@@ -162,6 +162,11 @@ class LivePanel:
         if job is None or job.ended:
             raise UserError("Nothing is being trained", fix="Start a training first")
         return job
+
+
+def while_training(text: str) -> str:
+    """A message that goes when the training ends."""
+    return f'<div class="lw-while-training">{html.message(text, html.GOOD)}</div>'
 
 
 def where_it_is(job: TrainView) -> str:

@@ -31,7 +31,7 @@ from lib_lora.ui.packages_panel import PackageOffer
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.slider_panel import SliderPanel
 from lib_lora.ui.train_configs import ConfigPanel
-from lib_lora.ui.train_live import LivePanel
+from lib_lora.ui.train_live import LivePanel, while_training
 from lib_lora.ui.train_queue import WaitingList
 from lib_lora.ui.train_set import SetFields
 from lib_lora.workbench import Workbench
@@ -166,8 +166,7 @@ class TrainTab:
         if current is not None:
             raise UserError(f"{current.title} is running", fix="Use “Add to queue” to start after it")
         self.workbench.start_training(self.form.config(values))
-        text = html.message("Started. You can close this page, training goes on.", html.GOOD)
-        return [f'<div class="lw-while-training">{text}</div>', "", ""]
+        return [while_training("Started. You can close this page, training goes on."), "", ""]
 
     @changes
     def run_queue(self, *values: Any) -> list[Any]:

@@ -61,10 +61,8 @@ class ChangePanel(Panel):
         """Carry out what the dry run says; as a job where pictures have to be made."""
         self.caption.keep(caption, base)
         title = self.session.pending.title if self.session.pending else ""
-        if self.session.apply() is not None:
-            text = html.message(f"{title}: the pictures are being made; it can be cancelled above.")
-        else:
-            text = html.message(f"Done: {title}. “Undo” takes it back.", html.GOOD)
+        begun = self.session.apply()  # its progress stands above
+        text = html.message(f"Done: {title}. “Undo” takes it back.", html.GOOD) if begun is None else ""
         return [text, *self.caption.shown()]
 
     @changes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
-from lib_lora.access import changes
+from lib_lora.access import changes, looks
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.pictures.composite_captions import PLACES, with_sides
 from lib_lora.dataset.pictures.composites import CompositeOptions
@@ -22,6 +23,7 @@ from lib_lora.tools.two_subjects import (
     stage_configs,
 )
 from lib_lora.training.config import TrainConfig
+from lib_lora.training.presets import MINIATURE, usual_preset
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.pages import Connector
@@ -87,7 +89,13 @@ class CompositesPanel(Panel):
                 scale=2,
             )
             self.regularisation = gr.Slider(
-                0, 0.8, value=0.2, step=0.05, label="Single subjects in stage 2 (share)", elem_id="lw_ds_regularisation"
+                0,
+                0.8,
+                value=0.2,
+                step=0.05,
+                label="Single subjects in stage 2 (share)",
+                elem_id="lw_ds_regularisation",
+                visible=False,
             )
             self.seed = gr.Number(value=0, precision=0, label="Seed of the draw", elem_id="lw_ds_seed")
         with gr.Row(elem_classes=["lw-actions"]):
@@ -108,9 +116,15 @@ class CompositesPanel(Panel):
 
     def connect(self, on: Connector) -> None:
         """The dry run, and the queue."""
+        on.listen(self.how.change, self.suited, [self.how], [self.regularisation])
         fields = [self.subjects, self.people, self.share, self.ratio, self.template, self.seed]
         on(self.plan.click, self.do_plan, [*fields, self.how, self.regularisation], self.message)
         on.act(self.queue.click, self.do_queue, [self.run_name, self.epochs, self.resolution, self.how], self.queued)
+
+    @looks
+    def suited(self, how: str) -> Any:
+        """The share of the second stage, where there is one."""
+        return gr.update(visible=how == STAGES)
 
     @changes
     def do_plan(
@@ -132,7 +146,9 @@ class CompositesPanel(Panel):
         folder = root / APART / COMPOSITES if how == STAGES else root / COMPOSITES
         if not folder.is_dir():
             raise UserError("The composites are not made yet", where=folder, fix="Press “Make composites”, then Apply")
-        values = {"epochs": int(epochs or 40)} | ({"resolution": int(resolution)} if resolution else {})
+        usual = usual_preset(self.session.workbench.host.info())
+        side = int(resolution or (usual.values["resolution"] if usual.name == MINIATURE else 0))
+        values = {"epochs": int(epochs or 40)} | ({"resolution": side} if side else {})
         configs = self._configs((name or "").strip(), root, how, values)
         for config in configs:
             self.session.workbench.start_training(config)

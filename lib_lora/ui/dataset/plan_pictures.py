@@ -29,31 +29,32 @@ class PlanPictures:
         self._drawn: tuple[Change | None, str] = (None, "")
 
     def draw(self, change: Change, pictures: Sequence[Picture]) -> str:
-        """Pairs of pictures, before and after; empty where the plan makes none."""
+        """Pairs of pictures, before and after; one that is made of several stands alone. Empty where there is none."""
         if self._drawn[0] is not change:
             found = [pair for pair in _made(change, pictures) if pair[0].quick][:SHOWN]
             self._drawn = (change, "".join(self._pair(*pair) for pair in found))
         return f'<div class="lw-ds-pairs">{self._drawn[1]}</div>' if self._drawn[1] else ""
 
-    def _pair(self, make: Make, picture: Picture) -> str:
+    def _pair(self, make: Make, picture: Picture | None) -> str:
         try:
             after, size = _look_at(make)
         except (UserError, OSError, ValueError) as error:
             return html.message(f"{make.path.name}: {error}", html.WARNING)
-        before = self.album.urls([picture])[0]
-        names = f"{picture.path.stem} {picture.size[0]}×{picture.size[1]} → {make.path.stem} {size[0]}×{size[1]}"
+        before = self.album.urls([picture])[0] if picture else ""
+        names = f"{picture.path.stem} {picture.size[0]}×{picture.size[1]} → " if picture else ""
+        names += f"{make.path.stem} {size[0]}×{size[1]}"
         images = "".join(
             f'<img src="{escape(url)}" alt="{said}" {html.ZOOMS}>'
             for url, said in ((before, "before"), (after, "after"))
             if url
         )
-        return (
-            f'<figure data-lw-loupe><div>{images}</div><figcaption translate="no">{text(names)}</figcaption></figure>'
-        )
+        css = "" if picture else ' class="lw-alone"'
+        said = f'<figcaption translate="no">{text(names)}</figcaption>'
+        return f"<figure data-lw-loupe{css}><div>{images}</div>{said}</figure>"
 
 
-def _made(change: Change, pictures: Sequence[Picture]) -> Iterator[tuple[Make, Picture]]:
-    """What would be made, without masks, each with the picture that it is named after."""
+def _made(change: Change, pictures: Sequence[Picture]) -> Iterator[tuple[Make, Picture | None]]:
+    """What would be made, without masks, each with the picture that it is named after, if there is one."""
     by_folder: dict[Path, list[Picture]] = {}
     for picture in pictures:
         by_folder.setdefault(picture.path.parent, []).append(picture)
@@ -61,8 +62,7 @@ def _made(change: Change, pictures: Sequence[Picture]) -> Iterator[tuple[Make, P
         if not isinstance(make, Make) or make.path.stem.endswith(MASK_ENDING):
             continue
         named = [one for one in by_folder.get(make.path.parent, ()) if make.path.stem.startswith(one.path.stem)]
-        if named:
-            yield make, max(named, key=lambda one: len(one.path.stem))
+        yield make, max(named, key=lambda one: len(one.path.stem), default=None)
 
 
 def _look_at(make: Make) -> tuple[str, tuple[int, int]]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from lib_lora.dataset.pictures.composites import CompositeOptions
 from lib_lora.dataset.pictures.crops import plan_crops
 from lib_lora.dataset.pictures.upscale import plan_upscaled
+from lib_lora.tools.two_subjects import plan_joint
 from lib_lora.ui.dataset import plan_pictures
 from lib_lora.ui.dataset.plan_pictures import PlanPictures
 from lib_lora.ui.dataset.session import Session
@@ -36,3 +38,13 @@ def test_crops_and_upscales_are_shown_before_they_are_made(session: Session, tmp
     monkeypatch.undo()
     assert "128×96" in plan.draw(plan_upscaled(pictures, 96, doubled, quick=True), pictures)
     assert plan.draw(plan_upscaled(pictures, 96, doubled), pictures) == ""  # a network would take long
+
+
+def test_composites_are_shown_before_they_are_made(session: Session, tmp_path: Path) -> None:
+    for name in ("5_mira", "5_rin"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("RGB", (64, 48), "teal").save(tmp_path / "set" / name / "a.png")
+    pictures = session.open([tmp_path / "set"]).pictures
+    change = plan_joint({p.folder.name[2:]: [p] for p in pictures}, tmp_path / "set", CompositeOptions())
+    shown = PlanPictures(Album(session, Pictures(session.workbench.host.paths))).draw(change, pictures)
+    assert 0 < shown.count("<figure") == shown.count("<img") and "composite-00001 128×48" in shown
