@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -178,7 +179,14 @@ class GridTab:
         begun = len(names) > 1 or bool(GridPlace(self.workbench, FILES).read())  # else the first run shall be chosen
         others = gr.update(choices=list(self.fields.loras()))
         ready = gr.update(visible=is_chosen)
-        return [choices(names, name, first=begun), others, progress(job), busy, grid, chosen, ready]
+        run = choices(self._to_begin_with(names) if name not in names else names, name, first=begun)
+        return [run | {"choices": names}, others, progress(job), busy, grid, chosen, ready]
+
+    def _to_begin_with(self, names: list[str]) -> list[str]:
+        """The same with the newest run first that has something to compare; one that was only queued has not."""
+        runs = names[: len(self.fields.runs())]
+        with_epochs = (run for run in runs if (self.workbench.host.paths.runs / run / "epochs.json").is_file())
+        return list(dict.fromkeys([*islice(with_epochs, 1), *names]))
 
     def _show(self, name: str) -> tuple[str, str, bool]:
         """The grid, what is starred or chosen in it, and whether a cell is chosen."""

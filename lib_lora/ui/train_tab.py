@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from time import time_ns
 from typing import Any
 
 import gradio as gr
@@ -251,7 +252,8 @@ class TrainTab:
                     faults = [one for one in faults if one.where in form.FOLDERS]
                 errors = faults or [error]
                 said = "".join(html.error_message(form.in_words(one)) for one in errors)
-                return [said, "".join(map(form.fault, errors)), *[SKIP] * rest]
+                frames = "".join(map(form.fault, errors))  # said again they are others, see `actions.act`
+                return [said, f"{frames}<!-- {time_ns()} -->" if frames else "", *[SKIP] * rest]
 
         return run
 
