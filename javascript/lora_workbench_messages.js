@@ -41,7 +41,7 @@
     function onPress(event) {
         const target = event.composedPath()[0];
         const button = target instanceof Element && event.isTrusted && target.closest("button");
-        if (!button?.closest(SCROLLS)) return;
+        if (!button || !button.closest(SCROLLS)) return;
         [column, until] = [button.closest(SCROLLS), performance.now() + SOON];
         watcher.disconnect();
         watcher.observe(column, { childList: true, subtree: true });

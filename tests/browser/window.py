@@ -49,7 +49,7 @@ def window(context: BrowserContext, address: str, *, own: bool = True) -> Iterat
     page.goto(address)
     yield page
     page.close()
-    assert not faults
+    assert not faults, faults
 
 
 def _foreign(url: str, address: str) -> bool:
