@@ -298,6 +298,23 @@ def _listed(text: str, parts: Sequence[str], presets: Mapping[str, str], of: Fam
     return dict(BlockWeights.read(numbers, of))
 
 
+def presets_for(of: Family, presets: Mapping[str, str]) -> list[str]:
+    """Names of the presets that a family's user can choose: all but those that are lists for other families alone.
+
+    One that cannot be read at all is among them, so that its owner is told why.
+    """
+    return [name for name, text in presets.items() if not all(_of_another(form, of) for form in text.split("|"))]
+
+
+def _of_another(form: str, of: Family) -> bool:
+    try:
+        numbers = [float(part) for part in form.split(",") if "=" not in part]
+    except ValueError:
+        return False
+    own = {len(of.blocks.names), *map(len, of.blocks.accepted)}
+    return len(set(numbers)) > 1 and len(numbers) in _counts() - own
+
+
 def _counts() -> set[int]:
     return {len(layout) for one in _tables() for layout in one.blocks.accepted}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib_lora.adapters.block_presets import drawn_as, import_lbw, load_presets, save_presets
-from lib_lora.adapters.blocks import BlockWeights
+from lib_lora.adapters.blocks import BlockWeights, presets_for
 from lib_lora.adapters.file import read_lora
 from lib_lora.errors import UserError
 from lib_lora.models.family import Family
@@ -66,6 +66,13 @@ class BlocksDesk:
     def presets(self) -> dict[str, str]:
         """Name -> block weights as text; built-in ones and the user's."""
         return load_presets(self.presets_file)
+
+    def presets_of(self, name: str | None) -> list[str]:
+        """Names of those that fit a LoRA's family; of all, where no LoRA is chosen or it cannot be read."""
+        try:
+            return presets_for(self.shape(name).family, self.presets())
+        except UserError:
+            return list(self.presets())
 
     @property
     def presets_file(self) -> Path:

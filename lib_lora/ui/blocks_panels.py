@@ -131,7 +131,7 @@ class RangePanel:
         scaling = [lora, weight, self.first, self.last, self.factor]
         changed(act(self.scale.click, partial(self.scale_range, now), scaling, self.message, outputs))
         act(self.save.click, self.save_preset, [lora, self.name, self.replace], self.message, [preset])
-        act(self.take.click, self.import_presets, [self.list, self.replace], self.message, [preset])
+        act(self.take.click, self.import_presets, [lora, self.list, self.replace], self.message, [preset])
 
     @changes
     def scale_range(
@@ -148,13 +148,13 @@ class RangePanel:
         """Keep the weights under a name; one that exists only with ``replace``."""
         self.desk.save_preset(name, preset, replace)
         message = html.message(f"Saved. {preset.strip()} can be used in Merge too.", html.GOOD)
-        return [message, gr.update(choices=list(self.desk.presets()), value=preset.strip())]
+        return [message, gr.update(choices=self.desk.presets_of(name), value=preset.strip())]
 
     @changes
-    def import_presets(self, text: str, replace: bool) -> list[Any]:
+    def import_presets(self, name: str | None, text: str, replace: bool) -> list[Any]:
         """Take presets from the text of another program's list."""
         done = self.desk.import_presets(text, replace)
-        return [html.message(done, html.GOOD), gr.update(choices=list(self.desk.presets()))]
+        return [html.message(done, html.GOOD), gr.update(choices=self.desk.presets_of(name))]
 
 
 def _role(label: str) -> str:

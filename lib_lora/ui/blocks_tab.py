@@ -215,7 +215,7 @@ class BlocksTab:
         scale = 1.0 if weight is None else weight
         tag = view.prompt(self.desk.prompt(name, scale), self.desk.tag(name, scale))
         steps = gr.update(interactive=history.can_undo), gr.update(interactive=history.can_redo)
-        preset = gr.update(choices=list(self.desk.presets()), value=self.desk.preset(name))
+        preset = gr.update(choices=self.desk.presets_of(name), value=self.desk.preset(name))
         return [history.text, *steps, preset, tag]
 
 

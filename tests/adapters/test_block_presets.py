@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lib_lora.adapters.block_presets import import_lbw, load_presets, save_presets
-from lib_lora.adapters.blocks import BlockWeights
+from lib_lora.adapters.blocks import BlockWeights, presets_for
 from lib_lora.errors import UserError
+from lib_lora.models.families import family
 
 ONES = ",".join("1" * 17)
 
@@ -86,3 +87,15 @@ def test_words_of_the_extension_that_are_parts_of_names():
     assert weights["BACK"]["M00.attn2"] == 0 and "IN04.attn1" not in weights["BACK"]
     assert (weights["TB"]["IN00.mlp"], weights["TB"]["IN09.attn1"], weights["TB"]["IN09"]) == (0, 0, 1)
     assert weights["ATTN"]["IN09.attn2"] == 0 and "IN10.attn2" not in weights["ATTN"]
+
+
+def test_a_family_is_offered_the_presets_that_it_can_use():
+    presets = {**load_presets(), "MINE": ",".join(f"0.{n % 10}" for n in range(31)), "NAMED": "te=0.5", "TYPO": "1,x"}
+    common = {"ALL", "NONE", "ALL0.5", "NAMED", "TYPO"}
+    offered = {name: set(presets_for(family(name), presets)) for name in ("sd1", "sdxl", "anima", "flux1")}
+    assert offered["anima"] == common | {"MINE"}
+    assert offered["flux1"] == common
+    assert {"GP1", "OUTS"} <= offered["sd1"] & offered["sdxl"] and "MINE" not in offered["sd1"] | offered["sdxl"]
+    for of, names in offered.items():
+        for name in names - {"TYPO"}:
+            BlockWeights.parse(name, presets, family(of))
