@@ -8,8 +8,8 @@ import gradio as gr
 
 from lib_lora.access import changes, looks
 from lib_lora.adapters.block_presets import load_presets
-from lib_lora.adapters.blocks import BlockWeights
-from lib_lora.adapters.file import open_lora
+from lib_lora.adapters.blocks import presets_for
+from lib_lora.adapters.file import LoraFile, open_lora
 from lib_lora.adapters.formula import Term, render
 from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import LOADED_MODEL, MergeJob, MergePreviewJob
@@ -26,6 +26,7 @@ INTRO = (
     "A LoRA of a style also learns what the checkpoint draws anyway: its faces, its light, its colours. Subtract a "
     "LoRA of the checkpoint's own pictures, and what is left is the style."
 )
+WHOLE = "There are no such block weights for {}, so every block counts whole."
 SAME = "These are the same LoRA: nothing would be left"
 
 
@@ -107,12 +108,12 @@ class StylePanel:
         if not style or not base:
             return [NO_MESSAGE, ""]
         text = self.formula(style, base, strength)
-        self._require_weights(style, strength)
         said = self._doubts(style, base)
-        return [html.message(said, html.WARNING), f'<p class="lw-quiet">= <code>{html.escape(text)}</code></p>']
+        note = "" if self._pair(style, strength)[0] else f" {WHOLE.format(self._file(style).family.short)}"
+        return [html.message(said, html.WARNING), f'<p class="lw-quiet">= <code>{html.escape(text)}</code>{note}</p>']
 
     def formula(self, style: str | None, base: str | None, strength: str) -> str:
-        """``STYLE:1:GP1,BASE:-1:GP2``.
+        """``STYLE:1:GP1,BASE:-1:GP2``; without block weights where there are none for the style's family.
 
         Raises:
             UserError: one of them is missing, or both are the same.
@@ -123,7 +124,7 @@ class StylePanel:
             raise UserError("No base style is chosen", where="Base style", fix="Choose its LoRA, or make one")
         if style == base:
             raise UserError(SAME, where="Base style", fix="Choose another one")
-        keep, subtract = STRENGTHS[strength]
+        keep, subtract = self._pair(style, strength)
         return render([Term(style, 1.0, keep), Term(base, -1.0, subtract)])
 
     @changes
@@ -133,7 +134,6 @@ class StylePanel:
         """Queue the merge and, after it, the pictures: without both, the style alone, and without its base."""
         formula = self.formula(style, base, strength)
         assert style is not None
-        self._require_weights(style, strength)
         prompt = prompt.strip() or self.result.suggested_prompt(style)
         sized = self.result.size_for(self.workbench.lora_path(style))
         values = [new.get("value", old) for new, old in zip(sized, generation, strict=True)]
@@ -165,20 +165,18 @@ class StylePanel:
 
     # -- small parts --------------------------------------------------------------------------------------------------
 
-    def _require_weights(self, style: str, strength: str) -> None:
-        """UserError where the pair has no form for the style's family, and the user's own presets have none either."""
-        file = open_lora(self.workbench.lora_path(style))
+    def _pair(self, style: str, strength: str) -> tuple[str, str] | tuple[None, None]:
+        """Names of the block weights; None where neither the program nor the user has a form for the style's family."""
+        pair, file = STRENGTHS[strength], self._file(style)
         presets = load_presets(self.workbench.host.paths.places.block_presets)
-        try:
-            for name in STRENGTHS[strength] if file.families else ():
-                BlockWeights.parse(name, presets, file.family)
-        except UserError as error:
-            what = f"There are no block weights of this kind for {file.family.label}"
-            raise UserError(what, where=style, fix="Open it as a formula, and give each LoRA weights there") from error
+        return pair if not file.families or {*pair} <= {*presets_for(file.family, presets)} else (None, None)
+
+    def _file(self, name: str) -> LoraFile:
+        return open_lora(self.workbench.lora_path(name))
 
     def _doubts(self, style: str, base: str) -> str:
         """What makes a subtraction senseless, from both headers."""
-        first, second = (open_lora(self.workbench.lora_path(name)) for name in (style, base))
+        first, second = (self._file(name) for name in (style, base))
         if first.families and second.families and first.family is not second.family:
             return f"{style} is for {first.family}, {base} for {second.family}: they have no layer in common."
         made_on = [file.metadata.get("ss_sd_model_name", "") for file in (first, second)]

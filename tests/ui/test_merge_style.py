@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 import torch
 
+from lib_lora.adapters.block_presets import save_presets
 from lib_lora.adapters.file import write_lora
 from lib_lora.errors import UserError
 from lib_lora.models.base import HostPaths
@@ -50,8 +51,8 @@ def test_what_cannot_work_is_said_at_once(tab: MergeTab) -> None:
         check("style", "style", USUAL)
 
 
-def test_a_family_without_such_weights_is_sent_to_the_formula(tab: MergeTab) -> None:
-    """Before the job, that is: SDXL has them, Flux has other blocks."""
+def test_a_family_without_such_weights_is_subtracted_whole(tab: MergeTab) -> None:
+    """SDXL has them, Flux has other blocks; a user who has made some for Flux gets those."""
     loras = tab.result.workbench.host.paths.loras
     layer = {"lora_up.weight": torch.ones(640, 2), "lora_down.weight": torch.ones(2, 640), "alpha": torch.tensor(2.0)}
     for name, key in (
@@ -62,12 +63,13 @@ def test_a_family_without_such_weights_is_sent_to_the_formula(tab: MergeTab) -> 
         write_lora(loras / f"{name}-base.safetensors", {key: layer}, {})
     assert tab.style.check("xl", "xl-base", STRONG)[0] == ""
     assert "xl is for Stable Diffusion XL, flux for" in tab.style.check("xl", "flux", USUAL)[0]
-    values = dict.fromkeys(FIELDS, 1)
-    for ask in (lambda: tab.style.check("flux", "flux-base", USUAL), lambda: tab.style.start(
-        "flux", "flux-base", USUAL, "", 3, *values.values()
-    )):  # fmt: skip
-        with pytest.raises(UserError, match="no block weights of this kind for Flux"):
-            ask()
+    said, formula = tab.style.check("flux", "flux-base", USUAL)
+    assert said == "" and "flux:1,flux-base:-1<" in formula and "no such block weights for Flux.1" in formula
+    assert "no such block weights" not in tab.style.check("xl", "xl-base", STRONG)[1]
+    presets = tab.result.workbench.host.paths.places.block_presets
+    save_presets(presets, {name: ",".join(f"0.{n % 9}" for n in range(61)) for name in ("GP1", "GP2")})
+    assert "flux:1:GP1,flux-base:-1:GP2" in tab.style.check("flux", "flux-base", USUAL)[1]
+    assert "flux:1,flux-base:-1<" in tab.style.check("flux", "flux-base", STRONG)[1]
 
 
 def test_one_button_asks_for_the_merge_and_its_pictures(tab: MergeTab, monkeypatch: pytest.MonkeyPatch) -> None:
