@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -264,7 +265,7 @@ class DatasetTab:
                 values = [html.error_message(error), *[gr.update()] * (len(self.views) - 1)]
                 session.touch()  # all of it is tried again
             session.views = (version, values)
-        return session.views[1]
+        return deepcopy(session.views[1])  # gradio takes the values out of the updates that it is given
 
     def _filters(self) -> list[str]:
         now = self.session.filter

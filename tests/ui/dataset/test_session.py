@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -184,6 +185,11 @@ def test_what_is_only_looked_at_draws_nothing_else(session, folder):
         act()
         assert tab.now() == ["gallery", "classes"]
     assert drawn == ["gallery", "classes", "gallery", "gallery", "gallery", "classes"]
+    tab.views = [("button", lambda: gr.update(visible=True))]
+    own.touch()
+    tab.now()[0].clear()  # as gradio does
+    tab.gallery.mark(key)
+    assert tab.now()[0]["visible"], "a button that a plan shows was never in view"
 
 
 def test_classes_are_put_right_by_a_click(session, folder, album):
