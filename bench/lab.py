@@ -6,7 +6,7 @@ A second start goes on where the first one ended; whoever measures on the same t
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,20 @@ QUICK = replace(PICTURE, steps=5, cfg=1.0)  # enough for the judge, at a sixth o
 PICTURES, HELD_OUT = 30, 0.2  # of which 24 are trained
 CHARACTER: dict[str, Any] = {"epochs": 6, "rank": 8, "repeats": "1", "keep_tokens": 1, "trigger": TRIGGER,
                              "validation_split": HELD_OUT, "fixed_loss_images": 4}  # fmt: skip
+FEW = 8  # pictures that are learned by heart, in 48 steps
+BY_HEART = CHARACTER | {"rank": 32, "alpha": 32.0, "repeats": "4", "validation_split": 0.0, "fixed_loss_images": 0}
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A training with one wrong picture: ``number``, from 0, shows the character with hair of colour ``hair``."""
+    """A training with one wrong picture: ``number``, from 0, shows the character with hair of colour ``hair``, and has
+    the caption ``caption``, as if nothing were wrong."""
 
     run: Run
     folder: Path
     number: int
     hair: str
+    caption: str
 
     @property
     def wrong(self) -> Path:
@@ -60,16 +64,28 @@ class Lab:
 
     def planted(self, seed: int) -> Planted:
         """24 trained pictures of the character, one of them with other hair and captioned like the rest; 6 held out."""
-        specs = character_specs(PICTURES, seed)
         held_out = rng(seed, "validation", 0).sample(range(PICTURES), round(HELD_OUT * PICTURES))
-        r = random.Random(seed)
-        number = r.choice([i for i in range(PICTURES) if i not in held_out])
+        numbers = [number for number in range(PICTURES) if number not in held_out]
+        return self._planted("planted", seed, PICTURES, numbers, CHARACTER)
+
+    def by_heart(self, seed: int) -> Planted:
+        """Eight pictures of the character that are learned by heart, one of them with other hair, so that what its
+        caption asks for has that hair now and then."""
+        return self._planted("by-heart", seed, FEW, range(FEW), BY_HEART)
+
+    def _planted(
+        self, name: str, seed: int, count: int, numbers: Sequence[int], settings: Mapping[str, Any]
+    ) -> Planted:
+        """A training on ``count`` pictures, one of ``numbers`` with other hair."""
+        specs, r = character_specs(count, seed), random.Random(seed)
+        number = r.choice(numbers)
         hair = r.choice([colour for colour in HAIR if colour != specs[number].characters[0].hair])
-        folder = self.state / "sets" / f"planted-{seed}"
+        folder = self.state / "sets" / f"{name}-{seed}"
         captions = [character_caption(spec) for spec in specs]
         specs[number] = replace(specs[number], characters=(replace(specs[number].characters[0], hair=hair),))
         write_dataset(folder, specs, captions)
-        return Planted(self.trained(f"planted-{seed}", folder, seed=seed, **CHARACTER), folder, number, hair)
+        run = self.trained(f"{name}-{seed}", folder, seed=seed, **settings)
+        return Planted(run, folder, number, hair, captions[number])
 
     def steady(self, seed: int) -> Run:
         """24 trained pictures of the character at a constant rate, as styles are trained; 6 held out."""
