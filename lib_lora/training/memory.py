@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,19 +27,34 @@ def capacity(device: torch.device | str) -> int | None:
 def estimate(model: LoadedModel, config: TrainConfig, size: tuple[int, int], caption: str = "") -> int:
     """Peak bytes of a step of ``config`` at ``size`` (width, height), without making one of that size.
 
-    What is kept for the backward pass is a + batch·(b + c·pixels); three small steps give a, b and c. With attention
-    that forms its whole matrix it is more.
+    With attention that forms its whole matrix it is more.
     """
-    side = 8 * model.latent_factor
+    return _Need.of(model, config, caption).total(config, size)
 
-    def cost(batch: int, side: int) -> int:
-        return probe(model, replace(config, batch_size=batch, batch_parts=1), (side, side), caption).bytes
 
-    one, larger, two = cost(1, side), cost(1, 2 * side), cost(2, side)
-    per_pixel = (larger - one) / (3 * side**2)
-    per_image = two - one - per_pixel * side**2
-    fixed = 2 * one - two
-    return round(fixed + largest_part(config) * (per_image + per_pixel * size[0] * size[1]))
+@dataclass(frozen=True)
+class _Need:
+    """Bytes of a step: ``fixed``, and what each image keeps for the backward pass beside what its pixels keep."""
+
+    fixed: float
+    per_image: float
+    per_pixel: float
+
+    @classmethod
+    def of(cls, model: LoadedModel, config: TrainConfig, caption: str) -> _Need:
+        """From three small steps; batch size, parts and resolution of ``config`` do not matter."""
+        side = 8 * model.latent_factor
+
+        def cost(batch: int, side: int) -> int:
+            return probe(model, replace(config, batch_size=batch, batch_parts=1), (side, side), caption).bytes
+
+        one, larger, two = cost(1, side), cost(1, 2 * side), cost(2, side)
+        per_pixel = (larger - one) / (3 * side**2)
+        return cls(2 * one - two, two - one - per_pixel * side**2, per_pixel)
+
+    def total(self, config: TrainConfig, size: tuple[int, int]) -> int:
+        """Of the largest part of a batch of this size (width, height)."""
+        return round(self.fixed + largest_part(config) * (self.per_image + self.per_pixel * size[0] * size[1]))
 
 
 def fitting_change(
@@ -51,10 +66,16 @@ def fitting_change(
         limit: None if it is not known: the first change is proposed.
     """
     text = "Close other programs that use the graphics card; no single setting saves enough"
+    known: dict[tuple[object, ...], _Need] = {}
     for text, changes in _changes(config):
+        changed = replace(config, **changes)
         scaled = changes.get("resolution", config.resolution) / config.resolution
         width, height = (round(side * scaled) for side in size)
-        if limit is None or estimate(model, replace(config, **changes), (width, height), caption) * RESERVE <= limit:
+        if limit is None:
+            return text
+        kept = (changed.gradient_checkpointing, changed.checkpoint_blocks)
+        need = known.get(kept) or known.setdefault(kept, _Need.of(model, changed, caption))
+        if need.total(changed, (width, height)) * RESERVE <= limit:
             return text
     return f"{text}; it may still not be enough"
 
