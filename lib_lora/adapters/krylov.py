@@ -53,9 +53,9 @@ def leading_by_krylov(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor
             first = turn[:, -rank:].flip(1)
             vectors = images @ first
             lengths = column_norms(vectors)
-            found = torch.cat([lengths, squares[:-rank].flip(0).clamp_min(0).sqrt()])
-            rest = math.sqrt(max(0.0, total - float(found.square().sum())) / (side - len(found)))
-            values = torch.cat([found, found.new_full((side - len(found),), rest)])
+            seen = torch.cat([lengths, squares[:-rank].flip(0).clamp_min(0).sqrt()])
+            rest = math.sqrt(max(0.0, total - float(seen.square().sum())) / (side - len(seen)))
+            values = torch.cat([seen, seen.new_full((side - len(seen),), rest)])
             return vectors / lengths.clamp_min(torch.finfo(lengths.dtype).tiny), values, (basis @ first).T
         # not in the matrix's own size, whose square float32 may not hold
         block = (matrix.T @ (image / math.sqrt(total)).to(matrix.dtype)).double()
