@@ -115,7 +115,7 @@ class BlocksTab:
             self.stage.follows(act(trigger, fn, inputs, self.message, outputs))
 
         def returned(trigger: Any, state: Any) -> None:
-            changing(trigger, self.moved, [*which, state], now)
+            changing(trigger, self.set_again, [*which, state], now)
 
         self.stage.connect(poller, self.lora, self.scale, self.vector, returned)
         changing(self.preset.input, self.set, [*which, self.preset], now)
@@ -166,9 +166,15 @@ class BlocksTab:
         return [NO_MESSAGE, *self.now(name, weight)]
 
     @changes
-    def moved(self, name: str | None, weight: float | None, edit: str) -> list[Any]:
-        """A slider was moved; ``edit`` is the new weights and a number that makes it another value."""
-        return self.set(name, weight, edit.partition("|")[0])
+    def set_again(self, name: str | None, weight: float | None, stamped: str) -> list[Any]:
+        """Bring back weights; ``stamped`` has a number behind them that makes it another value each time."""
+        return self.set(name, weight, stamped.partition("|")[0])
+
+    @changes
+    def moved(self, name: str | None, weight: float | None, stamped: str) -> list[Any]:
+        """A slider was moved. The page wrote the text itself and may have moved more since, so it is no answer."""
+        message, _, *rest = self.set_again(name, weight, stamped)
+        return [message, SKIP, *rest]
 
     @changes
     def step_back(self, name: str, weight: float | None) -> list[Any]:

@@ -13,7 +13,7 @@ from lib_lora.adapters.blocks import BlockWeights, load_presets
 from tests.browser.desk import Desk
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
     from lib_lora.workbench import Workbench
 
@@ -69,6 +69,7 @@ def test_blocks_tab(lora: Path, page: Page, workbench: Workbench, tmp_path: Path
     desk.text_is(ONES)
     desk.sees("#lw_blocks_about", "LoRA · SD1 · rank 2 · 17 blocks")
     sliders_text_preset(desk)
+    several_at_once(desk)
     kinds_links_solo(desk)
     symptom_and_undo(desk)
     presets_of_ones_own(desk, workbench)
@@ -94,6 +95,25 @@ def sliders_text_preset(desk: BlocksDesk) -> None:
     desk.write_all()
     desk.page.locator("[data-lw-group=OUT][data-lw-value='0.5']").click()
     desk.text_is(",".join([*"1" * 8, *["0.5"] * 9]))
+
+
+def several_at_once(desk: BlocksDesk) -> None:
+    """Answers come late; none of them takes a slider back that has been moved since."""
+    desk.write_all()
+    answer = "**/run/predict"
+
+    def late(route: Route) -> None:
+        desk.page.wait_for_timeout(600)
+        route.continue_()
+
+    desk.page.route(answer, late)
+    for block in ("IN01", "IN02", "M00", "OUT11"):
+        desk.page.locator(f"[data-lw-mute={block}]").click()
+    wanted = "1,0,0,1,1,1,1,0,1,1,1,1,1,1,1,1,0"
+    desk.sees("#lw_blocks_tag", wanted)
+    desk.page.unroute(answer)
+    desk.text_is(wanted)
+    desk.slider_is("IN01", 0)
 
 
 def kinds_links_solo(desk: BlocksDesk) -> None:
