@@ -238,10 +238,10 @@ class DatasetTab:
         return [saved or NO_MESSAGE, *field, *filters]
 
     def _followed(self) -> list[Any]:
-        """The caption of the current picture, which is one of those shown, where there are any."""
-        shown = self.session.shown() if self.session.editor else []
-        if shown and all(picture.path != self.session.current for picture in shown):
-            self.session.current = shown[0].path
+        """The caption of the current picture, which is one of those shown; of none where none is shown."""
+        shown = [picture.path for picture in self.session.shown()] if self.session.editor else []
+        if self.session.current not in shown:
+            self.session.current = shown[0] if shown else None
             self.session.look()
         return self.caption.shown()
 

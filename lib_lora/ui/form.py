@@ -236,11 +236,14 @@ def _missing(read: Mapping[str, Any], found: Mapping[str, UserError]) -> list[Us
     drawn = is_slider(TrainConfig(**read))  # its pictures come first
     names = FOLDERS[1:] if drawn else FOLDERS
     given = {name: str(read[name]).strip() for name in names if name not in found}
-    return [
-        UserError("There is no such folder", where=name, fix="Check the path")
-        for name, path in given.items()
-        if path not in ("", "x") and not Path(path).expanduser().is_dir()
-    ]
+    paths = {name: Path(path).expanduser() for name, path in given.items() if path not in ("", "x")}
+    return [_no_folder(name, path) for name, path in paths.items() if not path.is_dir()]
+
+
+def _no_folder(name: str, path: Path) -> UserError:
+    if access.permits(path) and path.is_file():
+        return UserError("This is a file, not a folder", where=name, fix=f"Use the folder it is in: {path.parent}")
+    return UserError("There is no such folder", where=name, fix="Check the path")
 
 
 def changed(base: TrainConfig, values: dict[str, Any]) -> dict[str, Any]:

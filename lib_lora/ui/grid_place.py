@@ -91,8 +91,14 @@ class GridPlace:
     def choose(self, pick: Pick) -> None:
         """Remember the choice, with the run too where it is one of its epochs."""
         choose(self.folder, pick)
-        if self.of_run and pick.epoch in [e.epoch for e in self.epochs()]:
-            self.run.choose(pick.epoch, pick.weight)
+        if self.run is not None and (epoch := self._epoch_of(pick)) is not None:
+            self.run.choose(epoch, pick.weight)
+
+    def _epoch_of(self, pick: Pick) -> int | None:
+        """By the file that the grid drew, for a LoRA beside the epochs may be called ``e4`` too."""
+        drawn = {file["label"]: Path(file["path"]).name for file in self.read().get("files", ())}
+        saved = (e for e in self.epochs() if e.epoch == pick.epoch)
+        return next((e.epoch for e in saved if drawn.get(pick.file, e.path.name) == e.path.name), None)
 
     def star(self, pick: Pick) -> None:
         """Give a cell a star, or take it away."""

@@ -51,6 +51,9 @@ def test_what_is_typed_at_once_goes_where_it_was_seen(page: Page, four: Path, tm
     page.evaluate(LATE)
     click(1)
     assert shown() == "two"
+    # at once, too: for a second the new caption stood under the old picture
+    assert page.locator("#lw_ds_current figcaption").inner_text() == "1.png"
+    assert page.locator("#lw_ds_current img").get_attribute("alt") == "1.png"
     add(" hats")
     keys.press("Alt+ArrowRight")
     assert shown() == "three"

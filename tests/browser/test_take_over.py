@@ -36,7 +36,7 @@ def test_a_page_takes_a_set_over(
         for desk in (first, second):
             desk.sees("#lw_ds_hold", "also open elsewhere")
         second.click("lw_ds_take_over")
-        second.says("lw_ds_taken", "Taken over")
+        second.says("lw_ds_taken_message", "Taken over")
         second.page.locator("#lw_ds_take_over").wait_for(state="hidden")
         first.sees("#lw_ds_hold", "taken over by another page")
         first.type("lw_ds_caption", "mira, 1girl, firebrick hat, smile")

@@ -123,7 +123,8 @@ def test_check(bench, folder):
     assert found.dataset.captions[0].startswith("mira, ")
 
 
-def test_a_name_that_is_taken(bench, folder):
+def test_a_name_that_is_taken(bench, folder, monkeypatch):
+    monkeypatch.setattr(bench.host, "training_session", lambda: pytest.fail("told after the model was opened"))
     bench.host.paths.loras.mkdir(parents=True)
     (bench.host.paths.loras / "mira.safetensors").write_bytes(b"mine")
     for ask in (bench.check, bench.start_training):

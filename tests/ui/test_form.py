@@ -6,6 +6,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from lib_lora.access import Access, guarded, looks, under
 from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig, settings
 from lib_lora.ui import form
@@ -74,6 +75,7 @@ def test_a_mistake_is_shown_at_its_field() -> None:
     shown = form.fault(UserError('Not "this" </style>', where="rank", fix="Use 8"))
     assert shown.count("</style>") == 1
     assert "#lw_train_rank::after" in shown
+    assert "height: auto !important" in shown and "white-space: normal" in shown  # it was cut in half
     assert form.fault(UserError("Elsewhere", where="C:/x.png")) == ""
 
 
@@ -96,6 +98,18 @@ def test_all_faults_are_told_at_once_and_by_the_fields_labels(built: SettingsFor
     assert built.faults(built.values(TrainConfig(name="mira", data_dir=str(tmp_path)))) == []
     gone = TrainConfig(name="", data_dir=str(tmp_path / "gone"), mask_dir=str(tmp_path / "masks"))
     assert {form.field_of(error) for error in built.faults(built.values(gone))} == {"name", "data_dir", "mask_dir"}
+
+
+def test_a_pictures_path_in_the_place_of_a_folder_is_told_as_such(built: SettingsForm, tmp_path: Path) -> None:
+    picture = tmp_path / "1.png"
+    picture.touch()
+    given = TrainConfig(name="mira", data_dir=str(picture), mask_dir=str(picture), reg_dir=str(tmp_path / "gone"))
+    told = {form.field_of(error): (error.what, error.fix) for error in built.faults(built.values(given))}
+    file = ("This is a file, not a folder", f"Use the folder it is in: {tmp_path}")
+    assert told == {"data_dir": file, "mask_dir": file, "reg_dir": ("There is no such folder", "Check the path")}
+    with under(Access(hide_paths=True, roots=(tmp_path / "host",))):  # who may not look there is told of no file
+        outside = guarded(looks(lambda: built.faults(built.values(given))))
+    assert {error.what for error in outside()} == {"There is no such folder"}
 
 
 def test_settings_without_an_effect_are_hidden_and_the_search_says_when_they_have_one(built: SettingsForm) -> None:

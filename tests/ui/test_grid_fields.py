@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lib_lora.adapters.file import write_lora
+from lib_lora.adapters.file import read_lora, to_delta, write_lora
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.picks import Pick, Picks
@@ -18,7 +18,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.ui.choices import sample_prompt_of
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.grid_export import GridExport
+from lib_lora.ui.grid_export import CELL, GridExport
 from lib_lora.ui.grid_fields import GridFields
 from lib_lora.ui.grid_more import added, offers
 from lib_lora.ui.grid_place import FILES, GridPlace
@@ -182,6 +182,49 @@ def test_a_choice_is_the_runs_too(bench):
     place.choose(Pick("luna", 1.0))
     assert run.chosen() == {"epoch": 2, "weight": 0.8}, "luna is none of its epochs"
     assert place.picks() == Picks((Pick("luna", 1.0),), Pick("luna", 1.0))
+
+
+def test_a_file_that_is_called_like_an_epoch_is_none(bench):
+    """Its name alone decided what the run remembers as its chosen epoch."""
+    run = bench.runs.list()[0]
+    write_lora(bench.host.paths.loras / "e2.safetensors", LORA, {})
+    make_record(bench, run.id, epochs="1", others=["e2"])
+    place = GridPlace(bench, run.id)
+    place.choose(Pick("e2", 0.8))
+    assert place.source(place.chosen()).name == "e2.safetensors" and run.chosen() == {}
+    place.choose(Pick("e1", 1.0))
+    assert run.chosen() == {"epoch": 1, "weight": 1.0}
+
+
+def test_a_mistake_in_a_field_is_told_once(bench):
+    tab = GridTab(bench, Pictures(bench.host.paths))
+    bench.queue = SimpleNamespace(jobs=list)
+    fields = {"run": bench.runs.list()[0].id, "epochs": "7", "weights": "1", "seeds": "1", "prompts": "girl",
+              "columns": "Epoch or file", "rows": "Weight", "blocks": [], "replaced": "", "others": []}  # fmt: skip
+    assert tab.announce(*fields.values(), *SIZE).count("Epoch 7 has no LoRA file") == 1
+    assert tab.start(*fields.values(), *SIZE) == ""
+    tab.fields.names = list  # where there is no plan above the button, the button says it
+    with pytest.raises(UserError, match="Epoch 7 has no LoRA file"):
+        tab.start(*fields.values(), *SIZE)
+
+
+def test_a_dora_is_kept_at_a_weight_with_the_checkpoint_of_its_run(bench, monkeypatch):
+    """It depends on the weights it acts on, and there was no way to give them."""
+    run = bench.runs.create(TrainConfig(name="dora", data_dir="x", model="base"))
+    source = bench.host.paths.loras / "dora.safetensors"
+    write_lora(source, {KEY: {**LORA[KEY], "dora_scale": torch.full((1, 4), 2.0)}}, {}, None)
+    run.add_epoch({"epoch": 1, "step": 1, "running_loss": 1.0, "fixed_loss": 1.0, "lora_path": str(source)})
+    make_record(bench, run.id)
+    GridPlace(bench, run.id).choose(Pick("e1", 0.5))
+    asked, base = [], 2 * torch.eye(4)
+    monkeypatch.setattr(bench, "weights_of", lambda name: asked.append(name) or {KEY: base})
+    monkeypatch.setattr(GridPlace, "picture", lambda *_: None)
+    bench.host.refresh_loras = list
+    GridExport(bench).write(run.id, "kept", "", CELL, True)
+    moved = base + 1
+    want = 0.5 * (2 * moved / moved.norm(dim=0) - base)  # DoRA: columns of W + ΔW at the length that is stored
+    kept = to_delta(read_lora(bench.host.paths.loras / "kept.safetensors").modules[KEY]).dense()
+    assert asked == ["base"] and torch.allclose(kept, want, atol=2e-3)
 
 
 def test_the_first_run_is_chosen_when_there_is_one(bench):

@@ -11,8 +11,12 @@ import torch
 
 from lib_lora.adapters.block_presets import save_presets
 from lib_lora.adapters.file import write_lora
+from lib_lora.adapters.merged import Merged, MergeReport
 from lib_lora.errors import UserError
+from lib_lora.jobs.merge_jobs import MergedJob
+from lib_lora.jobs.views import DONE, MergeView
 from lib_lora.models.base import HostPaths
+from lib_lora.tools.merge import Reduction
 from lib_lora.ui.base_style_panel import STRENGTHS
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import FIELDS
@@ -86,6 +90,34 @@ def test_one_button_asks_for_the_merge_and_its_pictures(tab: MergeTab, monkeypat
     with pytest.raises(UserError, match="seed is empty"):
         tab.style.start("style", "BASE", USUAL, "mine", None, *values.values())
     assert len(sent) == 2
+
+
+def test_what_the_fields_no_longer_say_is_not_saved(tab: MergeTab) -> None:
+    """Calculate, change the weight, save: the file had the earlier weight."""
+    result, loras = tab.result, tab.result.workbench.host.paths.loras
+    fields = dict.fromkeys(("formula", "base", "rank", "energy", "program"), "")
+    result._counts = {"formula": len(fields)}
+    asked = fields | {"formula": "style:1,BASE:-0.5"}
+    merged = Merged(
+        {KEY: {"lora_up.weight": torch.ones(4, 1), "lora_down.weight": torch.ones(1, 4)}}, MergeReport(), 1, {}
+    )
+    job = MergeView(7, MergedJob.kind, asked["formula"], DONE, 1, 1, "", 0.0, None, None, "",
+                    name="x", reduction=Reduction(), curve=(1.0,), merged=merged)  # fmt: skip
+    result.workbench.queue.jobs = lambda: [job]
+    result.workbench.host.refresh_loras = list
+    result.remember(job.id, "formula", *asked.values())
+    for name, other in (("formula", "style:1,BASE:-1"), ("rank", "4"), ("base", "tiny"), ("program", "Forge")):
+        changed = asked | {name: other}
+        with pytest.raises(UserError, match="changed after this was calculated") as error:
+            result.save_merge("new", "float32", "", *changed.values())
+        assert error.value.fix == "Press Calculate again" and not (loras / "new.safetensors").exists()
+        shown = result.now(job.id, *changed.values())
+        assert (
+            "no longer what the fields say" in shown[2] and not shown[6]["interactive"] and not shown[7]["interactive"]
+        )
+    shown = result.now(job.id, *asked.values())
+    assert "no longer" not in shown[2] and shown[6]["interactive"] and shown[7]["interactive"]
+    assert "Saved new.safetensors: style:1,BASE:-0.5" in result.save_merge("new", "float32", "", *asked.values())
 
 
 def test_rows_and_a_missing_base(tab: MergeTab) -> None:

@@ -26,6 +26,7 @@ from lib_lora.ui.draft import Draft
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.folder_picker import FolderPicker, Folders, usual_places
 from lib_lora.ui.form import SettingsForm
+from lib_lora.ui.status import job_line
 from lib_lora.ui.train_configs import ConfigPanel
 from lib_lora.ui.train_live import LivePanel, where_it_is
 from lib_lora.ui.train_queue import waiting_table
@@ -208,6 +209,8 @@ def test_where_a_training_is() -> None:
     shown = where_it_is(job)
     assert "<dd>412 of 1500</dd>" in shown and "<dd>3 of 10</dd>" in shown and "10 min, until " in shown
     assert "1.8 it/s" in shown
+    strip = job_line(job, [])  # above the tabs, which said other numbers
+    assert "412/1500 · 1.8 it/s · 10 min left" in strip
     assert "Encoding images" in where_it_is(replace(job, phase=PREPARING, note="Encoding images"))
     assert "paused" in where_it_is(replace(job, state="paused"))
 

@@ -134,7 +134,7 @@ class CompositesPanel(Panel):
         """Dry run: pictures of several subjects side by side."""
         template = (template or "").strip() or (with_sides(int(people)) if how == PLACES_FIRST else "")
         options = CompositeOptions(int(people), share, ratio or 0.0, template, int(seed or 0))
-        found, root = self.pictures_of(subjects or ""), self.session.opened().folders[0]
+        found, root = self.pictures_of(subjects or "", int(people)), self.session.opened().folders[0]
         if how == STAGES:
             return html.message(self.session.propose(plan_stages(found, root, options, regularisation)))
         return html.message(self.session.propose(plan_joint(found, root, options)))
@@ -154,18 +154,25 @@ class CompositesPanel(Panel):
             self.session.workbench.start_training(config)
         return html.message(f"In the queue: {', then '.join(config.name for config in configs)}. See Train.", html.GOOD)
 
-    def pictures_of(self, subjects: str) -> dict[str, list[Picture]]:
-        """Activation tag -> pictures, from ``folder = tag`` lines or from folders named ``N_tag``."""
+    def pictures_of(self, subjects: str, people: int = min(PLACES)) -> dict[str, list[Picture]]:
+        """Activation tag -> pictures, from ``folder = tag`` lines or from folders named ``N_tag``.
+
+        Args:
+            people: subjects that are needed.
+
+        Raises:
+            UserError: a line cannot be read, or folders without such a name leave too few.
+        """
         folders: dict[Path, list[Picture]] = {}
         for picture in self.session.opened().pictures:
             folders.setdefault(picture.folder, []).append(picture)
         if not subjects.strip():
             named = {folder: CONCEPT_NAME.fullmatch(folder.name) for folder in folders}
             found = {m[2]: folders[f] for f, m in named.items() if m and f.name != COMPOSITES}
-            unnamed = ", ".join(folder.name for folder, match in named.items() if not match)
-            if len(found) < min(PLACES) and unnamed:
-                fix = f"Name it like 5_tag, or type here which tag belongs to which folder, such as {unnamed} = tag"
-                what = f"It is not known whom these folders show: {unnamed}"
+            unnamed = [folder.name for folder, match in named.items() if not match]
+            if len(found) < people and unnamed:
+                fix = f"Name it like 5_tag, or type here which tag belongs to which folder, such as {unnamed[0]} = tag"
+                what = f"It is not known whom these folders show: {', '.join(unnamed)}"
                 raise UserError(what, where="Composite subjects", fix=fix)
             return found
         found = {}

@@ -22,7 +22,7 @@ class HoldPanel(Panel):
         self.notice = panel("lw_ds_hold")
         with gr.Row(elem_classes=["lw-actions"], visible=False) as self.offer:
             self.take = gr.Button("Take over", elem_id="lw_ds_take_over", size="sm")
-        self.message = panel("lw_ds_taken")
+        self.message = panel("lw_ds_taken_message")
 
     @property
     def outputs(self) -> list[Any]:

@@ -173,6 +173,32 @@ def test_the_caption_is_that_of_a_picture_that_passes_the_filter(session, folder
     assert caption == "mira, hat", "one that passes stays"
 
 
+def test_a_filter_that_shows_nothing_leaves_no_caption_open(session, folder):
+    """What was typed next went to a picture that was not in view."""
+    tab = DatasetTab(session.workbench, Pictures(session.workbench.host.paths))
+    tab.session.open([folder])
+    _, caption, base = tab.filter("nobody", "", "", *tab.caption.shown())
+    assert (caption, base, tab.session.current) == ("", "", None)
+    assert "Click a picture" in tab.caption._picture() and tab.caption.keep("typed", base) == ""
+    assert tab.caption.move(1)("typed", base)[1:] == ["", ""]
+    _, caption, _ = tab.filter("hat", "", "", caption, base)
+    assert caption == "mira, hat"
+    tab.verbs = tab.tags.verbs()
+    _, caption, base, *_ = tab.do("without:mira|17", *tab.caption.shown())
+    assert caption == "rin, hat" and tab.do("without:rin|18", caption, base)[1:3] == ["", ""]
+    assert {path.read_text(encoding="utf-8") for path in folder.rglob("*.txt")} == {
+        "mira, smile, long hair", "mira, hat", "rin, hat"
+    }  # fmt: skip
+
+
+def test_a_broken_file_is_not_counted_among_the_images(session, folder, album):
+    for name, content in (("cut", b"\x89PNG\r\n"), ("empty", b""), ("page", b"<html>404</html>")):
+        (folder / "3_mira" / f"{name}.png").write_bytes(content)
+    session.open([folder])
+    shown = Gallery(session, album).summary_view()
+    assert "<b>4 images</b>" in shown and "2 images × 3 repeats" in shown and "3 files to look at" in shown
+
+
 def test_what_is_only_looked_at_draws_nothing_else(session, folder):
     """A click that marked one picture drew every tool of the tab anew."""
     tab = DatasetTab(session.workbench, Pictures(session.workbench.host.paths))
@@ -239,6 +265,24 @@ def test_subjects_come_from_folders_or_are_named(session, folder, album):
         panel.pictures_of("nowhere = x")
     with pytest.raises(UserError, match="not made yet"):
         panel.do_queue("duo", 1, 64, "one joint run (beside the singles)")
+
+
+@pytest.mark.parametrize("people", ["2", "3"])
+def test_composites_of_open_folders_say_whose_name_is_missing(session, folder, album, people):
+    """They said how many have pictures, not that rin's folder has no name of that kind."""
+    (folder / "5_rin").rename(folder / "rin")
+    (folder / "2_tomo").mkdir()
+    Image.new("RGB", (48, 64), "pink").save(folder / "2_tomo" / "e.png")
+    named = [folder / "3_mira", *([folder / "2_tomo"] if people == "3" else [])]
+    panel = CompositesPanel(session, album)
+    session.open([*named, folder / "rin"])
+    with pytest.raises(UserError, match="whom these folders show: rin") as error:
+        panel.do_plan("", people, 0.5, 0, "", 0, PLACES_FIRST, 0.2)
+    assert error.value.what.endswith(": rin") and error.value.where == "Composite subjects"
+    assert "like 5_tag" in error.value.fix and error.value.fix.endswith("such as rin = tag")
+    lines = "\n".join(["3_mira = mira", "rin = rin", *(["2_tomo = tomo"] if people == "3" else [])])
+    panel.do_plan(lines, people, 0.5, 0, "", 0, PLACES_FIRST, 0.2)
+    assert session.pending
 
 
 def test_composites_say_who_stands_where(session, folder, album):

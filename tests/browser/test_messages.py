@@ -1,0 +1,87 @@
+"""Messages go when their cause is gone: an old error never stands beside a new one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lib_lora.errors import UserError
+from lib_lora.ui import actions, html
+from lib_lora.ui.app import build_page
+from lib_lora.ui.files import Pictures
+from lib_lora.workbench import Workbench
+from tests.browser.window import TIMEOUT
+from tests.ui.bare_host import bare_host
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+SCRIPT = Path(__file__).parents[2] / "javascript" / "lora_workbench_messages.js"
+SHOWN = {  # lists and plans, and what the value of a field needs: they stay, and the next takes their place
+    "lw_blocks_proposal", "lw_blocks_scan_plan", "lw_browse_list", "lw_ds_browse_list", "lw_ds_tagger_package",
+    "lw_train_package",
+}  # fmt: skip
+
+
+def place(elem_id: str, said: str) -> str:
+    return f'<div class="lw-html" id="{elem_id}"><div class="prose">{said}</div></div>'
+
+
+def tab(name: str, *inside: str) -> str:
+    button = f'<button id="go_{name}">go</button><input id="field_{name}">'
+    return f'<div id="lw_tab_{name}">{button}{"".join(inside)}</div>'
+
+
+OLD = html.error_message(UserError("old error"))
+GOOD = html.message("saved", html.GOOD)
+PAGE = tab(
+    "merge", place("lw_merge_message", OLD), place("lw_merge_saved", GOOD), place("lw_merge_written", OLD)
+) + tab("dataset", place("lw_ds_compose_message", OLD), place("lw_ds_report_message", GOOD))
+
+
+def test_the_next_click_takes_the_messages_of_its_tab_away_and_typing_its_errors(context: BrowserContext) -> None:
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    page.set_content(PAGE)
+    page.add_script_tag(path=str(SCRIPT))
+
+    def seen() -> list[str]:
+        return page.evaluate(
+            "Array.from(document.querySelectorAll('.lw-message')).filter((m) => !m.hidden)"
+            ".map((m) => m.closest('.lw-html').id)"
+        )
+
+    page.locator("#field_dataset").press_sequentially("x")
+    assert seen() == ["lw_merge_message", "lw_merge_saved", "lw_merge_written", "lw_ds_report_message"]
+    page.evaluate("document.querySelector('#go_merge').click()")  # a script's, such as ours for a key, is no cause
+    assert len(seen()) == 4
+    page.locator("#go_merge").click()
+    assert seen() == ["lw_ds_report_message"]  # what another tab says stays
+    page.evaluate("html => { document.querySelector('#lw_merge_message .prose').innerHTML = html; }", OLD)
+    assert seen() == ["lw_merge_message", "lw_ds_report_message"]  # the new one is in view
+    page.close()
+
+
+def test_every_answer_of_a_button_stands_where_the_next_click_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place of another name keeps its error for ever."""
+    places: list[Any] = []
+
+    def noted(trigger: Any, run: Any, inputs: Any, outputs: Any, **options: Any) -> Any:
+        places.append(outputs[0])
+        return connect(trigger, run, inputs, outputs, **options)
+
+    connect = actions.connect
+    monkeypatch.setattr(actions, "connect", noted)
+    host = bare_host(tmp_path)
+    build_page(Workbench(host), Pictures(host.paths), standalone=True)
+    script = SCRIPT.read_text(encoding="utf-8")
+    ends = re.findall(r'"(\w+)"', re.search(r"PLACES = \[(.*?)\]", script)[1])
+    known = {one.elem_id: one for one in places}
+    assert len(known) > 20 and "lw_ds_compose_message" in known and "lw_style_message" in known
+    lost = {name for name in known if name.rpartition("_")[2] not in ends}
+    assert lost == SHOWN and all("lw-html" in one.elem_classes for one in known.values())
