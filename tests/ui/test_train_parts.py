@@ -190,6 +190,21 @@ def test_before_the_first_training_the_set_is_shown_and_after_a_restart_its_last
     assert "first" not in LivePanel(bench, Pictures(paths)).now(str(tmp_path / "other"))[0]
 
 
+def test_a_broken_file_is_not_counted_among_the_images(tmp_path: Path) -> None:
+    paths, folder = HostPaths(*(tmp_path / name for name in ("loras", "models", "runs", "data"))), tmp_path / "mira"
+    live = LivePanel(Workbench(SimpleNamespace(paths=paths)), Pictures(paths))
+    folder.mkdir()
+    for name, content in (("cut.png", b"\x89PNG\r\n"), ("empty.jpg", b""), ("page.webp", b"<html>404</html>")):
+        (folder / name).write_bytes(content)
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
+    assert "Open a set of pictures" in live.now(str(folder))[0], "there is no picture"
+    for number in range(2):
+        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    shown = LivePanel(live.workbench, Pictures(paths)).now(str(folder))[0]
+    assert "<span>2 images</span>" in shown and shown.count("<img") == 2
+
+
 def waiting(number: int, kind: str) -> JobView:
     common = (number, kind, f"job <{number}>", WAITING, 0, 0, "", 0.0, None, None, "")
     return TrainView(*common, "run", PREPARING, 0, 10, None, None) if kind == "train" else JobView(*common)
