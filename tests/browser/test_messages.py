@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lib_lora.errors import UserError
+from lib_lora.jobs.views import CANCELLED, DONE, FAILED, PAUSED, RUNNING, TRAINING, TrainView
 from lib_lora.ui import actions, html
 from lib_lora.ui.app import build_page
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.train_live import ASKED, where_it_is, while_training
 from lib_lora.workbench import Workbench
 from tests.browser.window import TIMEOUT
 from tests.ui.bare_host import bare_host
@@ -19,7 +22,8 @@ from tests.ui.bare_host import bare_host
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
-SCRIPT = Path(__file__).parents[2] / "javascript" / "lora_workbench_messages.js"
+ROOT = Path(__file__).parents[2]
+SCRIPT, STYLE = ROOT / "javascript" / "lora_workbench_messages.js", ROOT / "style.css"
 SHOWN = {  # lists and plans, and what the value of a field needs: they stay, and the next takes their place
     "lw_blocks_proposal", "lw_blocks_scan_plan", "lw_browse_list", "lw_ds_browse_list", "lw_ds_tagger_package",
     "lw_train_package",
@@ -63,6 +67,41 @@ def test_the_next_click_takes_the_messages_of_its_tab_away_and_typing_its_errors
     page.evaluate("html => { document.querySelector('#lw_merge_message .prose').innerHTML = html; }", OLD)
     assert seen() == ["lw_merge_message", "lw_ds_report_message"]  # the new one is in view
     page.close()
+
+
+def test_an_answer_below_the_fold_is_scrolled_to(context: BrowserContext) -> None:
+    """A button of the tools looked dead, for its error was out of view."""
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    below = f'<div style="height: 900px"></div>{place("lw_ds_report_message", "")}<div style="height: 900px"></div>'
+    column = f'<div class="lw-ds-tools" style="height: 300px; overflow-y: auto">{tab("dataset", below)}</div>'
+    page.set_content(f'<div style="height: 40px"></div>{column}')
+    page.add_script_tag(path=str(SCRIPT))
+    page.locator("#go_dataset").click()
+    page.evaluate("html => { document.querySelector('#lw_ds_report_message .prose').innerHTML = html; }", OLD)
+    page.wait_for_function(
+        "() => { const [said, column] = ['.lw-message', '.lw-ds-tools'].map((one) => document.querySelector(one)"
+        ".getBoundingClientRect()); return said.height > 0 && said.top >= column.top"
+        " && said.bottom <= column.bottom + 1; }",
+        timeout=20_000,
+    )
+    page.close()
+
+
+def test_what_is_said_of_a_training_goes_when_it_ends(context: BrowserContext) -> None:
+    """ "Started. You can close this page" stood there for ever."""
+    common = (1, "train", "mira", RUNNING, 4, 9, "", 1.0, 2.0, None, "")
+    job = TrainView(*common, "run", TRAINING, 1, 2, 0.1, None)
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    seen = []
+    for state in (RUNNING, PAUSED, DONE, FAILED, CANCELLED):
+        said = "".join(map(while_training, ("Started.", *ASKED.values())))
+        page.set_content(f'<div id="lw_page">{tab("train", said, where_it_is(replace(job, state=state)))}</div>')
+        page.add_style_tag(path=str(STYLE))
+        seen.append(page.locator(".lw-message").evaluate_all("all => all.filter((m) => m.checkVisibility()).length"))
+    page.close()
+    assert seen == [4, 4, 0, 0, 0]
 
 
 def test_every_answer_of_a_button_stands_where_the_next_click_finds_it(
