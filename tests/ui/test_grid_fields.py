@@ -118,6 +118,18 @@ def test_a_style_is_drawn_by_one_of_its_captions(bench, tmp_path):
     assert sample_prompt_of(gone) == "style"
 
 
+def test_a_prompt_from_words_of_a_caption_is_escaped_and_a_typed_one_is_not(bench, tmp_path):
+    """In web UIs parentheses weigh, so a grid of saber (fate) drew something else than was trained."""
+    bench.host.literal = lambda text: text.replace("(", "\\(").replace(")", "\\)")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "1.txt").write_text("saber (fate), hat", encoding="utf-8")
+    prompts = []
+    for given in ({}, {"trigger": "mira (x)"}, {"trigger": "mira (x)", "sample_prompts": "mira, (hat:1.2) --s 20"}):
+        run = bench.runs.create(TrainConfig(name="style", data_dir=str(tmp_path / "set"), **given))
+        prompts.append(GridFields(bench).of_run(run.id)[3])
+    assert prompts == ["saber \\(fate\\), hat", "mira \\(x\\)", "mira, (hat:1.2)"]
+
+
 def test_epochs_whose_files_are_gone_are_not_waited_for(bench):
     run = bench.runs.list()[0].id
     for file in bench.host.paths.loras.glob("mira*"):
