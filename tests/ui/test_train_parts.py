@@ -199,8 +199,8 @@ def test_a_broken_file_is_not_counted_among_the_images(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
     assert "Open a set of pictures" in live.now(str(folder))[0], "there is no picture"
-    for number in range(2):
-        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    for name in ("0", "1", "0_mask", "1-masklabel"):
+        Image.new("RGB", (8, 8)).save(folder / f"{name}.png")
     shown = LivePanel(live.workbench, Pictures(paths)).now(str(folder))[0]
     assert "<span>2 images</span>" in shown and shown.count("<img") == 2
 
