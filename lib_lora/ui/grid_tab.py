@@ -89,13 +89,14 @@ class GridTab:
         grown = [self.fields.weights, self.fields.seeds]
         act(self.more.change, self.draw_more, [self.more, *what], self.message, grown)
         act(self.cancel.click, self.end, [], self.message)
-        chosen = act(self.pick.change, self.choose, [run, self.pick], self.message, self.export.filled)
+        looked_at = [self.grid, self.chosen, self.export.panel]
+        answer = [*looked_at, *self.export.filled]
+        chosen = act(self.pick.change, self.choose, [run, self.pick], self.message, answer)
         listen(chosen.then, self.export.follow, [run, blocks_lora], [blocks_lora])
-        act(self.star.change, self.give_star, [run, self.star], self.message)
+        act(self.star.change, self.give_star, [run, self.star], self.message, looked_at)
         self.export.connect(run, tabs, blocks_lora, publish_lora)
         self.influence.connect(poller, run)
-        shown = [self.progress, self.cancel, self.grid, self.chosen, self.export.panel]
-        poller.keep(self.now, [run, self.fields.others, *shown], [run])
+        poller.keep(self.now, [run, self.fields.others, self.progress, self.cancel, *looked_at], [run])
         poller.keep(lambda *values: [self.announce(*values)], [self.plan], what)
 
     @looks
@@ -156,13 +157,13 @@ class GridTab:
     def choose(self, name: str, pick: str) -> list[Any]:
         """Choose a cell, as ``pick`` names it."""
         GridPlace(self.workbench, name).choose(parse_pick(pick))
-        return [NO_MESSAGE, *self.export.of_choice(name)]
+        return [NO_MESSAGE, *self._looked_at(name), *self.export.of_choice(name)]
 
     @changes
-    def give_star(self, name: str, pick: str) -> str:
+    def give_star(self, name: str, pick: str) -> list[Any]:
         """Give a cell a star, or take it away."""
         GridPlace(self.workbench, name).star(parse_pick(pick))
-        return ""
+        return [NO_MESSAGE, *self._looked_at(name)]
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -171,16 +172,20 @@ class GridTab:
         names = self.fields.names()
         job = newest(self._jobs())
         busy = gr.update(interactive=job is not None and not job.ended)
+        begun = len(names) > 1 or bool(GridPlace(self.workbench, FILES).read())  # else the first run shall be chosen
+        others = gr.update(choices=list(self.fields.loras()))
+        run = choices(self._to_begin_with(names) if name not in names else names, name, first=begun)
+        return [run | {"choices": names}, others, progress(job), busy, *self._looked_at(name)]
+
+    def _looked_at(self, name: str | None) -> list[Any]:
+        """The grid, what is chosen in it, and whether that can be kept."""
+        names = self.fields.names()
         try:
             grid, chosen, is_chosen = self._show(name) if name in names else ("", "", False)
         except UserError as error:
             grid, chosen, is_chosen = html.error_message(error), "", False
         grid = grid or (html.hint(EMPTY) if name or len(names) > 1 else _no_runs())
-        begun = len(names) > 1 or bool(GridPlace(self.workbench, FILES).read())  # else the first run shall be chosen
-        others = gr.update(choices=list(self.fields.loras()))
-        ready = gr.update(visible=is_chosen)
-        run = choices(self._to_begin_with(names) if name not in names else names, name, first=begun)
-        return [run | {"choices": names}, others, progress(job), busy, grid, chosen, ready]
+        return [grid, chosen, gr.update(visible=is_chosen)]
 
     def _to_begin_with(self, names: list[str]) -> list[str]:
         """The same with the newest run first that has something to compare; one that was only queued has not."""
