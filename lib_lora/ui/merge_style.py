@@ -26,7 +26,7 @@ INTRO = (
     "A LoRA of a style also learns what the checkpoint draws anyway: its faces, its light, its colours. Subtract a "
     "LoRA of the checkpoint's own pictures, and what is left is the style."
 )
-WHOLE = "There are no such block weights for {}, so every block counts whole."
+WHOLE = "There are no such block weights for {}, so every block counts in full."
 SAME = "These are the same LoRA: nothing would be left"
 
 
