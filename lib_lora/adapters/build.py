@@ -11,6 +11,7 @@ from lib_lora.adapters.algorithms import algorithm, algorithm_for
 from lib_lora.adapters.algorithms.norm import Norm
 from lib_lora.adapters.base import Adapter, LayerSpec
 from lib_lora.adapters.dora import SCALE, DoRA
+from lib_lora.adapters.layers import NUMBERS
 from lib_lora.adapters.selection import NetworkSpec, rank_and_alpha
 from lib_lora.models.weights import computing_device, fetch_weight, weight_shape
 
@@ -35,7 +36,7 @@ def adapter_from(tensors: Mapping[str, Tensor], weight_shape: torch.Size | None 
 
 def _of_one_type(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Factors of different precision cannot be multiplied: then all are widened."""
-    types = {tensor.dtype for tensor in tensors.values() if tensor.numel() != 1 and tensor.is_floating_point()}
+    types = {t.dtype for name, t in tensors.items() if name not in NUMBERS and t.is_floating_point()}
     if len(types) < 2:
         return tensors
     wide = torch.float64 if torch.float64 in types else torch.float32

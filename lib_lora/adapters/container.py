@@ -200,7 +200,10 @@ def hash_from(path: Path, start: int, given_up: Callable[[], bool] = lambda: Fal
 
 def bytes_of(tensor: Tensor) -> memoryview:
     """The memory of a contiguous tensor on the CPU."""
-    return tensor.reshape(-1).view(torch.uint8).numpy().data
+    flat = tensor.reshape(-1)
+    if flat.stride() != (1,):  # of one number, which counts as contiguous with any
+        flat = flat.as_strided(flat.shape, (1,))
+    return flat.view(torch.uint8).numpy().data
 
 
 def _opened(path: Path) -> RawIOBase:

@@ -75,6 +75,9 @@ def for_diffusers(modules: Mapping[str, Params], family: Family) -> Layers:
 
     def spelled(params: Params, key: str, part: int) -> dict[str, Tensor]:
         shares = family.names.shares(key) if len(module_paths(key, family)) > 1 else (1,)
+        if len(params[UP]) % sum(shares) or (len(shares) > 1 and params[DOWN].shape[2:].numel() > 1):
+            what = f"Layer {key} cannot be shared out to the parts that diffusers has of it"
+            raise UserError(what, fix="The file was made for another model, or it is damaged.")
         rows = [len(params[UP]) * share // sum(shares) for share in shares]
         return _spelled({**params, UP: torch.split(params[UP], rows)[part]})
 
@@ -90,7 +93,7 @@ def _spelled(params: Params) -> dict[str, Tensor]:
         return {A: down, B: up}
     up, down = map(at_least_float32, (up, down))
     share = 1.0
-    if not up.is_meta and up.any() and down.any():
+    if not (up.is_meta or down.is_meta) and up.any() and down.any():
         sizes = abs(scale) * float(up.abs().max()) / float(down.abs().max())
         share = 2.0 ** round(math.log2(sizes) / 2) if 0 < sizes < math.inf else 1.0
     return {A: down * share, B: up * (scale / share)}

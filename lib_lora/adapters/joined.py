@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lib_lora.adapters.algorithms.full import Full
 from lib_lora.adapters.algorithms.lora import LoRA
+from lib_lora.adapters.base import ContradictionError, at_least_float32
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.delta import Delta
 from lib_lora.errors import UserError
@@ -32,6 +33,8 @@ def join(parts: Mapping[int, Params], shares: Sequence[int]) -> dict[str, Tensor
     Raises:
         UserError: an algorithm that needs the weights of each part, or parts of different widths.
     """
+    for params in parts.values():
+        adapter_from(params)  # a part that makes no matrix is told as such
     if all(set(params) <= _PLAIN and "lora_up.weight" in params for params in parts.values()):
         return _joined_lora(parts, shares)
     deltas = {}
@@ -59,8 +62,10 @@ def join(parts: Mapping[int, Params], shares: Sequence[int]) -> dict[str, Tensor
 
 
 def _joined_lora(parts: Mapping[int, Params], shares: Sequence[int]) -> dict[str, Tensor]:
-    ups = {part: params["lora_up.weight"] for part, params in parts.items()}
-    downs = {part: params["lora_down.weight"] for part, params in parts.items()}
+    types = {params[name].dtype for params in parts.values() for name in ("lora_up.weight", "lora_down.weight")}
+    wide = at_least_float32 if len(types) > 1 else Tensor.detach  # torch puts no 8-bit floats beside others
+    ups = {part: _factor(wide(params["lora_up.weight"])) for part, params in parts.items()}
+    downs = {part: _factor(wide(params["lora_down.weight"])) for part, params in parts.items()}
     scales = {part: _scale(params) for part, params in parts.items()}
     rows = _rows({part: len(up) for part, up in ups.items()}, shares)
     _same([down.shape[1:].numel() for down in downs.values()])
@@ -69,7 +74,7 @@ def _joined_lora(parts: Mapping[int, Params], shares: Sequence[int]) -> dict[str
     if any(other != scale for other in scales.values()):  # one alpha cannot say them all
         ups = {part: up.float() * scales[part] for part, up in ups.items()}
         scale = 1.0
-    if all(down.shape == first.shape and torch.equal(down, first) for down in downs.values()):
+    if all(down.shape == first.shape and torch.equal(down.float(), first.float()) for down in downs.values()):
         empty = next(iter(ups.values()))
         up = torch.cat([ups[part] if part in ups else empty.new_zeros(n, len(first)) for part, n in enumerate(rows)])
         down = first
@@ -78,6 +83,13 @@ def _joined_lora(parts: Mapping[int, Params], shares: Sequence[int]) -> dict[str
         down = torch.cat([downs[part] for part in sorted(downs)])
     alpha = torch.tensor(scale * len(down), dtype=torch.float32)
     return {"lora_up.weight": up, "lora_down.weight": down, "alpha": alpha}
+
+
+def _factor(tensor: Tensor) -> Tensor:
+    """A factor as a matrix, where it was stored as that of a 1×1 convolution."""
+    if tensor.shape[2:].numel() != 1:
+        raise ContradictionError(f"A factor {list(tensor.shape)} is of a convolution, and q, k and v are linear")
+    return tensor.flatten(1)
 
 
 def _scale(params: Params) -> float:

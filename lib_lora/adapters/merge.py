@@ -244,7 +244,7 @@ def _matrix(shape: torch.Size) -> tuple[int, int]:
 def _whole(key: str, shape: torch.Size) -> torch.Size:
     """``shape`` of a layer's weight, with the kernel where an algorithm stores a convolution as a matrix."""
     kernel = kernel_of(key)
-    if len(shape) != 2 or kernel == 1:
+    if len(shape) != 2 or kernel == 1 or shape[1] % kernel**2:  # a name may be of a convolution that the layer is not
         return shape
     return torch.Size((shape[0], shape[1] // kernel**2, kernel, kernel))
 

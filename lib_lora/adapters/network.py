@@ -89,6 +89,9 @@ class Network:
     def attach(self, layers: Mapping[str, nn.Module]) -> AttachReport:
         """Act on ``layers`` (kohya key -> live module) until :meth:`detach`; adapters move to where the layers compute.
 
+        Those of a half-precision file are widened where a layer is in float32, which would lose its precision to
+        them, and on a CPU, whose half-precision products take many times as long.
+
         All or nothing: after any exception no layer has a hook, and the adapters are where they were.
 
         Raises:
@@ -120,7 +123,10 @@ class Network:
             for key in report.matched:
                 adapter = self.adapters[key]
                 moved.append((adapter, next(adapter.parameters()).device))
-                adapter.to(computing_device(layers[key]))
+                device = computing_device(layers[key])
+                adapter.to(device)
+                if _is_to_be_widened(adapter, layers[key], device):
+                    adapter.float()
                 self._handles.append(layers[key].register_forward_hook(_Hook(self, key)))
         except BaseException:  # out of memory, Ctrl-C: whatever it is, the model is the host's
             self.detach()
@@ -215,6 +221,11 @@ class _Hook:
         seed, step, levels = network._draw
         dropout = LayerDropout(network.dropout, seed, step, self.key, levels if part_of(self.key) == "unet" else None)
         return None if dropout.drops_layer() else self.adapter.add_delta(out, args[0], layer, weight, dropout)
+
+
+def _is_to_be_widened(adapter: Adapter, layer: nn.Module, device: torch.device) -> bool:
+    narrow = torch.finfo(adapter.dtype).bits < 32
+    return narrow and (device.type == "cpu" or layer.weight.dtype == torch.float32)
 
 
 def _families_of(layers: Mapping[str, nn.Module]) -> tuple[Family, ...]:

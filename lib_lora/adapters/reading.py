@@ -97,6 +97,8 @@ class Opened:
             return self._settled(parts[0], tensors)
         try:
             return join({part: self._settled(names, tensors) for part, names in parts.items()}, shares)
+        except ContradictionError:
+            raise
         except UserError as error:
             raise self._named(error, key) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from lib_lora.adapters.algorithms.oft_inputs import TRIANGLES, block_size
 from lib_lora.adapters.tensor_names import split
 from lib_lora.errors import UserError
 from lib_lora.models.families import families, family
@@ -41,7 +42,10 @@ _OTHER_MODELS = {
     r"^lora_unet_layers_\d+_self_attn(?:ention)?_": "OmniGen, Ernie or another language model",
     r"^lora_unet_(?:visual|text)_transformer_blocks_": "Kandinsky 5",
 }
-_LORA = r"\.(?:lora_(?:up|down|A|B)|hada_w|lokr_w|lora\.(?:up|down)|lora_linear_layer)|_lora[12]?\.(?:up|down)\."
+_LORA = (
+    r"\.(?:lora_(?:up|down|A|B)|hada_w|lokr_w|lora\.(?:up|down)|lora_linear_layer|[ab][12]\.weight$|diff(?:_b)?$|oft_)"
+    r"|_lora[12]?\.(?:up|down)\.|\.(?:[wb]_norm|on_input|ia3_l)$"
+)
 # Names of tensors in files that are no LoRA: what it is -> (pattern that one of them has, pattern that none has)
 _OTHER_FILES = {
     "a LoRA in the first format of cloneofsimo's lora": (r"^lora_(?:unet|te):\d+:", ""),
@@ -49,6 +53,13 @@ _OTHER_FILES = {
     "a LoRA for Stable Video Diffusion": (r"temporal_transformer_blocks", ""),
     "a motion module or motion LoRA of AnimateDiff": (r"motion_modules\.", ""),
     "a LoRA for a language model": (r"^(?:base_model\.model\.)?model\.layers\.\d+\.(?:self_attn|mlp)\..*\.lora_", ""),
+    "an adapter of PEFT of a kind that is not read here": (
+        r"\.(?:vera_lambda_|boft_[Rs]\b|oft_[rs]\b|hra_u|road_|c3a_|fourierft_|randlora_|bone_|miss_block|shira_|waveft_)",
+        "",
+    ),
+    "a LoRA that was converted for Nunchaku": (r"\.lora_(?:up|down)$", ""),
+    "a model that was quantised for Nunchaku": (r"\.(?:qweight|wscales)$", ""),
+    "a PhotoMaker": (r"^id_encoder\.", ""),
     "a file of cached latents": (r"^latents(?:_|$)", ""),
     "a PuLID model": (r"^pulid_", ""),
     "an image encoder": (r"^vision_model\.|^visual\.", _LORA),
@@ -65,7 +76,8 @@ _OTHER_FILES = {
         _LORA,
     ),
     "a model's transformer or U-Net alone, not a LoRA": (
-        r"^(?:double_blocks|single_blocks|joint_blocks|transformer_blocks|down_blocks|layers|blocks)\.\d+\..+\.weight$",
+        r"^(?:(?:unet|transformer)\.)?(?:double_blocks|single_blocks|joint_blocks|transformer_blocks|single_transformer_blocks"
+        r"|down_blocks|mid_block|up_blocks|layers|blocks)\..+\.weight$",
         _LORA,
     ),
     "a text encoder alone": (
@@ -137,7 +149,7 @@ def what_else(names: Iterable[str]) -> Foreign | None:
     for pattern, model in _OTHER_MODELS_FOUND.items():
         if any(map(pattern.search, keys)):
             return Foreign(f"a LoRA for {model}")
-    single = {int(number[1]) for key in keys if (number := re.search(r"_single_blocks_(\d+)_", key))}
+    single = {int(number[1]) for key in keys if (number := re.search(r"_single_(?:transformer_)?blocks_(\d+)_", key))}
     if single & {38, 39} and max(single) < 40:  # Flux.1 has fewer of them, Flux.2 more
         return Foreign(f"a LoRA for {HUNYUAN}")
     return None
@@ -167,6 +179,8 @@ def layer_shapes(shapes: Mapping[str, Shape]) -> dict[str, tuple[int, int]]:
             out = shape[0]
         elif param in ("lora_down.weight", "hada_w1_b") and len(shape) > 1:
             into = shape[1]
+        elif param == TRIANGLES and len(shape) == 2 and shape[0] > 1:  # of one row, all groups share it
+            into = shape[0] * block_size(shape[1])
         elif param in ("diff", "weight") and len(shape) > 1:
             out, into = shape[0], shape[1]
         found[key] = (out, into)

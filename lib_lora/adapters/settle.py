@@ -6,11 +6,13 @@ tensors without memory too (torch's meta device), so that a file can be judged b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from lib_lora.adapters.algorithms.oft_inputs import TRIANGLES, block_size
 from lib_lora.adapters.base import at_least_float32
 from lib_lora.adapters.build import adapter_from
 from lib_lora.adapters.dora import SCALE
@@ -20,6 +22,8 @@ from lib_lora.errors import UserError
 
 UP, DOWN, ALPHA = "lora_up.weight", "lora_down.weight", "alpha"
 MAGNITUDE, SCALAR, UP_BIAS, PEFT_IA3 = "magnitude", "scalar", "lora_up.bias", "ia3_l"
+SCALED_OFT = "oft_R.scaled_oft"
+NORMS = {"diff": "w_norm", "diff_b": "b_norm"}  # ComfyUI writes a vector's change as that of a matrix
 
 
 def settled(params: Params, config: PeftConfig | None = None, path: str = "") -> dict[str, Tensor]:
@@ -28,6 +32,8 @@ def settled(params: Params, config: PeftConfig | None = None, path: str = "") ->
     - PEFT's magnitude vector becomes a DoRA scale of the output axis; its IA3, which multiplies, ours, which adds;
     - a ``scalar`` of LyCORIS is part of the scale; a bias of the up projection is a change of the layer's bias;
     - a matrix beside a 1×1 convolution takes the other's form;
+    - the change of a vector, which a normalisation layer has, is one of a norm by name too;
+    - OneTrainer's *scaled* OFT, which divides by 2√(b − 1), becomes one without the mark;
     - an alpha that PEFT keeps elsewhere is put among the tensors.
 
     Args:
@@ -40,16 +46,25 @@ def settled(params: Params, config: PeftConfig | None = None, path: str = "") ->
         found[SCALE] = magnitude.reshape(-1, *[1] * (max(2, magnitude.ndim) - 1))
     if PEFT_IA3 in found:
         found = _from_peft_ia3(found)
+    if "diff" in found and found["diff"].ndim == 1:
+        found = {NORMS.get(name, name): tensor for name, tensor in found.items() if name != ALPHA}
+    if found.pop(SCALED_OFT, None) is not None and TRIANGLES in found:
+        found[TRIANGLES] = _without_scale(found[TRIANGLES])
     if config is not None and ALPHA not in found:
         found = _scaled_by(config, path, found)
     found = _same_dimensions(found)
-    if SCALAR in found and found[SCALAR].numel() == 1:
+    if SCALAR in found and all(found[name].numel() == 1 for name in (SCALAR, ALPHA) if name in found):
         scalar = found.pop(SCALAR).float().reshape(())
-        found[ALPHA] = scalar * found.get(ALPHA, torch.tensor(float(_rank(found) or 1))).to(scalar.device).reshape(())
+        found[ALPHA] = scalar * found.get(ALPHA, torch.tensor(float(_rank(found) or 1))).to(scalar).reshape(())
     if UP_BIAS in found and UP in found:
         scale = found[ALPHA].to(torch.float32).reshape(()) / max(1, _rank(found) or 1) if ALPHA in found else 1.0
         found["diff_b"] = _times(found.pop(UP_BIAS), float(scale))
     return found
+
+
+def _without_scale(triangles: Tensor) -> Tensor:
+    size = block_size(triangles.shape[-1]) if triangles.ndim else 0
+    return _times(triangles, 0.5 / math.sqrt(size - 1)) if size else triangles
 
 
 def _times(tensor: Tensor, scale: float) -> Tensor:
@@ -116,4 +131,4 @@ def _from_peft_ia3(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     factor = params[PEFT_IA3]
     on_input = factor.ndim > 1 and factor.shape[0] == 1 and factor.shape[1] > 1
     rest = {name: tensor for name, tensor in params.items() if name != PEFT_IA3}
-    return {**rest, "weight": factor.flatten() - 1, "on_input": torch.tensor(float(on_input))}
+    return {**rest, "weight": at_least_float32(factor).flatten() - 1, "on_input": torch.tensor(float(on_input))}

@@ -64,7 +64,7 @@ _FACTORS = (
 _NAMED = rf"(?P<named>hada_[wt][12](?:_[ab])?|lokr_[wt][12](?:_[ab])?|oft_[sr]|ia3_l){_ADAPTER}"
 _OWN = (
     r"(?:lora_(?:up|down|mid)|[ab][12])\.weight|alpha|scalar|dora_scale|diff|diff_b|oft_blocks|rescale|w_norm|b_norm"
-    r"|(?:lora_up|lora_B)\.bias"
+    r"|(?:lora_up|lora_B)\.bias|oft_R\.(?:weight|scaled_oft)"
 )
 _DOTTED = re.compile(rf"(?P<path>.+?)\.(?:{_FACTORS}|{_NAMED}|(?P<own>{_OWN}|on_input|weight))")
 _BARE = re.compile(rf"(?P<path>.+?)\.(?:{_FACTORS}|{_NAMED}|(?P<own>{_OWN}))")

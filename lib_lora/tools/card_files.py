@@ -30,12 +30,14 @@ class Card:
         weight: that is proposed; 1 where it is built into the file.
         description: for the user.
         negative: text that is added to the negative prompt.
+        notes: for oneself; not published.
     """
 
     activation: str = ""
     weight: float = 1.0
     description: str = ""
     negative: str = ""
+    notes: str = ""
 
 
 def read_card(lora: Path) -> Card | None:
@@ -52,7 +54,7 @@ def card_file(lora: LoraFile, card: Card) -> dict[str, object]:
         "activation text": card.activation,
         "preferred weight": card.weight,
         "negative text": card.negative,
-        "notes": "",
+        "notes": card.notes,
     }
 
 

@@ -16,6 +16,7 @@ from lib_lora.adapters.algorithms.glora import GLoRA
 from lib_lora.adapters.base import Adapter
 from lib_lora.adapters.build import adapter_from, new_adapter
 from lib_lora.adapters.dora import DoRA
+from lib_lora.adapters.settle import settled
 from lib_lora.errors import UserError
 
 LAYERS = {
@@ -39,6 +40,7 @@ SPECS = {
     "oft": NetworkSpec("oft", 4),
     "bounded oft": NetworkSpec("oft", 4, constraint=0.01),
     "boft": NetworkSpec("boft", 8),
+    "oft of the inputs": NetworkSpec("oft_inputs", 4),
 }
 DORAS = {f"dora {name}": replace(SPECS[name], dora=True) for name in ("lora", "tucker lora", "loha", "lokr")}
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys())
@@ -240,7 +242,50 @@ def test_rs_lora_is_stored_for_any_loader():
     assert tensors["alpha"].item() == 3.0 * 4**0.5
 
 
-@pytest.mark.parametrize("name", ["ia3", "glora", "oft", "boft", "dora lora"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_oft_of_the_inputs_agrees_with_peft(shared):
+    """On linear layers; PEFT's convolutions turn overlapping patches of the picture, which is no change of a weight."""
+    from peft import OFTConfig, get_peft_model
+
+    layer = LAYERS["linear"]
+    config = OFTConfig(r=0, oft_block_size=4, block_share=shared, target_modules=["0"])
+    model = get_peft_model(nn.Sequential(deepcopy(layer)), config).eval()
+    (triangles,) = [p for name, p in model.named_parameters() if "oft_R" in name]
+    triangles.data = 0.2 * torch.randn(triangles.shape, generator=torch.Generator().manual_seed(3))
+    x = layer_input(layer)
+    adapter = adapter_from({"oft_R.weight": triangles.detach()}, layer.weight.shape)
+    with torch.no_grad():
+        want = model(x) - layer(x)
+        assert relative(adapter.forward_delta(x, layer), want) < 2e-5
+        assert relative(applied(layer, x, *dense(adapter, layer)), want) < 2e-5
+
+
+def test_oft_of_the_inputs_of_a_convolution():
+    """OneTrainer turns the weight's rows, which run over channel, row and column of the kernel; Forge Neo the same."""
+    layer, triangles = LAYERS["3x3"], torch.tensor([[0.3], [-0.2]]).repeat(54, 1)
+    rows = layer.weight.detach().double().flatten(1)
+    want = rows.clone()
+    for n, angle in enumerate(triangles.flatten().tolist()):
+        q = torch.tensor([[0.0, angle], [-angle, 0.0]], dtype=torch.float64)
+        block = sum((2.0 * torch.matrix_power(q, k) for k in (1, 2, 3)), torch.eye(2) + torch.matrix_power(q, 4))
+        want[:, 2 * n : 2 * n + 2] = rows[:, 2 * n : 2 * n + 2] @ block
+    adapter = adapter_from({"oft_R.weight": triangles}, layer.weight.shape)
+    assert relative(adapter.delta(layer.weight).matrix(), want - rows) < 1e-5
+
+
+def test_scaled_oft_of_onetrainer_is_written_without_the_mark():
+    layer, triangles = LAYERS["linear"], torch.full((6, 6), 0.1)
+    marked = {"oft_R.weight": triangles * 2 * 3**0.5, "oft_R.scaled_oft": torch.tensor(True)}
+    params = settled(marked)
+    assert list(params) == ["oft_R.weight"] and torch.allclose(params["oft_R.weight"], triangles)
+    with pytest.raises(UserError, match="made for a layer"):
+        adapter_from(params, torch.Size((32, 26)))
+    with pytest.raises(UserError, match="do not fit together"):
+        adapter_from({"oft_R.weight": torch.zeros(3, 5)})
+    assert adapter_from(params, layer.weight.shape).weight_shape == layer.weight.shape
+
+
+@pytest.mark.parametrize("name", ["ia3", "glora", "oft", "boft", "dora lora", "oft of the inputs"])
 def test_a_missing_base_is_named(name):
     adapter = trained(LAYERS["linear"], {**SPECS, **DORAS}[name])
     with pytest.raises(UserError, match="depends on the checkpoint"):

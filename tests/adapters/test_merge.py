@@ -210,6 +210,16 @@ def test_other_shapes_are_named(a):
         combine([(a, 1.0, None), (other, 1.0, None)])
 
 
+@pytest.mark.parametrize("rank", [None, 2])
+def test_a_matrix_under_the_name_of_a_convolution(rank):
+    """Of [8, 10] no 3×3 kernel can be made; it stays a matrix."""
+    key = "lora_unet_down_blocks_0_resnets_0_conv1"
+    params = {"lora_up.weight": torch.randn(8, 4), "lora_down.weight": torch.randn(4, 10)}
+    file = LoraFile(None, modules={key: params})
+    merged = combine([(file, 0.5, None), (file, 0.5, None)], rank=rank)
+    assert to_delta(merged.modules[key]).matrix_shape == (8, 10)
+
+
 def test_sdxl_has_block_weights_too():
     sdxl = unsaved(lora({QUERY: nn.Linear(9, 8)}, 3))
     sdxl.modules = {"lora_unet_input_blocks_4_1_proj_in": sdxl.modules[QUERY]}

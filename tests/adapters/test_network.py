@@ -138,6 +138,16 @@ def test_what_was_moved_before_attaching_failed_moves_back(layers, monkeypatch):
     assert homes == [elsewhere, torch.device("cpu")]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_half_precision_file_acts_on_a_float32_layer_without_losing_its_precision(layers, dtype):
+    halves = Network.from_modules(trained(layers).modules(dtype))
+    wide = Network.from_modules(halves.modules(torch.float32))
+    with wide.attached_to(layers):
+        want = outputs(layers)
+    with halves.attached_to(layers):
+        assert equal(outputs(layers), want)
+
+
 def test_off_is_exactly_off(layers):
     base, network = outputs(layers), trained(layers)
     with network.attached_to(layers):

@@ -153,6 +153,16 @@ def test_a_layer_that_would_change_the_result_is_not_passed_over(tmp_path, odd, 
     assert error.value.where == str(tmp_path / "a.safetensors")
 
 
+def test_the_change_of_a_norm_by_another_name(tmp_path):
+    """ComfyUI extracts it as that of a matrix; it counted as a layer that no program applies."""
+    norm = "lora_unet_mid_block_attentions_0_norm"
+    odd = {f"{norm}.diff": noise(8), f"{norm}.diff_b": noise(8), f"{norm}.alpha": torch.tensor(1.0)}
+    safetensors.torch.save_file({**GOOD, **odd}, tmp_path / "a.safetensors")
+    file = read_lora(tmp_path / "a.safetensors")
+    assert not file.remarks and set(file.modules[norm]) == {"w_norm", "b_norm"}
+    assert torch.equal(to_delta(file.modules[norm]).dense(), odd[f"{norm}.diff"])
+
+
 def test_forms_that_mean_the_same(tmp_path):
     want = to_delta({name.removeprefix(f"{KEY}."): t for name, t in GOOD.items()}).dense()
     up, down = GOOD[f"{KEY}.lora_up.weight"], GOOD[f"{KEY}.lora_down.weight"]

@@ -89,6 +89,14 @@ FILES: dict[str, tuple[str, Shapes]] = {
         "anima",
         peft("diffusion_model.blocks.27.self_attn.q_proj", "diffusion_model.llm_adapter.blocks.0.mlp.0"),
     ),
+    "Anima of OneTrainer, OFT": (
+        "anima",
+        {f"transformer.transformer_blocks.0.attn{n}.to_k.oft_R.weight": (b, 496) for n, b in ((1, 64), (2, 32))},
+    ),
+    "SDXL's difference of ComfyUI, without a LoRA": (
+        "sdxl",
+        {"diffusion_model.input_blocks.4.1.transformer_blocks.0.norm1.diff": (640,)},
+    ),
     "Anima, 40 blocks": ("anima40", kohya(*(f"lora_unet_blocks_{n}_mlp_layer1" for n in range(40)))),
     "Anima as diffusers has it": (
         "anima",
@@ -147,6 +155,10 @@ OTHERS: dict[str, tuple[str, Shapes]] = {
     "Wan of diffusers": ("a LoRA for Wan", peft("transformer.blocks.0.attn1.to_q", "transformer.blocks.0.ffn.net.2")),
     "HunyuanVideo": ("a LoRA for HunyuanVideo", peft("transformer.double_blocks.0.img_attn_qkv")),
     "HunyuanVideo's last blocks": ("a LoRA for HunyuanVideo", kohya("lora_unet_single_blocks_39_linear1")),
+    "HunyuanVideo's last blocks as diffusers has them": (
+        "a LoRA for HunyuanVideo",
+        peft(*(f"transformer.single_transformer_blocks.{n}.attn.to_q" for n in (0, 39))),
+    ),
     "HunyuanVideo's modulation": ("a LoRA for HunyuanVideo", kohya("lora_unet_double_blocks_0_img_mod_linear")),
     "Stable Video Diffusion": (
         "Stable Video Diffusion",
@@ -166,6 +178,12 @@ OTHERS: dict[str, tuple[str, Shapes]] = {
         "SDXL's refiner",
         peft("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v", out=768, into=1280),
     ),
+    "VeRA": ("an adapter of PEFT", {"base_model.model.unet.mid_block.attn1.to_q.vera_lambda_b": (64,)}),
+    "BOFT of PEFT": ("an adapter of PEFT", {"unet.mid_block.attn1.to_q.boft_R": (1, 2, 4, 4)}),
+    "Nunchaku's LoRA": ("for Nunchaku", {"single_transformer_blocks.0.qkv_proj.lora_down": (64, 4)}),
+    "Nunchaku's model": ("quantised for Nunchaku", {"transformer_blocks.0.attn.to_qkv.qweight": (64, 4)}),
+    "PhotoMaker": ("a PhotoMaker", {"id_encoder.x": (4, 4), **peft("lora_weights.unet.mid_block.attn1.to_q")}),
+    "U-Net of diffusers": ("U-Net alone", {"unet.down_blocks.0.attentions.0.proj_in.weight": (4, 4)}),
     "nothing known": ("of a kind that is not known here", {"foo.bar": (1,)}),
 }
 

@@ -22,6 +22,7 @@ SPECS = {
 PLACES = [
     *(f"down_blocks_{block}_{{}}_{layer}" for block in range(3) for layer in range(2)),
     *(f"up_blocks_{block}_{{}}_0" for block in range(1, 4)),
+    "up_blocks_1_{}_1",
     "mid_block_{}_0",
 ]
 NORM = "lora_unet_mid_block_attentions_0_norm"
