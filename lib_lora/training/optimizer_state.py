@@ -59,17 +59,24 @@ def restore_optimizer(
         if NESTED not in name:
             owner, kind = name.rsplit("/", 1)
             by_owner.setdefault(owner, {})[kind] = _unpacked(value, tensors)
-    for name, parameter in named_parameters(network):
-        if name in by_owner:
-            state = by_owner[name]
-            optimizer.state[parameter] = {kind: _placed(kind, v, parameter.device) for kind, v in state.items()}
     for i, group in enumerate(optimizer.param_groups):
         device = group["params"][0].device
-        group.update({kind: _placed(kind, v, device) for kind, v in by_owner.get(f"group {i}", {}).items()})
+        saved = by_owner.get(f"group {i}", {})
+        if saved.get("fused") and not group.get("fused"):  # torch cannot do it here
+            saved = {kind: value for kind, value in saved.items() if kind not in ("fused", "foreach")}
+        group.update({kind: _placed(kind, v, device) for kind, v in saved.items()})
+    counting = {id(p) for group in optimizer.param_groups if group.get("fused") for p in group["params"]}
+    for name, parameter in named_parameters(network):
+        if name in by_owner:
+            home = parameter.device
+            state = {kind: _placed(kind, value, home) for kind, value in by_owner[name].items()}
+            if id(parameter) in counting and "step" in state:
+                state["step"] = state["step"].to(home)
+            optimizer.state[parameter] = state
 
 
 def _placed(kind: str, value: Any, device: torch.device) -> Any:
-    """Tensors on ``device``, but for torch's step counters, which live on the CPU."""
+    """Tensors on ``device``, but for torch's step counters, which live on the CPU unless a fused kernel counts."""
     if isinstance(value, (list, tuple)):
         return type(value)(_placed(kind, part, device) for part in value)
     if isinstance(value, dict):

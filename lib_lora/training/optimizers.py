@@ -50,9 +50,9 @@ def _adaptive(kind: str, betas: tuple[float, ...] | None = (), **arguments: Any)
     return Recipe(EXTRA, kind, betas, arguments, finds_rate=True)
 
 
-# foreach: hundreds of small matrices would otherwise cost a kernel launch each
+# fused: hundreds of small matrices would otherwise cost a dozen kernel launches each, and a pass over memory for each
 RECIPES = {
-    "AdamW": Recipe(TORCH, "AdamW", arguments={"foreach": True}),
+    "AdamW": Recipe(TORCH, "AdamW", arguments={"fused": True}),
     "AdamW8bit": Recipe(BITS, "AdamW8bit"),
     "PagedAdamW8bit": Recipe(BITS, "PagedAdamW8bit"),
     "Lion": Recipe(EXTRA, "Lion"),
@@ -70,7 +70,7 @@ RECIPES = {
     "ScheduleFreeAdamW": Recipe(EXTRA, "ScheduleFreeAdamW"),
     "ScheduleFreeRAdam": Recipe(EXTRA, "ScheduleFreeRAdam"),
     "ScheduleFreeSGD": Recipe(EXTRA, "ScheduleFreeSGD", None),
-    "SGD": Recipe(TORCH, "SGD", None, {"momentum": 0.9, "nesterov": True, "foreach": True}),
+    "SGD": Recipe(TORCH, "SGD", None, {"momentum": 0.9, "nesterov": True, "fused": True}),
 }
 ADAFACTOR_BETAS = (None, 0.9999)  # without momentum, as in kohya; the second is a cap that the decay reaches late
 
@@ -103,12 +103,28 @@ def make(
         fix = "It knows " + ", ".join(sorted(known))
         raise UserError(f"{name} has no argument {unknown[0]!r}", where="optimizer_args", fix=fix)
     try:
-        optimizer = kind(groups, **{**arguments, **own})
+        optimizer = _made(kind, groups, arguments, own)
     except Exception as error:  # a class by its name may raise anything
         raise UserError(f"{name} refuses its settings ({error})", where="optimizer_args") from error
     if hasattr(optimizer, "train"):
         optimizer.train()  # schedule-free
     return optimizer
+
+
+def _made(
+    kind: type[torch.optim.Optimizer], groups: list[dict[str, Any]], arguments: dict[str, Any], own: dict[str, Any]
+) -> torch.optim.Optimizer:
+    """One kernel for all of an optimizer's steps where torch has it for the device, else one for each operation."""
+    if arguments.get("fused") and "foreach" not in own:
+        try:
+            return kind([dict(group) for group in groups], **{**arguments, **own})
+        except (RuntimeError, TypeError):  # DirectML; an older torch
+            if "fused" in own:
+                raise
+        own = {"foreach": True, **own}
+    if "foreach" in own:
+        arguments = {name: value for name, value in arguments.items() if name != "fused"}
+    return kind(groups, **{**arguments, **own})
 
 
 def recipe_of(name: str) -> Recipe:

@@ -127,8 +127,12 @@ def _setting_advice(config: TrainConfig, steps: int) -> list[Advice]:
 
 
 def rate_advice(config: TrainConfig) -> list[Advice]:
-    """A learning rate that is probably not meant; those of our presets are."""
+    """A learning rate that is probably not meant; those of our presets are. The miniature's is at any size up to that
+    of its preset: no large model is trained at so few pixels."""
+    small = preset(MINIATURE).applied_to(TrainConfig())
     if _rates(config) in [_rates(each.applied_to(TrainConfig())) for each in PRESETS]:
+        return []
+    if config.resolution <= small.resolution and max(config.unet_lr, config.te_lr) <= max(small.unet_lr, small.te_lr):
         return []
     recipe, highest = recipe_of(config.optimizer), max(config.unet_lr, config.te_lr)
     if recipe.finds_rate and highest <= 0.1:

@@ -35,7 +35,8 @@ XL = dict(resolution=1024, bucket_max=2048, rank=8, alpha=4.0, optimizer="CAME",
 DUO = dict(algorithm="loha", rank=8, alpha=1.0, unet_lr=5e-4, te_lr=5e-4, weight_decay=0.01, beta2=0.999,
            schedule="cosine", min_snr_gamma=0.0, clip_skip=2, epochs=40, keep_tokens=1, max_grad_norm=1.0,
            gradient_checkpointing=True)
-SIDES = DUO | dict(algorithm="lora", rank=16, alpha=16.0, resolution=640, batch_size=4, keep_tokens=2,
+# Three names with their places stay in front, and figures are as large in composites as they are alone
+SIDES = DUO | dict(algorithm="lora", rank=16, alpha=16.0, resolution=640, batch_size=4, keep_tokens=3, no_upscale=True,
                    debiased_estimation=True)
 
 # The diffusion transformers; a time is the sigmoid of a normal number, which their trainers have in common

@@ -138,6 +138,11 @@ class StateSlots:
                 return saved
         return None
 
+    def last_step(self) -> int:
+        """The step of the newest slot, 0 without one; by its header alone, so a slot that is cut off counts too."""
+        found = [position.step for name in SLOTS if (position := _position(self.folder / name))]
+        return max(found, default=0)
+
     def position(self) -> Position | None:
         """Where the newest whole slot stands."""
         saved = self.newest()

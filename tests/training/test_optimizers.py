@@ -12,6 +12,7 @@ from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_groups.optimizer import OPTIMIZERS, SCHEDULES
 from lib_lora.training.optim import has_stopped, parameter_groups
+from lib_lora.training.optimizer_state import optimizer_state, restore_optimizer
 from lib_lora.training.optimizers import RECIPES, parse_arguments
 from lib_lora.training.weight_norms import limit_weight_norms
 from tests.training.toy import OTHER, TEXT, UNET, Toy
@@ -79,6 +80,67 @@ def test_defaults_learn(optimizer):
     goal = 1.0 if RECIPES[optimizer].own_rate else 0.95
     with torch.no_grad(), toy.averaging.shown():
         assert sum(toy.loss(i).item() for i in range(4)) < goal * before
+
+
+class NotHere(torch.optim.AdamW):
+    """A torch that has no fused kernel for the device."""
+
+    def __init__(self, params, fused=None, **arguments):
+        if fused:
+            raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of supported devices")
+        super().__init__(params, fused=fused, **arguments)
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
+def test_one_kernel_makes_the_step_where_torch_has_it(optimizer):
+    group = Toy(config_for(optimizer)).optimizer.param_groups[0]
+    assert group["fused"] and not group["foreach"]
+    group = Toy(config_for(optimizer, optimizer_args="foreach=True")).optimizer.param_groups[0]
+    assert group["foreach"] and not group["fused"]
+    group = Toy(config_for(optimizer, optimizer_args="fused=False")).optimizer.param_groups[0]
+    assert not group["fused"]
+
+
+def test_without_that_kernel_the_steps_are_the_same_to_rounding(monkeypatch):
+    fused, plain = Toy(config_for("AdamW")), Toy(config_for("AdamW", optimizer_args="foreach=True"))
+    monkeypatch.setattr(torch.optim, "AdamW", NotHere)
+    elsewhere = Toy(config_for("AdamW"))
+    assert elsewhere.optimizer.param_groups[0]["foreach"]
+    for toy in (fused, plain, elsewhere):
+        toy.train(0, 6, 6)
+    for name, tensor in plain.weights().items():
+        assert torch.equal(elsewhere.weights()[name], tensor)
+        assert torch.allclose(fused.weights()[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("backup", ["fused", "foreach"])
+def test_a_backup_goes_on_where_the_kernel_is_another(backup, monkeypatch, tmp_path):
+    stopped = Toy(config_for("AdamW", optimizer_args="" if backup == "fused" else "foreach=True"))
+    stopped.train(0, 3, 6)
+    stopped.save(tmp_path, 3)
+    if backup == "fused":
+        monkeypatch.setattr(torch.optim, "AdamW", NotHere)
+    resumed = Toy(config_for("AdamW"))
+    assert resumed.load(tmp_path) == 3
+    assert resumed.optimizer.param_groups[0]["foreach"]  # the one it can do; the one it was begun with
+    resumed.train(3, 6, 6)
+    stopped.train(3, 6, 6)
+    for name, tensor in stopped.weights().items():
+        assert torch.allclose(resumed.weights()[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_fused_kernel_counts_its_steps_beside_the_parameters(fused):
+    toy = Toy(config_for("AdamW"))
+    toy.train(0, 1, 2)
+    state = optimizer_state(toy.network, toy.optimizer)
+    for adapter in toy.network.adapters.values():
+        adapter.to("meta")
+    elsewhere = torch.optim.AdamW(toy.network.parameters())
+    elsewhere.param_groups[0]["fused"] = fused  # torch has no such kernel for this device
+    restore_optimizer(toy.network, elsewhere, state[0], {} if fused else state[1])
+    kept = elsewhere.state[toy.network.parameters()[0]]
+    assert kept["exp_avg"].is_meta and kept["step"].is_meta == fused
 
 
 def test_eight_bit_states_are_eight_bit():

@@ -63,6 +63,9 @@ def test_it_says_where_the_file_would_do_nothing(tiny_host, tmp_path):
 def test_rates_of_presets_are_meant():
     assert not any(rate_advice(preset.applied_to(TrainConfig())) for preset in PRESETS)
     assert "very high" in rate_advice(TrainConfig(unet_lr=0.006))[0].text
+    miniature = preset(MINIATURE).applied_to(TrainConfig())
+    assert not rate_advice(replace(miniature, resolution=64, te_lr=0.0, optimizer="AdamW"))
+    assert rate_advice(replace(miniature, resolution=512)) and rate_advice(replace(miniature, unet_lr=0.05))
 
 
 def test_the_miniature_learns_in_the_steps_of_its_preset():

@@ -64,6 +64,7 @@ def test_slots_take_turns_and_the_newest_wins(tmp_path):
         slots.save(Position(step, MARK), network, optimizer)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
     assert StateSlots(tmp_path).position() == Position(3, MARK)
+    assert StateSlots(tmp_path).last_step() == 3 and StateSlots(tmp_path / "none").last_step() == 0
 
 
 def test_of_two_slots_the_newest_is_read_once_and_the_other_never(tmp_path, monkeypatch):

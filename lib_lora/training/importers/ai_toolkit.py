@@ -37,8 +37,9 @@ THERE = ignored("About that program and its computer")
 
 
 def matches(document: dict[str, Any]) -> bool:
-    """Whether this is a job of AI Toolkit."""
-    return bool(_process(document))
+    """Whether this is a training of AI Toolkit; it has other jobs too, such as extracting a LoRA."""
+    process = _process(document)
+    return "trainer" in str(process.get("type")) or bool({"train", "datasets", "network"} & process.keys())
 
 
 def read(document: dict[str, Any]) -> Imported:
@@ -241,6 +242,10 @@ OPTIONS: dict[str, Option] = {
     "datasets.cache_latents": ignored("Always done here"),
     "datasets.cache_latents_to_disk": ignored("Always done here"),
     "datasets.buckets": ignored("Always done here"),
+    "datasets.control_path": ignored("Pictures that go with pictures are not read here. The result will differ"),
+    "train.cache_text_embeddings": ignored("Done where captions stay the same"),
+    "train.unload_text_encoder": ignored("It waits in main memory where it is not needed"),
+    "train.bypass_guidance_embedding": ignored("A built-in guidance is trained at 1"),
     "sample.prompts": (_prompt_rows, _prompts),
     "sample.samples": (_prompt_rows, _prompts),
     **{f"sample.{name}": SAMPLE for name in ("neg", "width", "height", "sample_steps", "guidance_scale")},

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib_lora.training.config_groups.setting import CAPTIONS, IMAGES, LOSS, NETWORK, NOISE, OPTIMIZER, SCHEDULE
+from lib_lora.training.importers import onetrainer_parts
 from lib_lora.training.importers.kohya_keys import neutral
-from lib_lora.training.importers.kohya_network import PRESETS
 from lib_lora.training.importers.onetrainer_data import concepts, samples, tables
 from lib_lora.training.importers.report import Imported, Reading
-from lib_lora.training.importers.tables import Option, Reader, choice, flattened, ignored, read_table, setting
+from lib_lora.training.importers.tables import Option, choice, flattened, ignored, read_table, setting
 from lib_lora.training.importers.values import (
     count,
     file_name,
@@ -37,8 +37,6 @@ SCHEDULERS = {"CONSTANT": "constant", "LINEAR": "linear", "COSINE": "cosine", "R
               "COSINE_WITH_RESTARTS": "cosine_with_restarts",
               "COSINE_WITH_HARD_RESTARTS": "cosine_with_restarts"}  # fmt: skip
 PRECISIONS = {"FLOAT_16": "fp16", "BFLOAT_16": "bf16", "FLOAT_32": "as loaded", "TFLOAT_32": "as loaded"}
-PARTS = {"unet": "unet", "text_encoder": "te"}
-FAMILY = ignored("For another family of models, or another part of one")
 THERE = ignored("About that program and its computer")
 
 
@@ -56,49 +54,6 @@ def read(document: dict[str, Any]) -> Imported:
         options["optimizer"] = {"optimizer": options["optimizer"]}
     options.pop("optimizer_defaults", None)
     return read_table(flattened(options), OPTIONS, DEFAULTS)
-
-
-def _part(part: str, reader: Reader) -> Option:
-    """The rate of a part: its own, else that of all; 0 where it is not trained."""
-
-    def use(reading: Reading, key: str, value: Any, given: Mapping[str, Any]) -> None:
-        rate = _rate_of(part, given)
-        label = "U-Net" if part == "unet" else "Text encoder"
-        reading.translate(key, f"{label} {rate:g}", **{f"{PARTS[part]}_lr": rate})
-
-    return reader, use
-
-
-def _all_rates(reading: Reading, key: str, value: float, given: Mapping[str, Any]) -> None:
-    unet, te = (_rate_of(part, given) for part in PARTS)
-    reading.translate(key, f"U-Net {unet:g}, text encoder {te:g}", unet_lr=unet, te_lr=te)
-
-
-def _rate_of(part: str, given: Mapping[str, Any]) -> float:
-    own = given.get(f"{part}.learning_rate", given.get("learning_rate", DEFAULTS["unet_lr"]))
-    return own if given.get(f"{part}.train", True) else 0.0
-
-
-def _stop(part: str) -> Option:
-    def use(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
-        unit = given.get(f"{part}.stop_training_after_unit", "NEVER" if part == "unet" else "EPOCH")
-        setting = f"stop_{PARTS[part]}_after"
-        if unit.upper() == "EPOCH":
-            reading.apply(key, value, setting)
-        else:
-            reading.values[setting] = 0
-            reading.ignore(key, "Off" if unit.upper() == "NEVER" else "Counted in epochs here")
-
-    return count, use
-
-
-def _unit(part: str) -> Option:
-    def use(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
-        if f"{part}.stop_training_after" not in given and value.upper() != "EPOCH":
-            reading.values[f"stop_{PARTS[part]}_after"] = 0
-        reading.translate(key, "Says how the number beside it counts")
-
-    return text, use
 
 
 def _every(setting: str, unit_key: str, usual: str) -> Option:
@@ -216,11 +171,22 @@ def _masked(reading: Reading, key: str, value: bool, given: Mapping[str, Any]) -
     reading.translate(key, "Masks beside the images" if value else "Masks = off", **values)
 
 
-def _layers(reading: Reading, key: str, value: str, given: Mapping[str, Any]) -> None:
-    if value in PRESETS:
-        reading.translate(key, f"Layers = {PRESETS[value]}", layers=PRESETS[value])
+def _block_size(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    if _block_counts(given):
+        reading.translate(key, f"Rank = {value}", rank=value)
     else:
-        reading.ignore(key, "Choose the layers here")
+        reading.ignore(key, "Of OFT")
+
+
+def _rank(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
+    if _block_counts(given):
+        reading.ignore(key, "The size of OFT's blocks counts")
+    else:
+        reading.apply(key, value, "rank")
+
+
+def _block_counts(given: Mapping[str, Any]) -> bool:
+    return given.get("peft_type") == "oft" and given.get("oft_block_size", 0) > 0
 
 
 def _skip(reading: Reading, key: str, value: int, given: Mapping[str, Any]) -> None:
@@ -248,7 +214,7 @@ _ADAPTIVE = {
 }
 OPTIONS: dict[str, Option] = {
     "training_method": (text, _method),
-    "learning_rate": (not_negative, _all_rates),
+    **onetrainer_parts.OPTIONS,
     "epochs": setting("epochs"),
     "batch_size": setting("batch_size"),
     "gradient_accumulation_steps": setting("gradient_accumulation"),
@@ -257,8 +223,9 @@ OPTIONS: dict[str, Option] = {
     "base_model_name": _named("model"),
     "output_model_destination": _named("name"),
     "lora_model_name": setting("start_from"),
-    "lora_rank": setting("rank"),
+    "lora_rank": (setting("rank")[0], _rank),
     "lokr_dim": ignored("The rank counts"),
+    "oft_block_size": (count, _block_size),
     "lora_alpha": setting("alpha"),
     "lora_decompose": setting("dora"),
     "peft_type": choice("algorithm", {"LORA": "lora", "LOHA": "loha", "LOKR": "lokr", "OFT_2": "oft"}),
@@ -267,7 +234,6 @@ OPTIONS: dict[str, Option] = {
     "lokr_use_tucker": setting("tucker"),
     "lokr_full_matrix": setting("lokr_full"),
     "dropout_probability": setting("network_dropout"),
-    "layer_filter_preset": (text, _layers),
     "learning_rate_scheduler": (choice("schedule", SCHEDULERS)[0], _scheduler),
     "learning_rate_warmup_steps": (not_negative, _warmup),
     "learning_rate_cycles": (lambda value: max(1, whole(value)), setting("cycles")[1]),
@@ -292,14 +258,6 @@ OPTIONS: dict[str, Option] = {
     "unmasked_weight": (not_negative, lambda r, k, v, g: r.translate(k, "Of the masks")),
     "normalize_masked_area_loss": setting("mask_by_area"),
     "text_encoder_layer_skip": (count, _skip),
-    "unet.train": _part("unet", switch),
-    "unet.learning_rate": _part("unet", not_negative),
-    "unet.stop_training_after": _stop("unet"),
-    "unet.stop_training_after_unit": _unit("unet"),
-    "text_encoder.train": _part("text_encoder", switch),
-    "text_encoder.learning_rate": _part("text_encoder", not_negative),
-    "text_encoder.stop_training_after": _stop("text_encoder"),
-    "text_encoder.stop_training_after_unit": _unit("text_encoder"),
     "train_dtype": choice("precision", PRECISIONS),
     "output_dtype": choice("save_precision", {**PRECISIONS, "FLOAT_32": "fp32"}),
     "save_every": _every("save_every_n", "save_every_unit", "NEVER"),
@@ -326,14 +284,12 @@ OPTIONS: dict[str, Option] = {
     "image_caching": ignored("Always done here"),
     "timestep_shift": setting("flow_shift"),
     "dynamic_timestep_shifting": (switch, _dynamic_shift),
-    **{name: FAMILY for name in ("prior.", "transformer.", "unconditional_transformer.", "text_encoder_2.",
-                                 "text_encoder_3.", "text_encoder_4.", "effnet_encoder.", "decoder.", "vae.",
-                                 "decoder_text_encoder.", "decoder_vqgan.", "quantization.", "embedding.")},
     **{name: THERE for name in ("__version", "workspace_dir", "cache_dir", "debug_mode", "debug_dir", "tensorboard",
                                 "tensorboard_expose", "tensorboard_port", "tensorboard_always_on", "train_device",
                                 "temp_device", "cloud.", "secrets.", "backup_after", "backup_after_unit", "compile",
                                 "rolling_backup", "rolling_backup_count", "backup_before_save", "continue_last_backup",
                                 "include_train_config", "output_model_format", "multi_gpu", "device_indexes",
                                 "only_cache", "clear_cache_before_training", "dataloader_threads", "unet.",
-                                "text_encoder.", "attention_mechanism", "async_offloading", "caching_threads")},
+                                "text_encoder.", "attention_mechanism", "async_offloading", "caching_threads",
+                                "weight_dtype", "latent_caching")},
 }  # fmt: skip

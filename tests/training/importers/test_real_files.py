@@ -178,6 +178,43 @@ def test_onetrainer(imported):
     assert found.format == "OneTrainer" and not found.with_outcome(UNKNOWN) and not unreadable(found)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"model_type": "Z_IMAGE", "transformer": {"learning_rate": 2e-4}, "unet": {"train": 0}}, {"unet_lr": 2e-4}),
+        ({"transformer": {"train": True, "learning_rate": 2e-4}}, {"unet_lr": 2e-4}),
+        ({"model_type": "ANIMA", "transformer": {"train": False}, "unet": {"train": True}}, {"unet_lr": 0.0}),
+        ({"model_type": "STABLE_DIFFUSION_XL_10_BASE", "transformer": {"learning_rate": 2e-4}}, {"unet_lr": 1e-4}),
+        ({"layer_filter_preset": "attn-mlp", "layer_filter": "attentions"}, {"layers": "attention+mlp"}),
+        ({"layer_filter_preset": "blocks", "layer_filter": "layers"}, {"layers": "attention+mlp"}),
+        ({"layer_filter_preset": "custom", "layer_filter": "attn1, attn2"}, {"layers": "attention"}),
+        ({"layer_filter": "^(?=.*attention)(?!.*refiner).*", "layer_filter_regex": True}, {"layers": "attention"}),
+        ({"layer_filter": ""}, {}),
+        ({"peft_type": "OFT_2", "oft_block_size": 64, "lora_rank": 16}, {"algorithm": "oft", "rank": 64}),
+        ({"peft_type": "LORA", "oft_block_size": 64, "lora_rank": 16}, {"algorithm": "lora", "rank": 16}),
+    ],
+    ids=str,
+)
+def test_onetrainers_parts_and_layers(imported, given, expected):
+    """The denoiser is the transformer where the model has one; it counted as another family's, at 3e-6."""
+    found = imported({"training_method": "LORA", "learning_rate_scheduler": "CONSTANT", "learning_rate": 1e-4, **given})
+    assert {name: found.values.get(name) for name in expected} == expected
+    assert not found.with_outcome(UNKNOWN) and not unreadable(found)
+
+
+@pytest.mark.parametrize("job", ["extract", "generate", "mod"])
+def test_another_job_of_ai_toolkit_is_no_training(imported, job):
+    with pytest.raises(UserError, match="not the config of a trainer"):
+        imported({"job": job, "config": {"name": "mira", "process": [{"type": "locon", "linear": 64}]}})
+
+
+def test_a_filter_of_modules_is_not_guessed(imported):
+    found = imported({"training_method": "LORA", "learning_rate_scheduler": "CONSTANT", "layer_filter_preset": "custom",
+                      "layer_filter": "down_blocks.1.resnets.0.conv2"})  # fmt: skip
+    (line,) = [line for line in found.with_outcome(IGNORED) if line.key == "layer_filter"]
+    assert "Choose the layers here" in line.text
+
+
 AI_TOOLKIT = """---
 job: extension
 config:
