@@ -124,10 +124,15 @@ def _add_tour(command: argparse.ArgumentParser) -> None:
 
 def serve(args: argparse.Namespace) -> int:
     """The tabs, until they are stopped."""
+    from .cli_train import Signals, until_told_to_end
     from .ui.app import serve as serve_tabs
     from .workbench import Workbench
 
-    serve_tabs(Workbench(make_host(args)), args.port, host=args.address)
+    with Signals() as signals:
+        workbench = Workbench(make_host(args))
+        server = serve_tabs(workbench, args.port, host=args.address)
+        until_told_to_end(workbench.queue, signals)
+        server.close()
     return 0
 
 

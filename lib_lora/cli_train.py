@@ -16,6 +16,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from lib_lora.models.base import Host
 
+    from .jobs.queue import JobQueue
     from .jobs.train_job import TrainJob
     from .jobs.views import TrainView
     from .training.config import TrainConfig
@@ -152,6 +153,25 @@ class Signals:
         self.presses += 1
         if not self._counting:
             raise KeyboardInterrupt
+
+
+def until_told_to_end(queue: JobQueue, signals: Signals) -> None:
+    """Wait for the first signal, then for the job that runs, which saves its state; the second one leaves at once."""
+    signals.count()
+    while not signals.presses:
+        time.sleep(0.2)
+    if not queue.end():
+        return
+    print("ends once the running job has saved its state; once more leaves at once", flush=True)
+    last = float("inf")
+    while queue.current() is not None:
+        queue.leave(0.2)
+        if signals.presses > 1 and last == float("inf"):
+            queue.cancel()
+            last = time.monotonic() + PATIENCE
+        if time.monotonic() > last:
+            os._exit(EXIT_INTERRUPTED)  # as below
+    queue.leave(PATIENCE)
 
 
 def follow(workbench: Workbench, job_id: int, signals: Signals) -> TrainView:

@@ -38,6 +38,11 @@ class Places:
         return self.data / "sets"
 
     @property
+    def last_set(self) -> Path:
+        """Folders of the set that was opened last."""
+        return self.data / "last-set.json"
+
+    @property
     def grids(self) -> Path:
         """A folder for each grid that belongs to no run."""
         return self.data / "grids"

@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 import torch
 
@@ -17,7 +20,8 @@ from lib_lora.adapters.file import read_lora
 from lib_lora.cli_train import Signals, follow
 from lib_lora.demo.world import Spec, render
 from lib_lora.training.config import TrainConfig
-from lib_lora.training.config_file import write_config
+from lib_lora.training.config_file import read_config, write_config
+from lib_lora.training.run_store import RunStore
 from lib_lora.training.state import StateSlots
 from lib_lora.workbench import Workbench
 from tests.jobs.end_worker import one_step
@@ -100,6 +104,30 @@ def test_a_signal_saves_and_the_run_is_told_from_its_beginning(tiny_checkpoint, 
     assert cli.main(["runs", "--data", str(tmp_path / "data")]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert len(listed) == 1 and run in listed[0] and "stopped" in listed[0] and "doll" in listed[0]
+
+
+def test_a_served_training_saves_its_state_before_the_end(tiny_checkpoint, tmp_path):
+    """A closed console or a stopped service cut the run off at the state that it had kept last."""
+    toml, place = settings(tmp_path, tiny_checkpoint, epochs=1000)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "images").rename(tmp_path / "data" / "images")  # within reach of the API
+    given = {**asdict(read_config(toml)), "data_dir": str(tmp_path / "data" / "images")}
+    command = [sys.executable, "-u", "-m", "lib_lora", "serve", "--port", "7940", *place]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        address = next(line for line in child.stdout if " is at " in line).split(" is at ")[1].split()[0]
+        api = f"{address.rstrip('/')}/lora-workbench/v1"
+        posted = [httpx.post(f"{api}/start", json={"settings": {**given, "name": name}}).json() for name in "ab"]
+        first, second = (RunStore(tmp_path / "data" / "runs").open(one["run"]) for one in posted)
+        while first.steps < 2:
+            time.sleep(0.1)
+        child.send_signal(signal.SIGTERM)
+        rest, errors = child.communicate(timeout=120)
+    finally:
+        child.kill()
+    assert child.returncode == 0 and "saved its state" in rest and "Traceback" not in errors, errors
+    assert first.status == "stopped" and StateSlots(first.state).position().step == first.steps >= 2
+    assert second.steps == 0  # what waited did not begin
 
 
 def test_a_second_signal_leaves_at_once(tiny_host, tmp_path, capsys):

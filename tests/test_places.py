@@ -30,6 +30,7 @@ from lib_lora.tools.pictures import save_png
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.ui.card_panel import CardPanel
+from lib_lora.ui.dataset.last_set import last_set, note
 from lib_lora.ui.dataset.uploads import PUBLISH, Uploads
 from lib_lora.ui.draft import Draft
 from lib_lora.ui.faults import Faults
@@ -104,6 +105,7 @@ ACTS: dict[str, list[Act]] = {
     ],
     "card": [lambda b: CardPanel(b).shown(None), lambda b: keep_found(places(b).card, ["a row"], {})],
     "sets": [uploaded, lambda b: write_dolls(places(b).sets)],
+    "last_set": [lambda b: last_set(places(b)), lambda b: note(places(b), [picture(b).parent])],
     "grids": [
         lambda b: saved_grids(b)(),
         lambda b: GridPlace(b, f"{SAVED}a").read(),

@@ -71,6 +71,7 @@ class Job(ABC):
         self.traceback = ""
         self.clock = Clock()
         self._first: tuple[int, float] | None = None  # where the present count of units began
+        self._moved = 0.0  # seconds, when the last unit was done
 
     @abstractmethod
     def work(self, host: Host) -> Generator[Any, None, Any]:
@@ -115,6 +116,8 @@ class Job(ABC):
         """Move the progress bar; a new total starts a new measurement of speed."""
         if self._first is None or total != self.total or done < self._first[0]:
             self._first = (done, self.clock.seconds)
+        if done != self.done:
+            self._moved = self.clock.seconds
         self.done, self.total, self.note = done, total, note
 
     def common(self) -> dict[str, Any]:
@@ -128,7 +131,8 @@ class Job(ABC):
     def _remaining(self) -> float | None:
         if self.state in ENDED or self._first is None or self.done <= self._first[0]:
             return None
-        units, seconds = self.done - self._first[0], self.clock.seconds - self._first[1]
+        # up to the last unit that is done: one that takes long, as the saving of an epoch, is not taken for many
+        units, seconds = self.done - self._first[0], self._moved - self._first[1]
         return (self.total - self.done) * seconds / units
 
 

@@ -115,6 +115,15 @@ class JobQueue:
                 self._cancel(job)
                 self._changed.notify_all()
 
+    def end(self) -> bool:
+        """Take back what waits and end tidily what runs, for a program that is about to end; False if there is nothing
+        that still has to."""
+        with self._changed:
+            for job in [job for job in self._live if job.state == WAITING]:
+                self._cancel(job)
+            self.stop()
+            return bool(self._live)
+
     def reorder(self, job_id: int, places: int) -> None:
         """Move a waiting job ``places`` later (negative: earlier) among the waiting ones."""
         with self._changed:

@@ -39,6 +39,7 @@ from lib_lora.training.sample_prompts import SamplePrompt, parse_sample_prompts
 from lib_lora.training.session import Session
 from lib_lora.training.trainer import Trainer
 
+ENDING = ", measuring and saving the epoch"
 PRIVATE = {
     *PERSONAL,
     "reg_dir",
@@ -96,11 +97,17 @@ class TrainJob(Job):
 
     @override
     def work(self, host: Host) -> Generator[Event, None, None]:
-        load_model_of(self.config, host)
-        yield from self._noted(self._draw_missing(host))
         try:
+            load_model_of(self.config, host)
+            yield from self._noted(self._draw_missing(host))
             with host.training_session() as model:
                 yield from self._train(host, model)
+        except Cancelled:
+            raise
+        except Exception as error:
+            if self.parallel.leads and not self.run.has_begun:  # nobody else notes it; later on the trainer does
+                self.run.set_result("failed", 0, None, str(error))
+            raise
         finally:
             self.trainer = None  # with network, optimizer and batches
 
@@ -193,10 +200,14 @@ class TrainJob(Job):
             self.phase, self.epoch, self.loss = TRAINING, event.epoch, event.loss
             loss = "" if event.loss is None else f", loss {event.loss:.3g}"
             self.advance(event.step, event.total, f"epoch {event.epoch}{loss}")
+            session = self._session()
+            if session is not None and (event.step == event.total or event.step % session.data.steps_per_epoch == 0):
+                self.note += ENDING  # on a CPU that takes as long as many steps
         elif isinstance(event, (Saved, Finished)):
             self.saved = event.path
         elif isinstance(event, EpochDone):
             self.saved = event.lora_path or self.saved
+            self.note = self.note.removesuffix(ENDING)
         elif isinstance(event, Warned) and self.parallel.leads:
             self.run.add_warning(event.message)
         elif isinstance(event, Stopped):
@@ -217,7 +228,11 @@ class TrainJob(Job):
         problem = ""
         session = self._session()
         assert session is not None, "samples are drawn between two steps"
-        self.phase = SAMPLING
+        doing, self.phase = self.note, SAMPLING
+        if due.step:
+            self.note = f"epoch {due.epoch}, drawing samples"
+        else:  # what was prepared is counted no longer
+            self.advance(0, session.data.total, "drawing samples")
         with session.detached() as network:  # to attach it again is no extra: nothing trains without it
             try:
                 images = host.generate(requests, networks=(network,), cancelled=self._hurry)
@@ -231,7 +246,7 @@ class TrainJob(Job):
                 problem = "training was stopped" if self.requests.stopping else "Interrupt was pressed in the web UI"
             except Exception as error:
                 problem = summary(error)
-        self.phase = TRAINING
+        self.phase, self.note = TRAINING, doing if due.step else ""
         if problem:
             yield Warned(f"The sample images of step {due.step} were not drawn: {problem}")
         if paths:

@@ -295,6 +295,21 @@ def test_remaining_time_is_measured(queue):
     queue.wait(job, WAIT)
 
 
+def test_a_long_unit_does_not_drive_up_the_time_left(queue):
+    """While an epoch is saved no step is done: the line said 28 s left, then 1 min 22 s."""
+    job, now = GeneratorJob("test", "job", counting(1)), [0.0]
+    job.clock.now = lambda: now[0]
+    job.clock.start()
+    for done in range(5):
+        now[0] = 3.0 * done
+        job.advance(done, 10)
+    assert job.view().remaining == 18
+    now[0] += 60
+    assert job.view().remaining == 18
+    job.advance(5, 10)
+    assert job.view().remaining == 72
+
+
 def test_the_time_left_does_not_follow_a_clock_that_is_set_back(queue, monkeypatch):
     job = queue.submit(GeneratorJob("test", "job", counting(400, 0.005)))
     until(lambda: queue.view(job).remaining is not None)

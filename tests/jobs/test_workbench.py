@@ -14,7 +14,12 @@ from lib_lora.errors import Cancelled, UserError
 from lib_lora.jobs import train_job
 from lib_lora.jobs.job import Progress
 from lib_lora.models.base import GenerationRequest
+from lib_lora.training import keeper
+from lib_lora.training.events import Preparing
+from lib_lora.training.trainer import Trainer
 from lib_lora.ui.run_view import warnings_of
+from lib_lora.ui.runs_table import state_of
+from lib_lora.ui.train_live import where_it_is
 from lib_lora.workbench import Workbench
 from tests.training.worlds import image_folder, small_config
 
@@ -57,6 +62,33 @@ def test_train_with_samples(bench, folder):
     assert bench.lora_path("mira").is_file()
     with pytest.raises(UserError, match="no LoRA called 'nobody'"):
         bench.lora_path("nobody")
+
+
+def test_the_line_says_what_goes_on_between_the_steps(bench, folder, monkeypatch):
+    said, draw, measure = [], bench.host.generate, keeper.epoch_losses
+    shown = lambda: said.append(((view := bench.queue.view(job)).done, view.total, view.note))  # noqa: E731
+
+    def generate(*args, **options):
+        shown()
+        return draw(*args, **options)
+
+    def epoch_losses(*args):
+        shown()
+        return measure(*args)
+
+    monkeypatch.setattr(bench.host, "generate", generate)
+    monkeypatch.setattr(keeper, "epoch_losses", epoch_losses)
+    drawn = {"sample_prompts": "mira --s 1", "sample_first": True, "sample_every_n_epochs": 1}
+    job = bench.start_training(small_config(folder, epochs=2, **drawn))
+    view = bench.queue.wait(job, WAIT)
+    last = view.total
+    assert said[0] == (0, last, "drawing samples")  # it said "Encoding images 4/4"
+    assert said[1][0] == last // 2 and said[1][2].endswith(", measuring and saving the epoch")
+    assert said[2] == (last // 2, last, "epoch 1, drawing samples")
+    assert said[3][0] == last and said[3][2].endswith(", measuring and saving the epoch")  # it said "0 s left" alone
+    assert said[4] == (last, last, "epoch 2, drawing samples")
+    assert len(said) == 5 and view.state == "done"
+    assert view.note.startswith("epoch 2, loss") and "saving" not in view.note
 
 
 def test_an_image_made_during_training_is_the_untouched_models(bench, folder):
@@ -141,6 +173,25 @@ def test_failed_training_is_told(bench, folder):
         job.trainer.session.network.parameters()[0].data.fill_(float("nan"))
     view = bench.queue.wait(job_id, WAIT)
     assert view.state == "failed" and "NaN" in view.error["what"] and "learning rates" in view.error["fix"]
+
+
+def test_a_training_that_fails_before_its_first_step_says_so(bench, folder, monkeypatch):
+    """Runs called it not begun, and Train said "Step 8 of 8": of the images that had been encoded."""
+
+    def fails(*_args, **_options):
+        yield Preparing("Encoding images", 8, 8)
+        raise UserError("No memory for the images")
+
+    monkeypatch.setattr(Trainer, "run", fails)
+    view = bench.queue.wait(bench.start_training(small_config(folder)), WAIT)
+    run = bench.runs.open(view.run)
+    assert view.state == "failed" and run.status == "failed" and "No memory" in run.result()["reason"]
+    assert state_of(run, None) == "failed before the first step"
+    shown = where_it_is(view)
+    assert "failed before the first step" in shown and "8 of 8" not in shown and "Step" not in shown
+    monkeypatch.undo()
+    assert bench.queue.wait(bench.resume(run.id), WAIT).state == "done"
+    assert bench.runs.open(run.id).status == "finished"
 
 
 def test_other_work(bench):
