@@ -91,6 +91,7 @@ class DatasetTab:
                 self.change.build_history()
         self.clicked = gr.Textbox(label="Clicked", elem_id="lw_ds_do", elem_classes=["lw-hidden"])
         self.dolls = gr.Textbox(label="Try it", elem_id="lw_ds_dolls", elem_classes=["lw-hidden"])
+        self.again = gr.Textbox(label="Open again", elem_id="lw_ds_again", elem_classes=["lw-hidden"])
         self.dropped = gr.Textbox(label="Uploaded", elem_id="lw_ds_dropped", elem_classes=["lw-hidden"])
         self.message = panel("lw_ds_click_message")
 
@@ -106,12 +107,14 @@ class DatasetTab:
         following = [view for shown in self.panels if shown.follows for view in shown.views()]
         self.following = {component for component, _ in ((gallery.pictures, None), *following)}
         self.outputs = [component for component, _ in self.views]
-        on = Connector(self.pages, self.now)
+        on = self.on = Connector(self.pages, self.now)
         on.outputs = self.outputs
         self.verbs = {
             "page": gallery.turn, "sort": gallery.sort, "folder": gallery.choose_folder,
             "mark": gallery.mark, "markto": gallery.mark_to, "markall": gallery.mark_all,
-            "clear": gallery.clear, **{name: verb for shown in self.panels for name, verb in shown.verbs().items()},
+            "clear": gallery.clear, "badpng": gallery.convert_bad,
+            "badaside": gallery.set_bad_aside,
+            **{name: verb for shown in self.panels for name, verb in shown.verbs().items()},
         }  # fmt: skip
         caption = self.caption.field
         filled = [*caption, *gallery.filters]
@@ -119,6 +122,9 @@ class DatasetTab:
             gallery.open.click, self.open, [gallery.folders, *caption], gallery.message, filled, busy="Opening …"
         )
         self._carry(on, opened, train)
+        reopened = on(self.again.change, self.reopen, [self.again], gallery.message,
+                      [*filled, gallery.folders])  # fmt: skip
+        self._carry(on, reopened, train)
         given = [gallery.folders, train.preset, *train.form.inputs]
         played = on(self.dolls.change, self.play, [], gallery.message, [*filled, *given])
         self._carry(on, played, train)
@@ -192,6 +198,14 @@ class DatasetTab:
         )
         text = f"{html.plural(intake.taken.files, 'file')} taken into {intake.folder}{left}."
         return [html.message(text, html.GOOD) + said, *self.caption.shown(), "", "", "", str(intake.folder)]
+
+    @changes
+    def reopen(self, clicked: str) -> list[Any]:
+        """Open the set of before the restart; gradio also says when it empties the field."""
+        folders = "\n".join(map(str, self.gallery.before()))
+        if not clicked or not folders:
+            return [NO_MESSAGE, *[gr.update()] * 6]
+        return [self.gallery.do_open(folders), *self.caption.shown(), "", "", "", folders]
 
     @changes
     def play(self) -> list[Any]:

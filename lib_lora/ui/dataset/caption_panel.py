@@ -23,7 +23,7 @@ from lib_lora.ui.compat import SKIP
 from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.dataset.panel import Panel, Verb, View
 from lib_lora.ui.dataset.session import digest
-from lib_lora.ui.dataset.views import link, text
+from lib_lora.ui.dataset.views import file_name, link, text
 
 SUGGESTIONS = 12
 TYPED = 1000  # texts of which it is known what they replaced, for pages that were not told yet
@@ -231,7 +231,7 @@ class CaptionPanel(Panel):
         others = self._common()
         size = f"{picture.size[0]}×{picture.size[1]}"
         mark = link("unmark" if picture.path in self.session.marked else "mark", "mark", key)
-        below = f"<figcaption>{text(picture.path.name)} · {size} {mark}</figcaption>"
+        below = f"<figcaption>{file_name(picture.path.name)} · {size} {mark}</figcaption>"
         return f'<figure class="lw-ds-current">{image}{below}</figure>{others}'
 
     def _common(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from lib_lora.access import changes
-from lib_lora.dataset.collection.change import Move
+from lib_lora.dataset.collection.change import Make, Move
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
@@ -20,6 +20,7 @@ from lib_lora.ui.dataset.views import Album, change_view, history_view
 from lib_lora.ui.job_view import progress
 
 SHOWN_PICTURES = 6
+CANCELLED = "Cancelled; a change that was begun is taken back."
 
 
 class ChangePanel(Panel):
@@ -84,7 +85,7 @@ class ChangePanel(Panel):
         job = self.session.job()
         if job is not None and not job.ended:
             self.session.workbench.queue.cancel(job.id)
-        return html.message("Cancelled; a change that was begun is taken back.")
+        return ""
 
     def views(self) -> list[View]:
         """What follows the dry run and the history."""
@@ -101,7 +102,8 @@ class ChangePanel(Panel):
         if change is None:
             return ""
         targets = {one.source: one.target for one in change.operations if isinstance(one, Move)}
-        moved = [picture for picture in self.session.opened().pictures if picture.path in targets]
+        made = {one.path for one in change.operations if isinstance(one, Make)}  # others take the place of these
+        moved = [one for one in self.session.opened().pictures if one.path in targets and one.path not in made]
         shown = moved[:SHOWN_PICTURES]
         goes = [f"{picture.path.stem} → {_place(targets[picture.path], picture.path)}" for picture in shown]
         more = f'<span class="lw-quiet">and {len(moved) - len(shown)} more</span>' if len(moved) > len(shown) else ""
@@ -111,7 +113,7 @@ class ChangePanel(Panel):
     def live(self) -> list[Any]:
         """Progress of the newest job, and whether it can be cancelled."""
         job = self.session.job()
-        return [progress(job), gr.update(visible=job is not None and not job.ended)]
+        return [progress(job, cancelled=CANCELLED), gr.update(visible=job is not None and not job.ended)]
 
     def _undo(self) -> Any:
         entries = self.session.editor.history() if self.session.editor else []

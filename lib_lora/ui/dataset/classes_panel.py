@@ -105,7 +105,8 @@ class ClassesPanel(Panel):
         """Dry run: a folder for each class, with repeats that make them even."""
         name = (subject or "").strip()
         if not name:
-            raise UserError("The folders need a name", where="Name of the folders", fix="Type the trigger word")
+            fix = "Type the trigger, or any name for a style"
+            raise UserError("The folders need a name", where="Name of the folders", fix=fix)
         classes = self.classes()
         balance = self.solved(classes, flipped)
         root = self.session.opened().folders[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lib_lora.errors import UserError
 from lib_lora.tools.two_subjects import (
     APART,
     COMPOSITES,
+    in_small,
     joint_config,
     places_configs,
     plan_joint,
@@ -147,9 +149,13 @@ class CompositesPanel(Panel):
         if not folder.is_dir():
             raise UserError("The composites are not made yet", where=folder, fix="Press “Make composites”, then Apply")
         usual = usual_preset(self.session.workbench.host.info())
-        side = int(resolution or (usual.values["resolution"] if usual.name == MINIATURE else 0))
+        small = usual.name == MINIATURE
+        side = int(resolution or (usual.values["resolution"] if small else 0))
         values = {"epochs": int(epochs or 40)} | ({"resolution": side} if side else {})
         configs = self._configs((name or "").strip(), root, how, values)
+        if small and how == PLACES_FIRST:
+            configs = [in_small(config, usual.values, folder) for config in configs]
+            configs = [replace(config, resolution=side) for config in configs] if resolution else configs
         for config in configs:
             self.session.workbench.start_training(config)
         return html.message(f"In the queue: {', then '.join(config.name for config in configs)}. See Train.", html.GOOD)

@@ -106,12 +106,13 @@ class DuplicatesPanel(Panel):
         )
         hidden = max(0, len(found.copies) - SHOWN) + max(0, len(found.variants) - SHOWN)
         more = f'<p class="lw-quiet">and {hidden} more groups</p>' if hidden else ""
-        return (
+        if not copies and not variants:
+            return html.hint("No copies and no variants.")
+        of_copies = (
             f"<h4>{html.plural(len(found.copies), 'picture')} with copies – a click keeps a copy, or sets it aside</h4>"
-            f"{copies or html.hint('No copies.')}"
-            f"<h4>{html.plural(len(found.variants), 'group')} of variants – each counts as one image</h4>"
-            f"{variants or html.hint('No variants.')}{more}"
         )
+        of_variants = f"<h4>{html.plural(len(found.variants), 'group')} of variants – each counts as one image</h4>"
+        return f"{of_copies + copies if copies else ''}{of_variants + variants if variants else ''}{more}"
 
     def _copies(self, group: CopyGroup) -> str:
         pictures = [group.keep, *(picture for picture, _ in group.copies)]

@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lora.access import changes
+from lib_lora.access import changes, permits
 from lib_lora.dataset.caption import split_tags
+from lib_lora.dataset.collection.bad_files import plan_aside, plan_png
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.scan import CONCEPT_NAME
 from lib_lora.dataset.sidecars import is_made
@@ -21,11 +22,11 @@ from lib_lora.ui import html
 from lib_lora.ui.actions import panel
 from lib_lora.ui.dataset.pages import Pages
 from lib_lora.ui.dataset.session import ORDERS, Session
-from lib_lora.ui.dataset.views import Album, link, shown_path, text
+from lib_lora.ui.dataset.views import Album, file_name, link, shown_path, text
 from lib_lora.ui.folder_picker import FolderPicker, places_of
 
 PAGE = 48
-SHOWN_PROBLEMS = 10
+SHOWN_PROBLEMS = 100
 DROP = "Drop pictures, a folder or a zip here. Or open a folder of this machine above."
 PLAY = "Try it with the paper dolls"
 EMPTY = "Open a folder of images: kohya's 10_name folders, plain folders, or downloads with their side-cars."
@@ -70,7 +71,7 @@ class Gallery:
             self.all_of = gr.Textbox(label="With all of", placeholder="1girl, *hair", elem_id="lw_ds_all")
             self.any_of = gr.Textbox(label="With any of", placeholder="smile, grin", elem_id="lw_ds_any")
             self.none_of = gr.Textbox(label="Without", placeholder="monochrome", elem_id="lw_ds_none")
-        self.pictures = panel("lw_ds_pictures", self._empty())
+        self.pictures = panel("lw_ds_pictures", self._empty(""))
 
     @property
     def filters(self) -> list[Any]:
@@ -143,6 +144,18 @@ class Gallery:
         self.session.only = None
         self.session.touch()
 
+    def convert_bad(self, _: str) -> None:
+        """Plan to convert what cannot be used as it is."""
+        self.session.propose(plan_png(self._bad_files(), self.session.opened().originals))
+
+    def set_bad_aside(self, _: str) -> None:
+        """Plan to set aside what cannot be used."""
+        self.session.propose(plan_aside(self._bad_files(), self.session.opened().rejected))
+
+    def _bad_files(self) -> list[Path]:
+        """Those that are left out; others of the list are used all the same."""
+        return [one.path for one in self.session.opened().problems if one.skipped and one.path.is_file()]
+
     # -- views --------------------------------------------------------------------------------------------------------
 
     def summary_view(self) -> str:
@@ -160,7 +173,7 @@ class Gallery:
     def pictures_view(self) -> str:
         """One page of thumbnails with what can be done about them."""
         if self.session.editor is None:
-            return self._empty()
+            return self._empty(self._again())
         shown = self.session.shown()
         pages = max(1, -(-len(shown) // PAGE))
         self.session.page = min(self.session.page, pages - 1)
@@ -172,11 +185,25 @@ class Gallery:
         gallery = f'<div class="lw-ds-gallery" data-lw-loupe>{figures}</div>'
         return f"{self._bar(len(shown), pages)}{gallery}"
 
-    def _empty(self) -> str:
-        """Nothing is open: how to begin."""
+    def before(self) -> Sequence[Path]:
+        """The folders that were open before the restart; none where they may not be named from here."""
+        folders = self.session.before
+        return folders if all(map(permits, folders)) else ()
+
+    def _again(self) -> str:
+        """The button that opens the set of before the restart; empty where there was none."""
+        folders = self.before()
+        if not folders:
+            return ""
+        named = f"Open {folders[0].name} again" if len(folders) == 1 else f"Open {len(folders)} folders again"
+        return f"<p>{html.pick_button(named, 'lw_ds_again', 'again', 'lw-lead')}</p>"
+
+    def _empty(self, again: str) -> str:
+        """Nothing is open: how to begin; ``again``: the button that goes on with what was open."""
         play = html.pick_button(PLAY, "lw_ds_dolls", "play") if miniature_of(self._desk.workbench.host) else ""
-        drop = _drop_zone() if self.uploads else ""
-        return f'<div class="lw-ds-none">{html.hint(DROP if self.uploads else EMPTY, more=f"{drop}{play}")}</div>'
+        drop = _drop_zone("lw-pick" if again else "lw-lead") if self.uploads else ""
+        text = DROP if self.uploads else EMPTY
+        return f'<div class="lw-ds-none">{html.hint(text, more=f"{again}{drop}{play}")}</div>'
 
     def _bar(self, shown: int, pages: int) -> str:
         session, total = self.session, len(self.session.opened().pictures)
@@ -226,10 +253,14 @@ class Gallery:
         problems = self.session.opened().problems
         if not problems:
             return ""
-        items = [f"{text(p.path.name)}: {text(p.reason)}. {text(p.fix)}." for p in problems[:SHOWN_PROBLEMS]]
+        items = [f"{file_name(p.path.name)}: {text(p.reason)}. {text(p.fix)}." for p in problems[:SHOWN_PROBLEMS]]
         items += [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
         shown = "".join(f"<li>{item}</li>" for item in items)
-        return f"<details><summary>{html.plural(len(problems), 'file')} to look at</summary><ul>{shown}</ul></details>"
+        both = link("Convert all to PNG …", "badpng") + link("Set all aside …", "badaside")
+        return (
+            f"<details><summary>{html.plural(len(problems), 'file')} to look at</summary>"
+            f"<ul>{shown}</ul>{both}</details>"
+        )
 
 
 def _made(picture: Picture) -> str:
@@ -237,10 +268,10 @@ def _made(picture: Picture) -> str:
     return " · made" if is_made(picture.path) else ""
 
 
-def _drop_zone() -> str:
-    """Buttons for those who do not drop; the page's script knows both."""
+def _drop_zone(first: str) -> str:
+    """Buttons for those who do not drop; the page's script knows both. ``first``: how the first one looks."""
     return (
-        '<button type="button" class="lw-lead" data-lw-upload="files">Choose pictures or a zip …</button> '
+        f'<button type="button" class="{first}" data-lw-upload="files">Choose pictures or a zip …</button> '
         '<button type="button" class="lw-pick" data-lw-upload="folder">Choose a folder …</button> '
     )
 

@@ -26,6 +26,7 @@ from lib_lora.ui.values import lines
 from lib_lora.workbench import Workbench
 from lib_lora.workbench.made import Drawn, MadePictures, drawings
 
+STOPPED = "Stopped; what is drawn stays, and the same button goes on from there."
 ANSWER = "lw_made_answer"  # the hidden field that a click on a picture writes into
 KEEP, LEAVE, UNDO = "keep", "leave", "undo"
 KEYS = ((KEEP, "K", "Keep"), (LEAVE, "L", "Leave"))
@@ -167,7 +168,7 @@ class MadePanel(Panel):
         job = self._job(self._made(name))
         if job is not None and not job.ended:
             self._workbench.queue.stop(job.id)
-        return html.message("Stopped; what is drawn stays, and the same button goes on from there.")
+        return ""
 
     @changes
     def do_answer(self, name: str | None, clicked: str) -> list[Any]:
@@ -199,7 +200,8 @@ class MadePanel(Panel):
         job = self._job(made)
         kept = any(drawn.kept for drawn in made.pictures())
         busy = job is not None and not job.ended
-        return [progress(job), self._gallery(made), gr.update(interactive=busy), gr.update(interactive=kept)]
+        bar = progress(job, cancelled=STOPPED)
+        return [bar, self._gallery(made), gr.update(interactive=busy), gr.update(interactive=kept)]
 
     @looks
     def newest_drawing(self) -> Any:

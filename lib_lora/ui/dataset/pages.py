@@ -22,11 +22,13 @@ import gradio as gr
 from lib_lora.access import MARK, needs_of
 from lib_lora.ui.actions import act
 from lib_lora.ui.compat import listen
+from lib_lora.ui.dataset.last_set import last_set
 from lib_lora.ui.dataset.session import Session
 from lib_lora.workbench import Workbench
 
 MOST = 64  # pages that are remembered
 _HERE: ContextVar[str] = ContextVar("page", default="")
+_LOOKS: ContextVar[bool] = ContextVar("looks", default=False)  # a page asks for news by itself: nobody uses it just now
 
 
 class PageKey:
@@ -47,6 +49,7 @@ class Pages:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._last: Session | None = None
         self._lock = Lock()
+        self._before = last_set(workbench.host.paths.places)
 
     def here(self) -> Session:
         """The session of the page whose event is handled now."""
@@ -55,23 +58,29 @@ class Pages:
             found = self._sessions.get(key)
             if found is None:
                 found = self._sessions[key] = Session(self.workbench)
+                found.before = self._before
                 if self._last is not None:
                     found.begin_as(self._last)
                 while len(self._sessions) > MOST:
                     self._sessions.popitem(last=False)
             self._sessions.move_to_end(key)
-            if key:  # what is asked for all pages at once, such as the newest job, is nobody's use of a set
+            if key and not _LOOKS.get():  # what is asked for all pages at once is nobody's use of a set either
                 self._last = found
             if found.hold is not None:
                 found.hold.heard = time.monotonic()
             return found
 
-    def opened(self) -> tuple[Path, int] | None:
-        """Folder and number of pictures of the set that was used last, in whatever page; None where there is none."""
+    def opened(self) -> tuple[Path, int | None] | None:
+        """Folder and number of pictures of the set of this page, else of the one that was used last; None without any.
+
+        Before any page of this process has opened one, that of before the restart, whose pictures are not counted.
+        """
         with self._lock:
-            editors = [session.editor for session in reversed(self._sessions.values()) if session.editor]
-        editor = next(iter(editors), None)
-        return (editor.folders[0], len(editor.pictures)) if editor and editor.folders else None
+            found = [self._sessions.get(_HERE.get()), self._last, *reversed(self._sessions.values())]
+        editor = next((session.editor for session in found if session and session.editor), None)
+        if editor is None or not editor.folders:
+            return (self._before[0], None) if self._before else None
+        return editor.folders[0], len(editor.pictures)
 
     def at(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """``handler`` with the key of the page as a first argument."""
@@ -90,12 +99,13 @@ class Pages:
 
 
 @contextmanager
-def _page(key: PageKey | None) -> Iterator[None]:
-    token = _HERE.set(key.text if isinstance(key, PageKey) else "")
+def _page(key: PageKey | None, *, looks: bool = False) -> Iterator[None]:
+    tokens = _HERE.set(key.text if isinstance(key, PageKey) else ""), _LOOKS.set(looks)
     try:
         yield
     finally:
-        _HERE.reset(token)
+        _HERE.reset(tokens[0])
+        _LOOKS.reset(tokens[1])
 
 
 class Connector:
@@ -131,7 +141,7 @@ class Connector:
         """As `lib_lora.ui.poll.Poller.keep`."""
 
         def at_page(key: PageKey | None, *values: Any) -> Any:
-            with _page(key):
+            with _page(key, looks=True):
                 return source(*values)
 
         poller.keep(at_page, outputs, [self.key, *inputs])

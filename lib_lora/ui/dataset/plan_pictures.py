@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lib_lora.dataset.collection.change import Change, Make
+from lib_lora.dataset.collection.change import Change, Make, Move
 from lib_lora.dataset.collection.opening import MASK_ENDING
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.errors import UserError
@@ -54,14 +54,19 @@ class PlanPictures:
 
 
 def _made(change: Change, pictures: Sequence[Picture]) -> Iterator[tuple[Make, Picture | None]]:
-    """What would be made, without masks, each with the picture that it is named after, if there is one."""
+    """What would be made, without masks, each with the picture that it is named after, if there is one.
+
+    A picture of the same name that is set aside before is not what it is made from.
+    """
+    going = {operation.source for operation in change.operations if isinstance(operation, Move)}
     by_folder: dict[Path, list[Picture]] = {}
     for picture in pictures:
         by_folder.setdefault(picture.path.parent, []).append(picture)
     for make in change.operations:
         if not isinstance(make, Make) or make.path.stem.endswith(MASK_ENDING):
             continue
-        named = [one for one in by_folder.get(make.path.parent, ()) if make.path.stem.startswith(one.path.stem)]
+        near = (one for one in by_folder.get(make.path.parent, ()) if one.path != make.path or one.path not in going)
+        named = [one for one in near if make.path.stem.startswith(one.path.stem)]
         yield make, max(named, key=lambda one: len(one.path.stem), default=None)
 
 

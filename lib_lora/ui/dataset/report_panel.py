@@ -80,7 +80,8 @@ class ReportPanel(Panel):
             fix = "Put them into one folder and open that; each may be a sub-folder N_name of it"
             raise UserError(f"{len(folders)} folders are open, and Train takes one", where="Folders of images", fix=fix)
         trigger = (trigger or "").strip()
-        return [NO_MESSAGE, gr.update(selected="train"), str(folders[0]), trigger, (name or "").strip() or trigger]
+        given = trigger or gr.update()  # what stands there already is not emptied
+        return [NO_MESSAGE, gr.update(selected="train"), str(folders[0]), given, (name or "").strip() or trigger]
 
     @changes
     def do_check(self, trigger: str, resolution: float | None, batch: float | None, epochs: float | None) -> list[str]:

@@ -20,6 +20,7 @@ from lib_lora.dataset.text_file import plain_lines
 from lib_lora.errors import UserError
 from lib_lora.jobs.job import Progress
 from lib_lora.jobs.views import JobView
+from lib_lora.ui.dataset.last_set import note
 from lib_lora.ui.dataset.shared import shared_editor
 from lib_lora.workbench import Workbench
 
@@ -45,6 +46,7 @@ class Session:
         self.workbench = workbench
         self.editor: DatasetEditor | None = None
         self.hold: Hold | None = None  # this page's opening of it
+        self.before: tuple[Path, ...] = ()  # what was open before the restart, to be opened again
         self._touched = self._looked = 0
         self.views: tuple[tuple[int, int, int], list[Any]] = ((-1, -1, -1), [])  # what was computed for which version
         self.page = 0
@@ -107,6 +109,7 @@ class Session:
         """Open folders in place of what was open."""
         editor = shared_editor(list(folders), self.cache)
         self._hold(editor)
+        note(self.workbench.host.paths.places, editor.folders)
         self.editor, self.pending, self.duplicates = editor, None, None
         self.filter, self.folder, self.only, self.page = TagFilter(), None, None, 0
         self.marked, self.rejects, self.classes, self.faces = frozenset(), frozenset(), {}, {}

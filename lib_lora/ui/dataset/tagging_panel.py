@@ -7,9 +7,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from lib_lora.access import changes, looks
+from lib_lora.access import admit_install, changes, looks
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.tagging.choice import NO_CHARACTER, TagChoice, balanced_threshold
+from lib_lora.dataset.tagging.download import MEGABYTES, NAME, download_tagger
 from lib_lora.dataset.tagging.host_tagger import HostTagger
 from lib_lora.dataset.tagging.labels import CSV_NAME, JSON_NAME
 from lib_lora.dataset.tagging.onnx_model import MODEL_NAME, OnnxTagger
@@ -17,15 +18,17 @@ from lib_lora.dataset.tagging.run import APPEND, MISSING, REPLACE, Tagger, chose
 from lib_lora.errors import UserError
 from lib_lora.packages import ONNX, Package
 from lib_lora.ui import html
-from lib_lora.ui.actions import panel
+from lib_lora.ui.actions import act, panel
 from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.dataset.panel import Panel
 from lib_lora.ui.packages_panel import PackageOffer
 
 NO_TAGGER = (
-    "No tagger yet. Put model.onnx and selected_tags.csv of one, such as SmilingWolf/wd-eva02-large-tagger-v3 on "
-    "huggingface.co, into a folder of its own in {}, then look for taggers again."
+    "No tagger yet. Download one here. Or put model.onnx and selected_tags.csv of another, such as "
+    "SmilingWolf/wd-eva02-large-tagger-v3 on huggingface.co, into a folder of its own in {}, then look for taggers "
+    "again."
 )
+LOADING = "Downloading it from huggingface.co; this takes minutes, and you can go on meanwhile …"
 MODES = {"only images without tags": MISSING, "add to the tags that are there": APPEND, "replace all tags": REPLACE}
 
 
@@ -75,6 +78,9 @@ class TaggingPanel(Panel):
         self.package.build(names[0] if names else None, "")
         with gr.Row(elem_classes=["lw-actions"]):
             self.start = gr.Button("Tag the images", variant="primary", elem_id="lw_ds_tag")
+            self.download = gr.Button(
+                f"Download {NAME} ({MEGABYTES} MB)", elem_id="lw_ds_tagger_download", visible=not self._loaded()
+            )
             self.refresh = gr.Button("Look for taggers again", elem_id="lw_ds_taggers")
         self.message = panel("lw_ds_tagging_message")
 
@@ -82,10 +88,15 @@ class TaggingPanel(Panel):
         """Buttons, and the hint that follows the tagger."""
         fields = [self.model, self.folder, self.threshold, self.characters, self.mode, self.exclude]
         on(self.start.click, self.do_tag, [*fields, self.named, self.mcut, self.rating, self.gpu], self.message)
-        on.act(self.refresh.click, self.do_look, [], self.message, [self.model])
+        on.act(self.refresh.click, self.do_look, [], self.message, [self.model, self.download])
+        there = [self.model, self.download]
+        act(self.download.click, self.do_download, [], self.message, there, busy=LOADING)  # it is no page's own
         for field in (self.model, self.folder):
             on.listen(field.change, self.hint_view, [self.model, self.folder], [self.hint])
         self.package.connect([self.model, self.folder], on.listen, on.act)
+
+    def _loaded(self) -> bool:
+        return NAME in self.model_names()
 
     def model_names(self) -> list[str]:
         """Folders of models, then what the host brings."""
@@ -99,7 +110,16 @@ class TaggingPanel(Panel):
         """The models there are now; the first is chosen."""
         names = self.model_names()
         found = f"{html.plural(len(names), 'tagger')} found: {', '.join(names)}." if names else "There is still none."
-        return [html.message(found), gr.update(choices=names, value=names[0] if names else None)]
+        chosen_now = gr.update(choices=names, value=names[0] if names else None)
+        return [html.message(found), chosen_now, gr.update(visible=not self._loaded())]
+
+    @changes
+    def do_download(self) -> list[object]:
+        """Fetch the tagger that is proposed, and choose it."""
+        admit_install()
+        name = download_tagger(self.session.workbench.host.paths.places.taggers)
+        there = html.message(f"{name} is there. Tag the images with it now.", html.GOOD)
+        return [there, gr.update(choices=self.model_names(), value=name), gr.update(visible=False)]
 
     @looks(paths=("folder",))
     def hint_view(self, model: str | None, folder: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib_lora.dataset.collection.change import Change
+from lib_lora.dataset.collection.change import Change, Make
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.collection.record import Entry
 from lib_lora.dataset.collection.thumbnails import Thumbnails
@@ -40,6 +41,19 @@ def letters(value: str) -> str:
     """Escaped, every letter as it stands: line ends are seen, blanks are not joined by the page."""
     shown = value.replace("\r\n", "␍␊\n").replace("\n", "↵\n").replace("␊↵", "␊").replace("\t", "⇥")
     return text(shown)
+
+
+def file_name(name: str) -> str:
+    """Escaped; a narrow line breaks it wherever it must, but not within its ending."""
+    return re.sub(r"\.\w{1,6}(?=$| )", r'<span class="lw-ending">\g<0></span>', text(name))
+
+
+def _label(caption: str) -> str:
+    """Below a thumbnail; of ``folder/name`` the folder gives way where there is not room for both."""
+    folder, _, name = caption.rpartition("/")
+    if not folder or not name:
+        return f"<span>{file_name(caption)}</span>"
+    return f'<span class="lw-name"><i>{text(folder)}/</i><b>{file_name(name)}</b></span>'
 
 
 class Album:
@@ -80,7 +94,7 @@ class Album:
         title = text(_title(picture))
         return (
             f'<button class="lw-thumb {mark}" data-lw-do="{action}" {self._own(picture)} title="{title}">'
-            f"{_image(url, picture)}<span>{text(caption)}</span></button>"
+            f"{_image(url, picture)}{_label(caption)}</button>"
         )
 
     def _own(self, picture: Picture) -> str:
@@ -101,18 +115,25 @@ def change_view(change: Change | None, figures: str = "") -> str:
     if change is None:
         return ""
     counts = "".join(f"<span>{text(name)} <b>{count:,}</b></span>" for name, count in change.counts.items())
+    made = {operation.path for operation in change.operations if isinstance(operation, Make)}
     rows = "".join(
-        f'<tr><td>{text(e.path.name)}</td><td class="lw-ds-text"><del>{letters(e.before)}</del></td>'
-        f'<td class="lw-ds-text">{letters(e.after)}</td></tr>'
+        f'<li><b class="lw-ds-text">{file_name(e.path.name)}</b>'
+        f"{_before(e.before, e.path in made)}<span class=\"lw-ds-text\">{letters(e.after)}</span></li>"
         for e in change.examples[:SHOWN_EXAMPLES]
     )
-    examples = f'<div class="lw-scroll"><table class="lw-table">{rows}</table></div>' if rows else ""
+    examples = f'<ul class="lw-ds-examples">{rows}</ul>' if rows else ""
     notes = "".join(html.message(note, html.WARNING) for note in change.notes)
     return (
         f'<div class="lw-panel" id="lw_ds_dry_run"><b>{text(change.title)}</b> '
         f'<span class="lw-quiet">– nothing has been changed yet</span><div class="lw-chips">{counts}</div>'
         f"{figures}{examples}{notes}</div>"
     )
+
+
+def _before(before: str, made: bool) -> str:
+    """What a file said, struck out; what a picture is made of (``made``) stays as it is."""
+    shown = letters(before) if made else f"<del>{letters(before)}</del>"
+    return f'<span class="lw-ds-text lw-quiet">{shown}</span>' if before else ""
 
 
 def history_view(entries: Sequence[Entry]) -> str:

@@ -25,5 +25,6 @@ class FakeGpu:
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
     paths = HostPaths(tmp_path / "loras", tmp_path / "checkpoints", tmp_path / "runs", tmp_path / "data")
-    host = SimpleNamespace(paths=paths, gpu_lock=FakeGpu(), waiting=lambda: False, upscalers=lambda: ["Lanczos"])
+    host = SimpleNamespace(paths=paths, gpu_lock=FakeGpu(), waiting=lambda: False, upscalers=lambda: ["Lanczos"],
+                           checkpoints=list)  # fmt: skip
     return Session(Workbench(host))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from lib_lora.access import looks, needs_of
+from lib_lora.access import Access, guarded, looks, needs_of, under
 from lib_lora.dataset.tags.edits import Add
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.dataset import caption_panel
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
-from lib_lora.ui.dataset.pages import PageKey, Pages
+from lib_lora.ui.dataset.gallery import Gallery
+from lib_lora.ui.dataset.pages import PageKey, Pages, _page
 from lib_lora.ui.dataset.views import Album
 from lib_lora.ui.files import Pictures
 
@@ -135,3 +137,48 @@ def test_captions_that_were_left_are_saved_and_a_page_goes_on_typing_before_it_k
     assert "changed elsewhere" in said and "by b" in said and bases[0] not in kept  # what was typed can be copied
     assert texts(three) == ["one, hat", "two", "tag 3"]
     assert at(pages, a, lambda s: panel.save_left("")) == [SKIP, SKIP]
+
+
+def test_the_set_of_before_a_restart_is_offered_again(pages, three, tmp_path):
+    """The strip above the tabs knew it, and the tab was empty."""
+    at(pages, PageKey(), lambda s: s.open([three]))
+    after = Pages(pages.workbench)
+    gallery = Gallery(after, Album(after, Pictures(pages.workbench.host.paths)))
+    a, b = PageKey(), PageKey()
+    assert after.opened() == (three, None)
+    for page in (a, b):
+        assert "Open three again" in at(after, page, lambda s: gallery.pictures_view())
+    at(after, a, lambda s: gallery.do_open("\n".join(map(str, gallery.before()))))
+    assert after.opened() == (three, 3)
+    assert "Open three again" not in at(after, a, lambda s: gallery.pictures_view())
+    other = tmp_path / "other"
+    other.mkdir()
+    at(after, a, lambda s: s.open([other]))
+    assert at(after, b, lambda s: gallery.before()) == (three,)  # what its button says, whatever others opened since
+    shutil.rmtree(other)
+    gone = Pages(pages.workbench)
+    assert gone.opened() is None and "again" not in at(gone, a, lambda s: Gallery(gone, None).pictures_view())
+
+
+def test_the_set_of_before_a_restart_is_not_named_to_who_may_not_see_it(pages, three):
+    at(pages, PageKey(), lambda s: s.open([three]))
+    after = Pages(pages.workbench)
+    gallery = Gallery(after, Album(after, Pictures(pages.workbench.host.paths)))
+    with under(Access(hide_paths=True)):
+        shown = guarded(after.at(looks(lambda: gallery.pictures_view())))
+    assert "again" not in shown(PageKey())
+
+
+def test_the_strip_names_the_set_of_its_own_page(pages, three, tmp_path):
+    """Of two pages with different sets, the strip of both named the one that had last asked for news."""
+    other = tmp_path / "other"
+    other.mkdir()
+    a, b = PageKey(), PageKey()
+    at(pages, a, lambda s: s.open([three]))
+    at(pages, b, lambda s: s.open([other]))
+    for key, folder, count in ((a, three, 3), (b, other, 0), (a, three, 3)):
+        with _page(key, looks=True):  # as a page does every second
+            pages.here()
+            assert pages.opened() == (folder, count)
+    assert pages.opened() == (other, 0)  # where somebody last did something, whoever asked for news since
+    assert at(pages, PageKey(), lambda s: s.opened().folders) == (other,)

@@ -48,3 +48,8 @@ def test_composites_are_shown_before_they_are_made(session: Session, tmp_path: P
     change = plan_joint({p.folder.name[2:]: [p] for p in pictures}, tmp_path / "set", CompositeOptions())
     shown = PlanPictures(Album(session, Pictures(session.workbench.host.paths))).draw(change, pictures)
     assert 0 < shown.count("<figure") == shown.count("<img") and "composite-00001 128×48" in shown
+    session.opened().apply(change)
+    pictures = [p for p in session.opened().pictures if p.folder.name != "1_composites"]
+    again = plan_joint({p.folder.name[2:]: [p] for p in pictures}, tmp_path / "set", CompositeOptions())
+    shown = PlanPictures(Album(session, Pictures(session.workbench.host.paths))).draw(again, session.opened().pictures)
+    assert "→" not in shown and "composite-00001 128×48" in shown  # not made of the composites of before

@@ -11,6 +11,7 @@ from PIL import Image
 from lib_lora.dataset.tags.edits import Add
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
+from lib_lora.models.base import ModelInfo
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.classes_panel import ClassesPanel
 from lib_lora.ui.dataset.composites_panel import PLACES_FIRST, CompositesPanel
@@ -155,6 +156,7 @@ def test_tag_edits_by_name(session, folder, album):
 def test_a_set_goes_to_train_from_one_folder(session, folder, album):
     panel = ReportPanel(session, album)
     session.open([folder])
+    assert "value" not in panel.do_send("", "mira")[3]  # the trigger of the form was emptied
     _, tabs, data_dir, trigger, name = panel.do_send(" mira ", "")
     assert (tabs["selected"], data_dir, trigger, name) == ("train", str(folder), "mira", "mira")
     session.open([folder / "3_mira", folder / "5_rin"])
@@ -292,3 +294,21 @@ def test_composites_say_who_stands_where(session, folder, album):
     session.apply_now(session.pending)
     texts = [path.read_text(encoding="utf-8") for path in (folder / "1_composites").glob("*.txt")]
     assert texts and {text.split(",")[0] for text in texts} == {"mira left", "rin left"}
+
+
+@pytest.mark.parametrize(("loaded", "sizes"), [("miniature", (128, 6e-3)), ("anything", (640, 5e-4))])
+def test_what_is_queued_for_places_never_enlarges(session, folder, album, monkeypatch, loaded, sizes):
+    session.open([folder])
+    panel, queued = CompositesPanel(session, album), []
+    panel.do_plan("", "2", 0.5, 0, "", 0, PLACES_FIRST, 0.2)
+    session.apply_now(session.pending)
+    info = ModelInfo(loaded, None, "sd1", "epsilon", 8, 2)
+    monkeypatch.setattr(session.workbench.host, "info", lambda: info, raising=False)
+    monkeypatch.setattr(session.workbench, "start_training", queued.append)
+    panel.do_queue("duo", 7, 0, PLACES_FIRST)
+    assert [(c.name, c.epochs, c.no_upscale, c.keep_tokens) for c in queued] == [
+        ("duo-places", 7, True, 3), ("duo", 7, True, 3)
+    ]  # fmt: skip
+    assert {(c.resolution, c.unet_lr) for c in queued} == {sizes}
+    panel.do_queue("duo", 7, 320, PLACES_FIRST)
+    assert {c.resolution for c in queued[2:]} == {320}
