@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 import torch
 from PIL import Image
 
@@ -13,7 +14,7 @@ from lib_lora.demo.judge.network import JudgeNetwork
 from lib_lora.demo.pair import Amounts, experiment, run, trio
 from lib_lora.demo.pair.experiment import Places
 from lib_lora.demo.pair.scores import pair_scores, parts, trio_scores
-from lib_lora.demo.pair.subjects import KIT, PAIR, RIN, TRIO, caption, specs
+from lib_lora.demo.pair.subjects import FIGURE, HEIGHT, KIT, PAIR, RIN, TRIO, caption, specs
 from lib_lora.demo.world import MIRA
 
 FAST = (("rank", 2), ("resolution", 64), ("bucket_min", 32), ("fixed_loss_images", 0), ("batch_size", 8))
@@ -99,3 +100,12 @@ def test_all_ways_are_trained_drawn_and_written_down(tiny_host, tmp_path, monkey
     assert {path.stem for path in files} >= {f"pair-{run}" for run in runs}
     assert run(tiny_host, tmp_path / "docs", amounts, judge) == scores
     assert {path: path.stat().st_mtime_ns for path in tiny_host.paths.loras.iterdir()} == files
+
+
+@pytest.mark.parametrize(("amounts", "people"), [(Amounts(), len(PAIR)), (trio.AMOUNTS, len(TRIO))])
+def test_pictures_of_all_are_trained_at_their_size(amounts, people):
+    """A figure must be as large in them as alone, and as it will be drawn."""
+    width, settings = FIGURE * people, {"bucket_max": 256, **dict(amounts.training)}
+    assert settings["no_upscale"] and settings["bucket_max"] >= width
+    assert settings["resolution"] ** 2 >= width * HEIGHT
+    assert specs(MIRA, 1, seed=0)[0].size == (FIGURE, HEIGHT)

@@ -26,7 +26,7 @@ from ..tour.report import table
 from ..tour.tour import PICTURE, Tour
 from ..tour.tour import Amounts as TourAmounts
 from .scores import pair_scores, who
-from .subjects import HEIGHT, PAIR, WIDTH, Subjects, write_singles
+from .subjects import FIGURE, HEIGHT, PAIR, Subjects, write_singles
 
 TEMPLATE = "CharLeft, CharRight, People, TagsLeft, TagsRight"
 PROMPT = "{}, {}, 2girls, full body, simple background, white background"
@@ -171,7 +171,7 @@ class Experiment:
     def drawn(self, way: str, lora: Path | None, names: Sequence[tuple[str, str]]) -> list[Image.Image]:
         """Pictures of both."""
         prompt = PLACED if way == PLACES_FIRST else PROMPT
-        sized = replace(PICTURE, width=WIDTH, height=HEIGHT)
+        sized = replace(PICTURE, width=FIGURE * len(PAIR), height=HEIGHT)
         first = self.amounts.first_seed
         requests = [replace(sized, prompt=prompt.format(*n), seed=first + i) for i, n in enumerate(names)]
         return self.desk.pictures(f"drawing {way}", requests, lora)

@@ -17,10 +17,14 @@ from ..tour.report import table
 from ..tour.tour import PICTURE
 from .experiment import PLACES_FIRST, SHOWN, Amounts, Experiment, Places, Scores
 from .scores import trio_scores
-from .subjects import HEIGHT, TRIO, WIDTH
+from .subjects import FIGURE, HEIGHT, TRIO
 
 PROMPT = "{} left, {} middle, {} right, 3girls, full body, simple background, white background"
-AMOUNTS = Amounts(places=Places(steps=(270, 225)))
+WIDTH = FIGURE * len(TRIO)  # wider than what the miniature was taught; three stand side by side all the same
+AMOUNTS = Amounts(
+    places=Places(steps=(270, 225)),
+    training=(("shuffle", False), ("resolution", 200), ("bucket_max", WIDTH), ("no_upscale", True)),
+)
 TEXT = """\
 # Three characters in one picture
 
