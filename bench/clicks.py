@@ -50,7 +50,7 @@ def run() -> dict[str, float]:
         raise UserError("This folder is made for the pictures, and is there already", where=DATA, fix="Move it away")
     STATES.mkdir(exist_ok=True)
     with _workbench() as bench, chromium() as browser:
-        server = serve(bench, PORT, wait=False)
+        server = serve(bench, PORT)
         try:
             visitor = Visitor(browser.new_context(viewport=SIZE), server.address, bench)
             return visitor.go()

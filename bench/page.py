@@ -61,7 +61,7 @@ def run() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
         found = {"load": os.getloadavg()[0]}
         bench = _workbench(Path(temporary))
-        server, gradio = serve(bench, 7980, wait=False), _gradio()
+        server, gradio = serve(bench, 7980), _gradio()
         try:
             with chromium() as browser:
                 context = browser.new_context(viewport={"width": 1280, "height": 900})

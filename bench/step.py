@@ -190,7 +190,7 @@ def train_step(unet: nn.Module, batch: Batch, parameters: list[nn.Parameter]) ->
     for parameter in parameters:
         parameter.data = parameter.data.float()
     parameters = [p.requires_grad_() for p in parameters]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, foreach=True)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
 
     def step() -> None:
         batch.loss(unet, batch.latents).backward()

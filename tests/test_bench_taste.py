@@ -47,6 +47,25 @@ def test_the_user_errs_in_a_tenth_of_the_answers() -> None:
         assert difference == 0.01 or EQUAL not in given
 
 
+def test_a_task_trains_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told(list[str]):
+        style = character = None
+
+        def train_styles(self) -> None:
+            self.append("style")
+
+        def train_at_night(self) -> None:
+            self.append("character")
+
+    tasks = import_module("bench.taste.tasks")
+    for only, needed in (("character", ["character"]), ("style", ["style"]), ("", ["style", "character"])):
+        told = Told()
+        monkeypatch.setattr(tasks, "Bench", lambda told=told: told)
+        found = list(tasks.tasks(only))
+        assert [task.name for task in found] == needed == told
+        assert all(len(task.recipe.requests(0)) == tasks.PICTURES == len(task.wanted) for task in found)
+
+
 def test_the_interval_is_students() -> None:
     found = paired([0.0, 0.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4])
     assert (found.usual, found.other, found.difference) == pytest.approx((0, 0.25, 0.25))

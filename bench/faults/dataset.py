@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from bench.faults.campaign import Campaign, all_or_nothing
+from lib_lora.dataset.collection.bad_files import plan_aside, plan_png
 from lib_lora.dataset.collection.captions import plan_import
 from lib_lora.dataset.collection.change import Change
 from lib_lora.dataset.collection.moving import plan_move, plan_numbering, set_aside
@@ -51,9 +52,18 @@ def _composites(editor: DatasetEditor) -> Change:
     return plan_composites(subjects, editor.folders[0] / "1_pairs", CompositeOptions(share=0.5))
 
 
+def _png(editor: DatasetEditor) -> Change:
+    return plan_png([problem.path for problem in editor.problems], editor.originals)
+
+
+def _aside(editor: DatasetEditor) -> Change:
+    return plan_aside([problem.path for problem in editor.problems], editor.rejected)
+
+
 PLANS: dict[str, Plan] = {
     "tags": _tags, "import": lambda editor: plan_import(editor.pictures), "numbering": _numbers, "rejects": _rejects,
     "mirrored": _mirrored, "crops": _cropped, "masks": _masks, "composites": _composites,
+    "convert to PNG": _png, "set aside": _aside,
 }  # fmt: skip
 
 
@@ -93,4 +103,6 @@ def _write_set(folder: Path) -> None:
         path.with_suffix(".txt").write_bytes(caption)
     Image.new("L", (32, 24), 255).save(folder / "1-masklabel.png")
     Image.new("RGB", (24, 24), "red").save(folder / "4.jpg")
+    Image.new("P", (16, 8)).save(folder / "5.gif")
+    (folder / "6.gif").write_bytes(b"GIF89a")
     (folder / "4.jpg.txt").write_text("1girl\nlong_hair", encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -15,7 +16,7 @@ from lib_lora.adapters.block_presets import load_presets
 from lib_lora.adapters.file import open_lora
 from lib_lora.demo import CHECKPOINT
 from lib_lora.demo.judge import Judge, truth
-from lib_lora.demo.tour.datasets import style_specs
+from lib_lora.demo.tour.datasets import character_caption, character_specs, style_specs, write_dataset
 from lib_lora.demo.tour.tour import STYLE, TRIGGER, Amounts, Tour
 from lib_lora.demo.world import MIRA, Character, Spec, tags
 from lib_lora.hosts.standalone.host import StandaloneHost
@@ -29,7 +30,9 @@ STATE = Path(__file__).resolve().parents[2] / ".state" / "taste"
 PLACES = {"white": "arms down", "pink": "arms up", "green": "waving", "night": "arms down"}
 PROMPTS = 4  # and as many seeds: each prompt is always drawn from the same noise
 PICTURES = 4  # on each side of a question: all prompts
-AMOUNTS = Amounts(character=16, character_training=(("epochs", 4), ("rank", 8), ("repeats", "3")))
+NIGHT = "night"  # the place of all pictures that the character is learned from; no caption names it, so it comes along
+FEW = 8
+LONG: dict[str, Any] = {"epochs": 3, "rank": 8, "repeats": "8", "fixed_loss_images": 0, "save_every_n_epochs": 0}
 Utility = Callable[[Sequence[Image.Image], Sequence[Spec]], list[float]]
 
 
@@ -75,7 +78,7 @@ class Bench:
         self.host = StandaloneHost(paths, [CHECKPOINT])
         self.host.load("miniature")
         self.judge = Judge.load()
-        self.tour = Tour(self.host, state / "tour", AMOUNTS, self.judge)
+        self.tour = Tour(self.host, state / "tour", Amounts(), self.judge)
 
     def has(self, *names: str) -> bool:
         """Whether these LoRAs are trained: whatever settings this version has, the figures are of the files."""
@@ -85,6 +88,14 @@ class Bench:
         """STYLE and BASE as the tour trains them, unless they are there."""
         if not self.has("STYLE", "BASE"):
             self.tour.train_styles()
+
+    def train_at_night(self) -> None:
+        """The character from a few pictures of one place, unless it is there."""
+        if not self.has(NIGHT):
+            specs = [replace(spec, background=NIGHT) for spec in character_specs(FEW, 50)]
+            captions = [character_caption(spec).replace(f", {NIGHT}", "") for spec in specs]
+            write_dataset(STATE / "sets" / NIGHT, specs, captions)
+            self.tour.train(self.tour.config(NIGHT, STATE / "sets" / NIGHT, trigger=TRIGGER, keep_tokens=1, **LONG))
 
     def probabilities(self, images: Sequence[Image.Image]) -> list[dict[str, dict[str, float]]]:
         """See :func:`bench.lab.probabilities`."""
@@ -108,21 +119,32 @@ class Bench:
         return found
 
 
-def tasks() -> Iterator[Task]:
-    """Style minus base style, from GP1 and GP2; and a character, from all blocks at 1."""
+def tasks(only: str = "") -> Iterator[Task]:
+    """Style minus base style, from GP1 and GP2; a character whose place came along, from 1; or ``only`` one of them."""
     bench = Bench()
+    for name, task in (("style", _style), ("character", _character)):
+        if only in ("", name):
+            yield task(bench)
+
+
+def _style(bench: Bench) -> Task:
     bench.train_styles()
     specs = tuple(style_specs("anime", PROMPTS, seed=1))
-    prompts = tuple(", ".join(tags(spec)) for spec in specs)
-    style = Recipe("STYLE", blocks="GP1", base="BASE", base_blocks="GP2", prompts=prompts,
-                   seeds=tuple(range(PROMPTS)), pictures=PICTURES, settings=QUICK)  # fmt: skip
-    yield Task("style", style, specs, bench.style, bench)
-    if not bench.has(TRIGGER):
-        bench.tour.train_character()
+    recipe = _recipe("STYLE", [", ".join(tags(spec)) for spec in specs], blocks="GP1", base="BASE", base_blocks="GP2")
+    return Task("style", recipe, specs, bench.style, bench)
+
+
+def _character(bench: Bench) -> Task:
+    bench.train_at_night()
     shown = tuple(Spec((replace(MIRA, pose=pose),), background=place) for place, pose in PLACES.items())
-    asked = tuple(f"{TRIGGER}, 1girl, solo, {_pose(s.characters[0])}full body, {_place(s)}" for s in shown)
-    character = replace(style, lora=TRIGGER, blocks="ALL", base="", base_blocks="", prompts=asked)
-    yield Task("character", character, shown, bench.character, bench)
+    asked = [f"{TRIGGER}, 1girl, solo, {_pose(s.characters[0])}full body, {_place(s)}" for s in shown]
+    return Task("character", _recipe(NIGHT, asked), shown, bench.character, bench)
+
+
+def _recipe(lora: str, prompts: Sequence[str], **values: str) -> Recipe:
+    """With all prompts on each side of a question, each from its own noise."""
+    seeds = tuple(range(PROMPTS))
+    return Recipe(lora, prompts=tuple(prompts), seeds=seeds, pictures=PICTURES, settings=QUICK, **values)
 
 
 def _pose(c: Character) -> str:

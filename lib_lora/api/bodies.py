@@ -111,7 +111,7 @@ class Taste(Drawing):
     subtract_blocks: str = "GP2"
     locked: str = ""
     tune_weight: bool = True
-    pictures: int = 1
+    pictures: int = 4  # on each side, as the page begins
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import torch
 
 from lib_lora.access import Access
 from lib_lora.adapters import Network, NetworkSpec, write_lora
 from lib_lora.adapters.formula import parse
+from lib_lora.api import bodies
+from lib_lora.ui.blocks_desk import BlocksDesk
+from lib_lora.ui.blocks_taste_panel import TastePanel
+from lib_lora.ui.files import Pictures
 from lib_lora.workbench import Workbench
 from tests.api.test_api import Caller
 
-SMALL = {"prompts": ["1girl"], "seeds": [1, 2], "width": 64, "height": 64, "steps": 1, "cfg": 1.0}
+SMALL = {"prompts": ["1girl"], "seeds": [1, 2], "pictures": 2, "width": 64, "height": 64, "steps": 1, "cfg": 1.0}
 
 
 @pytest.fixture
@@ -45,6 +50,13 @@ def test_a_tuning_from_start_to_best(caller: Caller, workbench: Workbench) -> No
     (term,) = parse(after["best"])
     assert term.name == "mira" and term.blocks
     assert caller.post("answer", lora="mira", question=1, better="undo").json()["answers"] == 0
+
+
+def test_it_begins_with_as_many_pictures_as_the_page(workbench: Workbench) -> None:
+    panel = TastePanel(BlocksDesk(workbench), Pictures(workbench.host.paths), None)
+    with gr.Blocks():
+        panel.build()
+    assert str(bodies.Taste(lora="mira", prompts=["1girl"]).pictures) == panel.count.value
 
 
 @pytest.mark.parametrize(
