@@ -35,8 +35,10 @@
         }
     }
 
+    // not below the pointer: an entry that is new on top of an open list would push another one under the click
     function refresh(numbers) {
         if (numbers.length) stirred = performance.now();
+        if (root().querySelector(".options:hover")) return;
         numbers.forEach((number) => press("lw_poll_" + number));
     }
 
@@ -90,7 +92,7 @@
         const cell = target.closest("[data-lw-cell]");
         const star = target.closest("[data-lw-star]");
         if (star) type("lw_grid_star", star.dataset.lwStar + "|" + Date.now());
-        else if (cell) type("lw_grid_pick", cell.dataset.lwCell + "|" + Date.now());
+        else if (cell && event.detail < 2) type("lw_grid_pick", cell.dataset.lwCell + "|" + Date.now());
         else if (target.matches("img[data-lw-zoom]")) window.loraWorkbench.zoom(target);
         const action = target.closest("[data-lw-do]");
         if (action) datasetAction(action.dataset.lwDo, event);

@@ -27,7 +27,11 @@
         large.alt = small.alt;
         large.dataset.lwKey = "";
         const name = find("#lw_ds_current figcaption");
-        if (name && name.textContent !== small.alt) name.textContent = small.alt;
+        if (!name || name.textContent === small.alt) return;
+        const end = small.alt.lastIndexOf("."), ending = document.createElement("span");
+        ending.className = "lw-ending";
+        ending.textContent = small.alt.slice(end);
+        name.replaceChildren(small.alt.slice(0, end), ending);
     }
 
     function follow() {
@@ -153,7 +157,7 @@
 
     // size and order
     function resize(value) {
-        find("#lw_page").style.setProperty("--lw-thumb", `${value}px`);
+        document.documentElement.style.setProperty("--lw-thumb", `${value}px`); // gradio rewrites its parts' own style
         try { localStorage.setItem(SIZE, value); } catch { /* blocked */ }
     }
     const size = () => { try { return localStorage.getItem(SIZE); } catch { return null; } };

@@ -10,7 +10,7 @@
 
     function narrow(table) {
         Array.from(table.tBodies[0].rows).forEach((row) => {
-            const text = row.textContent.toLowerCase();
+            const text = Array.from(row.cells, (cell) => cell.textContent).join("\n").toLowerCase(); // none runs into the next
             row.hidden = !words.every((word) => text.includes(word));
         });
     }

@@ -3,8 +3,10 @@
 from modules import script_callbacks
 
 import lib_lora  # noqa: F401 — now, while this folder is on the path; what takes long is imported by the callbacks
+from lib_lora.start_up import uncollected
 
 
+@uncollected()
 def on_ui_tabs():
     """The tab, in the form that ``script_callbacks.on_ui_tabs`` expects."""
     from lib_lora.ui.guard import tabs
@@ -12,6 +14,7 @@ def on_ui_tabs():
     return tabs()
 
 
+@uncollected()
 def on_app_started(demo, app):
     """The tab's pictures, and the HTTP API."""
     from lib_lora.ui.webui import add_routes
@@ -19,6 +22,7 @@ def on_app_started(demo, app):
     add_routes(app)
 
 
+@uncollected()
 def on_ui_settings():
     """A section on the Settings page."""
     from lib_lora.hosts.webui.settings import add_settings
@@ -26,6 +30,7 @@ def on_ui_settings():
     add_settings()
 
 
+@uncollected()
 def on_before_ui():
     """Axes for the X/Y/Z plot, whose script is loaded by now."""
     from lib_lora.ui.webui import add_plot_axes

@@ -3,6 +3,7 @@
 from modules import scripts
 
 import lib_lora  # noqa: F401 — as in lora_workbench.py
+from lib_lora.start_up import uncollected
 
 
 class LoraWorkbenchWeights(scripts.Script):
@@ -14,6 +15,7 @@ class LoraWorkbenchWeights(scripts.Script):
     def show(self, is_img2img):
         return scripts.AlwaysVisible
 
+    @uncollected()
     def ui(self, is_img2img):
         from lib_lora.ui.guard import prompt_weights
 

@@ -31,6 +31,7 @@ ROWS = (
         "randomness",
         "report",
         "small_files",
+        "start_up",
     },
     {"models"},
     {"adapters"},

@@ -59,6 +59,23 @@ def _stamped(fn: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     return run
 
 
+def _told(fn: Callable[..., list[Any]], outputs: Sequence[Any]) -> Callable[..., list[Any]]:
+    """An output that is also kept up to date is sent anew: what it shows is the answer, and not what was sent last.
+
+    A bar that says "waits for its turn" would stay where the job ends before the page asks for news.
+    """
+
+    @around(fn)
+    def run(*args: Any) -> list[Any]:
+        values = fn(*args)
+        for component, value in zip(outputs, values, strict=True):
+            if (kept := getattr(component, "lw_kept", None)) is not None and value != SKIP:
+                kept.given += 1
+        return values
+
+    return run
+
+
 def act(
     trigger: Callable,
     fn: Callable[..., Any],
@@ -77,7 +94,7 @@ def act(
         fn: marked with ``looks`` or ``changes`` (``lib_lora.access``).
         busy: shown until a handler that takes longer has an answer.
     """
-    run = _stamped(safely(guarded(fn), len(outputs), error_html))
+    run = _told(_stamped(safely(guarded(fn), len(outputs), error_html)), [message, *outputs])
     pressed = source_of(trigger)
     if busy:
         trigger = listen(trigger, looks(lambda: html.message(busy)), [], [message]).then

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.ui.dataset_tab import DatasetTab
 from lib_lora.ui.faults import Faults
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.glances import GLANCES
 from lib_lora.ui.grid_tab import GridTab
 from lib_lora.ui.head_script import HeadScript
 from lib_lora.ui.merge_tab import MergeTab
@@ -79,7 +79,8 @@ def build_page(
     publish = PublishTab(workbench, pictures, None if access.confined else uploads)
     status, way = StatusStrip(workbench), Way(workbench, dataset.pages.opened)
     looks = {"theme": theme(), "fill_width": True} if standalone else {}
-    with compat.page(title="LoRA Workbench", **looks) as page:
+    make = compat.page if standalone else compat.part
+    with make(title="LoRA Workbench", **looks) as page:
         if standalone:
             gr.HTML(f"<style>{_text('style.css')}</style>", elem_classes=["lw-hidden"])
         with gr.Column(elem_id="lw_page"):
@@ -109,9 +110,9 @@ def build_page(
             _hide(page, PATH_FIELDS)
         with under(access):
             status.connect(poller)
-            way.connect(poller)
             poller.keep(Faults(workbench.host.paths.places).now, [damaged])
             dataset.connect(page, poller, tabs, train)
+            way.connect(poller, dataset.on)
             train.connect(page, poller, tabs, grid.run)
             grid.connect(poller, tabs, blocks.lora, publish.lora)
             blocks.connect(poller, tabs, merge)
@@ -138,21 +139,13 @@ class Server:
     page: gr.Blocks
     address: str
 
-    def wait(self) -> None:
-        """Until Ctrl+C."""
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            self.close()
-
     def close(self) -> None:
         """Stop serving; jobs that run go on in this process."""
         self.page.close()
 
 
-def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: bool = True) -> Server:
-    """Show the tabs in a browser; returns at once if ``wait`` is False, else after Ctrl+C.
+def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS) -> Server:
+    """Show the tabs in a browser; returns at once, and serves as long as the process lives.
 
     Args:
         port: the first one that is tried; the next free one is taken.
@@ -172,13 +165,12 @@ def serve(workbench: Workbench, port: int = 7861, *, host: str = ADDRESS, wait: 
     )
     pictures.serve_on(app)
     news.serve_on(app)
+    GLANCES.serve_on(app)
     Words().serve_on(app)
     uploads.serve_on(app)
     add_api(app, workbench, Access())
     server = Server(page, page.local_url)
     print(f"LoRA Workbench is at {server.address} (Ctrl+C ends it)", flush=True)
-    if wait:
-        server.wait()
     return server
 
 

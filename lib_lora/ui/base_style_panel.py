@@ -31,6 +31,7 @@ from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.generation import GenerationFields
 from lib_lora.ui.job_view import newest, of_type, progress
+from lib_lora.ui.lora_picture import LoraPictures
 from lib_lora.ui.poll import Poller
 from lib_lora.ui.values import lines
 from lib_lora.workbench import Workbench
@@ -42,6 +43,7 @@ INTRO = (
 )
 STRENGTHS = {"usual": ("GP1", "GP2"), "strong: style too weak, or few steps": ("GP1_STRONG", "GP2_STRONG")}
 SHOWN_PICTURES = 12
+CANCELLED = "Cancelled; what is done stays, and the same button goes on from there."
 
 
 class BaseStylePanel:
@@ -50,6 +52,7 @@ class BaseStylePanel:
     def __init__(self, workbench: Workbench, pictures: Pictures):
         self.workbench = workbench
         self.pictures = pictures
+        self.of_loras = LoraPictures(workbench, pictures)
         self.loras = lora_names(workbench)
         self.runs = run_names(workbench)
         self.generation = GenerationFields("Base pictures", "lw_base")
@@ -107,9 +110,11 @@ class BaseStylePanel:
                 elem_id="lw_base_like",
                 interactive=True,
             )
-            self.style = gr.Dropdown(
-                choices=self.loras(), value=None, label="Subtract it from", elem_id="lw_base_style", interactive=True
-            )
+            with self.of_loras.beside("lw_base_style") as self.picture:
+                self.style = gr.Dropdown(
+                    choices=self.loras(), value=None, label="Subtract it from", elem_id="lw_base_style",
+                    interactive=True,
+                )  # fmt: skip
             self.strength = gr.Dropdown(
                 choices=list(STRENGTHS),
                 value=next(iter(STRENGTHS)),
@@ -135,7 +140,7 @@ class BaseStylePanel:
         act(self.train.click, self.start_training, [self.name, self.like], self.message)
         act(self.cancel.click, self.end, [self.name], self.message)
         shown = [self.progress, self.strip, self.generate, self.train, self.subtract, self.cancel]
-        poller.keep(self.now, [*shown, self.like, self.style], [self.name, self.like, self.style])
+        poller.keep(self.now, [*shown, self.like, self.style, self.picture], [self.name, self.like, self.style])
 
     @property
     def subtraction(self) -> list[Any]:
@@ -189,7 +194,7 @@ class BaseStylePanel:
         job = self._job(BaseStyle(self.workbench, name))
         if job is not None and not job.ended:
             self.workbench.queue.stop(job.id)
-        return html.message("Cancelled; what is done stays, and the same button goes on from there.")
+        return ""
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -197,12 +202,13 @@ class BaseStylePanel:
         """Updates of everything that follows the folder and the queue."""
         settings = choices([*self.runs(), *(p.name for p in PRESETS)], like)
         own = re.compile(rf"{re.escape((name or '').strip())}(-\d+)?")  # the base style itself, and its epochs
+        picture = self.of_loras.of(style)
         styles = choices([lora for lora in self.loras() if not own.fullmatch(lora)], style, first=False)
         try:
             base = BaseStyle(self.workbench, name)
             begun, pictures, lora, run = base.spec(), base.pictures(), base.lora(), base.run()
         except UserError as error:
-            return [html.error_message(error), "", *[SKIP] * 4, settings, styles]
+            return [html.error_message(error), "", *[SKIP] * 4, settings, styles, picture]
         total = begun[1].count if begun else 0
         drawn = 0 < total <= len(pictures)
         job = self._job(base)
@@ -210,7 +216,7 @@ class BaseStylePanel:
         half = run is not None and run.status != "finished" and lora is None
         go_on = "Go on generating" if 0 < len(pictures) < total else "Generate pictures"
         return [
-            progress(job),
+            progress(job, cancelled=CANCELLED),
             self._strip(pictures, total),
             _step(f"1 · {go_on}", done=drawn, next_one=not drawn and lora is None and not busy),
             _step("2 · " + ("Go on training" if half else "Train the LoRA"), done=lora is not None,
@@ -219,6 +225,7 @@ class BaseStylePanel:
             gr.update(interactive=busy),
             settings,
             styles,
+            picture,
         ]  # fmt: skip
 
     def _strip(self, pictures: list[Path], total: int) -> str:

@@ -20,7 +20,6 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.blocks_jobs import BlocksPictureJob
 from lib_lora.jobs.views import JobView
 from lib_lora.models.base import GenerationRequest
-from lib_lora.ui import blocks_view as view
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.blocks_desk import BlocksDesk
@@ -97,10 +96,8 @@ class Stage:
         return [self.prompt, *self.generation.components]
 
     def filled(self, entry: LoraEntry) -> list[Any]:
-        """Prompt and size that suit a LoRA."""
-        size = view.side_of(entry.metadata)
-        sizes = self.generation.sized(*size) if size else [SKIP] * len(self.generation.components)
-        return [entry.metadata.get("modelspec.trigger_phrase") or SKIP, *sizes]
+        """Prompt, size and clip skip that suit a LoRA."""
+        return [entry.metadata.get("modelspec.trigger_phrase") or SKIP, *self.generation.trained_at(entry.metadata)]
 
     # -- events -------------------------------------------------------------------------------------------------------
 

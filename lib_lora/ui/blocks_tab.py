@@ -21,6 +21,7 @@ from lib_lora.ui.blocks_taste_panel import TastePanel
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.lora_picture import LoraPictures
 from lib_lora.ui.merge_fields import BaseField
 from lib_lora.ui.merge_rows import ALL, with_row
 from lib_lora.ui.merge_tab import MergeTab
@@ -37,6 +38,7 @@ class BlocksTab:
         self.workbench = workbench
         self.desk = BlocksDesk(workbench)
         self.loras = lora_names(workbench)
+        self.of_loras = LoraPictures(workbench, pictures)
         self.stage = Stage(self.desk, pictures)
         self.scan = ScanPanel(self.desk, pictures, self.stage)
         self.symptoms = SymptomPanel(self.desk)
@@ -56,10 +58,11 @@ class BlocksTab:
 
     def _build_controls(self) -> None:
         with gr.Row(elem_classes=["lw-fields"]):
-            self.lora = gr.Dropdown(
-                choices=self.loras(), value=None, label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True,
-                scale=3, allow_custom_value=True,
-            )  # fmt: skip
+            with self.of_loras.beside("lw_blocks_lora", scale=3) as self.picture:
+                self.lora = gr.Dropdown(
+                    choices=self.loras(), value=None, label="LoRA to tune", elem_id="lw_blocks_lora", interactive=True,
+                    allow_custom_value=True,
+                )  # fmt: skip
             self.preset = gr.Dropdown(
                 choices=list(self.desk.presets()),
                 value="ALL",
@@ -135,12 +138,12 @@ class BlocksTab:
         act(self.merge.click, self.to_merge, [*which, *there], self.saved, filled)
         to_merge = (self.other, tabs, merge.ways)
         self.taste.connect(poller, self.lora, self.scale, self.now, now, self.stage.follows, to_merge)
-        poller.keep(self.now_choices, [self.lora], [self.lora])
+        poller.keep(self.now_choices, [self.lora, self.picture], [self.lora])
 
     @looks
     def now_choices(self, name: str | None) -> list[Any]:
-        """The LoRAs there are; the chosen one stays."""
-        return [choices(self.loras(), name)]
+        """The LoRAs there are; the chosen one stays, and is shown."""
+        return [choices(self.loras(), name), self.of_loras.of(name)]
 
     @looks
     def open(self, name: str | None, weight: float | None) -> list[Any]:

@@ -155,9 +155,3 @@ def _strength_row(row: BlockStrength) -> str:
 def _spread(value: float, row: BlockStrength) -> str:
     """Over seeds, where there are several."""
     return f" ± {value:.1%}" if len(row.image) > 1 else ""
-
-
-def side_of(metadata: dict[str, str]) -> tuple[int, int] | None:
-    """Width and height that the LoRA was trained with, from ``"(512, 512)"``."""
-    numbers = [int(n) for n in metadata.get("ss_resolution", "").strip("()").split(",") if n.strip().isdigit()]
-    return (numbers[0], numbers[-1]) if numbers else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from lib_lora.names import EPOCH, STEP
 from lib_lora.training.run import Run
 from lib_lora.ui.poll import Watched
 from lib_lora.workbench import Workbench
@@ -19,8 +20,30 @@ def run_names(workbench: Workbench) -> Watched[list[str]]:
 
 
 def lora_names(workbench: Workbench) -> Callable[[], list[str]]:
-    """Names of all LoRA files; the folders are only listed again where one of them changed."""
-    return lambda: [lora.name for lora in workbench.list_loras()]
+    """Names of all LoRA files, the run that was trained last first; the folders are only listed again where one of them
+    changed, and the age of a file is asked for once."""
+    ages: dict[Path, float] = {}
+
+    def names() -> list[str]:
+        entries = workbench.list_loras()
+        for entry in entries:
+            if entry.path not in ages:
+                ages[entry.path] = _age(entry.path)
+        return newest_first({entry.name: ages[entry.path] for entry in entries})
+
+    return names
+
+
+def newest_first(ages: Mapping[str, float]) -> list[str]:
+    """Names of LoRA files by run: the run with the newest file first, and of each run the newest file first.
+
+    Args:
+        ages: name -> when the file was written, in seconds.
+    """
+    runs: dict[str, float] = {}
+    for name, written in ages.items():
+        runs[_run(name)] = max(written, runs.get(_run(name), 0.0))
+    return sorted(ages, key=lambda name: (-runs[_run(name)], _run(name), -ages[name], name.casefold()))
 
 
 def choices(names: Sequence[str], value: str | None, *, first: bool = True) -> Any:
@@ -44,6 +67,19 @@ def sample_prompt_of(run: Run, literal: Callable[[str], str] = str) -> str:
     config = run.config()
     lines = [line.split(" --")[0].strip() for line in config.sample_prompts.splitlines() if line.strip()]
     return "\n".join(lines) or literal(config.trigger or _first_caption(Path(config.data_dir)) or config.name)
+
+
+def _run(name: str) -> str:
+    """What the files of a run have in common; a date at the end groups files too, which does no harm in a list."""
+    return EPOCH.sub("", STEP.sub("", name)).casefold()
+
+
+def _age(path: Path) -> float:
+    """When a file was written, in seconds; 0 where it cannot be asked."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _hidden(path: Path) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -131,6 +134,63 @@ def check_connected(page: gr.Blocks) -> None:
 def page(**options: Any) -> gr.Blocks:
     """``gr.Blocks`` with the options that it knows; some of them belong to :func:`launch` in later versions."""
     return gr.Blocks(analytics_enabled=False, **accepted(gr.Blocks.__init__, **options))
+
+
+@contextmanager
+def part(**options: Any) -> Iterator[gr.Blocks]:
+    """:func:`page` for one that a web UI renders within its own, and that never serves itself.
+
+    The web UI makes the configuration and the app of the whole page, so the part gets none; and gradio 4 looks up the
+    signature of a class each time that it makes a component or an event of it, which here is done once for each.
+    """
+    with _replaced(_shortened()):
+        made = page(**options)
+        made.get_config_file = lambda *_args, **_options: {}  # instead of the class's, which is there again afterwards
+        try:
+            with made:
+                yield made
+        finally:
+            del made.get_config_file
+
+
+class _Inspect:
+    """``inspect`` for gradio's modules, with a memory."""
+
+    def __init__(self) -> None:
+        self.signature = lru_cache(maxsize=None)(inspect.signature)
+        self.getfullargspec = lru_cache(maxsize=None)(inspect.getfullargspec)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(inspect, name)
+
+
+def _shortened() -> Iterator[tuple[Any, str, Any]]:
+    """Owner, name and replacement of what takes gradio long; nothing for what a version does not have."""
+    remembering = _Inspect()
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != "gradio":
+            continue
+        found = vars(module)
+        if found.get("inspect") is inspect:
+            yield module, "inspect", remembering
+        if callable(folder := found.get("get_upload_folder")):
+            yield module, "get_upload_folder", lru_cache(maxsize=None)(folder)
+    app = gr.routes.App
+    if hasattr(app, "create_app"):
+        yield app, "create_app", staticmethod(lambda *_args, **_options: None)
+
+
+@contextmanager
+def _replaced(changes: Iterator[tuple[Any, str, Any]]) -> Iterator[None]:
+    before = []
+    try:
+        for owner, name, value in list(changes):
+            before.append((owner, name, vars(owner)[name]))  # a static method as it is, not what it gives
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 def launch(page: gr.Blocks, **options: Any) -> Any:

@@ -23,7 +23,7 @@ def lr_chart(config: TrainConfig) -> str:
     axes = Axes([0.0, 100.0], [0.0, *values], size=SMALL)
     lines = "".join(axes.line(points, css) for _, css, points in drawn)
     names = [(css, f"{name}, at most {max(y for _, y in points):.3g}") for name, css, points in drawn]
-    return figure(axes.frame("") + lines, "Learning rate; across: the run in %", names, size=SMALL)
+    return figure(axes.frame("") + lines, "Learning rate, from the start (0 %) to the end (100 %)", names, size=SMALL)
 
 
 def timestep_chart(config: TrainConfig) -> str:
@@ -33,9 +33,9 @@ def timestep_chart(config: TrainConfig) -> str:
     chance = drawn * TIMESTEPS
     points = [(float(t), float(chance[t])) for t in (*range(0, TIMESTEPS, 5), TIMESTEPS - 1)]
     axes = Axes([0.0, float(TIMESTEPS)], [0.0, *(y for _, y in points)], size=SMALL)
-    title = "Timesteps: left the details, right the composition"
+    title = "How often each timestep is trained (1: evenly); left details, right composition"
     flow = "" if config.flow_shift == 1 else f", shifted by {flow_shift(config, side, side):.3g} (rectified flow)"
-    name = f"{config.timestep_distribution}{flow}, times an even share"
+    name = f"{config.timestep_distribution}{flow}"
     return figure(axes.frame("") + axes.line(points, "lw-line-a"), title, [("lw-line-a", name)], size=SMALL)
 
 

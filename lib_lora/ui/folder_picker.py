@@ -1,7 +1,11 @@
-"""Choosing a folder of the machine that the program runs on, without leaving a few allowed places."""
+"""Choosing a folder of the machine that the program runs on, without leaving what the caller may see."""
 
 from __future__ import annotations
 
+import math
+import os
+import string
+import time
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import islice
@@ -16,10 +20,14 @@ from lib_lora.errors import UserError
 from lib_lora.ui import html
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.compat import SKIP, listen
+from lib_lora.ui.glances import GLANCES, first_pictures
 from lib_lora.workbench import Workbench
 
 SHOWN = 300  # folders
 COUNTED = 5000  # entries looked at for the number of images
+COUNTING = 0.3  # s for all folders of a list; those that are left say no number
+PICTURES = 6  # of the folder that is looked into
+GONE = 'onerror="this.remove()"'  # of a picture that cannot be shown
 USED_BEFORE = 30  # runs whose folders are known
 
 
@@ -111,13 +119,15 @@ class FolderPicker:
             head += f"<b>{escape(str(path))}</b>{_images(path)}"
             head += self._button("Use this folder", f"use:{path}", "lw-use")
         head += self._button("Close", "close:", "lw-close")
+        until = time.monotonic() + COUNTING
         rows = "".join(
-            f"<li>{self._button(child.name if path else str(child), f'go:{child}', 'lw-go')}{_images(child)}</li>"
+            f"<li>{_glance(child)}{self._button(child.name if path else str(child), f'go:{child}', 'lw-go')}"
+            f"{_images(child, until)}</li>"
             for child in children[:SHOWN]
         )
         more = f'<li class="lw-quiet">and {len(children) - SHOWN} more</li>' if len(children) > SHOWN else ""
         empty = '<li class="lw-quiet">There are no folders in here.</li>' if not children else ""
-        head = f'<div class="lw-browse-head">{head}</div>'
+        head = f'<div class="lw-browse-head">{head}</div>{_thumbnails(path) if path else ""}'
         return f'<div class="lw-panel lw-browse">{head}<ul>{rows}{more}{empty}</ul></div>'
 
     def _button(self, text: str, value: str, css: str) -> str:
@@ -131,15 +141,43 @@ def places_of(workbench: Workbench) -> Folders:
 
 
 def usual_places(own: Sequence[Path], used: Iterable[str]) -> Folders:
-    """The user's home, the program's folders, and what lies beside the folders that were trained on before."""
+    """The user's home, the program's folders, what lies beside the folders that were trained on before, and all drives:
+    whoever may name any path can also look for it. A caller whose paths are confined sees what lies within those."""
     before = [Path(text).parent for text in used if text.strip()]
-    return Folders([*own, Path.home(), *(path for path in before if path != path.parent)])
+    return Folders([*own, Path.home(), *(path for path in before if path != path.parent), *_drives()])
 
 
-def _images(path: Path) -> str:
+def _drives() -> list[Path]:
+    """The tops of all drives; on Linux and macOS the one root."""
+    if os.name != "nt":
+        return [Path("/")]
+    return [Path(f"{letter}:\\") for letter in string.ascii_uppercase if os.path.exists(f"{letter}:\\")]
+
+
+def _thumbnails(folder: Path) -> str:
+    """The first pictures of the folder that is looked into, small; nothing where there are none."""
     try:
-        names = [entry.suffix.lower() for entry, _ in zip(path.iterdir(), range(COUNTED), strict=False)]
+        files = first_pictures(folder, PICTURES)
     except OSError:
         return ""
-    count = sum(suffix in IMAGE_EXTENSIONS for suffix in names)
+    shown = (f'<img src="{GLANCES.url(path)}" alt="{escape(path.name)}" {GONE}>' for path in files)
+    return f'<div class="lw-browse-pictures">{"".join(shown)}</div>' if files else ""
+
+
+def _glance(folder: Path) -> str:
+    """A place for the first picture of a folder, which stays empty where there is none."""
+    return f'<span class="lw-glance"><img src="{GLANCES.url(folder)}" alt="" loading="lazy" {GONE}></span>'
+
+
+def _images(path: Path, until: float = math.inf) -> str:
+    """How many there are; nothing where that takes longer than ``until``."""
+    count = 0
+    try:
+        with os.scandir(path) as entries:
+            for entry in islice(entries, COUNTED):
+                count += os.path.splitext(entry.name)[1].lower() in IMAGE_EXTENSIONS
+                if time.monotonic() > until:
+                    return ""
+    except OSError:
+        return ""
     return f' <span class="lw-quiet">{html.plural(count, "image")}</span>' if count else ""

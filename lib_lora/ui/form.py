@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, replace
 from html import escape
@@ -14,7 +15,7 @@ from lib_lora import access
 from lib_lora.bounds import check_number
 from lib_lora.errors import UserError
 from lib_lora.training.config import GROUPS, TrainConfig, default_of, settings
-from lib_lora.training.config_groups.setting import NOISE, SCHEDULE
+from lib_lora.training.config_groups.setting import NOISE, SCHEDULE, check_value
 from lib_lora.training.config_groups.slider import is_slider
 from lib_lora.training.effect import without_effect
 from lib_lora.training.measured import CLAIMS_OF
@@ -342,11 +343,14 @@ def _typed(name: str, value: Any) -> Any:
     kind = type(default_of(f))
     if value is None and kind is not str:
         raise UserError(f"{f.metadata['label']} is empty", where=name, fix=f"The usual value is {default_of(f)}")
-    if kind in (int, float):
-        check_number(value, name, -1e15, 1e15)
-    if kind is int and value != int(value):
+    if kind is int and isinstance(value, float) and math.isfinite(value) and value != int(value):
         whole = f"Use {int(value)} or {int(value) + 1}"
         raise UserError(f"{f.metadata['label']} must be a whole number, not {value:g}", where=name, fix=whole)
+    if kind in (int, float):
+        if f.metadata["low"] is None:
+            check_number(value, name, -1e15, 1e15)
+        # other bounds than the setting's own would refuse the value that they had proposed
+        check_value(f, kind(value) if isinstance(value, (int, float)) and math.isfinite(value) else value)
     if kind in (int, float) and not isinstance(value, bool):
         return kind(value)
     return "" if value is None else value.strip() if kind is str and name != "sample_prompts" else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest, Host
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import usual_preset
+from lib_lora.ui.compat import SKIP
 
 FIELDS = ("negative", "width", "height", "steps", "cfg", "sampler", "clip_skip")
 WHOLE = ("width", "height", "steps", "clip_skip")
@@ -77,6 +79,20 @@ class GenerationFields:
         """Updates of all fields for another size and clip skip."""
         new = {"width": width, "height": height, "clip_skip": clip_skip}
         return [gr.update(value=new[name]) if name in new else gr.update() for name in FIELDS]
+
+    def trained_at(self, metadata: Mapping[str, str]) -> list[Any]:
+        """Updates of all fields to the size and the clip skip that a LoRA was trained at.
+
+        Args:
+            metadata: of the file: ``modelspec.resolution`` (``768x512``), else kohya's ``ss_resolution``
+                (``(512, 512)``), and ``ss_clip_skip``, 1 where it says none. Without a size all stays as it is.
+        """
+        size = metadata.get("modelspec.resolution") or metadata.get("ss_resolution", "")
+        sides = [int(side) for side in re.split("[^0-9]+", size) if side]
+        if not sides:
+            return [SKIP] * len(FIELDS)
+        skip = metadata.get("ss_clip_skip", "")
+        return self.sized(sides[0], sides[-1], int(skip) if skip.isdecimal() else 1)
 
     def recorded(self, settings: Mapping[str, Any], samplers: Sequence[str]) -> list[Any]:
         """Updates of all fields to what a record of an earlier request says.

@@ -92,7 +92,7 @@ class GridExport:
         written = export_lora(
             place.source(pick),
             target,
-            Card(activation.strip(), 1.0 if built_in else pick.weight, f"{run}: {pick}"),
+            Card(activation.strip(), 1.0 if built_in else pick.weight, notes=f"{run}: {pick}"),
             place.sheet() if picture == GRID else place.picture(pick),
             weight=pick.weight if built_in else 1.0,
             blocks=BlockWeights.parse(text, {}) if text else None,

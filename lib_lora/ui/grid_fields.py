@@ -200,7 +200,8 @@ def _labels(text: str) -> list[str]:
 def no_epoch(place: GridPlace) -> UserError:
     """Why a run has nothing to compare."""
     if not place.run.epochs():
-        return UserError("No epoch is saved yet", where=place.name, fix="Wait until the first epoch of the run ends")
+        fix = "Wait for its first epoch, or continue it under Runs"
+        return UserError("No epoch is saved yet", where=place.name, fix=fix)
     fix = "Put them back into the folder of LoRAs, or choose other files under “More to compare”"
     return UserError("The LoRA files of this run are gone", where=place.name, fix=fix)
 

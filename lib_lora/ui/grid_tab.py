@@ -16,7 +16,7 @@ from lib_lora.tools.likeness import read_likeness
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices
-from lib_lora.ui.compat import listen
+from lib_lora.ui.compat import SKIP, listen
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.grid_export import GridExport
 from lib_lora.ui.grid_fields import GridFields
@@ -35,10 +35,13 @@ BAR = (
     '<div class="lw-grid-bar"><label>Size <input type="range" min="64" max="448" step="8" value="152" '
     f'data-lw-cell-size aria-label="Size of the pictures"></label><span class="lw-quiet">{KEYS}</span></div>'
 )
+CANCELLED = "Cancelled; what is done stays, and is not made again."
 PICK_ONE = (
     "Click the picture you like best; double-click enlarges, and the arrow keys go on from there. The star in a corner "
     "marks those that you want to see side by side."
 )
+
+NO_PROMPT = "Write one prompt a line."
 
 
 class GridTab:
@@ -108,6 +111,8 @@ class GridTab:
         """How much work the button would be."""
         if values[0] not in self.fields.names():
             return ""
+        if not (values[4] or "").strip():  # as on a page that is still being filled: no mistake yet
+            return f'<span class="lw-quiet">{NO_PROMPT}</span>'
         try:
             spec = self.fields.spec(*values)
         except UserError as error:
@@ -126,7 +131,7 @@ class GridTab:
         try:
             spec = self.fields.spec(*values)
         except UserError:
-            if self.announce(*values):
+            if "lw-error" in self.announce(*values):
                 return ""
             raise
         place = GridPlace(self.workbench, values[0])
@@ -151,13 +156,15 @@ class GridTab:
         job = newest(self._jobs())
         if job is not None and not job.ended:
             self.workbench.queue.cancel(job.id)
-        return html.message("Cancelled; what is done stays, and is not made again.")
+        return ""
 
     @changes
     def choose(self, name: str, pick: str) -> list[Any]:
-        """Choose a cell, as ``pick`` names it."""
-        GridPlace(self.workbench, name).choose(parse_pick(pick))
-        return [NO_MESSAGE, *self._looked_at(name), *self.export.of_choice(name)]
+        """Choose a cell, as ``pick`` names it; a name that was typed for it stays where it is chosen already."""
+        place, chosen = GridPlace(self.workbench, name), parse_pick(pick)
+        again = place.picks().chosen == chosen
+        place.choose(chosen)
+        return [NO_MESSAGE, *self._looked_at(name), *([SKIP, SKIP] if again else self.export.of_choice(name))]
 
     @changes
     def give_star(self, name: str, pick: str) -> list[Any]:
@@ -175,7 +182,7 @@ class GridTab:
         begun = len(names) > 1 or bool(GridPlace(self.workbench, FILES).read())  # else the first run shall be chosen
         others = gr.update(choices=list(self.fields.loras()))
         run = choices(self._to_begin_with(names) if name not in names else names, name, first=begun)
-        return [run | {"choices": names}, others, progress(job), busy, *self._looked_at(name)]
+        return [run | {"choices": names}, others, progress(job, cancelled=CANCELLED), busy, *self._looked_at(name)]
 
     def _looked_at(self, name: str | None) -> list[Any]:
         """The grid, what is chosen in it, and whether that can be kept."""
@@ -188,9 +195,10 @@ class GridTab:
         return [grid, chosen, gr.update(visible=is_chosen)]
 
     def _to_begin_with(self, names: list[str]) -> list[str]:
-        """The same with the newest run first that has something to compare; one that was only queued has not."""
-        runs = names[: len(self.fields.runs())]
-        with_epochs = (run for run in runs if (self.workbench.host.paths.runs / run / "epochs.json").is_file())
+        """The same with the newest run first that has something to compare; one without a whole epoch has not."""
+        folder = self.workbench.host.paths.runs
+        files = ((run, folder / run / "epochs.json") for run in names[: len(self.fields.runs())])
+        with_epochs = (run for run, file in files if file.is_file() and file.stat().st_size > len("[]"))
         return list(dict.fromkeys([*islice(with_epochs, 1), *names]))
 
     def _show(self, name: str) -> tuple[str, str, bool]:

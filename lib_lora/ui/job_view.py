@@ -33,18 +33,19 @@ def newest(jobs: Sequence[View]) -> View | None:
 CANCEL = "lw_cancel"  # the hidden field of the strip that the button beside a bar writes into
 
 
-def progress(job: JobView | None, *, cancels: bool = False) -> str:
+def progress(job: JobView | None, *, cancels: bool = False, cancelled: str = "Cancelled.") -> str:
     """A bar while it runs, a message if it failed, nothing when all is well.
 
     Args:
         cancels: a button beside the bar, where the panel has none of its own.
+        cancelled: what is said where it was cancelled.
     """
     if job is None:
         return ""
     if job.error:
         return html.job_error(job.error)
     if job.state == CANCELLED:
-        return html.message("Cancelled.")
+        return html.message(cancelled)
     if job.ended:
         return ""
     share = f"value={100 * job.done / job.total:.1f}" if job.total else ""

@@ -17,6 +17,7 @@ from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.choices import choices, lora_names
 from lib_lora.ui.job_view import newest, of_type, progress
+from lib_lora.ui.lora_picture import LoraPictures
 from lib_lora.ui.merge_fields import BaseField, ReductionFields
 from lib_lora.ui.merge_rows import ALL, to_formula, to_rows
 from lib_lora.ui.poll import Poller
@@ -31,8 +32,8 @@ class FormulaPanel:
 
     way = "formula"
 
-    def __init__(self, workbench: Workbench, asked: Callable[..., None]):
-        self.workbench, self.asked = workbench, asked
+    def __init__(self, workbench: Workbench, asked: Callable[..., None], of_loras: LoraPictures):
+        self.workbench, self.asked, self.of_loras = workbench, asked, of_loras
         self.loras = lora_names(workbench)
         self.rows: list[tuple[Any, Any, Any]] = []
         self.size = ReductionFields("lw_merge", "merge")
@@ -45,6 +46,7 @@ class FormulaPanel:
         presets = list(load_presets(self._presets))
         with gr.Group(elem_id="lw_merge_rows"):
             self.lines: list[gr.Row] = []
+            self.row_pictures: list[Any] = []
             self.rows = [self._build_row(number, presets) for number in range(1, ROWS + 1)]
         self.shown = gr.State(START)
         self.add = gr.Button("Add a row", elem_id="lw_merge_add", size="sm")
@@ -85,14 +87,14 @@ class FormulaPanel:
 
     def _build_row(self, number: int, presets: list[str]) -> tuple[Any, Any, Any]:
         with gr.Row(elem_classes=["lw-fields"], visible=number <= START) as line:
-            lora = gr.Dropdown(
-                choices=self.loras(),
-                value=None,
-                label=f"LoRA {number}",
-                elem_id=f"lw_merge_lora_{number}",
-                interactive=True,
-                scale=3,
-            )
+            with self.of_loras.beside(f"lw_merge_lora_{number}", scale=3) as picture:
+                lora = gr.Dropdown(
+                    choices=self.loras(),
+                    value=None,
+                    label=f"LoRA {number}",
+                    elem_id=f"lw_merge_lora_{number}",
+                    interactive=True,
+                )
             weight = gr.Number(
                 1.0, label=f"Weight {number}", elem_id=f"lw_merge_weight_{number}", scale=1, min_width=90
             )
@@ -106,6 +108,7 @@ class FormulaPanel:
                 scale=3,
             )
         self.lines.append(line)
+        self.row_pictures.append(picture)
         return lora, weight, blocks
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -121,7 +124,7 @@ class FormulaPanel:
         act(self.calculate.click, self.start, self.asking, self.message)
         act(self.write.click, self.start_writing, [self.formula, self.checkpoint, self.new_checkpoint], self.written)
         loras = [row[0] for row in self.rows]
-        poller.keep(self.now, [*loras, self.progress], loras)
+        poller.keep(self.now, [*loras, *self.row_pictures, self.progress], loras)
 
     @property
     def asking(self) -> list[Any]:
@@ -181,7 +184,7 @@ class FormulaPanel:
         return ""
 
     def now(self, *chosen: str | None) -> list[Any]:
-        """Choices of the rows, and what became of the last checkpoint."""
+        """Choices of the rows, pictures of the chosen ones, and what became of the last checkpoint."""
         names = self.loras()
         job = newest(of_type(self.workbench.queue, CheckpointView))
         text = progress(job, cancels=True)
@@ -190,7 +193,7 @@ class FormulaPanel:
             if left_out := job.left_out:
                 what = f"{html.plural(len(left_out), 'layer')} are not in this checkpoint, such as {left_out[0]}"
                 text += html.message(what, html.WARNING)
-        return [*(choices(names, name, first=False) for name in chosen), text]
+        return [*(choices(names, name, first=False) for name in chosen), *map(self.of_loras.of, chosen), text]
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.merge_jobs import ExtractJob, MergeJob
 from lib_lora.ui.actions import act, panel
 from lib_lora.ui.choices import choices, lora_names
+from lib_lora.ui.lora_picture import LoraPictures
 from lib_lora.ui.merge_fields import EXACT, BaseField, ProgramField, ReductionFields
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
@@ -24,8 +25,8 @@ class ResizePanel:
 
     way = "resize"
 
-    def __init__(self, workbench: Workbench, asked: Callable[..., None]):
-        self.workbench, self.asked = workbench, asked
+    def __init__(self, workbench: Workbench, asked: Callable[..., None], of_loras: LoraPictures):
+        self.workbench, self.asked, self.of_loras = workbench, asked, of_loras
         self.loras = lora_names(workbench)
         self.size = ReductionFields("lw_resize", "new file")
         self.base_field = BaseField(workbench, "lw_resize", " of this LoRA")
@@ -34,15 +35,15 @@ class ResizePanel:
     def build(self) -> None:
         """The LoRA, its new size, and the program it is for."""
         with gr.Row(elem_classes=["lw-fields"]):
-            self.lora = gr.Dropdown(
-                choices=self.loras(),
-                value=None,
-                label="LoRA to resize",
-                info="LoHa, LoKr, DoRA and all others become LoRA, but for what the program below applies",
-                elem_id="lw_resize_lora",
-                interactive=True,
-                scale=2,
-            )
+            with self.of_loras.beside("lw_resize_lora", scale=2) as self.picture:
+                self.lora = gr.Dropdown(
+                    choices=self.loras(),
+                    value=None,
+                    label="LoRA to resize",
+                    info="LoHa, LoKr, DoRA and all others become LoRA, but for what the program below applies",
+                    elem_id="lw_resize_lora",
+                    interactive=True,
+                )
             self.size.build()
         with gr.Row(elem_classes=["lw-fields"]):
             self.program, self.base = self.program_field.build(), self.base_field.build()
@@ -53,7 +54,11 @@ class ResizePanel:
     def connect(self, poller: Poller) -> None:
         """The button, and the choice of LoRAs."""
         act(self.start_button.click, self.start, self.asking, self.message)
-        poller.keep(lambda name: [choices(self.loras(), name)], [self.lora], [self.lora])
+        poller.keep(self.now, [self.lora, self.picture], [self.lora])
+
+    def now(self, name: str | None) -> list[Any]:
+        """The LoRAs there are, and a picture of the chosen one."""
+        return [choices(self.loras(), name), self.of_loras.of(name)]
 
     @property
     def asking(self) -> list[Any]:

@@ -64,7 +64,7 @@ class ResultPanel:
             with gr.Row(elem_classes=["lw-actions"]):
                 self.prompt = gr.Textbox("", label="Merge preview prompt", elem_id="lw_merge_prompt", scale=4)
                 self.seed = gr.Number(
-                    1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1, min_width=130
+                    1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1, min_width=170
                 )
                 self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=1)
             self.generation.build(self.workbench.host)
@@ -154,7 +154,7 @@ class ResultPanel:
 
     def size_for(self, lora: Path) -> list[Any]:
         """Updates of the preview's fields to the size that a LoRA was trained at."""
-        return self._sized(read_metadata(lora))
+        return self.generation.trained_at(read_metadata(lora))
 
     def _first_of(self, job: MergeView) -> Path | None:
         """The first LoRA of a formula of several, to be seen without the others."""
@@ -191,13 +191,7 @@ class ResultPanel:
 
     def preview_size(self, merged: Merged | None) -> list[Any]:
         """Updates of the preview's fields to the size that a new merge was trained at."""
-        return self._sized(merged.metadata if merged else {})
-
-    def _sized(self, known: Mapping[str, str]) -> list[Any]:
-        sides, clip_skip = known.get("modelspec.resolution", "").split("x"), known.get("ss_clip_skip", "")
-        if len(sides) != 2 or not all(side.isdigit() for side in sides):
-            return [SKIP] * len(self.generation.components)
-        return self.generation.sized(*map(int, sides), int(clip_skip) if clip_skip.isdigit() else 1)
+        return self.generation.trained_at(merged.metadata if merged else {})
 
     def _drawn(self, drawn: PairView, job: MergeView) -> str:
         """Neither, the first LoRA alone, and the merge."""

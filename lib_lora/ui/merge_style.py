@@ -18,6 +18,7 @@ from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.base_style_panel import STRENGTHS
 from lib_lora.ui.choices import choices, lora_names
+from lib_lora.ui.lora_picture import LoraPictures
 from lib_lora.ui.merge_result import ResultPanel
 from lib_lora.ui.poll import Poller
 from lib_lora.workbench import Workbench
@@ -49,8 +50,8 @@ class StylePanel:
 
     way = "style"
 
-    def __init__(self, workbench: Workbench, result: ResultPanel):
-        self.workbench, self.result = workbench, result
+    def __init__(self, workbench: Workbench, result: ResultPanel, of_loras: LoraPictures):
+        self.workbench, self.result, self.of_loras = workbench, result, of_loras
         self.loras = lora_names(workbench)
 
     # -- components ---------------------------------------------------------------------------------------------------
@@ -59,16 +60,10 @@ class StylePanel:
         """Style, base style and strength."""
         gr.HTML(f'<p class="lw-quiet">{INTRO}</p>', elem_classes=["lw-html"])
         with gr.Row(elem_classes=["lw-fields"]):
-            self.style, self.base = (
-                gr.Dropdown(
-                    choices=self.loras(), value=None, label=label, info=info, elem_id=f"lw_style_{key}",
-                    interactive=True,
-                )
-                for key, label, info in (
-                    ("style", "Style", "the LoRA that is to be cleaned"),
-                    ("base", "Base style", "a LoRA of the checkpoint's own pictures"),
-                )
-            )  # fmt: skip
+            self.style, self.style_picture = self._build_list("style", "Style", "the LoRA that is to be cleaned")
+            self.base, self.base_picture = self._build_list(
+                "base", "Base style", "a LoRA of the checkpoint's own pictures"
+            )
         self.strength = gr.Radio(
             choices=list(STRENGTHS),
             value=next(iter(STRENGTHS)),
@@ -81,6 +76,14 @@ class StylePanel:
             self.rows = gr.Button("Open as formula →", elem_id="lw_style_rows")
             self.make = gr.Button("Make a base style →", elem_id="lw_style_make")
         self.message = panel("lw_style_message")
+
+    def _build_list(self, key: str, label: str, info: str) -> tuple[Any, Any]:
+        """A list of LoRAs, and the picture of the chosen one."""
+        with self.of_loras.beside(f"lw_style_{key}") as picture:
+            lora = gr.Dropdown(
+                choices=self.loras(), value=None, label=label, info=info, elem_id=f"lw_style_{key}", interactive=True
+            )
+        return lora, picture
 
     @property
     def asking(self) -> list[Any]:
@@ -100,7 +103,8 @@ class StylePanel:
         shown = [rows.formula, *rows.filled, ways]
         act(self.rows.click, self.to_rows, [*self.asking, rows.shown], self.message, shown)
         act(self.make.click, self.to_base_style, [], self.message, [ways])
-        poller.keep(self.now, [self.style, self.base], [self.style, self.base])
+        shown = [self.style, self.base, self.style_picture, self.base_picture]
+        poller.keep(self.now, shown, [self.style, self.base])
 
     @looks
     def check(self, style: str | None, base: str | None, strength: str) -> list[Any]:
@@ -159,9 +163,9 @@ class StylePanel:
         return [NO_MESSAGE, gr.update(selected="base")]
 
     def now(self, style: str | None, base: str | None) -> list[Any]:
-        """The LoRAs there are; what is chosen stays."""
-        names = self.loras()
-        return [choices(names, style, first=False), choices(names, base, first=False)]
+        """The LoRAs there are; what is chosen stays, and is shown."""
+        names, chosen = self.loras(), (style, base)
+        return [*(choices(names, name, first=False) for name in chosen), *map(self.of_loras.of, chosen)]
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

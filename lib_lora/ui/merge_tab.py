@@ -12,6 +12,7 @@ from lib_lora.ui.actions import NO_MESSAGE, act
 from lib_lora.ui.base_style_panel import BaseStylePanel
 from lib_lora.ui.compat import listen
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.lora_picture import LoraPictures
 from lib_lora.ui.merge_formula import FormulaPanel
 from lib_lora.ui.merge_others import ExtractPanel, ResizePanel
 from lib_lora.ui.merge_result import ResultPanel
@@ -25,10 +26,11 @@ class MergeTab:
 
     def __init__(self, workbench: Workbench, pictures: Pictures):
         self.result = ResultPanel(workbench, pictures)
-        self.formula = FormulaPanel(workbench, self.result.remember)
-        self.resize = ResizePanel(workbench, self.result.remember)
+        of_loras = LoraPictures(workbench, pictures)
+        self.formula = FormulaPanel(workbench, self.result.remember, of_loras)
+        self.resize = ResizePanel(workbench, self.result.remember, of_loras)
         self.extract = ExtractPanel(workbench, self.result.remember)
-        self.style = StylePanel(workbench, self.result)
+        self.style = StylePanel(workbench, self.result, of_loras)
         self.base_style = BaseStylePanel(workbench, pictures)
 
     def build(self) -> None:

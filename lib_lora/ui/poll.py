@@ -33,6 +33,7 @@ class _Kept:
     source: Callable[..., Sequence[Any]]
     inputs: Sequence[Any]
     outputs: Sequence[Any]
+    given: int = 0  # how often an action's answer has filled an output, of which the pages' records know nothing
     _fault: str = ""  # the last one, so that the log has it once and not every second
 
     def now(self, inputs: Sequence[Any]) -> list[Any]:
@@ -56,13 +57,18 @@ class _Page:
     kept: list[_Kept]
     inputs: list[Sequence[Any]]  # of each part, as the page last gave them
     sent: list[list[Any]]
+    given: list[int]  # of each part, when it was sent last
     lock: Lock = field(default_factory=Lock)
 
     def changed(self) -> list[int]:
         """The numbers of the parts that are not as they were sent."""
         with self.lock:
             parts = zip(self.kept, self.inputs, self.sent, strict=True)
-            return [number for number, (kept, inputs, sent) in enumerate(parts) if kept.now(inputs) != sent]
+            return [
+                number
+                for number, (kept, inputs, sent) in enumerate(parts)
+                if kept.given != self.given[number] or kept.now(inputs) != sent
+            ]
 
     def changes(self, number: int, inputs: Sequence[Any]) -> list[Any]:
         """An update for each output of a part.
@@ -70,9 +76,10 @@ class _Page:
         What is remembered is a copy: gradio takes the values out of the updates that it is given.
         """
         with self.lock:
-            now, before = self.kept[number].now(inputs), self.sent[number]
-            self.inputs[number], self.sent[number] = inputs, deepcopy(now)
-            return [SKIP if old == value else value for old, value in zip(before, now, strict=True)]
+            given = self.kept[number].given
+            now, before, known = self.kept[number].now(inputs), self.sent[number], given == self.given[number]
+            self.inputs[number], self.sent[number], self.given[number] = inputs, deepcopy(now), given
+            return [SKIP if known and old == value else value for old, value in zip(before, now, strict=True)]
 
 
 class News:
@@ -128,7 +135,10 @@ class Poller:
 
     def keep(self, source: Callable[..., Sequence[Any]], outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
         """Show what ``source(*inputs)`` returns, one value for each of ``outputs``, now and whenever it changes."""
-        self._kept.append(_Kept(source, inputs, outputs))
+        kept = _Kept(source, inputs, outputs)
+        self._kept.append(kept)
+        for component in filter(None, outputs):
+            component.lw_kept = kept  # see `lib_lora.ui.actions.act`
 
     def connect(self, page: gr.Blocks) -> None:
         """To be called last, inside the page's ``Blocks``: all on load, then each part when it changed."""
@@ -147,8 +157,9 @@ class Poller:
     def everything(self, *inputs: Any) -> list[Any]:
         """A new key for the page, then the values of all outputs."""
         shares = list(self._shares(inputs))
+        given = [kept.given for kept in self._kept]
         now = [kept.now(share) for kept, share in zip(self._kept, shares, strict=True)]
-        key = self.news.enter(_Page(self._kept, list(shares), deepcopy(now)))
+        key = self.news.enter(_Page(self._kept, list(shares), deepcopy(now), given))
         return [key, *(value for values in now for value in values)]
 
     def _part(self, number: int) -> Callable[..., Any]:

@@ -53,7 +53,9 @@ def _entries(run: Run) -> Iterator[Entry]:
         yield (step, KEPT), _changed(kept), f"Backup at step {step}"
     if run.status in ENDS:
         step = run.result().get("step", run.steps)
-        yield (step, ENDED), _changed(run.folder / "result.json"), f"{ENDS[run.status]} at step {step}"
+        end, begun = ENDS[run.status], step or run.has_begun
+        text = f"{end} at step {step}" if begun else f"{end} before the first step"
+        yield (step, ENDED), _changed(run.folder / "result.json"), text
 
 
 def _changed(path: Path) -> float:

@@ -13,6 +13,7 @@ from lib_lora.errors import UserError
 from lib_lora.jobs.views import TrainView
 from lib_lora.training.continuation import rate_jump, steps_per_epoch
 from lib_lora.training.run import Run
+from lib_lora.training.state import StateSlots
 from lib_lora.ui import html
 from lib_lora.ui.actions import NO_MESSAGE, act, panel
 from lib_lora.ui.charts import COLOURS
@@ -246,7 +247,8 @@ class RunsTab:
             return [gr.update(value="Continue training", interactive=False)]
         run = self.workbench.runs.open(run_id)
         if run.status != "finished":
-            return [gr.update(value=f"Continue {run.config().name} from step {run.steps}", interactive=True)]
+            kept = StateSlots(run.state).last_step()  # a run that was cut off came further than its progress was saved
+            return [gr.update(value=f"Continue {run.config().name} from step {kept}", interactive=True)]
         last = run.config().epochs
         text = f"Train {run.config().name} on, from epoch {last} to {last + max(1, int(more or 0))}"
         return [gr.update(value=text, interactive=True)]

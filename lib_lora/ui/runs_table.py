@@ -21,6 +21,7 @@ SHOWN = 50
 NOTE = 80  # characters of a note
 STATES = {"waiting": "in the queue", "running": "is being trained", "paused": "paused"}
 ACTIONS = (("compare", "Compare"), ("continue", "Continue"), ("settings", "Use settings"), ("delete", "✕"))
+FAILED_EARLY = "failed before the first step"
 SAID = {"delete": "Delete …"}  # of labels that are signs
 
 
@@ -46,7 +47,7 @@ class RunsTable:
         shown = [(name, cells) for name in names[:SHOWN] if (cells := self._row(name, active.get(name)))]
         rows = "".join(f"<tr{' class=lw-marked' if name == selected else ''}>{cells}</tr>" for name, cells in shown)
         order = '<th scope="col"><button type="button" data-lw-runs-order>{}</button></th>'.format
-        head = f"<td></td>{''.join(map(order, HEADERS))}<td></td>"
+        head = f"<td></td>{''.join(map(order, HEADERS))}"
         more = f'<p class="lw-quiet">and {len(names) - SHOWN} older runs</p>' if len(names) > SHOWN else ""
         table = f'<table class="lw-table lw-runs"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         find = '<input type="search" class="lw-runs-find" placeholder="Find a run" aria-label="Find a run">'
@@ -77,7 +78,7 @@ def _cells(run: Run, active: str | None, picture: str) -> str:
         config = run.config()
     except UserError as error:
         pick = html.pick_button(run.id, PICK, f"open:{run.id}")
-        return f'<td></td><td>{pick}</td><td colspan="{len(HEADERS)}">{escape(str(error))}</td>'
+        return f'<td></td><td>{pick}</td><td colspan="{len(HEADERS) - 1}">{escape(str(error))}</td>'
     best, chosen, note = suggest_epoch(run.epochs()), run.chosen(), " ".join(run.notes().split())
     texts = (
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.record.created)),
@@ -95,7 +96,9 @@ def _cells(run: Run, active: str | None, picture: str) -> str:
         for verb, label in able
     )
     cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
-    return f'<td class="lw-runs-picture">{picture}</td><td>{first}</td>{cells}<td class="lw-runs-do">{buttons}</td>'
+    # under the name, which is in view however narrow the page: in a column of their own they were scrolled away
+    named = f'<td data-lw-sort="{escape(config.name)}">{first}<div class="lw-runs-do">{buttons}</div></td>'
+    return f'<td class="lw-runs-picture">{picture}</td>{named}{cells}'
 
 
 def _damage(run: Run) -> str:
@@ -107,6 +110,8 @@ def state_of(run: Run, active: str | None) -> str:
     """A run without a result is being trained if a job says so, else it was cut off or has not begun."""
     if active is not None:
         return STATES.get(active, active)
+    if run.status == "failed" and not run.has_begun:
+        return FAILED_EARLY
     if run.status != "unfinished":
         return run.status
     return "cut off, can be continued" if run.has_begun else "not begun"

@@ -13,7 +13,7 @@ import torch
 
 from lib_lora.access import changes, guarded, looks
 from lib_lora.errors import UserError
-from lib_lora.jobs.views import PAUSED, PREPARING, SAMPLING, TRAINING, WAITING, TrainView
+from lib_lora.jobs.views import FAILED, PAUSED, PREPARING, SAMPLING, TRAINING, WAITING, TrainView
 from lib_lora.models.memory import process_memory
 from lib_lora.training.run import Run
 from lib_lora.ui import html
@@ -25,7 +25,7 @@ from lib_lora.ui.poll import Poller
 from lib_lora.ui.run_log import run_log
 from lib_lora.ui.run_matrix import sample_matrix
 from lib_lora.ui.run_view import best_epoch, damage_of, loss_of, lowest_epoch
-from lib_lora.ui.runs_table import state_of
+from lib_lora.ui.runs_table import FAILED_EARLY, state_of
 from lib_lora.ui.status import speed
 from lib_lora.ui.train_before import Before
 from lib_lora.workbench import Workbench
@@ -172,7 +172,8 @@ def while_training(text: str) -> str:
 def where_it_is(job: TrainView) -> str:
     """Title and progress, and what one asks of a training: step, epoch, loss, speed, time left, memory."""
     facts: list[tuple[str, str]] = []
-    if job.phase != PREPARING or job.ended:
+    early = job.phase == PREPARING  # what is counted then are images, not steps
+    if not early:
         facts += [("Step", f"{job.done} of {job.total}"), ("Epoch", f"{job.epoch} of {job.epochs}")]
         facts += [("Loss", f"{job.loss:.3g}")] if job.loss is not None else []
     if job.remaining is not None and job.state != PAUSED:
@@ -182,8 +183,9 @@ def where_it_is(job: TrainView) -> str:
         facts.append(("Took", html.duration(job.elapsed)))
     else:
         facts.append(("Memory", memory_in_use()))
-    doing = job.state if job.ended else "paused" if job.state == PAUSED else DOING.get(job.phase, "")
-    doing = f"{job.note or doing}" if job.phase == PREPARING and not job.ended else doing
+    ended = FAILED_EARLY if early and job.state == FAILED else job.state
+    doing = ended if job.ended else "paused" if job.state == PAUSED else DOING.get(job.phase, "")
+    doing = f"{job.note or doing}" if early and not job.ended else doing
     share = 100 * job.done / job.total if job.total else 0
     bar = f'<progress max=100 value={share:.1f} aria-label="Progress of the training"></progress>'
     return _where(job.title, doing, facts, "" if job.ended else bar, "off" if job.ended else "on")

@@ -78,8 +78,9 @@ class SetFields:
             "sample_prompts": found.prompts,
         }
         shown = {"name": (name or "").strip(), "trigger": trigger, "sample_prompts": (prompts or "").strip()}
+        there = place.expanduser().is_dir()  # then also that it proposes nothing is something to follow
         values = [
-            new[field] if new[field] and field not in keep and shown[field] in self._proposed else SKIP
+            new[field] if (new[field] or there) and field not in keep and shown[field] in self._proposed else SKIP
             for field in FOLLOW
         ]
         self._note(found, new["name"])

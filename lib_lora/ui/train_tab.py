@@ -157,8 +157,10 @@ class TrainTab:
     @changes
     def run_check(self, *values: Any) -> list[Any]:
         """What training with these settings will do; takes about two steps' time."""
-        config = self.form.config(values)
-        return [NO_MESSAGE, "", check_panel(self.workbench.check(config)) + curves(config)]
+        config, before = self.form.config(values), self.live.job()
+        report = check_panel(self.workbench.check(config)) + curves(config)
+        begun = (now := self.live.job()) is not None and (before is None or now.id != before.id)
+        return [NO_MESSAGE, "", "" if begun else report]  # who has started meanwhile looks at the training
 
     @changes
     def run_start(self, *values: Any) -> list[Any]:
@@ -248,9 +250,8 @@ class TrainTab:
                 return fn(*values)
             except UserError as error:
                 faults = self.form.faults(values[-len(self.form.names) :])
-                if not form.field_of(error):  # what the fields do not tell, or a folder that is not there
-                    faults = [one for one in faults if one.where in form.FOLDERS]
-                errors = faults or [error]
+                gone = any(one.where in form.FOLDERS for one in faults)  # then the error names its path, not the field
+                errors = (faults if gone or form.field_of(error) else []) or [error]
                 said = "".join(html.error_message(form.in_words(one)) for one in errors)
                 frames = "".join(map(form.fault, errors))  # said again they are others, see `actions.act`
                 return [said, f"{frames}<!-- {time_ns()} -->" if frames else "", *[SKIP] * rest]

@@ -12,6 +12,7 @@ from lib_lora.jobs.views import PREPARING, TrainView
 from lib_lora.training.run import PUBLISHED, Run
 from lib_lora.ui import html
 from lib_lora.ui.actions import panel
+from lib_lora.ui.dataset.pages import Connector
 from lib_lora.ui.job_view import of_type
 from lib_lora.ui.poll import Poller, Watched
 from lib_lora.workbench import Workbench
@@ -37,13 +38,14 @@ class Step:
 
 
 class Way:
-    """Follows the set that was opened last, and the newest run of it; of all, where none is open.
+    """Follows the set of the page, or that was used last, and the newest run of it; of all, where none is open.
 
     Args:
-        opened: folder and number of pictures of that set; None where there is none.
+        opened: folder and number of pictures of that set; no number where they are not counted, None where there is
+            no set.
     """
 
-    def __init__(self, workbench: Workbench, opened: Callable[[], tuple[Path, int] | None]):
+    def __init__(self, workbench: Workbench, opened: Callable[[], tuple[Path, int | None] | None]):
         self.workbench = workbench
         self.opened = opened
         self._runs = Watched(lambda: list(workbench.runs.with_config()), workbench.host.paths.runs)
@@ -52,9 +54,9 @@ class Way:
         """The strip."""
         self.strip = panel("lw_way", way_view(self.steps()))
 
-    def connect(self, poller: Poller) -> None:
-        """The strip follows set, runs and pictures."""
-        poller.keep(lambda: [way_view(self.steps())], [self.strip])
+    def connect(self, poller: Poller, on: Connector) -> None:
+        """The strip follows set, runs and pictures; ``on``: knows which page asks."""
+        on.keep(poller, lambda: [way_view(self.steps())], [self.strip])
 
     def steps(self) -> list[Step]:
         """All five, as they are now."""
@@ -90,6 +92,8 @@ class Way:
     def _set(self, run: Run | None) -> tuple[str, bool]:
         if opened := self.opened():
             folder, count = opened
+            if count is None:
+                return folder.name, True
             return f"{folder.name} · {html.plural(count, 'image')}", count > 0
         try:
             folder = Path(run.config().data_dir) if run else None

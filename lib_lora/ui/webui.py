@@ -17,6 +17,7 @@ from lib_lora.ui import prompt_weights
 from lib_lora.ui.app import build_page
 from lib_lora.ui.dataset.uploads import Uploads
 from lib_lora.ui.files import Pictures
+from lib_lora.ui.glances import GLANCES
 from lib_lora.ui.notice import notice
 from lib_lora.ui.poll import News
 from lib_lora.ui.words import Words
@@ -59,6 +60,7 @@ def add_routes(app: Any) -> None:
     access = web_ui_access()
     Pictures(bench.host.paths).serve_on(app, access)
     NEWS.serve_on(app, access)
+    GLANCES.serve_on(app, access)
     Words().serve_on(app)
     uploads().serve_on(app, access)
     add_api(app, bench, access)

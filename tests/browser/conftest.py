@@ -46,7 +46,7 @@ def address(workbench: Workbench) -> Iterator[str]:
 
     # two that start at once would find the same port free
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    server = serve(workbench, port=7990 + 20 * worker, wait=False)
+    server = serve(workbench, port=7990 + 20 * worker)
     yield server.address
     server.close()
 

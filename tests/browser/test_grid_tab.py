@@ -94,6 +94,7 @@ def export(desk: Desk, workbench: Workbench) -> None:
     assert read_lora(folder / "final.safetensors").metadata["ss_output_name"] == "final"
     card = json.loads((folder / "final.json").read_text(encoding="utf-8"))
     assert (card["activation text"], card["preferred weight"]) == ("mira, 1girl", 1.0)
+    assert card["description"] == "" and "mira" in card["notes"]  # where it comes from is for oneself
     assert (folder / "final.preview.png").stat().st_size > 1000
 
 
@@ -102,6 +103,7 @@ def publish(desk: Desk, workbench: Workbench) -> None:
     desk.sees("#lw_inspect_head h4", "final")
     desk.sees("#lw_inspect_blocks li", "M00")
     desk.sees_value("lw_publish_trigger", "mira, 1girl")
+    assert desk.read("lw_publish_description") == ""
     desk.sees("#lw_publish_pictures [aria-pressed=true]", "cover")
     desk.click("lw_publish_make")
     desk.says("lw_publish_message", "Published final with 1 picture")
@@ -116,5 +118,5 @@ def cancel(desk: Desk, workbench: Workbench) -> None:
     desk.click("lw_grid_make")
     desk.sees("#lw_grid_progress progress")
     desk.click("lw_grid_cancel")
-    desk.says("lw_grid_message", "what is done stays")
+    desk.sees("#lw_grid_progress", "what is done stays")
     assert workbench.queue.wait(workbench.queue.jobs()[-1].id, 60).state == "cancelled"

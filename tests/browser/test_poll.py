@@ -78,3 +78,28 @@ def test_a_handler_that_fails_is_told_until_it_does_not(context: BrowserContext)
         tab.get_by_text("done").wait_for()
         assert not tab.locator("html.lw-failing").count()
     page.close()
+
+
+def test_an_open_list_does_not_move_below_the_pointer(context: BrowserContext) -> None:
+    """A file that was saved meanwhile came on top of the list, and the click took the entry above the one meant."""
+    names = ["second", "first"]
+    poller = Poller()
+    with compat.page() as page:
+        with gr.Column(elem_id="lw_page"):
+            poller.build()
+            field = gr.Dropdown(names, label="LoRA", elem_id="field", interactive=True)
+            shown = gr.HTML(elem_id="shown")
+            poller.keep(lambda: [gr.update(choices=list(names)), f"<p>{len(names)}</p>"], [field, shown])
+        poller.connect(page)
+        compat.listen(page.load, None, js=f"() => {{ {scripts()} }}")
+    poller.news.serve_on(compat.launch(page, server_name="127.0.0.1"))
+    with window(context, page.local_url) as tab:
+        tab.locator("#shown").filter(has_text="2").wait_for()
+        tab.locator("#field input").click()
+        entries = tab.locator(".options .item")
+        entries.first.hover()
+        names.insert(0, "third")
+        tab.wait_for_timeout(2500)
+        assert [text.split()[-1] for text in entries.all_inner_texts()] == ["second", "first"]
+        tab.mouse.move(1, 1)
+        tab.locator("#shown").filter(has_text="3").wait_for()

@@ -34,6 +34,12 @@ def run(workbench: Workbench) -> Run:
 def test_mixture_and_influence(run: Run, page: Page, workbench: Workbench, tmp_path: Path) -> None:
     desk = Desk(page, tmp_path / "pictures")
     desk.tab("Runs")
+    find, rows = page.get_by_role("searchbox", name="Find a run"), page.locator("#lw_runs_table tbody tr:visible")
+    rows.wait_for()
+    find.fill("mira20")  # no name: the date stands in the next column
+    rows.wait_for(state="detached")
+    find.fill("mira")
+    rows.wait_for()
     desk.page.locator("#lw_runs_table").get_by_role("button", name="mira", exact=True).click()
     desk.sees("#lw_runs_details .lw-title", "mira")
     desk.click("lw_runs_use_mixture")

@@ -52,7 +52,7 @@ def test_tune_by_taste(lora: Path, page: Page, tmp_path: Path) -> None:
     desk.type("lw_taste_locked", "OUT03")
     desk.click("lw_taste_start")
     desk.asked(1)
-    desk.sees_picture("#lw_taste_question img", 64, 4)
+    desk.sees_picture("#lw_taste_question img", 64, 8)  # four on each side
     desk.type("lw_taste_seeds", "3")  # a digit that is typed answers nothing
     desk.sees("#lw_taste_question", "0 answers")
     desk.page.locator("#lw_taste_question").click()

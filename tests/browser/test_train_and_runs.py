@@ -27,6 +27,8 @@ xformers = true
 no_such_key = 1
 """
 
+RUNS = "document.querySelector('#lw_runs_table .lw-runs-scroll')"
+
 
 def test_train_and_runs(page: Page, workbench: Workbench, tmp_path: Path) -> None:
     desk = Desk(page, tmp_path / "pictures")
@@ -136,8 +138,9 @@ def open_a_run(desk: Desk, workbench: Workbench) -> None:
     desk.sees_value("lw_runs_notes", "the hat is too dark")
     desk.sees("#lw_runs_table td", "the hat is too dark")
     assert run_called(workbench, "mira-rank1").notes() == "the hat is too dark\n"
-    table = "document.querySelector('#lw_runs_table .lw-runs-scroll')"
-    assert desk.page.evaluate(f"{table}.scrollWidth <= {table}.clientWidth")  # the actions of a row are in view
+    for width in (600, 900, 1280):  # the actions of a row are in view
+        desk.page.set_viewport_size({"width": width, "height": 900})
+        desk.page.wait_for_function(f"{RUNS}.clientWidth < {width} && {RUNS}.scrollWidth <= {RUNS}.clientWidth")
 
 
 def compare(desk: Desk, workbench: Workbench) -> None:

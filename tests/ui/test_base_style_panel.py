@@ -44,7 +44,7 @@ def colours(shown: list) -> list[str]:
 
 def test_it_is_not_subtracted_from_itself_or_one_of_its_epochs(panel: BaseStylePanel) -> None:
     panel.loras = lambda: list(NAMES)
-    *_, styles = panel.now("BASE", None, None)
+    *_, styles, _ = panel.now("BASE", None, None)
     assert styles["choices"] == ["BASEMENT", "style"]
 
 

@@ -5,12 +5,14 @@ from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
 
+from lib_lora.adapters.base_weights import CheckpointWeights
 from lib_lora.adapters.blocks import BLOCKS_12, BLOCKS_17
-from lib_lora.adapters.file import write_lora
+from lib_lora.adapters.file import read_lora, to_delta, write_lora
 from lib_lora.errors import UserError
 from lib_lora.models.base import GenerationRequest, HostPaths
 from lib_lora.tools.block_strength import BlockScan, BlockStrength
@@ -19,8 +21,12 @@ from lib_lora.tools.symptoms import STYLE
 from lib_lora.ui import blocks_view as view
 from lib_lora.ui.blocks_desk import BlocksDesk
 from lib_lora.ui.blocks_stage import Look, Stage
+from lib_lora.ui.blocks_tab import BlocksTab
+from lib_lora.ui.compat import SKIP
 from lib_lora.ui.files import Pictures
-from lib_lora.workbench import LoraEntry
+from lib_lora.ui.generation import FIELDS
+from lib_lora.ui.merge_fields import LOADED
+from lib_lora.workbench import LoraEntry, Workbench
 
 SD = ("lora_unet_mid_block_attentions_0_proj_in", "lora_te_text_model_encoder_layers_0_mlp_fc1")
 SDXL = ("lora_unet_input_blocks_4_1_proj_in", "lora_te2_text_model_encoder_layers_0_mlp_fc1")
@@ -147,3 +153,38 @@ def test_a_preview_is_shown_with_its_own_lora_only(desk: BlocksDesk, tmp_path: P
     assert "<figcaption><b>mira</b>" in stage.now("mira")[2]
     for other in ("big", None):
         assert "<img" not in stage.now(other)[2]
+
+
+def test_a_preview_starts_as_the_lora_was_trained(desk: BlocksDesk) -> None:
+    """The clip skip of a file was not looked at: the preview was another picture than the grid's and the prompt's."""
+    stage = Stage(desk, Pictures(desk.workbench.paths))
+    desk.workbench.host = SimpleNamespace(samplers=lambda: ["Euler"], info=lambda: None)
+    with gr.Blocks():
+        stage.generation.build(desk.workbench.host)
+    for metadata in (
+        {"ss_resolution": "(768, 640)"},
+        {"ss_resolution": "(512, 512)", "modelspec.resolution": "768x640"},
+    ):
+        _, *filled = stage.filled(SimpleNamespace(metadata={**metadata, "ss_clip_skip": "2"}))
+        updates = dict(zip(FIELDS, filled, strict=True))
+        assert [updates[name]["value"] for name in ("width", "height", "clip_skip")] == [768, 640, 2]
+    assert stage.filled(SimpleNamespace(metadata={})) == [SKIP] * (1 + len(FIELDS))
+
+
+def test_save_builds_the_block_weights_into_a_dora(tiny_host, tmp_path: Path) -> None:
+    """The change of a DoRA depends on the weights that it acts on: the field beside *Save* says which."""
+    weights = CheckpointWeights(tiny_host.checkpoint_path(tiny_host.checkpoints()[0]))
+    key = next(key for key in weights if key.endswith("_attn1_to_q"))
+    rows, columns = weights[key].shape
+    params = {"lora_up.weight": torch.randn(rows, 2), "lora_down.weight": torch.randn(2, columns)}
+    params["dora_scale"] = 1 + torch.rand(1, columns)
+    write_lora(tiny_host.paths.loras / "dora.safetensors", {key: params}, {})
+    workbench = Workbench(tiny_host)
+    tab = BlocksTab(workbench, Pictures(tiny_host.paths))
+    half = ",".join(["0.5"] * len(tab.desk.shape("dora").layout))
+    for base in (tiny_host.checkpoints()[0], LOADED):
+        name = f"dora-{base == LOADED}"
+        assert f"Saved {name}.safetensors" in tab.save_tuned("dora", half, 1.0, name, base)
+        saved = read_lora(tiny_host.paths.loras / f"{name}.safetensors").modules[key]
+        want = 0.5 * to_delta(params, weights[key].float()).dense()
+        assert torch.allclose(to_delta(saved).dense(), want, atol=2e-3) and want.abs().max() > 0.1

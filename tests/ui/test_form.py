@@ -61,6 +61,20 @@ def test_what_is_to_be_whole_is_not_cut(built: SettingsForm) -> None:
     assert (error.value.where, error.value.fix) == ("epochs", "Use 2 or 3")
 
 
+@pytest.mark.parametrize("name", ["unet_lr", "epochs", "seed"])
+def test_a_number_beyond_all_bounds_is_refused_as_any_other_that_is_too_large(
+    built: SettingsForm, name: str, tmp_path: Path
+) -> None:
+    """1e20 was told to be 1e15 at most, and that was refused then."""
+
+    def told(value: float) -> tuple[str, str | None]:
+        (error,) = built.faults([value if each == name else old for each, old in zip(built.names, usable, strict=True)])
+        return error.where, error.fix
+
+    usable = built.values(TrainConfig(name="x", data_dir=str(tmp_path)))
+    assert told(1e14) == told(1e20)
+
+
 def test_changes_are_counted_and_marked() -> None:
     base = TrainConfig()
     differs = form.changed(base, asdict(base) | {"rank": 4, "name": "mira"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -208,6 +209,15 @@ def test_a_file_that_is_called_like_an_epoch_is_none(bench):
     assert run.chosen() == {"epoch": 1, "weight": 1.0}
 
 
+def test_choosing_the_chosen_cell_again_keeps_the_name_that_was_typed_for_it(bench):
+    run = bench.runs.list()[0].id
+    tab = GridTab(bench, Pictures(bench.host.paths))
+    make_record(bench, run)
+    assert tab.choose(run, "e1:0.8:|17")[-2] == "mira-e1-w0.8"
+    assert tab.choose(run, "e1:0.8:|18")[-2:] == [SKIP, SKIP]
+    assert tab.choose(run, "e2:0.8:|19")[-2] == "mira-e2-w0.8"
+
+
 def test_a_mistake_in_a_field_is_told_once(bench):
     tab = GridTab(bench, Pictures(bench.host.paths))
     bench.queue = SimpleNamespace(jobs=list)
@@ -215,6 +225,11 @@ def test_a_mistake_in_a_field_is_told_once(bench):
               "columns": "Epoch or file", "rows": "Weight", "blocks": [], "replaced": "", "others": []}  # fmt: skip
     assert tab.announce(*fields.values(), *SIZE).count("Epoch 7 has no LoRA file") == 1
     assert tab.start(*fields.values(), *SIZE) == ""
+    fields |= {"epochs": "", "prompts": " "}  # as while a page is being filled: no mistake yet
+    assert "lw-error" not in tab.announce(*fields.values(), *SIZE) != ""
+    with pytest.raises(UserError, match="At least one line"):
+        tab.start(*fields.values(), *SIZE)
+    fields |= {"epochs": "7", "prompts": "girl"}
     tab.fields.names = list  # where there is no plan above the button, the button says it
     with pytest.raises(UserError, match="Epoch 7 has no LoRA file"):
         tab.start(*fields.values(), *SIZE)
@@ -245,7 +260,11 @@ def test_the_first_run_is_chosen_when_there_is_one(bench):
 
     bench.queue = SimpleNamespace(jobs=list)
     run = bench.runs.list()[0].id
-    assert chosen(None) == run and chosen(run) == "left"
+    (bench.host.paths.runs / run / "epochs.json").write_text('[{"epoch": 1}]', encoding="utf-8")
+    newer = bench.runs.create(TrainConfig(name="newer", data_dir="set", model="x")).folder
+    (newer / "epochs.json").write_text("[]", encoding="utf-8")  # stopped in its first epoch
+    assert [one.id for one in bench.runs.list()] == [newer.name, run] and chosen(None) == run and chosen(run) == "left"
+    shutil.rmtree(newer)
     bench.delete_run(run)
     assert chosen(None) == "left"
     assert chosen(run) is None, "a page that still shows the deleted run lets go of it"

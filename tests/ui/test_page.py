@@ -31,6 +31,25 @@ def test_no_two_fields_have_the_same_name(workbench: Workbench) -> None:
     assert len(seen) > 100 and [label for label, count in seen.items() if count > 1] == []
 
 
+@pytest.mark.parametrize("kind", ["bytes", "folder"])
+def test_the_page_is_built_over_damaged_small_files(tmp_path: Path, kind: str) -> None:
+    """Block presets, settings of trainings and the draft are read while the page is built."""
+    places = bare_host(tmp_path).paths.places
+    damaged = [places.block_presets, places.draft, places.presets / "mine.toml"]
+    for path in damaged:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(b"\xff\xfe\0{[no preset here\n")
+    workbench = Workbench(bare_host(tmp_path))
+    page = build_page(workbench, Pictures(workbench.host.paths), standalone=True)
+    presets = next(b for b in page.blocks.values() if getattr(b, "elem_id", "") == "lw_blocks_preset")
+    assert {"ALL", "OUTS", "GP1"} <= {value for _, value in presets.choices}
+    if kind == "bytes":
+        assert [path.read_bytes()[:2] for path in damaged] == [b"\xff\xfe"] * 3
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_no_answer_covers_what_it_changes_with_a_spinner(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, wrapped: bool
@@ -60,7 +79,7 @@ def test_no_event_makes_gradio_tell_every_component_how_it_is_getting_on(workben
 
 def test_our_server_answers_no_other_site(workbench: Workbench) -> None:
     """gradio's own routes included; under its own name it answers."""
-    server = serve(workbench, 7961, wait=False)
+    server = serve(workbench, 7961)
     try:
         address = urlsplit(server.address)
 

@@ -9,6 +9,8 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from lib_lora.access import looks
+from lib_lora.ui.actions import act
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.poll import PAGES, News, Poller, Watched
 
@@ -36,6 +38,29 @@ def test_only_what_changed_is_sent() -> None:
     assert ask(key).json() == [0]
     other, *_ = poller.everything("a")
     assert (ask(other).json(), ask(key).json()) == ([], [0])
+
+
+def test_what_an_answer_has_shown_is_replaced() -> None:
+    """The bar of a job that ended before the page asked again said for ever that it waits."""
+    state = {"bar": ""}
+    news = News()
+
+    @looks
+    def start() -> list[str]:
+        return ["started", "waits for its turn"]
+
+    with gr.Blocks() as page:
+        poller = Poller(news)
+        poller.build()
+        button, message, bar = gr.Button(), gr.HTML(), gr.HTML()
+        act(button.click, start, [], message, [bar])
+        poller.keep(lambda: [state["bar"]], [bar])
+        poller.connect(page)
+    key, *_ = poller.everything()
+    assert served(news)(key).json() == []
+    assert handler(page, button, "click")()[1] == "waits for its turn"  # and has ended by now
+    assert served(news)(key).json() == [0] and press(page, "lw_poll_0")(key) == ""
+    assert served(news)(key).json() == []
 
 
 def test_a_page_that_is_not_known_any_more_is_told() -> None:

@@ -43,6 +43,7 @@ def tab(tmp_path: Path) -> PublishTab:
     about = {"ss_session_id": str(run.record.session_id), "ss_epoch": "2", "modelspec.trigger_phrase": "mira <hat>"}
     write_lora(paths.loras / "mira.safetensors", {KEY: layer}, about)
     write_lora(paths.loras / "other.safetensors", {KEY: layer}, {})
+    os.utime(paths.loras / "other.safetensors", (1e9, 1e9))  # else listed by name where one tick made both
     return PublishTab(bench, Pictures(paths))
 
 

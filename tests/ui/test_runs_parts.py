@@ -54,6 +54,8 @@ def test_table_follows_the_folders(store: RunStore) -> None:
     assert "0.1650 (epoch 2)" in shown and shown.count("lw-marked") == 1
     assert "<td>14</td><td>cut off" in shown
     assert "not begun" in table.draw(names, {}, None)
+    fresh.set_result("failed", 0, None, "no memory")
+    assert "failed before the first step" in table.draw(names, {}, None)
     run.set_notes("too dark " * 40)
     run.choose(2, 0.8)
     again = table.draw(names, {}, run.id)

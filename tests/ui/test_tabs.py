@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import gradio as gr
 import pytest
 import torch
 
+from lib_lora.adapters import Network, NetworkSpec
 from lib_lora.models.base import ModelInfo
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.presets import usual_preset
+from lib_lora.training.state import Fingerprint, Position, StateSlots
 from lib_lora.ui import form
 from lib_lora.ui.files import Pictures
 from lib_lora.ui.runs_tab import RunsTab
@@ -62,6 +65,19 @@ def test_variants_notes_more_epochs_and_back_again(tabs: tuple[TrainTab, RunsTab
     assert len(runs.remove(run.id)) == 8 and run.id not in [r.id for r in bench.runs.list()]
 
 
+def test_a_run_that_was_cut_off_says_from_which_step_it_goes_on(tabs: tuple[TrainTab, RunsTab], tmp_path: Path) -> None:
+    """It goes on from its saved progress, which may be some steps behind the last one that was made."""
+    _, runs = tabs
+    run = runs.workbench.runs.create(small_config(image_folder(tmp_path / "set"), name="cut"))
+    run.append_metrics([{"step": 6, "loss": 1.0}])
+    layer = {"lora_unet_mid_block_attentions_0_proj_in": torch.nn.Linear(4, 4)}
+    network = Network.create(layer, NetworkSpec(rank=2), 0)
+    optimizer = torch.optim.AdamW(network.parameters())
+    StateSlots(run.state).save(Position(4, Fingerprint("", "", "")), network, optimizer)
+    assert run.steps == 6
+    assert runs.what_comes(run.id, 1)[0]["value"] == "Continue cut from step 4"
+
+
 def test_a_waiting_run_is_changed_in_the_form(tabs: tuple[TrainTab, RunsTab], tmp_path: Path) -> None:
     train, _ = tabs
     bench, folder = train.workbench, image_folder(tmp_path / "set")
@@ -109,3 +125,16 @@ def test_the_form_comes_back_as_it_was_left(tabs: tuple[TrainTab, RunsTab]) -> N
     found = json.loads(kept)
     assert found == {"lw_train_preset": "Mine", **dict(zip([f"lw_train_{n}" for n in names], values, strict=True))}
     assert "changed" in changes and len(curves) == count - 3
+
+
+def test_a_folder_that_is_not_there_hides_no_other_mistake(tabs: tuple[TrainTab, RunsTab], tmp_path: Path) -> None:
+    train, _ = tabs
+    wrong = train.form.values(small_config(tmp_path / "gone", "a/b", rank=-3))
+    bench = train.workbench
+    first = bench.start_training(small_config(image_folder(tmp_path / "set"), "first", epochs=500))
+    while bench.queue.current() is None:
+        sleep(0.01)
+    said, frames, *_ = train._guard(train.run_start)(*wrong)  # refused as something runs: no field has to do with that
+    bench.queue.stop(first)
+    assert all(text in said for text in ("There is no such folder", "A name cannot contain", "Rank"))
+    assert all(f"lw_train_{name}" in frames for name in ("data_dir", "name", "rank"))

@@ -12,6 +12,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
+from lib_lora.access import Access, guarded, looks, under
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import PREPARING, TRAINING, WAITING, JobView, TrainView
 from lib_lora.models.base import HostPaths
@@ -19,12 +20,12 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.config_file import config_to_toml
 from lib_lora.training.own_presets import OwnPresets
 from lib_lora.training.presets import PRESETS
-from lib_lora.ui import form
+from lib_lora.ui import folder_picker, form
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.curves import curves, lr_chart, timestep_chart
 from lib_lora.ui.draft import Draft
 from lib_lora.ui.files import Pictures
-from lib_lora.ui.folder_picker import FolderPicker, Folders, usual_places
+from lib_lora.ui.folder_picker import PICTURES, FolderPicker, Folders, usual_places
 from lib_lora.ui.form import SettingsForm
 from lib_lora.ui.status import job_line
 from lib_lora.ui.train_configs import ConfigPanel
@@ -53,6 +54,34 @@ def test_folders_stay_inside(places: Path) -> None:
     assert folders.nearest(str(places / "open" / "sets" / "not there")) == places / "open" / "sets"
     assert folders.nearest(str(places / "closed")) is None and folders.nearest("") is None
     assert usual_places([], [str(places / "open" / "sets")]).allowed(places / "open" / "sets" / "mira")
+
+
+def test_all_drives_can_be_browsed_but_by_whom_paths_are_confined(places: Path) -> None:
+    assert usual_places([], []).allowed(places / "closed" / "secret")
+    with under(Access(hide_paths=True, roots=(places / "open",))):
+        inside = guarded(looks(lambda: [usual_places([], []).allowed(path) for path in (places / "open", places)]))()
+        assert inside == [True, False]
+        listing = guarded(FolderPicker(lambda: usual_places([], [])).open)("")
+        assert 'data-lw-pick="go:/"' not in listing
+
+
+def test_a_folder_that_is_looked_into_shows_its_first_pictures(places: Path) -> None:
+    mira = places / "open" / "sets" / "mira"
+    (mira / "broken.png").write_text("no picture")
+    for number in range(2, 12):
+        Image.new("RGB", (400, 300)).save(mira / f"{number:02}.png")
+    picker = FolderPicker(lambda: Folders([places / "open"]))
+    listing = picker.open(str(mira))
+    assert listing.count("<img") == PICTURES and 'alt="02.png"' in listing and 'alt="11.png"' not in listing
+    assert "lw-browse-pictures" not in picker.open(str(places / "open")) + picker.open("")
+
+
+def test_folders_that_take_long_to_count_say_no_number(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picker = FolderPicker(lambda: Folders([places / "open"]))
+    assert "1 image" in picker.open(str(places / "open" / "sets"))
+    monkeypatch.setattr(folder_picker, "COUNTING", -1)
+    listing = picker.open(str(places / "open" / "sets"))
+    assert "mira" in listing and "1 image" not in listing
 
 
 def test_a_click_goes_into_a_folder_and_takes_it(places: Path) -> None:

@@ -45,6 +45,16 @@ def test_proposals_follow_the_folder_until_somebody_writes(fields: SetFields, tm
     assert fields.after_typing("lw_train_epochs|19", mira, *first) == [SKIP] * 3
 
 
+def test_what_was_filled_by_itself_goes_with_its_folder(fields: SetFields, tmp_path: Path) -> None:
+    """The prompts of one set were drawn in the training of the next, which proposed none."""
+    mira, style = str(tmp_path / "sets" / "5_mira"), tmp_path / "sets" / "a style"
+    style.mkdir()
+    first = fields.after_typing(TYPED, mira, "", "", "")
+    assert fields.after_typing(TYPED, str(style), *first) == ["a-style", "", ""]
+    assert fields.after_typing(TYPED, str(style), first[0], first[1], "my prompt") == ["a-style", "", SKIP]
+    assert fields.after_typing(TYPED, str(tmp_path / "half typed"), *first) == [SKIP] * 3
+
+
 def test_a_folder_that_was_opened_is_there_after_a_reload(fields: SetFields, tmp_path: Path) -> None:
     """The page showed it, and the next one did not."""
     mira = str(tmp_path / "sets" / "5_mira")

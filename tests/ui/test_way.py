@@ -22,6 +22,7 @@ def test_each_step_is_known_from_the_disk(tmp_path: Path) -> None:
 
     assert done() == [False] * 5 and done(opened) == [True, False, False, False, False]
     assert "mira · 3 images" in way_view(opened.steps())
+    assert "<small>mira<" in way_view(Way(bench, lambda: (tmp_path / "mira", None)).steps())  # before a restart
     run = bench.runs.create(TrainConfig(name="mira", data_dir=str(tmp_path / "set"), model="x"))
     assert done() == [True, False, False, False, False]
     here = Way(bench, lambda: (tmp_path / "set", 3))

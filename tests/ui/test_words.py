@@ -18,7 +18,7 @@ from tests.ui.texts import page_texts, source_texts
 MARK = "LoRA Workbench: language"  # lora_workbench_words.js knows our files by it
 # Names, and what one types: the same in all languages.
 SAME = re.compile(
-    r"[a-z0-9_.]+|[A-Z0-9_]+|[A-Z]\d+|Ada\w+|AdamW\w*|AdEMA\w+|DAdapt\w+|Lion\w*|\w*AdamW8bit|ScheduleFree\w+|Euler.*"
+    r"[a-z0-9_.]+|[A-Z0-9_]+|[A-Z]\d+|\{\w+\}|Ada\w+|AdamW\w*|AdEMA\w+|DAdapt\w+|Lion\w*|\w*AdamW8bit|ScheduleFree\w+|Euler.*"
     r"|Prodigy\w*|Lanczos|Lo(RA|Con)( (\d|{}))?|DoRA|Tucker|U-Net|clip skip|logit-normal"
     r"|LoRA Workbench.*|Illustrious|ComfyUI|Flux\.[12]\w*( Klein)?|Forge Neo|Krea 2|Z-Image|NAI 1\.5|English"
     r"|pip install {}|1girl, \*hair|smile, grin|1girl, solo, upper.*|CharLeft/.*|rank = 4, 8.*"

@@ -14,6 +14,7 @@ import gradio as gr
 ROOT = Path(__file__).parents[2]
 SHOWN = ("label", "info", "placeholder")
 TOLD = {"UserError", "message", "hint", "error_message", "Progress", "note", "Line"}  # calls whose texts are shown
+ATTRIBUTES = ("title", "aria-label", "alt", "placeholder")  # that lora_workbench_words.js translates
 INSIDE = re.compile(r"lw[-_]|data-|[=;]\S|\\|^\W*$|^[a-z_]+$|[{}]\W*[{}]\W*[{}]")
 WORD = re.compile("[A-Za-z]{2}")
 
@@ -28,7 +29,7 @@ class _Texts(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in ("style", "script", "code", "pre")
-        self.found += [value for name, value in attrs if name in ("title", "aria-label", "placeholder") and value]
+        self.found += [value for name, value in attrs if name in ATTRIBUTES and value]
 
     def handle_endtag(self, tag: str) -> None:
         self._hidden -= tag in ("style", "script", "code", "pre")

@@ -126,6 +126,7 @@ def tune(desk: Desk) -> None:
     desk.page.wait_for_function("document.querySelectorAll('#lw_blocks_sliders input[type=range]').length == 17")
     desk.pick("lw_blocks_preset", "OUTS")
     desk.page.wait_for_function("document.querySelector('[data-lw-block=M00]').value == 0")
+    desk.sees_picture("#lw_blocks_lora_picture img", 64)
     desk.page.locator("[data-lw-block=OUT11]").fill("0.25")
     assert desk.read("lw_blocks_vector") == "1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,0.25"
     desk.open("Block preview: size, steps and sampler")

@@ -43,6 +43,7 @@ def opened() -> Iterator[list[str]]:
 
 @contextmanager
 def stranger(page: gr.Blocks) -> Iterator[Stranger]:
+    page.config = page.get_config_file()  # a part gets its own from the page that it is rendered in
     with TestClient(gr.routes.App.create_app(page)) as client:
         yield Stranger(page, client)
 
