@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 
 import pytest
 import safetensors.torch
@@ -12,6 +11,7 @@ import torch
 
 from lib_lora.adapters import container, read_lora, write_lora
 from lib_lora.errors import UserError
+from tests.pace import within
 
 KEY = "lora_unet_mid_block_attentions_0_proj_in"
 LORA = {f"{KEY}.lora_up.weight": torch.ones(4, 2), f"{KEY}.lora_down.weight": torch.ones(2, 4)}
@@ -117,11 +117,10 @@ def test_metadata_of_fifty_megabytes(tmp_path):
     path, text = tmp_path / "a.safetensors", '{"a tag, (b)": 1},\n' * 2_800_000
     assert len(text) > 50_000_000
     safetensors.torch.save_file(LORA, path, {"ss_tag_frequency": text})
-    start = time.process_time()
-    file = read_lora(path)
-    write_lora(tmp_path / "b.safetensors", file.modules, file.metadata, None)
-    assert container.read_metadata(tmp_path / "b.safetensors")["ss_tag_frequency"] == text
-    assert time.process_time() - start < 10
+    with within(20):
+        file = read_lora(path)
+        write_lora(tmp_path / "b.safetensors", file.modules, file.metadata, None)
+        assert container.read_metadata(tmp_path / "b.safetensors")["ss_tag_frequency"] == text
 
 
 def test_metadata_beyond_the_format(tmp_path, monkeypatch):
@@ -136,10 +135,8 @@ def test_a_header_of_countless_small_things_is_refused_at_once(tmp_path, part):
     path = tmp_path / "a.safetensors"
     text = b'{"a":[' + part * (30_000_000 // len(part)) + b"1]}"
     path.write_bytes(struct.pack("<Q", len(text)) + text)
-    start = time.process_time()
-    with pytest.raises(UserError, match=r"too large|damaged"):
+    with within(5), pytest.raises(UserError, match=r"too large|damaged"):
         container.read_metadata(path)
-    assert time.process_time() - start < 5
 
 
 def test_a_file_that_changes_while_it_is_read(tmp_path):

@@ -36,7 +36,7 @@ CUT = "(which) => Array.from(document.querySelectorAll(which)).filter((e) => e.s
 
 
 def test_names_are_read_in_narrow_places(page: Page, tmp_path: Path) -> None:
-    """"01.pn" stood above "g"."""
+    """A file's name stood there as "01.pn" above "g"."""
     folder = tmp_path / "set"
     for name in ("5_a folder with a long name/composite-00001", "5_other/composite-00002"):
         path = folder / f"{name}.png"

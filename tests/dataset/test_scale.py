@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lib_lora.dataset.batches import Plan
@@ -26,18 +23,11 @@ from lib_lora.ui.dataset.session import Session
 from lib_lora.ui.dataset.tags_panel import TagsPanel
 from lib_lora.ui.dataset.views import Album
 from lib_lora.ui.files import Pictures
+from tests.pace import within
 from tests.ui.dataset.conftest import session as _session
 
 session = _session
 PICTURES, LETTERS, TAGS = 20_000, 100_000, 5_000
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    start = time.process_time()
-    yield
-    taken = time.process_time() - start
-    assert taken < seconds, f"{taken:.1f} of {seconds} CPU seconds"
 
 
 def linked(folder: Path, source: Path, count: int, captions: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from lib_lora.tools.made.sifting import failure, set_aside, sift
 from lib_lora.tools.made.spec import EARLIER, RECORD, PictureSpec, read_spec
 from lib_lora.tools.made.taking import plan_take, read_recipe, usual_folder
 from lib_lora.tools.pictures import read_png
+from tests.pace import within
 
 if TYPE_CHECKING:
     from lib_lora.hosts.standalone.host import StandaloneHost
@@ -270,10 +270,10 @@ def test_captions_have_no_weights_and_keep_the_parentheses_of_tags(typed: str, c
 
 
 def test_deep_nesting_and_many_tags_take_no_time() -> None:
-    start = time.process_time()
-    as_caption("(" * 20_000 + "a" + ")" * 20_000)
-    prompts = from_tags([tuple(f"tag{i}-{j}" for j in range(30)) for i in range(60)], 10**9, 1)
-    assert len(prompts) == LIST and time.process_time() - start < 10
+    with within(10):
+        as_caption("(" * 20_000 + "a" + ")" * 20_000)
+        prompts = from_tags([tuple(f"tag{i}-{j}" for j in range(30)) for i in range(60)], 10**9, 1)
+    assert len(prompts) == LIST
 
 
 def test_a_lora_in_a_prompt_is_refused() -> None:

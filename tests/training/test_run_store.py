@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from lib_lora.training.config import TrainConfig
 from lib_lora.training.run_store import RunStore
 from lib_lora.training.tensorboard import append_rows, event, record
 from lib_lora.ui.poll import Watched
+from tests.pace import within
 from tests.training.test_tensorboard import read as events
 
 CONFIG = TrainConfig(name="mira v1", data_dir="images", model="tiny")
@@ -123,10 +123,9 @@ def test_a_long_run_is_continued_in_a_moment(store):
     begun = run._events.stat().st_size
     early, late = (record(event(1.0, step, {"loss/step": 0.5})) for step in (7, total))
     run._events.write_bytes(run._events.read_bytes() + early * (total - 10) + late * 10)
-    started = time.process_time()
-    assert run.steps == total and run.mean_loss(total - 2) == pytest.approx(1 - 0.5 / total)
-    run.rewind(total - 10)
-    assert time.process_time() - started < 1
+    with within(1.5):
+        assert run.steps == total and run.mean_loss(total - 2) == pytest.approx(1 - 0.5 / total)
+        run.rewind(total - 10)
     assert run.steps == total - 10 and run.metrics() == rows[:-10]
     assert run._events.stat().st_size == begun + len(early) * (total - 10)
     before = {path: path.stat().st_mtime_ns for path in (run._steps, run._events)}

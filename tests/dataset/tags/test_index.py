@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import time
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_lora.dataset.tags.index import TagFilter, TagIndex, token_chunks
+from tests.pace import within
 
 ROWS = [("mira", "red hair", "solo"), ("mira", "blue hair"), ("tomo", "red hair", "[x]"), ()]
 tags = st.sampled_from(["a", "b", "c", "ab"])
@@ -53,6 +52,5 @@ def test_filter_means_what_it_says(rows, all_of, any_of, none_of):
 def test_ten_thousand_pictures_are_filtered_at_once():
     rows = [[f"tag {(row * step) % 997}" for step in range(1, 31)] for row in range(10_000)]
     index = TagIndex(rows)
-    start = time.process_time()
-    assert index.select(TagFilter(("tag 1*",), ("tag 5", "tag 6"), ("tag 7?",)))
-    assert time.process_time() - start < 0.2
+    with within(0.3):
+        assert index.select(TagFilter(("tag 1*",), ("tag 5", "tag 6"), ("tag 7?",)))

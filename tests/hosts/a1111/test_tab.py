@@ -55,8 +55,10 @@ def run_script(webui, monkeypatch):
 
 
 def test_import_is_quick():
-    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 0.3
+    def seconds() -> float:
+        return float(subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True).stdout)
+
+    assert min(seconds() for _ in range(3)) < 0.3
 
 
 def test_the_tab_is_built_without_loading_a_model(webui, run_script):
