@@ -118,7 +118,7 @@ def change_view(change: Change | None, figures: str = "") -> str:
     made = {operation.path for operation in change.operations if isinstance(operation, Make)}
     rows = "".join(
         f'<li><b class="lw-ds-text">{file_name(e.path.name)}</b>'
-        f"{_before(e.before, e.path in made)}<span class=\"lw-ds-text\">{letters(e.after)}</span></li>"
+        f'{_before(e.before, e.path in made)}<span class="lw-ds-text">{letters(e.after)}</span></li>'
         for e in change.examples[:SHOWN_EXAMPLES]
     )
     examples = f'<ul class="lw-ds-examples">{rows}</ul>' if rows else ""
