@@ -71,17 +71,26 @@ def set_aside(path: Path, read: Callable[[Any], Any]) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """A dict for each line of JSON; what is none is left out, such as a line that was cut off by a crash."""
-    if not path.is_file():
+    return parsed_lines(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else []
+
+
+def parsed_lines(text: str) -> list[dict[str, Any]]:
+    """The same of lines that were read already."""
+    lines = text.splitlines()
+    try:  # all at once takes a third of the time
+        rows = json.loads(f"[{','.join(lines)}]")
+    except UNREADABLE:
+        rows = []
+    if len(rows) != len(lines):
+        rows = [row for line in lines for row in _parsed(line)]
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _parsed(line: str) -> list[Any]:
+    try:
+        return [json.loads(line)]
+    except UNREADABLE:
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except UNREADABLE:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
 
 
 def plain_text(path: Path) -> str:

@@ -103,7 +103,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """A dict per step: step, lr, loss, grad_norm. What is no step is left out, such as a half-written line."""
-        return run_files.metrics(read_lines(self._steps))
+        return step_log.rows(self._steps)
 
     def mean_loss(self, after: int) -> float:
         """The mean loss of the steps after step ``after``; NaN where none is on record."""
