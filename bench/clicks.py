@@ -29,7 +29,8 @@ DATA = Path("/home/ada/lora")
 DOCS = Path(__file__).parents[1] / "docs"
 STATES = Path(tempfile.gettempdir()) / "lora-workbench-states"
 PORT = 7960
-SIZE = {"width": 1280, "height": 900}
+WIDTHS = (1280, 900, 600)
+SIZE = {"width": WIDTHS[0], "height": 900}
 COLOURS = 256  # of a picture in docs: a few tens of kB
 LONGEST = 1800  # s, of a job
 MINIATURE = "miniature"
@@ -111,7 +112,8 @@ class Visitor:
         self.page.locator("#lw_runs_table [data-lw-into=lw_runs_pick]").first.click()
         self.page.wait_for_selector("#lw_runs_details figure")
         self.look("runs", "tab-runs")
-        for name, theme, width in (("dark", "?__theme=dark", 1280), ("900 px", "", 900), ("600 px", "", 600)):
+        looks = [(f"{width} px {theme}", f"?__theme={theme}", width) for width in WIDTHS for theme in ("light", "dark")]
+        for name, theme, width in looks:
             page = self.context.new_page()
             page.set_viewport_size({"width": width, "height": 900})
             page.goto(self.page.url.partition("?")[0] + theme)
