@@ -163,7 +163,15 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def test_a_second_signal_ends_a_step_that_hangs_and_leaves_nothing_half(tiny_checkpoint, tmp_path):
+@pytest.fixture
+def interruptible():
+    """Ctrl+C counts: what a shell starts in the background ignores it, and so does what that starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_a_step_that_hangs_and_leaves_nothing_half(tiny_checkpoint, tmp_path, interruptible):
     toml, place = settings(tmp_path, tiny_checkpoint, epochs=3, state_every_n_steps=1)
     command = [sys.executable, "-c", HANGING, "train", toml, *place]
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -185,7 +193,7 @@ def test_a_second_signal_ends_a_step_that_hangs_and_leaves_nothing_half(tiny_che
     assert not list(data.rglob("*.lock")) and (data / "loras" / "doll.safetensors").is_file()
 
 
-def test_signals_are_given_back():
+def test_signals_are_given_back(interruptible):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt), Signals() as signals:
         signal.raise_signal(signal.SIGTERM)
