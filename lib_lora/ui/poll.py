@@ -146,35 +146,49 @@ class Poller:
         outputs = [component for kept in self._kept for component in kept.outputs]
         for trigger in (page.load, self._button.click):
             listen(trigger, self.everything, inputs, [self._key, *outputs])
-        for number, kept in enumerate(self._kept):
+        for number in range(len(self._kept)):
             button = gr.Button("Refresh", elem_id=f"lw_poll_{number}", elem_classes=["lw-hidden"])
-            part = self._part(number)
-            own = [component.change for component in kept.inputs if hasattr(component, "change")]
-            for trigger in (button.click, *own):
-                listen(trigger, part, [self._key, *kept.inputs], kept.outputs)
+            self._listen(button.click, [number])
+        # one request for all parts that a field decides: each of its own costs the page as much as all together
+        fields = {component: None for component in inputs if hasattr(component, "change")}
+        for component in fields:
+            self._listen(component.change, [n for n, kept in enumerate(self._kept) if component in kept.inputs])
+
+    def _listen(self, trigger: Any, numbers: Sequence[int]) -> None:
+        parts = [self._kept[number] for number in numbers]
+        inputs = [component for kept in parts for component in kept.inputs]
+        outputs = [component for kept in parts for component in kept.outputs]
+        listen(trigger, self._refresh(numbers), [self._key, *inputs], outputs)
 
     @looks
     def everything(self, *inputs: Any) -> list[Any]:
         """A new key for the page, then the values of all outputs."""
-        shares = list(self._shares(inputs))
+        shares = list(_shares(self._kept, inputs))
         given = [kept.given for kept in self._kept]
         now = [kept.now(share) for kept, share in zip(self._kept, shares, strict=True)]
         key = self.news.enter(_Page(self._kept, list(shares), deepcopy(now), given))
         return [key, *(value for values in now for value in values)]
 
-    def _part(self, number: int) -> Callable[..., Any]:
+    def _refresh(self, numbers: Sequence[int]) -> Callable[..., Any]:
+        parts = [self._kept[number] for number in numbers]
+
         @looks
         def refresh(key: str, *inputs: Any) -> Any:
             page = self.news.page(key)
-            values = page.changes(number, inputs) if page else [SKIP] * len(self._kept[number].outputs)
+            if page is None:
+                values = [SKIP for kept in parts for _ in kept.outputs]
+            else:
+                shares = zip(numbers, _shares(parts, inputs), strict=True)
+                values = [value for number, share in shares for value in page.changes(number, share)]
             return values[0] if len(values) == 1 else values  # gradio takes a list of one for a value
 
         return refresh
 
-    def _shares(self, inputs: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        """The inputs of each part, out of those of all."""
-        rest = iter(inputs)
-        return (tuple(next(rest) for _ in kept.inputs) for kept in self._kept)
+
+def _shares(parts: Sequence[_Kept], inputs: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """The inputs of each part, out of those of all."""
+    rest = iter(inputs)
+    return (tuple(next(rest) for _ in kept.inputs) for kept in parts)
 
 
 class Watched(Generic[T]):

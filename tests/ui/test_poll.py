@@ -40,6 +40,23 @@ def test_only_what_changed_is_sent() -> None:
     assert (ask(other).json(), ask(key).json()) == ([], [0])
 
 
+def test_a_field_that_several_parts_follow_asks_once() -> None:
+    """Each request costs the page as much as an answer with all of them: five followed the opening of a run."""
+    with gr.Blocks() as page:
+        poller = Poller()
+        poller.build()
+        one, two, three, field, other = gr.HTML(), gr.HTML(), gr.HTML(), gr.Textbox(), gr.Textbox()
+        poller.keep(lambda text: [text.upper()], [one], [field])
+        poller.keep(lambda text, more: [text + more, more], [two, three], [field, other])
+        poller.connect(page)
+    key, *shown = poller.everything("a", "b", "c")
+    assert shown == ["A", "bc", "c"]
+    ask = handler(page, field, "change")  # fails where there is not exactly one
+    assert ask(key, "x", "x", "c") == ["X", "xc", SKIP]
+    assert handler(page, other, "change")(key, "x", "d") == ["xd", "d"]
+    assert ask("of another process", "x", "x", "c") == [SKIP] * 3
+
+
 def test_what_an_answer_has_shown_is_replaced() -> None:
     """The bar of a job that ended before the page asked again said for ever that it waits."""
     state = {"bar": ""}
@@ -98,7 +115,7 @@ def press(page: gr.Blocks, elem_id: str) -> Callable[..., Any]:
 
 
 def handler(page: gr.Blocks, component: Any, event: str) -> Callable[..., Any]:
-    found = next(fn for fn in page.fns.values() if (component._id, event) in fn.targets)
+    [found] = (fn for fn in page.fns.values() if (component._id, event) in fn.targets)
     return page.fns[int(re.search(r"ask\((\d+)", found.js)[1])].fn
 
 
