@@ -184,8 +184,10 @@ class RunsTab:
         """Resume a run that was cut off; train a finished one for ``more`` epochs."""
         run = self._run(run_id)
         if run.status != "finished":
+            kept = StateSlots(run.state).last_step()
             self.workbench.resume(run.id)
-            return html.message("Goes on from its last saved step; see Train.", html.GOOD)
+            text = "Goes on from its last saved step; see Train." if kept else "Starts again from step 0; see Train."
+            return html.message(text, html.GOOD)
         count, config = int(more or 0), run.config()
         end, begin = rate_jump(config, max(1, count), run.result()["step"], steps_per_epoch(run))
         self.workbench.extend(run.id, count)
@@ -248,7 +250,9 @@ class RunsTab:
         run = self.workbench.runs.open(run_id)
         if run.status != "finished":
             kept = StateSlots(run.state).last_step()  # a run that was cut off came further than its progress was saved
-            return [gr.update(value=f"Continue {run.config().name} from step {kept}", interactive=True)]
+            name = run.config().name
+            text = f"Continue {name} from step {kept}" if kept else f"Start {name} again"
+            return [gr.update(value=text, interactive=True)]
         last = run.config().epochs
         text = f"Train {run.config().name} on, from epoch {last} to {last + max(1, int(more or 0))}"
         return [gr.update(value=text, interactive=True)]

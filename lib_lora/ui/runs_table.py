@@ -93,12 +93,17 @@ def _cells(run: Run, active: str | None, picture: str) -> str:
     able = [(verb, label) for verb, label in ACTIONS if active is None or verb in ("compare", "settings")]
     buttons = "".join(
         html.pick_button(label, ROW, f"{verb}:{run.id}", "lw-row", said=f"{SAID.get(verb, label)} {config.name}")
-        for verb, label in able
+        for verb, label in (_named(action, run) for action in able)
     )
     cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
     # under the name, which is in view however narrow the page: in a column of their own they were scrolled away
     named = f'<td data-lw-sort="{escape(config.name)}">{first}<div class="lw-runs-do">{buttons}</div></td>'
     return f'<td class="lw-runs-picture">{picture}</td>{named}{cells}'
+
+
+def _named(action: tuple[str, str], run: Run) -> tuple[str, str]:
+    """A run that made no step, such as one that failed in its preparation, has nothing to continue."""
+    return ("continue", "Start again") if action[0] == "continue" and not run.has_begun else action
 
 
 def _damage(run: Run) -> str:

@@ -55,7 +55,9 @@ def test_table_follows_the_folders(store: RunStore) -> None:
     assert "<td>14</td><td>cut off" in shown
     assert "not begun" in table.draw(names, {}, None)
     fresh.set_result("failed", 0, None, "no memory")
-    assert "failed before the first step" in table.draw(names, {}, None)
+    failed = table.draw(names, {}, None)
+    assert "failed before the first step" in failed
+    assert failed.count(">Start again<") == 1 and failed.count(">Continue<") == 2
     run.set_notes("too dark " * 40)
     run.choose(2, 0.8)
     again = table.draw(names, {}, run.id)

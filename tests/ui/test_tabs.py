@@ -78,6 +78,15 @@ def test_a_run_that_was_cut_off_says_from_which_step_it_goes_on(tabs: tuple[Trai
     assert runs.what_comes(run.id, 1)[0]["value"] == "Continue cut from step 4"
 
 
+def test_a_run_that_saved_nothing_starts_again(tabs: tuple[TrainTab, RunsTab], tmp_path: Path) -> None:
+    """It failed before its first step, or was cut off before its progress was saved for the first time."""
+    _, runs = tabs
+    run = runs.workbench.runs.create(small_config(image_folder(tmp_path / "set"), name="early"))
+    run.set_result("failed", 0, None, "no memory")
+    assert runs.what_comes(run.id, 1)[0]["value"] == "Start early again"
+    assert "Starts again from step 0" in runs.go_on(run.id, 1)
+
+
 def test_a_waiting_run_is_changed_in_the_form(tabs: tuple[TrainTab, RunsTab], tmp_path: Path) -> None:
     train, _ = tabs
     bench, folder = train.workbench, image_folder(tmp_path / "set")
