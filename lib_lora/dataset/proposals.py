@@ -81,11 +81,11 @@ def _first_tag(captions: Sequence[str]) -> str:
 def _prompts(captions: Sequence[str], trigger: str) -> list[str]:
     """The trigger with captions from different places of the set."""
     places = [len(captions) * (2 * number + 1) // (2 * PROMPTS) for number in range(PROMPTS)] if captions else []
-    found = [_with(trigger, captions[place]) for place in places]
+    found = [prompt_line(captions[place], trigger) for place in places]
     return list(dict.fromkeys(filter(None, found))) or ([trigger] if trigger else [])
 
 
-def _with(trigger: str, caption: str) -> str:
+def prompt_line(caption: str, trigger: str = "") -> str:
     """``caption`` with the trigger in front, as one line of sample prompts: no option of theirs in it."""
     line = " ".join(FORBIDDEN_IN_TEXT.sub("", caption).replace(" --", " ").split())[:LONGEST].strip(" ,#")
     if not trigger or trigger in split_tags(line):

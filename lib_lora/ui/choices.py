@@ -10,6 +10,7 @@ import gradio as gr
 
 from lib_lora.names import EPOCH, STEP
 from lib_lora.training.run import Run
+from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.ui.poll import Watched
 from lib_lora.workbench import Workbench
 
@@ -65,8 +66,10 @@ def sample_prompt_of(run: Run, literal: Callable[[str], str] = str) -> str:
         literal: makes a prompt of the words of captions, see :meth:`lib_lora.models.base.Host.literal`.
     """
     config = run.config()
-    lines = [line.split(" --")[0].strip() for line in config.sample_prompts.splitlines() if line.strip()]
-    return "\n".join(lines) or literal(config.trigger or _first_caption(Path(config.data_dir)) or config.name)
+    drawn = [sample.prompt for sample in parse_sample_prompts(config.sample_prompts)]
+    return "\n".join(filter(None, drawn)) or literal(
+        config.trigger or _first_caption(Path(config.data_dir)) or config.name
+    )
 
 
 def _run(name: str) -> str:

@@ -14,6 +14,7 @@ from lib_lora.errors import UserError
 from lib_lora.models.family import Family
 from lib_lora.tools.grid_spec import BlockChoice, Candidate, GridSpec, search_replace
 from lib_lora.tools.picks import spoken
+from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.ui.choices import lora_names, run_names, sample_prompt_of
 from lib_lora.ui.compat import SKIP
 from lib_lora.ui.generation import GenerationFields
@@ -109,7 +110,9 @@ class GridFields:
         if config is None:
             return [SKIP] * len(self.filled)
         own = ["", SKIP, SKIP, sample_prompt_of(place.run, self.workbench.host.literal), SKIP, SKIP, [], "", []]
-        return [*own, *self.generation.sized(config.resolution, config.resolution, config.clip_skip)]
+        samples = parse_sample_prompts(config.sample_prompts, size=config.resolution)
+        width, height = (samples[0].width, samples[0].height) if samples else (config.resolution, config.resolution)
+        return [*own, *self.generation.sized(width, height, config.clip_skip)]
 
     def _of_grid(self, place: GridPlace, before: Mapping[str, Any]) -> list[Any]:
         """The values that made the grid ``before``."""

@@ -101,6 +101,16 @@ def test_what_cannot_be_read_is_named(bench, changes, where):
     assert error.value.where == where
 
 
+def test_a_grid_begins_with_the_sample_prompts_and_their_size(bench):
+    prompts = "# the pair\nmira left, rin right --w 192 --h 128 --d 4\nmira (x), solo --n bad --w 96 --h 128"
+    run = bench.runs.create(TrainConfig(name="duo", data_dir="nowhere", resolution=160, sample_prompts=prompts))
+    bench.host.literal = str
+    values = GridFields(bench).of_run(run.id)
+    assert values[3] == "mira left, rin right\nmira (x), solo"
+    sides = [update["value"] for update in values if isinstance(update, dict) and "value" in update]
+    assert sides[:2] == [192, 128]
+
+
 def test_files_without_a_run(bench):
     with pytest.raises(UserError, match="No LoRA is chosen"):
         ask(bench, FILES)

@@ -14,6 +14,7 @@ from lib_lora.dataset.pictures.composite_captions import PLACES, with_sides
 from lib_lora.dataset.pictures.composites import CompositeOptions
 from lib_lora.dataset.scan import CONCEPT_NAME
 from lib_lora.errors import UserError
+from lib_lora.tools.subject_prompts import with_prompts
 from lib_lora.tools.two_subjects import (
     APART,
     COMPOSITES,
@@ -156,8 +157,10 @@ class CompositesPanel(Panel):
         if small and how == PLACES_FIRST:
             configs = [in_small(config, usual.values, folder) for config in configs]
             configs = [replace(config, resolution=side) for config in configs] if resolution else configs
+        singles = [picture for picture in self.session.opened().pictures if picture.folder.name != COMPOSITES]
+        literal = self.session.workbench.host.literal
         for config in configs:
-            self.session.workbench.start_training(config)
+            self.session.workbench.start_training(with_prompts(config, folder, singles, literal))
         return html.message(f"In the queue: {', then '.join(config.name for config in configs)}. See Train.", html.GOOD)
 
     def pictures_of(self, subjects: str, people: int = min(PLACES)) -> dict[str, list[Picture]]:

@@ -12,6 +12,7 @@ from lib_lora.dataset.tags.edits import Add
 from lib_lora.dataset.tags.index import TagFilter
 from lib_lora.errors import UserError
 from lib_lora.models.base import ModelInfo
+from lib_lora.training.sample_prompts import parse_sample_prompts
 from lib_lora.ui.dataset.caption_panel import CaptionPanel
 from lib_lora.ui.dataset.classes_panel import ClassesPanel
 from lib_lora.ui.dataset.composites_panel import PLACES_FIRST, CompositesPanel
@@ -304,11 +305,17 @@ def test_what_is_queued_for_places_never_enlarges(session, folder, album, monkey
     session.apply_now(session.pending)
     info = ModelInfo(loaded, None, "sd1", "epsilon", 8, 2)
     monkeypatch.setattr(session.workbench.host, "info", lambda: info, raising=False)
+    monkeypatch.setattr(session.workbench.host, "literal", str, raising=False)
     monkeypatch.setattr(session.workbench, "start_training", queued.append)
     panel.do_queue("duo", 7, 0, PLACES_FIRST)
     assert [(c.name, c.epochs, c.no_upscale, c.keep_tokens) for c in queued] == [
         ("duo-places", 7, True, 3), ("duo", 7, True, 3)
     ]  # fmt: skip
     assert {(c.resolution, c.unet_lr) for c in queued} == {sizes}
+    drawn = [parse_sample_prompts(config.sample_prompts) for config in queued]
+    firsts = [sample.prompt.split(", ")[0] for sample in drawn[0]]
+    assert drawn[0] == drawn[1] and set(firsts[:2]) == {"mira left", "rin left"} and firsts[2:] == ["mira", "rin"]
+    if loaded == "miniature":  # each at the size of its own pictures, which are less than another model's bucket
+        assert drawn[0][0].width > drawn[0][2].width
     panel.do_queue("duo", 7, 320, PLACES_FIRST)
     assert {c.resolution for c in queued[2:]} == {320}
