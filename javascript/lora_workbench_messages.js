@@ -1,7 +1,7 @@
 // Messages go when their cause is gone. A message that an action left (in an element #lw_…_message, #lw_…_saved …) is
 // hidden by the next click on a button of the same tab; an error, and the frame at the field that it is about, also by
-// typing in the tab. What is said anew is another element, and so in view again; in a column that scrolls by itself it is
-// scrolled to.
+// typing in the tab. One about jobs (data-lw-until="idle") goes when the line of jobs (#lw_job) says that nothing runs any
+// more. What is said anew is another element, and so in view again; in a column that scrolls by itself it is scrolled to.
 (function () {
     "use strict";
     if (window.loraWorkbenchMessages) return;
@@ -46,6 +46,15 @@
         watcher.disconnect();
         watcher.observe(column, { childList: true, subtree: true });
     }
+
+    // gradio puts its elements there late and anew, so the line is asked for where a message waits for it
+    let busy = false;
+    new MutationObserver(() => {
+        const line = document.querySelector("#lw_job [data-state]");
+        if (!line || (line.dataset.state !== "idle") === busy) return;
+        busy = !busy;
+        if (!busy) document.querySelectorAll("[data-lw-until=idle]").forEach((message) => { message.hidden = true; });
+    }).observe(document, { childList: true, subtree: true });
 
     document.addEventListener("click", onPress);
     document.addEventListener("click", onClick, true);

@@ -180,7 +180,7 @@ class BaseStylePanel:
         base, settings = BaseStyle(self.workbench, name), self._settings(like)
         self._refuse_other_settings(base, settings)
         base.train(settings)
-        return html.message("Training. Its loss and samples are in the tab Train.", html.GOOD)
+        return html.until_idle("Training. Its loss and samples are in the tab Train.")
 
     def formula(self, name: str, style: str | None, strength: str) -> str:
         """What subtracts the base style."""
@@ -213,7 +213,7 @@ class BaseStylePanel:
         drawn = 0 < total <= len(pictures)
         job = self._job(base)
         busy = job is not None and not job.ended
-        half = run is not None and run.status != "finished" and lora is None
+        half = run is not None and run.status != "finished" and lora is None and not busy
         go_on = "Go on generating" if 0 < len(pictures) < total else "Generate pictures"
         return [
             progress(job, cancelled=CANCELLED),

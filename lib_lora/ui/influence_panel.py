@@ -82,7 +82,7 @@ class InfluencePanel:
         pictures = {job.name_of(one): one.picture for one in job.found} if job is not None else {}
         train_without(self.workbench, name, [pictures[text] for text in chosen or [] if text in pictures])
         text = "Trains again without what these pictures taught; all else is the same to the bit. See Train."
-        return [html.message(text, html.GOOD)]
+        return [html.until_idle(text)]
 
     def now(self, name: str | None) -> list[Any]:
         """Progress, or the pictures that were found."""

@@ -187,7 +187,7 @@ class RunsTab:
             kept = StateSlots(run.state).last_step()
             self.workbench.resume(run.id)
             text = "Goes on from its last saved step; see Train." if kept else "Starts again from step 0; see Train."
-            return html.message(text, html.GOOD)
+            return html.until_idle(text)
         count, config = int(more or 0), run.config()
         end, begin = rate_jump(config, max(1, count), run.result()["step"], steps_per_epoch(run))
         self.workbench.extend(run.id, count)
@@ -196,7 +196,7 @@ class RunsTab:
             text += (
                 f" The {config.schedule} schedule now ends later: the rate goes on at {begin:.0%}, it was {end:.0%}."
             )
-        return html.message(text, html.GOOD)
+        return html.until_idle(text)
 
     @looks
     def to_grid(self, run_id: str | None) -> list[Any]:

@@ -177,14 +177,14 @@ class TrainTab:
         job = self.workbench.queue.view(self.workbench.start_training(self.form.config(values)))
         before = sum(not other.ended for other in self.workbench.queue.jobs()) - 1
         text = f"{job.title} is in the queue, {html.plural(before, 'job')} before it." if before else "Started."
-        return [html.message(text, html.GOOD), "", ""]
+        return [html.until_idle(text), "", ""]
 
     @changes
     def run_variants(self, text: str, *values: Any) -> list[Any]:
         """Queue a run for each combination, and a grid of them."""
         jobs = self.workbench.start_variants(self.form.config(values), text or "")
         what = f"{html.plural(len(jobs) - 1, 'run')} and a grid of them are in the queue."
-        return [html.message(what, html.GOOD), "", ""]
+        return [html.until_idle(what), "", ""]
 
     def sweep_grid(self) -> str:
         """The grid of the newest sweep of this session, when it is done."""

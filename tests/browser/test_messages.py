@@ -104,6 +104,23 @@ def test_what_is_said_of_a_training_goes_when_it_ends(context: BrowserContext) -
     assert seen == [4, 4, 0, 0, 0]
 
 
+def test_what_is_said_of_queued_jobs_goes_when_nothing_runs_any_more(context: BrowserContext) -> None:
+    """ "In the queue" and "Training" stood there when all was done, until the next click."""
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    said = place("lw_base_message", html.until_idle("Training.")) + place("lw_merge_saved", GOOD)
+    page.set_content(f'<div id="lw_job"></div>{tab("merge", said)}')
+    page.add_script_tag(path=str(SCRIPT))
+    seen = []
+    for state in ("idle", "running", "paused", "running", "idle", "running"):
+        line = f'<div class="lw-job-line" data-state="{state}">x</div>'
+        page.evaluate("html => { document.querySelector('#lw_job').innerHTML = html; }", line)
+        page.evaluate("new Promise((done) => setTimeout(done, 0))")
+        seen.append(page.locator(".lw-message:not([hidden])").count())
+    page.close()
+    assert seen == [2, 2, 2, 2, 1, 1]  # it does not come back with the next job
+
+
 def test_every_answer_of_a_button_stands_where_the_next_click_finds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

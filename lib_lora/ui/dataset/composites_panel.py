@@ -161,7 +161,7 @@ class CompositesPanel(Panel):
         literal = self.session.workbench.host.literal
         for config in configs:
             self.session.workbench.start_training(with_prompts(config, folder, singles, literal))
-        return html.message(f"In the queue: {', then '.join(config.name for config in configs)}. See Train.", html.GOOD)
+        return html.until_idle(f"In the queue: {', then '.join(config.name for config in configs)}. See Train.")
 
     def pictures_of(self, subjects: str, people: int = min(PLACES)) -> dict[str, list[Picture]]:
         """Activation tag -> pictures, from ``folder = tag`` lines or from folders named ``N_tag``.
