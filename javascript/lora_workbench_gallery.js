@@ -187,11 +187,18 @@
         places.forEach((place) => watcher.observe(place, { childList: true, subtree: true }));
     }
 
-    // a plan comes into view when a button of a tool has made it: the tools are longer than the window
-    function showPlan(before, left = 20) {
-        const plan = find("#lw_ds_dry_run");
-        if (plan && plan !== before) plan.scrollIntoView({ behavior: "smooth", block: "center" });
-        else if (left) setTimeout(showPlan, 250, before, left - 1);
+    const BAR = 64; // px at the top of the window that the line of jobs takes
+
+    // a plan comes into view when a button of a tool has made it, at once or by a job: the tools are longer than the window.
+    // One that took its time moves the page only where it must: whoever pressed the button may be writing captions by now
+    function showPlan(before, left = 20, asked = performance.now()) {
+        const plan = find("#lw_ds_dry_run"), tools = find("#lw_ds_tools"), working = find("#lw_ds_progress progress");
+        if (plan && plan !== before) {
+            if (performance.now() - asked < 5000) return plan.scrollIntoView({ behavior: "smooth", block: "center" });
+            const top = (element) => element.getBoundingClientRect().top;
+            tools.scrollTop += top(plan) - top(tools) - 8;
+            if (top(plan) < BAR || top(plan) > innerHeight - BAR) scrollBy({ behavior: "smooth", top: top(plan) - BAR });
+        } else if (left) setTimeout(showPlan, 250, before, working ? 20 : left - 1, asked);
     }
 
     document.addEventListener("click", (event) => {

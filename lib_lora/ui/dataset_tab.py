@@ -146,7 +146,7 @@ class DatasetTab:
         self.report.connect_train(on, poller, tabs, train.form)
         on.listen(page.load, self.on_load, [], [gallery.folders, *caption, *gallery.filters])
         on.keep(poller, self.now, self.outputs)
-        poller.keep(self.change.live, [self.change.progress, self.change.running])
+        poller.keep(self.change.live, [self.change.progress])
 
     def _carry(self, on: Connector, event: Any, train: TrainTab) -> None:
         """The set that ``event`` has opened is Train's folder."""

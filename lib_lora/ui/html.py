@@ -26,9 +26,9 @@ def message(text: str, kind: str = INFO) -> str:
     return f'<div class="lw-message lw-{kind}" role="status">{escape(text)}</div>' if text else ""
 
 
-def until_idle(text: str) -> str:
-    """A good message about jobs: it goes when all that was in the queue has ended."""
-    return message(text, GOOD).replace(' role="status"', ' role="status" data-lw-until="idle"', 1)
+def until_idle(text: str, kind: str = GOOD) -> str:
+    """A message about jobs: it goes when all that was in the queue has ended."""
+    return message(text, kind).replace(' role="status"', ' role="status" data-lw-until="idle"', 1)
 
 
 def error_message(error: UserError, kind: str = ERROR) -> str:

@@ -38,8 +38,6 @@ class ChangePanel(Panel):
             self.apply = gr.Button("Apply", variant="primary", elem_id="lw_ds_apply")
             self.discard = gr.Button("Discard", elem_id="lw_ds_discard")
         self.progress = panel("lw_ds_progress")
-        with gr.Row(elem_classes=["lw-actions"], visible=False) as self.running:
-            self.cancel = gr.Button("Cancel", elem_id="lw_ds_cancel")
         self.message = panel("lw_ds_applied")
         with gr.Row(elem_classes=["lw-actions"]):
             self.undo = gr.Button("Undo", elem_id="lw_ds_undo", interactive=False, size="sm")
@@ -50,12 +48,11 @@ class ChangePanel(Panel):
             self.history = panel("lw_ds_history_list")
 
     def connect(self, on: Connector) -> None:
-        """Apply, discard, undo and cancel; each keeps the caption that is being typed."""
+        """Apply, discard and undo; each keeps the caption that is being typed."""
         caption = self.caption.field
         on(self.apply.click, self.do_apply, caption, self.message, caption, busy="Applying …")
         on(self.discard.click, self.do_discard, [], self.message)
         on(self.undo.click, self.do_undo, caption, self.message, caption, busy="Taking back …")
-        on(self.cancel.click, self.do_cancel, [], self.message)
 
     @changes
     def do_apply(self, caption: str, base: str) -> list[str]:
@@ -78,14 +75,6 @@ class ChangePanel(Panel):
         """Take the last change of the set back."""
         self.caption.keep(caption, base)
         return [html.message(f"Taken back: {self.session.undo()}.", html.GOOD), *self.caption.shown()]
-
-    @changes
-    def do_cancel(self) -> str:
-        """End the change that is being made; it is taken back."""
-        job = self.session.job()
-        if job is not None and not job.ended:
-            self.session.workbench.queue.cancel(job.id)
-        return ""
 
     def views(self) -> list[View]:
         """What follows the dry run and the history."""
@@ -111,9 +100,8 @@ class ChangePanel(Panel):
         return change_view(change, self.plan.draw(change, self.session.opened().pictures) + figures)
 
     def live(self) -> list[Any]:
-        """Progress of the newest job, and whether it can be cancelled."""
-        job = self.session.job()
-        return [progress(job, cancelled=CANCELLED), gr.update(visible=job is not None and not job.ended)]
+        """Progress of the newest job, with a button that cancels it."""
+        return [progress(self.session.job(), cancels=True, cancelled=CANCELLED)]
 
     def _undo(self) -> Any:
         entries = self.session.editor.history() if self.session.editor else []

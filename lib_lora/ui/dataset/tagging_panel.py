@@ -152,7 +152,7 @@ class TaggingPanel(Panel):
             session.propose(plan_tagging(tagged, how))
 
         session.run("Tag images", work)
-        return html.message("When all are tagged, the result is shown before anything is written.")
+        return html.until_idle("When all are tagged, the result is shown before anything is written.", html.INFO)
 
     def _needed_package(self, model: str | None, folder: str | None) -> Package | None:
         """What runs ONNX models; the web UI's own tagger needs nothing, nor does none."""
