@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import override
 
 from lib_lora.errors import UserError
-from lib_lora.jobs.views import DONE, ENDED, WAITING, JobView, PlainView
+from lib_lora.jobs.views import CANCELLING, DONE, ENDED, WAITING, JobView, PlainView
 from lib_lora.models.base import Host
 from lib_lora.report import report
 
@@ -122,10 +122,11 @@ class Job(ABC):
 
     def common(self) -> dict[str, Any]:
         """The values of :class:`JobView`."""
+        ending = self.cancel_requested and self.state not in ENDED
         return {
             "id": self.id, "kind": self.kind, "title": self.title, "state": self.state, "done": self.done,
-            "total": self.total, "note": self.note, "elapsed": self.clock.seconds, "remaining": self._remaining(),
-            "error": self.error, "traceback": self.traceback,
+            "total": self.total, "note": CANCELLING if ending else self.note, "elapsed": self.clock.seconds,
+            "remaining": self._remaining(), "error": self.error, "traceback": self.traceback,
         }  # fmt: skip
 
     def _remaining(self) -> float | None:

@@ -23,6 +23,7 @@ WAITING, RUNNING, PAUSED, DONE, STOPPED, CANCELLED, FAILED = (
     "waiting", "running", "paused", "done", "stopped", "cancelled", "failed",
 )  # fmt: skip
 ENDED = frozenset((DONE, STOPPED, CANCELLED, FAILED))
+CANCELLING = "cancelling"  # what a job is busy with from the click on *Cancel* until it comes up for air
 
 PREPARING, TRAINING, SAMPLING = "preparing", "training", "sampling"  # phases of a training
 

@@ -100,7 +100,8 @@ def loss_chart(
     if not both:
         return ""
     axes = Axes([x for x, _ in both], [y for _, y in both])
-    parts = [axes.frame("steps"), axes.line(smooth, "lw-line-a") if len(smooth) > 1 else ""]
+    loss = axes.line(smooth, "lw-line-a") if len(smooth) > 1 else axes.dots(smooth, "lw-run lw-run-0", "running loss")
+    parts = [axes.frame("steps"), loss]
     for css, name, points in dots:
         best = min(points, key=lambda p: p[1], default=None)
         parts.append(axes.dots([p for p in points if p != best], css, name))

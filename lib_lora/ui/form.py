@@ -283,7 +283,8 @@ def fault(error: UserError) -> str:
     text = f"{error.what}. {error.fix or ''}".replace("\\", "\\\\").replace('"', '\\"').replace("<", "\\3c ")
     text = text.replace("\n", " ")
     return (
-        f"<style>#{PREFIX}{name} {{ outline: 2px solid var(--lw-bad); outline-offset: -2px; height: auto !important; }}"
+        f"<style>#{PREFIX}{name} {{ outline: 2px solid var(--lw-bad); outline-offset: var(--lw-frame, -2px);"
+        " height: auto !important; }"
         f"#lw_page #{PREFIX}{name} > .container {{ height: auto; }}"
         f'#{PREFIX}{name}::after {{ content: "{text}"; display: block; color: var(--lw-bad); font-size: 0.85em;'
         f" padding: 0 10px 6px; white-space: normal; }}</style>"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lib_lora.jobs.queue import JobQueue
-from lib_lora.jobs.views import CANCELLED, WAITING, JobView
+from lib_lora.jobs.views import CANCELLED, CANCELLING, WAITING, JobView
 from lib_lora.ui import html
 from lib_lora.ui.files import Pictures
 
@@ -52,6 +52,7 @@ def progress(job: JobView | None, *, cancels: bool = False, cancelled: str = "Ca
     left = f", {html.duration(job.remaining)} left" if job.remaining is not None else ""
     count = f"{job.done}/{job.total}{left}" if job.total else ""  # how much there is may not be known yet
     text = "waits for its turn" if job.state == WAITING else " · ".join(filter(None, (count, job.note)))
+    text = "Cancelling …" if job.note == CANCELLING else text
     button = html.pick_button("Cancel", CANCEL, str(job.id), said=f"Cancel: {job.title}") if cancels else ""
     return (
         f'<div class="lw-job-line"><progress max=100 {share} aria-label="Progress"></progress>'

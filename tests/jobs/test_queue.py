@@ -180,6 +180,23 @@ def test_cancel_closes_the_generator(queue):
     assert queue.wait(job, WAIT).state == "cancelled" and seen == ["closed"]
 
 
+def test_a_click_on_cancel_is_seen_before_the_job_has_ended(queue):
+    slow, go_on = threading.Event(), threading.Event()
+
+    def work(_):
+        yield Progress(1, 9, "reading")
+        slow.set()
+        go_on.wait(WAIT)
+        yield Progress(2, 9, "reading")
+
+    job = queue.submit(GeneratorJob("test", "slow", work))
+    assert slow.wait(WAIT)
+    queue.cancel(job)
+    assert queue.view(job).note == "cancelling"
+    go_on.set()
+    assert queue.wait(job, WAIT).state == "cancelled" and queue.view(job).note != "cancelling"
+
+
 def test_cancel_while_paused_and_while_waiting(queue):
     first, second = endless(queue), endless(queue)
     queue.cancel(second)

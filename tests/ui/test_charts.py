@@ -48,6 +48,10 @@ def test_nothing_to_show_gives_nothing() -> None:
     assert charts.spectrum_chart([], 4) == ""
 
 
+def test_the_loss_of_one_step_is_a_dot() -> None:
+    assert svg(charts.loss_chart([(1, 0.5)])).find("circle") is not None
+
+
 def test_a_constant_loss_has_a_scale() -> None:
     assert svg(charts.loss_chart([(1, 0.5), (2, 0.5)])).find("polyline") is not None
 

@@ -7,7 +7,7 @@ import torch
 
 from lib_lora.adapters.merged import Merged, MergeReport
 from lib_lora.errors import UserError
-from lib_lora.jobs.views import JobView
+from lib_lora.jobs.views import CANCELLING, JobView
 from lib_lora.tools.merge import Reduction
 from lib_lora.ui import html
 from lib_lora.ui.actions import safely
@@ -65,3 +65,8 @@ def test_how_much_there_is_is_not_said_before_it_is_known() -> None:
     assert "0/0" not in progress(job) and "·" not in progress(job)
     assert "Reading" in progress(replace(job, note="Reading"))
     assert "3/9 · e1" in progress(replace(job, done=3, total=9, note="e1"))
+
+
+def test_a_job_that_is_being_cancelled_says_so() -> None:
+    job = JobView(1, "grid", "grid", "running", 3, 9, CANCELLING, 1.0, 2.0, None, "")
+    assert "Cancelling …" in progress(job) and "3/9" not in progress(job)
