@@ -63,6 +63,7 @@ class Session:
         self.faces: dict[Path, tuple[float, float, float, float]] = {}
         self.typed: dict[tuple[str, str], str] = {}  # author, base -> that of what they typed on it (CaptionPanel.keep)
         self.saving = RLock()  # a field is saved once, whatever left it
+        self.settled = 0  # the newest job that had ended when this set was opened: how it ended is not about this one
         self.narrowed = ""  # what the table of tags is narrowed to
         self.report: CheckReport | None = None
         self.balanced_for: tuple[bool, str] | None = None  # mirrored copies, base model
@@ -98,7 +99,7 @@ class Session:
         """Show what another page shows; from then on each goes its own way."""
         self.editor, self.filter, self.folder, self.only = other.editor, other.filter, other.folder, other.only
         self.hold = Hold(other.hold.folder, other.hold) if other.hold else None
-        self.order, self.typed = other.order, other.typed
+        self.order, self.typed, self.settled = other.order, other.typed, other.settled
         self.page, self.current, self.marked, self.pending = other.page, other.current, other.marked, other.pending
         self.duplicates, self.rejects, self.report = other.duplicates, other.rejects, other.report
         self.classes, self.faces, self.balanced_for = dict(other.classes), dict(other.faces), other.balanced_for
@@ -108,6 +109,8 @@ class Session:
     def open(self, folders: Iterable[Path]) -> DatasetEditor:
         """Open folders in place of what was open."""
         editor = shared_editor(list(folders), self.cache)
+        last = self.job()
+        self.settled = last.id if last is not None and last.ended else self.settled
         self._hold(editor)
         note(self.workbench.host.paths.places, editor.folders)
         self.editor, self.pending, self.duplicates = editor, None, None
@@ -279,6 +282,6 @@ class Session:
         return self.workbench.submit(KIND, title, pump)
 
     def job(self) -> JobView | None:
-        """The newest job of this tab."""
-        jobs = [job for job in self.workbench.queue.jobs() if job.kind == KIND]
+        """The newest job of this tab; none that had ended before the set was opened."""
+        jobs = [job for job in self.workbench.queue.jobs() if job.kind == KIND and job.id > self.settled]
         return max(jobs, key=lambda job: job.id, default=None)

@@ -141,6 +141,15 @@ def test_captions_are_typed_saved_and_completed(session, folder, album, tmp_path
     assert "hat <" not in panel.complete("ha|1", "mira, hat, ha", "")[0]
 
 
+def test_how_a_tool_ended_is_not_said_of_the_set_that_is_opened_next(session, folder):
+    session.open([folder])
+    job = session.run("Find duplicates", lambda: iter(()))
+    session.workbench.queue.wait(job, 60)
+    assert session.job().id == job
+    session.open([folder])
+    assert session.job() is None
+
+
 def test_tag_edits_by_name(session, folder, album):
     session.open([folder])
     panel = TagsPanel(session, album)
