@@ -23,6 +23,18 @@ from tests.browser.test_once import (  # noqa: F401
 from tests.browser.window import chromium, window
 from tests.hosts.a1111.page import web_ui_page
 
+READABLE = 4.5  # to 1, as WCAG asks of text
+CONTRASTS = """buttons => {
+    const light = (colour) => {
+        const parts = colour.match(/[0-9.]+/g).slice(0, 3).map((part) => part / 255);
+        const linear = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05;
+    };
+    return buttons.filter((button) => button.offsetParent).map(getComputedStyle).map((style) => {
+        const [low, high] = [light(style.color), light(style.backgroundColor)].sort((a, b) => a - b);
+        return style.backgroundImage === "none" ? high / low : 0;
+    });
+}"""
 SETTINGS = {"bucket_step": 8, "rank": 2, "resolution": 64, "batch_size": 1, "epochs": 1}
 
 
@@ -66,6 +78,14 @@ def test_main_way(desk: Desk, images: Path) -> None:
     desk.tab("Runs")
     desk.sees("#lw_runs_table td", "epoch 1 at 1")
     desk.photograph("runs")
+
+
+def test_main_buttons_can_be_read(desk: Desk) -> None:
+    desk.tab("Merge")
+    for theme in ("light", "dark"):
+        desk.page.evaluate("theme => document.body.classList.toggle('dark', theme === 'dark')", theme)
+        ratios = desk.page.eval_on_selector_all("#lw_tab_merge button.primary", CONTRASTS)
+        assert ratios and min(ratios) >= READABLE, (theme, ratios)
 
 
 def prepare(desk: Desk, images: Path) -> None:
