@@ -66,7 +66,7 @@ class ResultPanel:
                 self.seed = gr.Number(
                     1, precision=0, label="Merge preview seed", elem_id="lw_merge_seed", scale=1, min_width=170
                 )
-                self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=1)
+                self.preview = gr.Button("Preview merge", elem_id="lw_merge_preview", scale=0)
             self.generation.build(self.workbench.host)
             with gr.Row(elem_classes=["lw-fields", "lw-folder"]):
                 self.name = gr.Textbox("", label="Save merge as", info=SAVED_AS, elem_id="lw_merge_name", scale=2)
