@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .judge import WEIGHTS
-from .training import train
+from .training import RATE, train
 
 
 def main() -> None:
@@ -16,8 +16,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="weights file to write")
     parser.add_argument("--pictures", type=int, default=28_000)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--start", type=Path, help="weights to go on from, at a third of the rate")
     options = parser.parse_args()
-    train(options.folder, options.output, options.pictures, options.epochs)
+    rate = RATE if options.start is None else RATE / 3
+    train(options.folder, options.output, options.pictures, options.epochs, options.start, rate)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...files import atomic_write
-from ..world import HAIR, HATS, UNSEEN_STYLES, Spec, random_spec, render
+from ..world import HAIR, HATS, STYLES, UNSEEN_STYLES, Spec, random_spec, render
 from .attributes import CLASSES, truth
 from .network import pixels
 
@@ -42,10 +42,11 @@ def judge_spec(r: random.Random) -> Spec:
 
 
 def training_spec(r: random.Random) -> Spec:
-    """As :func:`judge_spec`, but with hats and the rarer styles more often: there is more to learn about them."""
+    """As :func:`judge_spec`, but with hats and the rarer styles more often, most of all those that the base model has
+    not seen: there is more to learn about them."""
     spec = judge_spec(r)
     people = tuple(replace(c, hat=r.choice(HATS)) for c in spec.characters)
-    style = r.choice(CLASSES["style"]) if r.random() < ANY_STYLE_SHARE else spec.style
+    style = r.choice((*STYLES, *len(STYLES) * UNSEEN_STYLES)) if r.random() < ANY_STYLE_SHARE else spec.style
     return replace(spec, characters=people, style=style)
 
 

@@ -12,22 +12,31 @@ from torch import Tensor, nn
 
 from ...files import atomic_write
 from .attributes import CLASSES
+from .judge import Judge
 from .network import JudgeNetwork, to_tensor
 from .pictures import NOT_SHOWN, Pictures, disturbed, judge_spec, rendered, training_spec
 
 TRAINING_SEED, TEST_SEED = 11, 12
 TEST_COUNT = 1000
 BATCH = 64
-LEARNING_RATE = 3e-3
+RATE = 3e-3
 
 
-def train(folder: Path, output: Path, count: int, epochs: int) -> None:
-    """Train on ``count`` pictures for ``epochs``, print the test accuracy after each, and write ``output`` (fp16)."""
+def train(folder: Path, output: Path, count: int, epochs: int, start: Path | None = None, rate: float = RATE) -> None:
+    """Train on ``count`` pictures for ``epochs``, print the test accuracy after each, and write ``output`` (fp16).
+
+    Args:
+        folder: for rendered pictures and the state.
+        output: weights file to write.
+        count, epochs: how much of it.
+        start: weights to go on from; None begins anew.
+        rate: the highest learning rate.
+    """
     pictures = rendered(training_spec, count, TRAINING_SEED, folder)
     test = rendered(judge_spec, TEST_COUNT, TEST_SEED, folder)
-    network = JudgeNetwork()
+    network = JudgeNetwork() if start is None else Judge.load(start).network.requires_grad_(True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, epochs * (count // BATCH), pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * (count // BATCH), pct_start=0.1)
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
     state_file = folder / "judge-state.pt"
     for epoch in range(_resume(state_file, parts), epochs):

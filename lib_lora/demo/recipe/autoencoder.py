@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,23 +38,25 @@ def psnr(y: Tensor, x: Tensor) -> float:
     return (-10 * ((y.clamp(-1, 1) - x) / 2).pow(2).mean((1, 2, 3)).log10()).mean().item()
 
 
-def crops(pictures: Pictures, size: int, rng: np.random.Generator) -> Tensor:
-    """A batch of random crops [B, 3, size, size] in [-1, 1]; their corners lie on multiples of 8 pixels."""
-    n, height, width, _ = pictures.pixels.shape
+def crops(sets: Sequence[Pictures], size: int, rng: np.random.Generator) -> Tensor:
+    """A batch of random crops [B, 3, size, size] in [-1, 1], as many of each set as of the others; their corners lie on
+    multiples of 8 pixels."""
     b = BATCH[size]
     out = np.empty((b, size, size, 3), np.uint8)
     for k in range(b):
+        pixels = sets[k % len(sets)].pixels
+        n, height, width, _ = pixels.shape
         i, y, x = rng.integers(n), 8 * rng.integers((height - size) // 8 + 1), 8 * rng.integers((width - size) // 8 + 1)
-        out[k] = pictures.pixels[i, y : y + size, x : x + size]
+        out[k] = pixels[i, y : y + size, x : x + size]
     x = torch.from_numpy(out).permute(0, 3, 1, 2).float().div(127.5).sub(1)
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def train_decoder(
-    pictures: Pictures, folder: Path, minutes: float, size: int = CROP, lr: float = 0.01, decay_from: float = 0.5
+    sets: Sequence[Pictures], folder: Path, minutes: float, size: int = CROP, lr: float = 0.01, decay_from: float = 0.5
 ) -> None:
     """Train for ``minutes`` from the newest state; the learning rate falls from ``decay_from`` of that time."""
-    vae, sketcher = load(folder, pictures)
+    vae, sketcher = load(folder, sets[0])
     vae.requires_grad_(False)
     for part in (vae.decoder, vae.post_quant_conv):
         part.requires_grad_(True).train()
@@ -66,14 +69,14 @@ def train_decoder(
             y = decode((z / LATENT_SCALE).contiguous(memory_format=torch.channels_last))
         return reconstruction_loss(y.float(), x)
 
-    _train(vae, sketcher, pictures, folder, loss, minutes, size, lr, decay_from)
+    _train(vae, sketcher, sets, folder, loss, minutes, size, lr, decay_from)
 
 
 def train_encoder(
-    pictures: Pictures, folder: Path, minutes: float, size: int = 128, lr: float = 0.01, decay_from: float = 0.4
+    sets: Sequence[Pictures], folder: Path, minutes: float, size: int = 128, lr: float = 0.01, decay_from: float = 0.4
 ) -> None:
     """Teach the encoder the sketcher's latents, with a posterior as narrow as Stable Diffusion's."""
-    vae, sketcher = load(folder, pictures)
+    vae, sketcher = load(folder, sets[0])
     for part in (vae.encoder, vae.quant_conv):
         part.requires_grad_(True).train()
     encode = torch.compile(lambda x: vae.quant_conv(vae.encoder(x)), dynamic=False)
@@ -84,13 +87,13 @@ def train_encoder(
         mean, logvar = moments.float().chunk(2, 1)
         return (mean * LATENT_SCALE - sketcher(x)).pow(2).mean() + 1e-3 * (logvar - POSTERIOR_LOGVAR).pow(2).mean()
 
-    _train(vae, sketcher, pictures, folder, loss, minutes, size, lr, decay_from)
+    _train(vae, sketcher, sets, folder, loss, minutes, size, lr, decay_from)
 
 
 def _train(
     vae,
     sketcher: Sketcher,
-    pictures: Pictures,
+    sets: Sequence[Pictures],
     folder: Path,
     loss,
     minutes: float,
@@ -105,7 +108,7 @@ def _train(
     progress = Progress(minutes * 60)
     while (share := progress.share) < 1:
         optimizer.set_factor(min(1.0, (progress.step + 1) / 50) * min(1.0, max(0.02, (1 - share) / (1 - decay_from))))
-        x = crops(pictures, size, rng)
+        x = crops(sets, size, rng)
         value = loss(x)
         value.backward()
         optimizer.step()

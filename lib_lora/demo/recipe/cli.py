@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...hosts.standalone.host import StandaloneHost
 
 STATE = Path(".state/demo")
-PICTURES = 14_000
+PICTURES, STYLES = 14_000, 4_000
 FLOW_PICTURES, FLOW_STEPS, FLOW_RATE = 3_000, 210, 0.01
 
 
@@ -70,19 +70,21 @@ def build(args: argparse.Namespace) -> int:
         print(flow.export(folder, args.output or DIFFERENCE))
         return 0
     rendered = pictures.prepare(args.state, PICTURES)
-    square = rendered["square"]
+    restyled = pictures.prepare(args.state, STYLES, seed=2, restyled=True)
+    squares = [rendered["square"], restyled["square"]]
     if args.stage == "decoder":
-        autoencoder.train_decoder(square, args.state, args.minutes)
+        autoencoder.train_decoder(squares, args.state, args.minutes)
     elif args.stage == "polish":
-        autoencoder.train_decoder(square, args.state, args.minutes, size=128, lr=0.004, decay_from=0.1)
+        autoencoder.train_decoder(squares, args.state, args.minutes, size=128, lr=0.004, decay_from=0.1)
     elif args.stage == "encoder":
-        autoencoder.train_encoder(square, args.state, args.minutes)
+        autoencoder.train_encoder(squares, args.state, args.minutes)
     elif args.stage == "denoiser":
         denoiser.train(rendered, args.state, args.minutes, args.half, args.lr, args.decay_from)
     elif args.stage == "export":
         print(export.export(args.state, args.output or CHECKPOINT))
     if args.stage in ("decoder", "polish", "encoder"):
-        print(json.dumps(autoencoder.evaluate(square, args.state)))
+        for name, shown in zip(("the world's styles", "random styles"), squares, strict=True):
+            print(name, json.dumps(autoencoder.evaluate(shown, args.state)))
     return 0
 
 
