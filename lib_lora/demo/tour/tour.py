@@ -40,6 +40,7 @@ STYLE = "neon"
 FORMULA = "STYLE:1:GP1,BASE:-1:GP2"
 PROMPT = f"{TRIGGER}, 1girl, solo, full body, simple background, white background"
 PICTURE = GenerationRequest("", width=128, height=128, steps=16, cfg=4.0, sampler="DPM++ 2M")
+STYLED = replace(PICTURE, cfg=2.0)  # at 4, shades that a style has moved near each other are driven apart again
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class Amounts:
     style: int = 72
     character_training: tuple[tuple[str, object], ...] = (("epochs", 6), ("rank", 8), ("repeats", "4"))
     style_training: tuple[tuple[str, object], ...] = (
-        ("epochs", 8),
-        ("rank", 8),
+        ("epochs", 10),
+        ("rank", 16),
+        ("alpha", 16.0),
         ("repeats", "1"),
         ("te_lr", 0.0),
         ("min_timestep", 650),
@@ -180,7 +182,7 @@ class Tour:
     def compare_styles(self, merged: Path) -> dict[str, dict[str, float]]:
         """The same prompts and seeds with the base model, STYLE, and STYLE minus BASE; draws six and scores all."""
         specs = style_specs("anime", self.amounts.styled, seed=1)
-        requests = [replace(PICTURE, prompt=", ".join(tags(spec)), seed=i) for i, spec in enumerate(specs)]
+        requests = [replace(STYLED, prompt=", ".join(tags(spec)), seed=i) for i, spec in enumerate(specs)]
         loras = {"base model": None, "STYLE": self.host.paths.loras / "STYLE.safetensors", "STYLE - BASE": merged}
         rows = {name: self.pictures(f"drawing {name}", requests, lora) for name, lora in loras.items()}
         shown = Sheet([images[:6] for images in rows.values()], [""] * min(6, len(requests)), list(rows), FORMULA)
