@@ -15,6 +15,7 @@ from typing_extensions import override
 from lib_lora.errors import UserError
 from lib_lora.jobs.views import CANCELLING, DONE, ENDED, WAITING, JobView, PlainView
 from lib_lora.models.base import Host
+from lib_lora.models.memory import is_out_of_memory
 from lib_lora.report import report
 
 LOG = logging.getLogger(__name__)
@@ -161,6 +162,9 @@ def described(error: BaseException) -> dict[str, str]:
     if isinstance(error, OSError) and error.filename is not None:
         what = f"A file or folder cannot be used: {error.strerror or type(error).__name__}"
         return {"what": what, "where": str(error.filename), "fix": "Put it back, or choose another folder"}
+    if is_out_of_memory(error):
+        fix = "Ask for smaller pictures or fewer at once, or close what else uses the card. What is done stays"
+        return described(UserError("The graphics card has no memory left", fix=fix))
     what = f"Unexpected error: {error or type(error).__name__}"
     return {"what": what, "where": "", "fix": "Copy the report below when you ask for help"}
 

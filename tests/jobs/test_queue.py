@@ -8,6 +8,7 @@ import weakref
 from contextlib import contextmanager
 
 import pytest
+import torch
 
 from lib_lora.errors import UserError
 from lib_lora.hosts.gpu_lock import GpuLock
@@ -127,6 +128,21 @@ def test_whatever_a_job_raises_the_next_one_is_done(queue, error):
 
     bad, good = (queue.submit(GeneratorJob("test", "job", work)) for work in (raising, counting(1)))
     assert queue.wait(bad, WAIT).state == "failed" and queue.wait(good, WAIT).state == "done"
+
+
+@pytest.mark.parametrize(
+    "error", [torch.cuda.OutOfMemoryError("tried"), RuntimeError("HIP out of memory. Tried 2 GiB")]
+)
+def test_a_full_card_is_no_unexpected_error(queue: JobQueue, error: Exception) -> None:
+    """A grid asked for a report to be copied, where smaller pictures were what helps."""
+
+    def work(host):
+        yield Progress(0, 1)
+        raise error
+
+    view = queue.wait(queue.submit(GeneratorJob("test", "grid", work)), WAIT)
+    assert view.error["what"] == "The graphics card has no memory left" and "smaller pictures" in view.error["fix"]
+    assert "Traceback" in view.error["details"]
 
 
 def test_pause_frees_the_machine_and_resume_goes_on(queue):
