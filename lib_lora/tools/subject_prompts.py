@@ -12,18 +12,20 @@ from lib_lora.dataset.buckets import Size, bucket_for
 from lib_lora.dataset.caption import split_tags
 from lib_lora.dataset.collection.picture import Picture
 from lib_lora.dataset.proposals import prompt_line
-from lib_lora.dataset.text_file import read_text_file
+from lib_lora.dataset.text_file import lines_of, read_text_file
 from lib_lora.errors import UserError
 from lib_lora.training.config import TrainConfig
 from lib_lora.training.data import dataset_config
 
-ROUNDS = 8  # of samples in a run; each draws five pictures or so
+ROUNDS = 8  # of samples in a run
+MOST = 8  # pictures of each
 
 
 def with_prompts(
     config: TrainConfig, composites: Path, singles: Sequence[Picture], literal: Callable[[str], str] = str
 ) -> TrainConfig:
-    """``config`` with sample prompts: captions of its pictures, each at the size that its picture is trained at.
+    """``config`` with sample prompts: captions of its pictures (of several lines the first), each at the size that its
+    picture is trained at.
 
     Args:
         composites: the folder of joined pictures.
@@ -34,9 +36,9 @@ def with_prompts(
     found = [*_one_of_each_order(composites), *((p.text, p.size) for p in sorted(alone.values(), key=lambda p: p.path))]
     sized = dataset_config(config)
     lines = []
-    for text, size in found:
+    for text, size in found[:MOST]:
         width, height = bucket_for(size, sized)
-        lines.append(f"{literal(prompt_line(text))} --w {width} --h {height}")
+        lines.append(f"{literal(prompt_line(next(iter(lines_of(text)), '')))} --w {width} --h {height}")
     return replace(config, sample_prompts="\n".join(lines), sample_every_n_epochs=max(1, config.epochs // ROUNDS))
 
 

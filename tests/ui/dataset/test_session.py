@@ -308,6 +308,8 @@ def test_composites_say_who_stands_where(session, folder, album):
 
 @pytest.mark.parametrize(("loaded", "sizes"), [("miniature", (128, 6e-3)), ("anything", (640, 5e-4))])
 def test_what_is_queued_for_places_never_enlarges(session, folder, album, monkeypatch, loaded, sizes):
+    for caption in folder.glob("3_mira/*.txt"):
+        caption.write_text(caption.read_text(encoding="utf-8") + "\nsecond line", encoding="utf-8")
     session.open([folder])
     panel, queued = CompositesPanel(session, album), []
     panel.do_plan("", "2", 0.5, 0, "", 0, PLACES_FIRST, 0.2)
@@ -322,6 +324,7 @@ def test_what_is_queued_for_places_never_enlarges(session, folder, album, monkey
     ]  # fmt: skip
     assert {(c.resolution, c.unet_lr) for c in queued} == {sizes}
     drawn = [parse_sample_prompts(config.sample_prompts) for config in queued]
+    assert all("second line" not in sample.prompt for sample in drawn[0])
     firsts = [sample.prompt.split(", ")[0] for sample in drawn[0]]
     assert drawn[0] == drawn[1] and set(firsts[:2]) == {"mira left", "rin left"} and firsts[2:] == ["mira", "rin"]
     if loaded == "miniature":  # each at the size of its own pictures, which are less than another model's bucket
